@@ -1,0 +1,25 @@
+"""Aggregate by hand: make the daily table of some days anew where it is not what the segments give."""
+
+from datetime import date
+from pathlib import Path
+
+from prefect import flow
+
+from emolake.lake import open_lake
+from emolake.settings import default_config_file, load_settings
+from emolake.tasks.aggregate import aggregate_days
+
+
+@flow(name="aggregate-day", flow_run_name="aggregate-{first}-{last}", validate_parameters=True)
+def aggregate_day(first: date, last: date, config: Path | None = None) -> dict[str, int]:
+    """Aggregate every stale day of a range; return rows by day.
+
+    Args:
+        first: first day.
+        last: last day, inclusive.
+        config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
+    """
+    settings = load_settings(config or default_config_file())
+    with open_lake(settings.warehouse, endpoint_url=settings.source.endpoint_url) as lake:
+        made = aggregate_days(lake, first, last, dimensions=settings.aggregate.by, run_id="aggregate-day")
+        return {day.isoformat(): rows for day, rows in made}

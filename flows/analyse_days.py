@@ -1,0 +1,122 @@
+"""What nightly and backfill share: plan, shards as mapped tasks, aggregation, the run's row and its artifact."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from itertools import islice
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task, unmapped
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from emolake import progress
+from emolake.errors import EmolakeError
+from emolake.identity import analysis_key
+from emolake.lake import Lake, LakeError, open_lake
+from emolake.models.registry import model_entry, resolve_device
+from emolake.runs import Run, RunFailedError
+from emolake.schemas.records import AnalysisKey, Counts, SourceObject
+from emolake.settings import default_config_file, load_settings
+from emolake.shard import run_shard
+from emolake.storage import SourceError, open_source
+from emolake.tasks.aggregate import aggregate_days
+from emolake.tasks.plan import plan_day, shards
+
+
+def _may_succeed_later(_task: Task[..., Counts], _run: TaskRun, state: State[Counts]) -> bool:
+    """Retry what servers, disks and other writers can cause; never a decoder, a model or a wrong configuration."""
+    return isinstance(state.result(raise_on_failure=False), SourceError | LakeError | OSError)
+
+
+@task(name="shard", retry_condition_fn=_may_succeed_later, persist_result=False)
+def shard(
+    config: Path | None, objects: Sequence[SourceObject], key: AnalysisKey, run_id: str, message: str, force: bool
+) -> Counts:
+    """Analyse and commit one shard; only keys go in, and counts come out."""
+    settings = load_settings(config)
+    entry = model_entry(settings, key.model)
+    if entry.fingerprint != key.model_fingerprint:
+        raise EmolakeError(f"the files of the model {key.model!r} were changed while the run was under way; run again")
+    return run_shard(objects, settings=settings, entry=entry, key=key, run_id=run_id, message=message, force=force)
+
+
+def run_days(
+    flow_name: str, config: Path | None, days: Sequence[date], *, model: str | None = None, force: bool = False
+) -> dict[str, object]:
+    """Run `analyse_days` with as many shards side by side as the configuration allows."""
+    config = config or default_config_file()
+    runner = ThreadPoolTaskRunner(max_workers=load_settings(config).run.parallel_shards)
+    sized = analyse_days.with_options(task_runner=runner)
+    return sized(flow_name, config and config.resolve(), days, model, force)
+
+
+@flow(name="analyse-days", flow_run_name="{flow_name}", persist_result=False)
+def analyse_days(
+    flow_name: str, config: Path | None, days: Sequence[date], model: str | None, force: bool
+) -> dict[str, object]:
+    """Analyse what the lake lacks of some days, aggregate those whose ledger changed, and return the run's figures.
+
+    Raises:
+        RunFailedError: a shard failed, or too large a share of the recordings was bad; what was good is committed.
+    """
+    settings = load_settings(config)
+    entry = model_entry(settings, model)
+    run = Run(flow_name, days, analysis_key(settings, entry), settings)
+    with open_lake(settings.warehouse, endpoint_url=settings.source.endpoint_url) as lake:
+        try:
+            run.device = resolve_device(settings.inference.device)
+            for day in days:
+                _analyse_day(run, config, lake, day, force=force)
+            for day, rows in aggregate_days(
+                lake, min(days), max(days), dimensions=settings.aggregate.by, run_id=run.run_id
+            ):
+                get_run_logger().info("aggregated %s: %d rows", day, rows)
+            run.judge()
+        except BaseException as error:
+            run.failures.append(str(error) or type(error).__name__)
+            run.record(lake, "failed")
+            raise
+        if run.recorded:
+            run.record(lake, "failed" if run.failures else "completed")
+    create_table_artifact(key=f"emolake-{flow_name}", table=[run.summary], description=f"Run {run.run_id}")
+    if run.failures:
+        raise RunFailedError(f"the run {run.run_id} failed: {'; '.join(run.failures)}")
+    return run.summary
+
+
+def _analyse_day(run: Run, config: Path | None, lake: Lake, day: date, *, force: bool) -> None:
+    settings = run.settings
+    source = open_source(settings.source.uri, settings.source.s3)
+    planned = plan_day(
+        source, settings.source.key_pattern(), lake, day, key=run.key, listing=run.listing, force=force
+    )
+    cut = shards(planned, shard_seconds=settings.run.shard_seconds, shard_objects=settings.run.shard_objects)
+    mapped = shard.with_options(
+        retries=settings.run.shard_retries, retry_delay_seconds=settings.run.shard_retry_delay_s
+    )
+    number = 0
+    # Waves keep the plan of a very large day from lying in memory as a whole.
+    for wave in _waves(cut, 16 * settings.run.parallel_shards):
+        if not run.recorded:
+            run.record(lake)
+        for objects in wave:
+            progress.expect(str(day), len(objects))
+        messages = [f"{day}, shard {number + offset + 1}" for offset in range(len(wave))]
+        futures = mapped.map(
+            unmapped(config), wave, unmapped(run.key), unmapped(run.run_id), messages, unmapped(force)
+        )
+        for message, future in zip(messages, futures, strict=True):
+            result = future.result(raise_on_failure=False)
+            if isinstance(result, Counts):
+                run.counts.add(result)
+            else:
+                run.failures.append(f"{message}: {result}")
+        number += len(wave)
+
+
+def _waves(cut: Iterable[list[SourceObject]], size: int) -> Iterator[list[list[SourceObject]]]:
+    iterator = iter(cut)
+    while wave := list(islice(iterator, size)):
+        yield wave

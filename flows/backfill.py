@@ -1,0 +1,28 @@
+"""Backfill: a range of dates, day after day."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+from prefect import flow
+
+from emolake.errors import ConfigurationError
+from emolake.flows.analyse_days import run_days
+
+
+@flow(name="backfill", flow_run_name="backfill-{first}-{last}", validate_parameters=True)
+def backfill(
+    first: date, last: date, config: Path | None = None, model: str | None = None, force: bool = False
+) -> dict[str, object]:
+    """Analyse what the lake lacks of some days.
+
+    Args:
+        first: first day.
+        last: last day, inclusive.
+        config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
+        model: name of a model of the configuration; the one of [inference] when left out.
+        force: analyse also what the lake holds, and replace it.
+    """
+    if last < first:
+        raise ConfigurationError(f"the range ends on {last}, before it begins on {first}; give the earlier date first")
+    days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+    return run_days("backfill", config, days, model=model, force=force)

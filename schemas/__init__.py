@@ -1,0 +1,1 @@
+"""Columns, tables, labels and records, each declared once."""

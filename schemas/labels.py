@@ -1,0 +1,59 @@
+"""The shared taxonomy of emotions, and the labels of corpora and models that it knows."""
+
+from emolake.errors import EmolakeError
+
+EMOTIONS: tuple[str, ...] = (
+    "anger",
+    "boredom",
+    "calm",
+    "contempt",
+    "disgust",
+    "excitement",
+    "fear",
+    "frustration",
+    "happiness",
+    "neutral",
+    "other",
+    "sadness",
+    "surprise",
+)
+
+# Spellings of RAVDESS, EmoDB, CREMA-D, IEMOCAP, TESS, SAVEE, MELD, JTES, MSP-Podcast and emotion2vec.
+_SPELLINGS: dict[str, tuple[str, ...]] = {
+    "anger": ("ang", "angry", "anger", "wut", "ärger"),
+    "boredom": ("bor", "bored", "boredom", "langeweile"),
+    "calm": ("cal", "calm"),
+    "contempt": ("con", "contempt", "contemptuous"),
+    "disgust": ("dis", "disgust", "disgusted", "ekel"),
+    "excitement": ("exc", "excited", "excitement"),
+    "fear": ("fea", "fear", "fearful", "afraid", "angst"),
+    "frustration": ("fru", "frustrated", "frustration"),
+    "happiness": ("hap", "happy", "happiness", "joy", "joyful", "freude"),
+    "neutral": ("neu", "neutral"),
+    "other": ("oth", "other"),
+    "sadness": ("sad", "sadness", "trauer"),
+    "surprise": ("sur", "surprise", "surprised", "ps", "pleasant_surprise"),
+}
+_TAXONOMY = {spelling: emotion for emotion, spellings in _SPELLINGS.items() for spelling in spellings}
+
+
+class UnknownLabelError(EmolakeError):
+    """A label that the taxonomy does not know."""
+
+
+def canonical(label: str) -> str:
+    """Return the shared emotion of a corpus' or a model's label.
+
+    Raises:
+        UnknownLabelError: the taxonomy has no such label; it is never mapped to "other" by guess.
+
+    >>> canonical("Hap")
+    'happiness'
+    """
+    try:
+        return _TAXONOMY[label.strip().casefold()]
+    except KeyError:
+        raise UnknownLabelError(
+            f"the label {label!r} is not in the taxonomy, which knows {', '.join(sorted(_TAXONOMY))}; "
+            "add it in schemas/labels.py"
+        ) from None

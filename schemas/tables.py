@@ -1,0 +1,175 @@
+"""The lake's tables as lists of columns with a key; Arrow schemas and DDL are derived."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from emolake.schemas import columns as c
+from emolake.schemas.columns import Column
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: `key` names the columns that identify a row, `partition_by` those that split its files."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    partition_by: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of the table."""
+        return pa.schema([column.field for column in self.columns])
+
+    @property
+    def ddl(self) -> str:
+        """CREATE TABLE statement for the attached lake."""
+        lines = (
+            f'    "{column.name}" {column.sql_type}{"" if column.nullable else " NOT NULL"}' for column in self.columns
+        )
+        return f"CREATE TABLE IF NOT EXISTS lake.{self.name} (\n" + ",\n".join(lines) + "\n)"
+
+
+RECORDINGS = Table(
+    "recordings",
+    "One row per object: the newest version that was seen and what became of it.",
+    (
+        c.RECORDING_ID,
+        c.URI,
+        c.VERSION,
+        c.DATE,
+        c.RECORDED_AT,
+        c.SIZE_BYTES,
+        c.DURATION_S,
+        c.SAMPLE_RATE,
+        c.CHANNELS,
+        c.CODEC,
+        c.DIMENSIONS,
+        c.STATUS,
+        c.ERROR,
+        c.RUN_ID,
+        c.COMMITTED_AT,
+    ),
+    key=("recording_id",),
+    partition_by=("date",),
+)
+
+ANALYSES = Table(
+    "analyses",
+    "The ledger, one row per recording and model: what stands here with the current version and config_id is done.",
+    (
+        c.RECORDING_ID,
+        c.DATE,
+        c.VERSION,
+        c.MODEL,
+        c.MODEL_FINGERPRINT,
+        c.CONFIG_ID,
+        c.SEGMENTS,
+        c.SPEECH_SECONDS,
+        c.RUN_ID,
+        c.COMMITTED_AT,
+    ),
+    key=("recording_id", "model"),
+    partition_by=("date",),
+)
+
+SEGMENTS = Table(
+    "segments",
+    "One row per segment: one window of one channel of a recording, as one model heard it.",
+    (
+        c.RECORDING_ID,
+        c.DATE,
+        c.CHANNEL,
+        c.SEGMENT_INDEX,
+        c.START_S,
+        c.END_S,
+        c.SPEECH_RATIO,
+        c.MODEL,
+        c.LABEL,
+        c.EMOTION,
+        c.CONFIDENCE,
+        c.PROBABILITIES,
+        c.AFFECT,
+        c.ENTROPY,
+        c.LOGIT_RANGE,
+        c.CONFIG_ID,
+        c.RUN_ID,
+    ),
+    key=("recording_id", "model", "channel", "segment_index"),
+    partition_by=("date",),
+)
+
+DAILY_EMOTIONS = Table(
+    "daily_emotions",
+    "One row per day, model, dimensions and emotion; the row whose emotion is NULL holds what got no label, "
+    "so that sums over the rows equal sums over the segments.",
+    (
+        c.DATE,
+        c.MODEL,
+        c.DIMENSIONS,
+        c.EMOTION,
+        c.SEGMENTS,
+        c.SPEECH_SECONDS,
+        c.SHARE,
+        c.MEAN_PROBABILITY,
+        c.RECORDINGS,
+    ),
+    key=("date", "model", "dimensions", "emotion"),
+    partition_by=("date",),
+)
+
+AGGREGATIONS = Table(
+    "aggregations",
+    "One row per day that was aggregated, with the state of the ledger it was made from; a day whose ledger has "
+    "another state is aggregated anew.",
+    (c.DATE, c.LEDGER_STATE, c.RUN_ID, c.COMMITTED_AT),
+    key=("date",),
+    partition_by=("date",),
+)
+
+RUNS = Table(
+    "runs",
+    "One row per flow run that had work to do: what was asked, found and done, and how it ended.",
+    (
+        c.RUN_ID,
+        c.FLOW,
+        c.OUTCOME,
+        c.STARTED_AT,
+        c.FINISHED_AT,
+        c.FIRST_DATE,
+        c.LAST_DATE,
+        c.MODEL,
+        c.CONFIG_ID,
+        c.FOUND,
+        c.SKIPPED,
+        c.DONE,
+        c.QUARANTINED,
+        c.TRUNCATED,
+        c.NOT_MATCHED,
+        c.NOT_AUDIO,
+        c.NAMED_KEYS,
+        c.SEGMENTS,
+        c.AUDIO_SECONDS,
+        c.SPEECH_SECONDS,
+        c.WALL_S,
+        c.REAL_TIME_FACTOR,
+        c.TIMINGS,
+        c.DEVICE,
+        c.VERSIONS,
+        c.OPTIONS,
+        c.ERROR,
+    ),
+    key=("run_id",),
+)
+
+GUARDS = Table(
+    "guards",
+    "Slots that the writers of a day update, so that the second of two conflicts; made once with the lake.",
+    (c.GUARD, c.COMMITS),
+    key=("guard",),
+    partition_by=("guard",),
+)
+
+TABLES: tuple[Table, ...] = (RECORDINGS, ANALYSES, SEGMENTS, DAILY_EMOTIONS, AGGREGATIONS, RUNS, GUARDS)

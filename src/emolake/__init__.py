@@ -1,0 +1,1 @@
+"""Recordings in object storage to daily tables of emotion in a DuckDB lakehouse."""

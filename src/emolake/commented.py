@@ -1,0 +1,64 @@
+"""The commented configuration that `emolake init` writes, derived from the settings themselves."""
+
+import json
+from collections.abc import Iterator
+from textwrap import wrap
+
+from pydantic import BaseModel
+
+from emolake.settings import Settings
+
+_EXAMPLES = {
+    ("source", "endpoint_url"): "http://127.0.0.1:9000",
+    ("source", "region"): "eu-central-1",
+    ("warehouse", "endpoint_url"): "http://127.0.0.1:9000",
+}
+
+_HEAD = """\
+# emolake.toml: where recordings lie, how they are analysed, and where the tables go.
+# Every key may be left out; the values below are the defaults. Environment variables win over this file,
+# for example EMOLAKE_SOURCE__URI. Relative paths are relative to this file. Secrets do not belong here:
+# S3 credentials come from the usual AWS chain, PostgreSQL's from ~/.pgpass or PGPASSWORD.
+"""
+
+_MODELS = """\
+
+# Models by name, for inference.model and `emolake predict --model NAME`.
+# [models.mine]
+# path = "runs/mine"                 # a folder that `emolake train --out` wrote
+"""
+
+
+def commented_toml(**values: str) -> str:
+    """Return the configuration with every key, its default and a sentence on it.
+
+    Args:
+        values: values for keys of [source] that differ from the defaults.
+    """
+    defaults = Settings()
+    lines = [_HEAD]
+    for name, section in Settings.model_fields.items():
+        options = getattr(defaults, name)
+        if isinstance(options, BaseModel):
+            lines += ["", f"# {_first_line(section.annotation)}", f"[{name}]"]
+            lines += _keys(name, options, values if name == "source" else {})
+    return "\n".join(lines) + "\n" + _MODELS
+
+
+def _keys(section: str, options: BaseModel, values: dict[str, str]) -> Iterator[str]:
+    for name, field in type(options).model_fields.items():
+        yield from wrap(field.description or "", 110, initial_indent="# ", subsequent_indent="# ")
+        value = values.get(name, getattr(options, name))
+        if value is None:
+            yield f"# {name} = {_toml(_EXAMPLES[section, name])}"
+        else:
+            yield f"{name} = {_toml(value)}"
+
+
+def _toml(value: object) -> str:
+    """Return a TOML value: strings, numbers, booleans and arrays are written as in JSON."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
+def _first_line(annotation: object) -> str:
+    return (annotation.__doc__ or "").strip().splitlines()[0]

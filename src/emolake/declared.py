@@ -1,0 +1,28 @@
+"""What a container declares of itself, as each of its readers returns it."""
+
+from typing import BinaryIO, NamedTuple
+
+
+class Declared(NamedTuple):
+    """What stands in the headers of one file; none of it is trusted, all of it is held against what is decoded."""
+
+    duration_s: float | None = None
+    """Seconds of audio that the headers promise; None when they promise nothing."""
+    fault: str | None = None
+    """Why the file cannot be whole (a size beyond its end, no end mark); None when no mark is missing."""
+    sampling_rate: float | None = None
+    """Frames a second, where the header states it plainly."""
+    channels: int | None = None
+    """Channels, where the header states it plainly."""
+    understated: bool = False
+    """The header declares less audio than the file holds, and a decoder that believes it would lose the rest."""
+    codec: str | None = None
+    """Codec in the container's own words, where the choice of the decoder hangs on it."""
+    links: int = 1
+    """Complete streams chained one after the other (Ogg)."""
+
+
+def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
+    """Up to `count` bytes from `offset`; fewer at the end of the file."""
+    file.seek(offset)
+    return file.read(count)

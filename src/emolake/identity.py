@@ -1,0 +1,41 @@
+"""What makes two results comparable: the hash of all that changes a number, and the versions that were at work."""
+
+import hashlib
+import json
+from importlib.metadata import version
+
+from emolake.models.registry import ModelEntry
+from emolake.schemas.records import AnalysisKey
+from emolake.settings import Settings
+
+# Raise it with every change of the program that changes results for the same configuration.
+PIPELINE_VERSION = 1
+
+_PACKAGES = ("emolake", "torch", "numpy", "soxr", "soundfile", "av", "onnxruntime", "silero-vad", "duckdb", "prefect")
+
+
+def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
+    """Return the name, fingerprint and config_id under which this configuration's rows stand."""
+    decides = {
+        "pipeline": PIPELINE_VERSION,
+        "segmentation": settings.segmentation.model_dump(mode="json"),
+        "voice_activity": version("silero-vad"),
+        "model": model.fingerprint,
+        "precision": settings.inference.precision,
+    }
+    canonical = json.dumps(decides, sort_keys=True, separators=(",", ":"))
+    return AnalysisKey(
+        model=model.name,
+        model_fingerprint=model.fingerprint,
+        config_id=hashlib.sha256(canonical.encode()).hexdigest()[:16],
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that change numbers."""
+    return {name: version(name) for name in _PACKAGES}
+
+
+def options_json(settings: Settings) -> str:
+    """Return the resolved options as JSON, without the parts that may hold secrets."""
+    return settings.model_dump_json(exclude={"source": {"uri", "endpoint_url"}, "warehouse": True, "models": True})

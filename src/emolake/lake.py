@@ -1,0 +1,263 @@
+"""The lake: DuckLake opened in one way, transactions that are made again when another writer was first."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import duckdb
+import pyarrow as pa
+from duckdb_extensions import import_extension
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from emolake.errors import EmolakeError
+from emolake.schemas.tables import GUARDS, TABLES, Table
+from emolake.settings import WarehouseSettings
+from emolake.sql import statement
+from emolake.storage import without_secrets
+
+# Enough that writers of different days rarely meet, few enough that their files stay a handful.
+GUARD_SLOTS = 16
+
+# What DuckLake and its catalogs say when another writer was first.
+_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock detected")
+
+T = TypeVar("T")
+
+
+class LakeError(EmolakeError):
+    """The lake cannot be opened, read or written."""
+
+
+class SchemaError(EmolakeError):
+    """Rows that do not fit their table."""
+
+
+class Lake:
+    """An open lake; `connection` has it attached as `lake`, is its default schema, and speaks UTC."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, commit_attempts: int) -> None:
+        self.connection = connection
+        self._commit_attempts = commit_attempts
+
+    def transact(
+        self, work: Callable[[duckdb.DuckDBPyConnection], T], *, author: str, message: str, extra: Mapping[str, str]
+    ) -> T:
+        """Do `work` in one transaction and return its result; do all of it again when another writer was first.
+
+        The commit is tagged with author, message and `extra` as JSON, so that a row leads to its snapshot.
+
+        Raises:
+            LakeError: the transaction lost against other writers in every attempt.
+        """
+        retrying = Retrying(
+            stop=stop_after_attempt(self._commit_attempts),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            retry=retry_if_exception(is_conflict),
+            reraise=True,
+        )
+        try:
+            return retrying(self._once, work, author, message, json.dumps(dict(extra)))
+        except duckdb.Error as error:
+            if not is_conflict(error):
+                raise
+            raise LakeError(
+                f"the commit {message!r} lost against other writers {self._commit_attempts} times; "
+                "run again, or raise warehouse.commit_attempts"
+            ) from error
+
+    def _once(self, work: Callable[[duckdb.DuckDBPyConnection], T], author: str, message: str, extra: str) -> T:
+        self.connection.execute("BEGIN")
+        try:
+            result = work(self.connection)
+            self.connection.execute(
+                "CALL lake.set_commit_message($author, $message, extra_info => $extra)",
+                {"author": author, "message": message, "extra": extra},
+            )
+            self.connection.execute("COMMIT")
+        except BaseException:
+            # A commit that failed has ended the transaction already.
+            if _in_transaction(self.connection):
+                self.connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def latest_snapshot(self) -> int:
+        """Return the id of the newest snapshot."""
+        return int(self.rows("SELECT max(snapshot_id) FROM lake.snapshots()")[0][0])
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        return self.connection.execute(sql, dict(parameters or {})).fetchall()
+
+
+def append(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.Table) -> None:
+    """Append rows to a table of the lake, after holding them against its schema.
+
+    Raises:
+        SchemaError: a column is missing, extra or mistyped, NULL where it may not be, or has a value out of its set.
+    """
+    check_rows(table, rows)
+    if rows.num_rows:
+        connection.register("new_rows", rows)
+        try:
+            connection.execute(f"INSERT INTO lake.{table.name} BY NAME SELECT * FROM new_rows")
+        finally:
+            connection.unregister("new_rows")
+
+
+def check_rows(table: Table, rows: pa.Table) -> None:
+    """Hold rows against the table's schema; see `append`."""
+    if not rows.schema.equals(table.schema):
+        found = {field.name: field for field in rows.schema}
+        wrong = [
+            f"{field.name} is {found[field.name].type if field.name in found else 'missing'}, expected {field.type}"
+            for field in table.schema
+            if field.name not in found or not found[field.name].equals(field)
+        ] + [f"{name} is not a column" for name in found if name not in table.schema.names]
+        raise SchemaError(f"rows for {table.name} do not fit: {'; '.join(wrong) or 'the columns are out of order'}")
+    for column in table.columns:
+        values = rows.column(column.name)
+        if not column.nullable and values.null_count:
+            raise SchemaError(f"rows for {table.name} do not fit: {column.name} is NULL {values.null_count} times")
+        if column.allowed is not None:
+            strangers = set(values.unique().to_pylist()) - set(column.allowed) - {None}
+            if strangers:
+                raise SchemaError(
+                    f"rows for {table.name} do not fit: {column.name} holds {', '.join(sorted(strangers))}, "
+                    f"expected one of {', '.join(column.allowed)}"
+                )
+
+
+def take_guards(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> None:
+    """Make this transaction conflict with every other one that writes one of the days."""
+    for slot in sorted({day.toordinal() % GUARD_SLOTS for day in days}):
+        connection.execute(statement("take_guard"), {"guard": slot})
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Tell whether a transaction failed because another writer was first, and may be made again."""
+    text = str(error).lower()
+    return isinstance(error, duckdb.Error) and any(sign in text for sign in _CONFLICTS)
+
+
+@contextmanager
+def open_lake(
+    warehouse: WarehouseSettings, *, read_only: bool = False, endpoint_url: str | None = None
+) -> Iterator[Lake]:
+    """Open the lake; a writer makes it when it is not there yet.
+
+    Args:
+        warehouse: where catalog and data lie.
+        read_only: refuse every write, and to make a lake that is not there.
+        endpoint_url: of the S3-compatible server of the data, unless the warehouse names its own.
+
+    Raises:
+        LakeError: the catalog cannot be reached, or belongs to other data.
+    """
+    connection = duckdb.connect()
+    try:
+        _load_extensions(connection, warehouse)
+        connection.execute("SET TimeZone = 'UTC'")
+        if warehouse.data.startswith("s3://"):
+            _create_s3_secret(connection, warehouse.endpoint_url or endpoint_url)
+        _attach(connection, warehouse, read_only)
+        lake = Lake(connection, warehouse.commit_attempts)
+        if not read_only:
+            _create_tables(lake)
+        connection.execute("USE lake")
+        yield lake
+    finally:
+        connection.close()
+
+
+def _load_extensions(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseSettings) -> None:
+    names = ["ducklake", "sqlite_scanner" if warehouse.catalog.startswith("sqlite:") else "postgres_scanner"]
+    if warehouse.data.startswith("s3://"):
+        names.append("httpfs")
+    for name in names:
+        import_extension(name)
+        connection.execute(f"LOAD {name}")
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseSettings, read_only: bool) -> None:
+    scheme, _, target = warehouse.catalog.partition(":")
+    options = [f"DATA_PATH {_quoted(warehouse.data)}", "DATA_INLINING_ROW_LIMIT 0"]
+    if scheme == "sqlite":
+        if read_only and not Path(target).is_file():
+            raise LakeError(f"there is no lake at {target} yet; `emolake nightly` or `emolake backfill` makes it")
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
+    if read_only:
+        options.append("READ_ONLY")
+    try:
+        connection.execute(f"ATTACH {_quoted(f'ducklake:{warehouse.catalog}')} AS lake ({', '.join(options)})")
+    except duckdb.Error as error:
+        # The text of the error may repeat the connection string; the words before it are enough.
+        if "DATA_PATH parameter" in str(error):
+            raise LakeError(
+                f"the catalog belongs to other data than warehouse.data = {without_secrets(warehouse.data)}; "
+                "correct warehouse.data, or use another catalog"
+            ) from None
+        where = target if scheme == "sqlite" else "the PostgreSQL server"
+        raise LakeError(
+            f"the catalog at {where} cannot be opened ({type(error).__name__}); check warehouse.catalog, "
+            "that it is reachable, and its permissions"
+        ) from None
+
+
+def _create_tables(lake: Lake) -> None:
+    """Make what is missing of the tables; an existing lake gets no snapshot from this."""
+
+    def missing(connection: duckdb.DuckDBPyConnection) -> list[Table]:
+        found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
+        return [table for table in TABLES if (table.name,) not in found]
+
+    def create(connection: duckdb.DuckDBPyConnection) -> None:
+        for table in missing(connection):
+            connection.execute(table.ddl)
+            if table.partition_by:
+                connection.execute(f"ALTER TABLE lake.{table.name} SET PARTITIONED BY ({', '.join(table.partition_by)})")
+            if table is GUARDS:
+                slots = pa.table({"guard": range(GUARD_SLOTS), "commits": [0] * GUARD_SLOTS}, schema=GUARDS.schema)
+                append(connection, GUARDS, slots)
+
+    if missing(lake.connection):
+        lake.transact(create, author="emolake", message="create the lake", extra={})
+
+
+def _create_s3_secret(connection: duckdb.DuckDBPyConnection, endpoint_url: str | None) -> None:
+    """Hand the AWS chain's credentials to DuckDB; they live in this connection only."""
+    session = boto3.Session()
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise LakeError("warehouse.data is on S3, but the AWS chain gives no credentials; set a profile or AWS_ACCESS_KEY_ID")
+    frozen = credentials.get_frozen_credentials()
+    options = {
+        "KEY_ID": frozen.access_key,
+        "SECRET": frozen.secret_key,
+        "SESSION_TOKEN": frozen.token,
+        "REGION": session.region_name or "us-east-1",
+    }
+    if endpoint_url:
+        scheme, _, host = endpoint_url.rpartition("://")
+        options |= {"ENDPOINT": host.rstrip("/"), "URL_STYLE": "path", "USE_SSL": "false" if scheme == "http" else "true"}
+    settings = ", ".join(f"{name} {_quoted(value)}" for name, value in options.items() if value)
+    connection.execute(f"CREATE SECRET lake_data (TYPE s3, {settings})")
+
+
+def _in_transaction(connection: duckdb.DuckDBPyConnection) -> bool:
+    try:
+        connection.execute("BEGIN")
+    except duckdb.TransactionException:
+        return True
+    connection.execute("ROLLBACK")
+    return False
+
+
+def _quoted(text: str) -> str:
+    """Return an SQL literal, for the statements that take no parameters."""
+    return "'" + text.replace("'", "''") + "'"

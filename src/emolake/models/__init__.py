@@ -1,0 +1,1 @@
+"""Classifier families behind one protocol."""

@@ -1,0 +1,1 @@
+"""The shipped default classifier: weights, configuration and model card."""

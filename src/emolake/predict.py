@@ -1,0 +1,98 @@
+"""Emotions of files and folders, without the lake, by the same steps as the nightly run."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from emolake.errors import ConfigurationError
+from emolake.models.registry import ModelEntry
+from emolake.schemas.records import SourceObject
+from emolake.settings import Settings
+from emolake.shard import SegmentRow, Timings, analyse, loaded_model
+from emolake.storage import FolderSource
+from emolake.tasks.plan import is_audio, recording_id
+
+_FILES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A file's segments as the rows of `predict`, or the reason why it has none."""
+
+    path: str
+    rows: list[dict[str, Any]]
+    error: str | None
+
+
+def audio_files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the given files, and the audio files below the given folders in order of name.
+
+    Raises:
+        ConfigurationError: a path does not exist, or a folder holds no audio.
+    """
+    for path in paths:
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            found = [each for each in sorted(path.rglob("*")) if each.is_file() and is_audio(each.name)]
+            if not found:
+                raise ConfigurationError(f"the folder {path} holds no audio files")
+            yield from found
+        else:
+            raise ConfigurationError(f"there is no file or folder {path}")
+
+
+def predict(files: Iterator[Path], *, settings: Settings, entry: ModelEntry, logits: bool) -> Iterator[Prediction]:
+    """Yield the prediction of each file, in order.
+
+    Args:
+        files: what to analyse.
+        settings: segmentation and inference; the source's pattern does not matter.
+        entry: the model.
+        logits: give raw logits too; they are None otherwise.
+    """
+    model = loaded_model(entry, settings.inference.device, settings.inference.precision)
+    emotions = entry.emotions()
+    source = FolderSource(Path("/"))
+    while chunk := list(islice(files, _FILES_AT_ONCE)):
+        objects = [_object(path) for path in chunk]
+        analyses = analyse(objects, source=source, model=model, settings=settings, timings=Timings())
+        for path, analysis in zip(chunk, analyses, strict=True):
+            rows = [_row(path, row, model.labels, emotions, logits) for row in analysis.rows]
+            yield Prediction(str(path), rows, analysis.reason)
+
+
+def _object(path: Path) -> SourceObject:
+    absolute = path.resolve()
+    uri = f"file://{absolute.as_posix()}"
+    return SourceObject(
+        key=absolute.as_posix().removeprefix("/"),
+        uri=uri,
+        recording_id=recording_id(uri),
+        version="",
+        size_bytes=absolute.stat().st_size,
+        date=date.min,
+        recorded_at=None,
+        dimensions={},
+    )
+
+
+def _row(
+    path: Path, row: SegmentRow, labels: Sequence[str], emotions: dict[str, str], logits: bool
+) -> dict[str, Any]:
+    scores = row.scores
+    best = None if scores is None else labels[int(scores.probabilities.argmax())]
+    return {
+        "path": str(path),
+        "channel": row.channel,
+        "start_s": row.start_s,
+        "end_s": row.end_s,
+        "label": best,
+        "emotion": None if best is None else emotions[best],
+        "confidence": None if scores is None else float(scores.probabilities.max()),
+        "probabilities": None if scores is None else dict(zip(labels, scores.probabilities.tolist(), strict=True)),
+        "logits": scores.logits.tolist() if scores is not None and logits else None,
+    }

@@ -1,0 +1,101 @@
+"""The record of a run: a row in `runs` from its first work to its end, however it ends."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+
+import duckdb
+import pyarrow as pa
+
+from emolake.errors import EmolakeError
+from emolake.identity import options_json, package_versions
+from emolake.lake import Lake, append
+from emolake.schemas.records import AnalysisKey, Counts
+from emolake.schemas.tables import RUNS
+from emolake.settings import Settings
+from emolake.sql import statement
+from emolake.tasks.plan import Listing
+
+
+class RunFailedError(EmolakeError):
+    """A run ended as failed; what was good is committed, and its row in `runs` says why."""
+
+
+@dataclass
+class Run:
+    """What a run was asked and what it has done so far."""
+
+    flow: str
+    days: Sequence[date]
+    key: AnalysisKey
+    settings: Settings
+    device: str | None = None
+    listing: Listing = field(default_factory=Listing)
+    counts: Counts = field(default_factory=Counts)
+    failures: list[str] = field(default_factory=list)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    recorded: bool = False
+    run_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.run_id = f"{self.flow}-{self.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+    def record(self, lake: Lake, outcome: str = "running") -> None:
+        """Write the run's row as it stands, in place of its earlier one."""
+
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            if self.recorded:
+                connection.execute(statement("delete_run"), {"run_id": self.run_id})
+            append(connection, RUNS, pa.Table.from_pylist([self._row(outcome)], schema=RUNS.schema))
+
+        lake.transact(work, author=self.run_id, message=f"{self.flow} {outcome}", extra={"run_id": self.run_id})
+        self.recorded = True
+
+    def judge(self) -> None:
+        """Note it as a failure when too large a share of the recordings was bad."""
+        limit = self.settings.run.max_bad_share
+        if self.counts.done and self.counts.quarantined / self.counts.done > limit:
+            self.failures.append(
+                f"{self.counts.quarantined} of {self.counts.done} recordings were quarantined, more than "
+                f"run.max_bad_share = {limit:g} allows; the good ones are committed"
+            )
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """Figures of the run, by the names of the columns of `runs`."""
+        row = self._row("failed" if self.failures else "completed")
+        shown = (
+            "run_id outcome first_date last_date found skipped done quarantined truncated not_matched not_audio segments "
+            "audio_seconds speech_seconds wall_s error"
+        )
+        return {name: row[name] for name in shown.split()}
+
+    def _row(self, outcome: str) -> dict[str, object]:
+        now = datetime.now(UTC)
+        wall_s = (now - self.started_at).total_seconds()
+        counts = asdict(self.counts)
+        return {
+            "run_id": self.run_id,
+            "flow": self.flow,
+            "outcome": outcome,
+            "started_at": self.started_at,
+            "finished_at": None if outcome == "running" else now,
+            "first_date": min(self.days),
+            "last_date": max(self.days),
+            "model": self.key.model,
+            "config_id": self.key.config_id,
+            "found": self.listing.found,
+            "skipped": self.listing.skipped,
+            "not_matched": self.listing.not_matched,
+            "not_audio": self.listing.not_audio,
+            "named_keys": self.listing.named_keys,
+            **{name: counts[name] for name in ("done", "quarantined", "truncated", "segments", "audio_seconds", "speech_seconds")},
+            "wall_s": None if outcome == "running" else wall_s,
+            "real_time_factor": wall_s / self.counts.audio_seconds if self.counts.audio_seconds else None,
+            "timings": list(self.counts.timings.items()),
+            "device": self.device,
+            "versions": list(package_versions().items()),
+            "options": options_json(self.settings),
+            "error": "; ".join(self.failures) or None,
+        }

@@ -1,0 +1,232 @@
+"""The configuration: one TOML file, environment variables over it, every key with a default.
+
+The only file that reads the environment. Relative paths are relative to the configuration file.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from emolake.errors import ConfigurationError
+from emolake.pattern import KeyPattern
+from emolake.storage import S3Options
+from emolake.tasks.fetch import FetchOptions
+from emolake.tasks.segment import SegmentOptions
+
+DEFAULT_FILE = Path("emolake.toml")
+DEFAULT_MODEL = "default"
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"no time zone is called {name!r}; use an IANA name such as Europe/Berlin") from error
+    return name
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SourceSettings(FetchOptions):
+    """Where recordings lie, and how their keys are read."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    uri: str = "recordings"
+    """`s3://bucket[/prefix]`, or a folder."""
+    pattern: str = "{date:%Y/%m/%d}/{site}/{call_id}.{ext}"
+    """How keys are built; {date:…} and {time:…} are strftime, every other name becomes a dimension."""
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """The calendar that days belong to."""
+    lookback_days: int = Field(3, ge=0)
+    """How many days before the asked one the nightly plans too, for late arrivals."""
+    endpoint_url: str | None = None
+    """URL of an S3-compatible server; credentials come from the usual AWS chain."""
+    region: str | None = None
+    """Region of the bucket; the AWS chain's when left out."""
+    connect_timeout_s: float = Field(10.0, gt=0)
+    """How long a connection to the source may take."""
+    read_timeout_s: float = Field(60.0, gt=0)
+    """How long the source may be silent."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The calendar's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def s3(self) -> S3Options:
+        """How S3 is reached."""
+        return S3Options(
+            endpoint_url=self.endpoint_url,
+            region=self.region,
+            connect_timeout_s=self.connect_timeout_s,
+            read_timeout_s=self.read_timeout_s,
+        )
+
+    def key_pattern(self) -> KeyPattern:
+        """Return the parsed pattern."""
+        return KeyPattern(self.pattern, self.zone)
+
+
+class InferenceSettings(_Section):
+    """Which model runs, and how."""
+
+    model: str = DEFAULT_MODEL
+    """Name of a model: `default`, or one of [models.NAME]."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
+    """Arithmetic of the forward pass."""
+    runtime: Literal["auto", "torch", "onnx"] = "auto"
+    """What executes the network; auto takes what the family runs on."""
+    batch_seconds: float = Field(160.0, gt=0)
+    """Seconds of audio, padding included, that make a batch."""
+
+
+class WarehouseSettings(_Section):
+    """Where the lake lies."""
+
+    catalog: str = "sqlite:lake/catalog.sqlite"
+    """`sqlite:PATH`, or `postgres:` with a libpq connection string."""
+    data: str = "lake/data"
+    """Folder or `s3://bucket/prefix` of the Parquet files."""
+    endpoint_url: str | None = None
+    """URL of an S3-compatible server for the data; the source's when left out."""
+    commit_attempts: int = Field(30, ge=1)
+    """How often a transaction that lost against another writer is made again."""
+
+
+class AggregateSettings(_Section):
+    """What the daily table is broken down by."""
+
+    by: tuple[str, ...] = ("site",)
+    """Dimensions of daily_emotions."""
+
+
+class RunSettings(_Section):
+    """How a run is cut up, and when it counts as failed."""
+
+    shard_seconds: float = Field(3600.0, gt=0)
+    """Audio in a shard, estimated from sizes: the unit of retry and commit."""
+    shard_objects: int = Field(200, ge=1)
+    """Most recordings in a shard."""
+    parallel_shards: int = Field(2, ge=1)
+    """Shards that run side by side on this machine."""
+    shard_retries: int = Field(2, ge=0)
+    """How often a failed shard is tried again."""
+    shard_retry_delay_s: float = Field(5.0, ge=0)
+    """Pause before a failed shard is tried again."""
+    max_bad_share: float = Field(0.5, ge=0, le=1)
+    """Share of quarantined recordings above which the run ends as failed, with the good ones committed."""
+
+
+class Settings(BaseSettings):
+    """All of the configuration; unknown keys are refused."""
+
+    model_config = SettingsConfigDict(env_prefix="EMOLAKE_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    source: SourceSettings = SourceSettings()
+    segmentation: SegmentOptions = SegmentOptions()
+    inference: InferenceSettings = InferenceSettings()
+    warehouse: WarehouseSettings = WarehouseSettings()
+    aggregate: AggregateSettings = AggregateSettings()
+    run: RunSettings = RunSettings()
+    models: dict[str, dict[str, Any]] = {}
+    """Named models: `path` of a folder that `emolake train` wrote, or `family` and its own keys."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment variables win over the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        try:
+            known = self.source.key_pattern().dimensions
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
+        unknown = [name for name in self.aggregate.by if name not in known]
+        if unknown:
+            raise ValueError(
+                f"aggregate.by names {', '.join(unknown)}, but source.pattern gives {', '.join(known) or 'no dimension'}"
+            )
+        return self
+
+
+def load_settings(config: Path | None) -> Settings:
+    """Read the configuration; without a file the defaults hold, with paths relative to the working folder.
+
+    Raises:
+        ConfigurationError: the file is missing or wrong; the message names every wrong key.
+    """
+    if config is not None and not config.is_file():
+        raise ConfigurationError(f"there is no configuration file {config}; `emolake init` writes one")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    # Nested environment variables of a section that is unset would otherwise be taken for unknown sections.
+    try:
+        settings = FromFile()
+    except ValidationError as error:
+        raise ConfigurationError(_explained(error, config)) from error
+    except ValueError as error:  # not TOML at all
+        raise ConfigurationError(f"{config} is not valid TOML: {error}") from error
+    return _with_absolute_paths(settings, config.parent if config else Path())
+
+
+def _explained(error: ValidationError, config: Path | None) -> str:
+    problems = "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+        for problem in error.errors()
+    )
+    return f"the configuration {f'in {config} ' if config else ''}is wrong: {problems}"
+
+
+def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
+    base = base.resolve()
+
+    def absolute(path: str) -> str:
+        return path if "://" in path else str(base / Path(path).expanduser())
+
+    scheme, _, target = settings.warehouse.catalog.partition(":")
+    if scheme not in ("sqlite", "postgres") or not target:
+        raise ConfigurationError(
+            f"warehouse.catalog starts with {scheme!r}; expected sqlite:PATH or postgres:dbname=… host=…"
+        )
+    catalog = f"sqlite:{absolute(target)}" if scheme == "sqlite" else settings.warehouse.catalog
+    models = {
+        name: {key: absolute(value) if key == "path" else value for key, value in entry.items()}
+        for name, entry in settings.models.items()
+    }
+    return settings.model_copy(
+        update={
+            "source": settings.source.model_copy(update={"uri": absolute(settings.source.uri)}),
+            "warehouse": settings.warehouse.model_copy(
+                update={"catalog": catalog, "data": absolute(settings.warehouse.data)}
+            ),
+            "models": models,
+        }
+    )
+
+
+def default_config_file() -> Path | None:
+    """Return the file that EMOLAKE_CONFIG names, or ./emolake.toml when there is one."""
+    named = os.environ.get("EMOLAKE_CONFIG")
+    if named:
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None

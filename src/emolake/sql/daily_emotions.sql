@@ -1,0 +1,53 @@
+-- One row per day, model, dimensions and emotion; the row whose emotion is NULL holds what got no label.
+-- Overlapping windows own the time up to the start of the next one, so that no second of speech counts twice.
+WITH owned AS (
+    SELECT
+        recording_id,
+        model,
+        emotion,
+        confidence,
+        speech_ratio::DOUBLE * (
+            least(end_s, coalesce(lead(start_s) OVER in_time, end_s)) - start_s
+        ) AS speech_s
+    FROM lake.segments
+    WHERE date = $date
+    WINDOW in_time AS (PARTITION BY recording_id, model, channel ORDER BY segment_index)
+),
+described AS (
+    SELECT
+        owned.*,
+        map_from_entries(
+            [(name, coalesce(recordings.dimensions[name], '')) FOR name IN $dimensions::VARCHAR[]]
+        ) AS dimensions
+    FROM owned
+    JOIN lake.recordings USING (recording_id)
+    WHERE recordings.date = $date
+),
+summed AS (
+    SELECT
+        model,
+        dimensions,
+        emotion,
+        count(*) AS segments,
+        sum(speech_s) AS speech_seconds,
+        sum(confidence::DOUBLE * speech_s) / nullif(sum(speech_s), 0) AS mean_probability,
+        count(DISTINCT recording_id) AS recordings
+    FROM described
+    GROUP BY model, dimensions, emotion
+)
+SELECT
+    $date::DATE AS date,
+    model,
+    dimensions,
+    emotion,
+    segments,
+    speech_seconds,
+    CASE WHEN emotion IS NOT NULL THEN
+        speech_seconds / nullif(
+            sum(CASE WHEN emotion IS NOT NULL THEN speech_seconds END) OVER (PARTITION BY model, dimensions), 0
+        )
+    END AS share,
+    mean_probability,
+    recordings
+FROM summed
+ORDER BY model, dimensions::VARCHAR, emotion

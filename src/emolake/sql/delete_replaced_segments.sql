@@ -1,0 +1,4 @@
+-- Deletes the segments of one day that newer ones replace.
+DELETE FROM lake.segments
+WHERE date = $date
+  AND (recording_id, model) IN (SELECT (recording_id, model) FROM replaced WHERE date = $date)

@@ -1,0 +1,1 @@
+"""The steps of the pipeline in order, as plain functions over arrays and tables."""

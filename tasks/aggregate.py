@@ -1,0 +1,55 @@
+"""Aggregate: recompute the daily table of the days whose ledger has changed, each in a transaction of its own."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+
+import duckdb
+import pyarrow as pa
+
+from emolake.lake import Lake, append, take_guards
+from emolake.schemas.tables import AGGREGATIONS, DAILY_EMOTIONS
+from emolake.sql import statement
+
+
+def aggregate_days(
+    lake: Lake, first: date, last: date, *, dimensions: Sequence[str], run_id: str
+) -> Iterator[tuple[date, int]]:
+    """Aggregate every stale day between two days, inclusive; yield each with its number of rows.
+
+    Stale is a day whose aggregates were not made from its ledger as it stands: also one whose run died between
+    commit and aggregation. A day that is not stale costs a query and no snapshot.
+
+    Args:
+        lake: the open lake.
+        first: first day.
+        last: last day.
+        dimensions: names that the table is broken down by; one that a recording lacks is the empty string.
+        run_id: tags the snapshots.
+    """
+    for day, _ in _stale(lake.connection, first, last, dimensions):
+        yield day, _aggregate(lake, day, dimensions, run_id)
+
+
+def _aggregate(lake: Lake, day: date, dimensions: Sequence[str], run_id: str) -> int:
+    def work(connection: duckdb.DuckDBPyConnection) -> int:
+        take_guards(connection, [day])
+        stale = _stale(connection, day, day, dimensions)
+        if not stale:
+            return 0  # another run was first, and made it from the same ledger
+        rows = connection.execute(statement("daily_emotions"), {"date": day, "dimensions": list(dimensions)})
+        emotions = rows.to_arrow_table().cast(DAILY_EMOTIONS.schema)
+        note = {"date": day, "ledger_state": stale[0][1], "run_id": run_id, "committed_at": datetime.now(UTC)}
+        connection.execute(statement("delete_day_emotions"), {"date": day})
+        connection.execute(statement("delete_day_aggregation"), {"date": day})
+        append(connection, DAILY_EMOTIONS, emotions)
+        append(connection, AGGREGATIONS, pa.Table.from_pylist([note], schema=AGGREGATIONS.schema))
+        return int(emotions.num_rows)
+
+    return lake.transact(work, author=run_id, message=f"aggregate {day}", extra={"run_id": run_id, "date": str(day)})
+
+
+def _stale(
+    connection: duckdb.DuckDBPyConnection, first: date, last: date, dimensions: Sequence[str]
+) -> list[tuple[date, str]]:
+    parameters = {"first": first, "last": last, "dimensions": list(dimensions)}
+    return connection.execute(statement("stale_days"), parameters).fetchall()

@@ -1,0 +1,178 @@
+"""Classify: fill batches by seconds of audio across recordings, run the model, and give results back in order."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from emolake.errors import EmolakeError
+from emolake.models.protocol import Batching, EmotionModel
+from emolake.tasks.segment import Segment
+
+if TYPE_CHECKING:
+    import torch
+
+# Segments are sorted by length within a pool of this many batches: long enough for batches of like lengths,
+# short enough for memory not to grow with the length of a recording.
+_BATCHES_IN_POOL = 8
+
+Owner = TypeVar("Owner")
+
+
+class ModelOutputError(EmolakeError):
+    """A model gave something else than finite logits, one per label."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of one segment: logits and probabilities in label order, each of shape [labels]."""
+
+    logits: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def entropy(self) -> float:
+        """Shannon entropy of the probabilities in nats."""
+        positive = self.probabilities[self.probabilities > 0]
+        return float(-(positive * np.log(positive)).sum())
+
+    @property
+    def logit_range(self) -> float:
+        """Largest minus smallest logit."""
+        return float(self.logits.max() - self.logits.min())
+
+
+def classify(
+    segments: Iterable[tuple[Owner, Segment]], model: EmotionModel, *, batch_seconds: float, min_speech_ratio: float
+) -> Iterator[tuple[Owner, Segment, Scores | None]]:
+    """Yield every segment with its scores, in the order given; the batch never changes the answer.
+
+    Args:
+        segments: segments with whatever they belong to; taken as they are needed.
+        model: its `batching` says which segments may share a batch.
+        batch_seconds: seconds of audio, padding included, that make a batch.
+        min_speech_ratio: segments below it, and those too short for the model, get None and never reach it.
+
+    Raises:
+        ModelOutputError: the model gave non-finite logits or logits of a wrong shape.
+    """
+    engine = _Engine(model, int(batch_seconds * model.sampling_rate))
+    pool: list[tuple[Owner, Segment]] = []
+    pooled = 0
+    for owner, segment in segments:
+        pool.append((owner, segment))
+        if _is_scored(segment, model, min_speech_ratio):
+            pooled += len(segment.samples)
+        if pooled >= _BATCHES_IN_POOL * engine.batch_samples or len(pool) >= 4096:
+            yield from _classify_pool(pool, engine, min_speech_ratio)
+            pool, pooled = [], 0
+    yield from _classify_pool(pool, engine, min_speech_ratio)
+
+
+def batches(lengths: Sequence[int], *, batching: Batching, batch_samples: int) -> Iterator[list[int]]:
+    """Yield positions of `lengths` that share a batch, longest first.
+
+    A masked batch holds like lengths, padded to its longest, within `batch_samples` (or one that alone exceeds it).
+
+    >>> list(batches([4, 9, 4, 8], batching=Batching.MASKED, batch_samples=20))
+    [[1, 3], [0, 2]]
+    >>> list(batches([4, 9, 4, 8], batching=Batching.EQUAL_LENGTH, batch_samples=20))
+    [[1], [3], [0, 2]]
+    """
+    by_length = sorted(range(len(lengths)), key=lambda position: (-lengths[position], position))
+    if batching is Batching.SINGLE:
+        yield from ([position] for position in by_length)
+        return
+    groups: dict[int, list[int]] = defaultdict(list)
+    for position in by_length:
+        groups[lengths[position] if batching is Batching.EQUAL_LENGTH else 0].append(position)
+    for group in groups.values():
+        remaining = iter(group)
+        for first in remaining:
+            fitting = max(1, batch_samples // lengths[first])
+            yield list(chain([first], islice(remaining, fitting - 1)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities over the last axis, in double precision inside."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def _is_scored(segment: Segment, model: EmotionModel, min_speech_ratio: float) -> bool:
+    return segment.speech_ratio >= min_speech_ratio and len(segment.samples) >= model.min_samples
+
+
+def _classify_pool(
+    pool: list[tuple[Owner, Segment]], engine: "_Engine", min_speech_ratio: float
+) -> Iterator[tuple[Owner, Segment, Scores | None]]:
+    scored = [position for position, (_, segment) in enumerate(pool) if _is_scored(segment, engine.model, min_speech_ratio)]
+    scores = dict(zip(scored, engine.scores([pool[position][1].samples for position in scored]), strict=True))
+    for position, (owner, segment) in enumerate(pool):
+        yield owner, segment, scores.get(position)
+
+
+class _Engine:
+    """Runs a model over arrays of any lengths; remembers the batch size that the device could hold."""
+
+    def __init__(self, model: EmotionModel, batch_samples: int) -> None:
+        self.model = model
+        self.batch_samples = batch_samples
+
+    def scores(self, waves: Sequence[np.ndarray]) -> list[Scores]:
+        """Return the scores of each array, in the order given."""
+        logits: list[np.ndarray] = [np.empty(0)] * len(waves)
+        lengths = [len(wave) for wave in waves]
+        for batch in batches(lengths, batching=self.model.batching, batch_samples=self.batch_samples):
+            for position, row in zip(batch, self._logits([waves[position] for position in batch]), strict=True):
+                logits[position] = row
+        return [Scores(row, softmax(row)) for row in logits]
+
+    def _logits(self, waves: Sequence[np.ndarray]) -> np.ndarray:
+        """Return logits [batch, labels]; when memory runs out, halve the batch, for good."""
+        try:
+            return self._forward(waves)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error) or len(waves) == 1:
+                raise
+        half = (len(waves) + 1) // 2
+        self.batch_samples = max(1, half * max(len(wave) for wave in waves))
+        _release_cached_memory()
+        return np.concatenate([self._logits(waves[:half]), self._logits(waves[half:])])
+
+    def _forward(self, waves: Sequence[np.ndarray]) -> np.ndarray:
+        import torch
+
+        lengths = torch.tensor([len(wave) for wave in waves])
+        batch = torch.zeros(len(waves), int(lengths.max()), dtype=torch.float32)
+        for row, wave in zip(batch, waves, strict=True):
+            row[: len(wave)] = torch.from_numpy(wave)
+        with torch.inference_mode():
+            logits = _as_array(self.model.predict(batch, lengths))
+        expected = (len(waves), len(self.model.labels))
+        if logits.shape != expected:
+            raise ModelOutputError(f"the model gave logits of shape {logits.shape}, expected {expected}")
+        if not np.isfinite(logits).all():
+            raise ModelOutputError("the model gave logits that are not finite; its weights or its precision are broken")
+        return logits
+
+
+def _as_array(logits: "torch.Tensor") -> np.ndarray:
+    return logits.detach().cpu().float().numpy()
+
+
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    import torch
+
+    # The CPU's allocator has no exception class of its own.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _release_cached_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

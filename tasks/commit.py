@@ -1,0 +1,133 @@
+"""Commit: one DuckLake transaction per shard, which finds out by itself what another run has done meanwhile."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from emolake.lake import Lake, append, check_rows, take_guards
+from emolake.schemas.records import AnalysisKey
+from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
+from emolake.sql import statement
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """Rows of one shard: every recording has one in `recordings`, at most one in `analyses`, any number in `segments`.
+
+    A recording without a row in `analyses` is planned again by the next run.
+    """
+
+    recordings: pa.Table
+    analyses: pa.Table
+    segments: pa.Table
+
+    def without(self, recording_ids: set[str]) -> "ShardRows":
+        """Return the rows of the other recordings."""
+        if not recording_ids:
+            return self
+        gone = pa.array(sorted(recording_ids), pa.string())
+
+        def remaining(table: pa.Table) -> pa.Table:
+            return table.filter(pc.invert(pc.is_in(table.column("recording_id"), gone)))
+
+        return ShardRows(remaining(self.recordings), remaining(self.analyses), remaining(self.segments))
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a commit did: `written` recordings, those that another run had `already_done`, and the days it touched."""
+
+    written: frozenset[str]
+    already_done: frozenset[str]
+    days: frozenset[date]
+
+
+def commit_shard(
+    lake: Lake, rows: ShardRows, *, key: AnalysisKey, run_id: str, message: str, force: bool = False
+) -> Committed:
+    """Write a shard's rows in one transaction; they replace the recordings' older ones.
+
+    The transaction updates the guard of its days and re-reads the ledger: of two runs that analysed the same
+    recording, the second conflicts, is made again and finds the work done.
+
+    Args:
+        lake: the open lake.
+        rows: what the shard came to.
+        key: under which model and configuration the rows stand.
+        run_id: tags the snapshot.
+        message: tags the snapshot.
+        force: replace also what stands in the ledger with the same version, model and configuration.
+
+    Raises:
+        SchemaError: the rows do not fit their tables.
+        LakeError: the transaction lost against other writers in every attempt.
+    """
+    for table, given in ((RECORDINGS, rows.recordings), (ANALYSES, rows.analyses), (SEGMENTS, rows.segments)):
+        check_rows(table, given)
+
+    def work(connection: duckdb.DuckDBPyConnection) -> Committed:
+        connection.register("new_recordings", rows.recordings)
+        try:
+            return _replace(connection, rows, key, force)
+        finally:
+            connection.unregister("new_recordings")
+
+    extra = {"run_id": run_id, "model": key.model, "config_id": key.config_id}
+    return lake.transact(work, author=run_id, message=message, extra=extra)
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, rows: ShardRows, key: AnalysisKey, force: bool) -> Committed:
+    days: set[date] = set(rows.recordings.column("date").to_pylist())
+    take_guards(connection, sorted(days))
+    known = connection.execute(statement("known_of_new")).to_arrow_table().to_pylist()
+    versions = _versions(rows)
+    already_done = set() if force else {entry["recording_id"] for entry in known if _is_done(entry, key, versions)}
+    rows = rows.without(already_done)
+    older = [entry for entry in known if entry["recording_id"] not in already_done]
+    if older:
+        days |= {entry["date"] for entry in older}
+        take_guards(connection, sorted(days))
+        _delete(connection, older, key, versions)
+    append(connection, SEGMENTS, rows.segments)
+    append(connection, RECORDINGS, rows.recordings)
+    append(connection, ANALYSES, rows.analyses)
+    return Committed(frozenset(_versions(rows)), frozenset(already_done), frozenset(days))
+
+
+def _versions(rows: ShardRows) -> dict[str, str]:
+    columns = rows.recordings.select(["recording_id", "version"]).to_pydict()
+    return dict(zip(columns["recording_id"], columns["version"], strict=True))
+
+
+def _is_done(entry: dict[str, Any], key: AnalysisKey, versions: dict[str, str]) -> bool:
+    """Tell whether a row of the ledger stands as the new rows would have it."""
+    return (
+        entry["model"] == key.model
+        and entry["config_id"] == key.config_id
+        and entry["version"] == versions[entry["recording_id"]]
+    )
+
+
+def _delete(
+    connection: duckdb.DuckDBPyConnection, older: list[dict[str, Any]], key: AnalysisKey, versions: dict[str, str]
+) -> None:
+    """Delete this model's older rows, and every model's where the object itself has changed."""
+    recordings = [{"recording_id": entry["recording_id"], "date": entry["date"], "model": None} for entry in older]
+    analyses = [
+        {"recording_id": entry["recording_id"], "date": entry["date"], "model": entry["model"]}
+        for entry in older
+        if entry["model"] == key.model or entry["version"] not in (None, versions[entry["recording_id"]])
+    ]
+    schema = pa.schema([RECORDINGS.schema.field("recording_id"), RECORDINGS.schema.field("date"), ("model", pa.string())])
+    for replaced, tables in ((recordings, ("recordings",)), (analyses, ("segments", "analyses"))):
+        connection.register("replaced", pa.Table.from_pylist(replaced, schema=schema))
+        try:
+            for day in sorted({entry["date"] for entry in replaced}):
+                for table in tables:
+                    connection.execute(statement(f"delete_replaced_{table}"), {"date": day})
+        finally:
+            connection.unregister("replaced")

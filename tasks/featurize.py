@@ -1,0 +1,179 @@
+"""Waveforms to features, batched on whatever device the waveforms are on.
+
+Every function takes `waves` [B, T] float32, zero-padded on the right, and `lengths` [B] int64 in samples, and treats each
+member as if it were alone: padding takes part in no sum, no mean and no maximum. Powers and logarithms are computed in
+float64, because float32 leaves only half of the 1e-3 that features are promised to agree within (see `log_mel`).
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+_POWER_FLOOR = 1e-10  # -100 dB: librosa.power_to_db's amin
+_FRAMES_PER_BLOCK = 8192  # bounds the memory of the spectra for recordings of any length
+
+
+class MelOptions(BaseModel):
+    """How a waveform becomes a log-mel spectrogram."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sampling_rate: int = Field(16000, gt=0, description="Rate of the waveform in Hz.")
+    n_fft: int = Field(1024, ge=16, description="Length of the periodic Hann window and of its transform, in samples.")
+    hop: int = Field(256, ge=1, description="Samples between the centres of two frames.")
+    bands: int = Field(64, ge=1, description="Number of mel bands.")
+    f_min_hz: float = Field(0.0, ge=0, description="Lower edge of the lowest band.")
+    f_max_hz: float | None = Field(None, gt=0, description="Upper edge of the highest band; half the rate if None.")
+    top_db: float = Field(80.0, gt=0, description="Values further below the clip's maximum are raised to this bound.")
+
+
+class MfccOptions(BaseModel):
+    """How a waveform becomes mel-frequency cepstral coefficients: librosa's defaults, with 40 coefficients."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    coefficients: int = Field(40, ge=1, description="Number of cepstral coefficients kept, from the zeroth.")
+    mel: MelOptions = Field(
+        MelOptions(n_fft=2048, hop=512, bands=128), description="The log-mel spectrogram that they are taken from."
+    )
+
+
+def frame_count(lengths: torch.Tensor, hop: int) -> torch.Tensor:
+    """Frames of clips of `lengths` samples: 1 + length // hop, since the first and the last frame are centred on an edge."""
+    return 1 + lengths // hop
+
+
+def valid_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
+    """[B] lengths to [B, size] bool, True before the length."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+def normalise_waveform(waves: torch.Tensor, lengths: torch.Tensor, eps: float) -> torch.Tensor:
+    """(x - mean) / sqrt(variance + eps) of each member over its own samples; padding stays 0. [B, T] float32 -> the same.
+
+    The variance is the population's, as in the HuBERT and wav2vec 2.0 extractors (eps 1e-7 there, 1e-5 in S3PRL).
+    """
+    _check(waves, lengths)
+    mask = valid_mask(lengths.to(waves.device), waves.shape[1])
+    samples = waves.to(_wide(waves.device)) * mask
+    count = mask.sum(dim=1, keepdim=True)
+    centred = (samples - samples.sum(dim=1, keepdim=True) / count) * mask
+    variance = centred.square().sum(dim=1, keepdim=True) / count
+    return (centred / torch.sqrt(variance + eps)).to(torch.float32)
+
+
+def mel_power(
+    waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions, *, warp: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Power in mel bands, [B, bands, frames] and frame lengths [B]; frames past a member's length are 0.
+
+    Equals librosa.feature.melspectrogram(center=True, pad_mode="constant", power=2). `warp` multiplies the edges of all
+    bands: 0.9 reads the clip as if it came from a voice whose frequencies are higher by 1 / 0.9 (used in training only).
+    """
+    _check(waves, lengths)
+    lengths = lengths.to(waves.device)
+    dtype = _wide(waves.device)
+    half = options.n_fft // 2
+    samples = waves.to(dtype) * valid_mask(lengths, waves.shape[1])
+    padded = torch.nn.functional.pad(samples, (half, options.n_fft - half))
+    frames = frame_count(lengths, options.hop)
+    total = int(frames.max())
+    window = torch.hann_window(options.n_fft, periodic=True, dtype=dtype, device=waves.device)
+    bank = torch.from_numpy(_mel_bank(options, warp)).to(waves.device, dtype)
+    views = padded.unfold(1, options.n_fft, options.hop)
+    blocks = []
+    for start in range(0, total, _FRAMES_PER_BLOCK):
+        view = views[:, start : min(start + _FRAMES_PER_BLOCK, total)]
+        spectrum = torch.fft.rfft(view * window, dim=2)
+        power = spectrum.real.square() + spectrum.imag.square()
+        blocks.append(torch.matmul(power, bank.T))
+    mel = torch.cat(blocks, dim=1).transpose(1, 2)
+    return mel * valid_mask(frames, total)[:, None], frames
+
+
+def power_to_db(power: torch.Tensor, frames: torch.Tensor, top_db: float) -> torch.Tensor:
+    """10 log10 of [B, bands, frames], at least `top_db` below each member's own maximum; frames past the length are 0."""
+    mask = valid_mask(frames, power.shape[2])[:, None]
+    decibels = 10 * torch.log10(power.clamp_min(_POWER_FLOOR))
+    loudest = decibels.masked_fill(~mask, -math.inf).amax(dim=(1, 2), keepdim=True)
+    return torch.maximum(decibels, loudest - top_db) * mask
+
+
+def log_mel(waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-mel spectrogram in dB re 1, [B, bands, frames] float32, and frame lengths [B] int64.
+
+    Equals librosa.power_to_db(librosa.feature.melspectrogram(...), ref=1.0, top_db=...) of each clip alone within 1e-3.
+    """
+    power, frames = mel_power(waves, lengths, options)
+    return power_to_db(power, frames, options.top_db).to(torch.float32), frames
+
+
+def mfcc(waves: torch.Tensor, lengths: torch.Tensor, options: MfccOptions) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cepstral coefficients [B, coefficients, frames] float32 and frame lengths [B]: librosa.feature.mfcc within 1e-3."""
+    power, frames = mel_power(waves, lengths, options.mel)
+    return cepstrum(power_to_db(power, frames, options.mel.top_db), options.coefficients).to(torch.float32), frames
+
+
+def cepstrum(decibels: torch.Tensor, coefficients: int) -> torch.Tensor:
+    """Orthonormal DCT-II over the bands of [B, bands, frames], the first `coefficients` of it.
+
+    Raises ValueError if there are fewer bands than coefficients.
+    """
+    bands = decibels.shape[1]
+    if coefficients > bands:
+        raise ValueError(f"{coefficients} coefficients were asked of {bands} mel bands; ask for at most {bands}")
+    order = torch.arange(coefficients, dtype=decibels.dtype, device=decibels.device)[:, None]
+    centre = torch.arange(bands, dtype=decibels.dtype, device=decibels.device)[None] + 0.5
+    basis = torch.cos(math.pi / bands * order * centre) * math.sqrt(2 / bands)
+    basis[0] /= math.sqrt(2)
+    return torch.matmul(basis, decibels)
+
+
+def hz_to_mel(hz: np.ndarray) -> np.ndarray:
+    """Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, where it is 15 mel, logarithmic above.
+
+    >>> hz_to_mel(np.array([0.0, 1000.0, 6400.0])).tolist()
+    [0.0, 15.0, 42.0]
+    """
+    return np.where(hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1000) / 1000) / math.log(6.4))
+
+
+def mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    """The inverse of `hz_to_mel`."""
+    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((np.maximum(mel, 15) - 15) * math.log(6.4) / 27))
+
+
+@lru_cache(maxsize=64)
+def _mel_bank(options: MelOptions, warp: float) -> np.ndarray:
+    """Triangular filters [bands, n_fft // 2 + 1], each of unit area in Hz, with all edges multiplied by `warp`."""
+    f_max_hz = options.f_max_hz if options.f_max_hz is not None else options.sampling_rate / 2
+    if f_max_hz <= options.f_min_hz:
+        raise ValueError(f"f_max_hz is {f_max_hz} and must be above f_min_hz, {options.f_min_hz}")
+    limits = hz_to_mel(np.array([options.f_min_hz, f_max_hz]))
+    edges = mel_to_hz(np.linspace(limits[0], limits[1], options.bands + 2))
+    height = 2 / (edges[2:] - edges[:-2])  # of the filter without warp, so that warping does not change the level
+    edges = edges * warp
+    bins = np.arange(options.n_fft // 2 + 1) * options.sampling_rate / options.n_fft
+    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
+    return np.asarray(np.maximum(0, np.minimum(rising, falling)) * height[:, None])
+
+
+def _wide(device: torch.device) -> torch.dtype:
+    """float64 wherever the device has it (Apple's MPS has not)."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _check(waves: torch.Tensor, lengths: torch.Tensor) -> None:
+    if waves.ndim != 2 or lengths.ndim != 1 or lengths.shape[0] != waves.shape[0]:
+        raise ValueError(
+            f"found waves {tuple(waves.shape)} and lengths {tuple(lengths.shape)}; expected [B, T] and [B]: "
+            "pad the clips with zeros to one length"
+        )
+    if waves.shape[0] == 0 or int(lengths.min()) < 1 or int(lengths.max()) > waves.shape[1]:
+        raise ValueError(
+            f"found lengths {lengths.tolist()} for waves {tuple(waves.shape)}; expected 1 to {waves.shape[1]} samples each"
+        )

@@ -1,0 +1,121 @@
+"""Fetch: bring objects to local files, several at once and in order, going on where a download broke."""
+
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from pydantic import BaseModel, ConfigDict, Field
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from emolake.errors import BadRecordingError, Reason
+from emolake.schemas.records import SourceObject
+from emolake.storage import Source, TransientSourceError, VersionChangedError
+
+
+class FetchOptions(BaseModel):
+    """How objects are downloaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    parallel_downloads: int = Field(4, ge=1)
+    """How many objects of a shard are downloaded, or lie downloaded, ahead of the decoder."""
+    download_attempts: int = Field(5, ge=1)
+    """How often a broken download is taken up again before the recording is set aside until the next run."""
+    backoff_s: float = Field(0.5, ge=0)
+    """First pause between attempts; it doubles, with a random part."""
+
+
+@contextmanager
+def fetched(
+    source: Source, objects: Iterable[SourceObject], *, options: FetchOptions
+) -> "Iterator[Iterator[tuple[SourceObject, Path | BadRecordingError]]]":
+    """Give the objects in order with a local path or the reason why there is none, downloading ahead.
+
+    A path lives until the next object is asked for. An object that was replaced since it was listed comes
+    with its new version and size.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="emolake-") as folder,
+        ThreadPoolExecutor(options.parallel_downloads, thread_name_prefix="fetch") as pool,
+    ):
+        pending: deque[Future[tuple[SourceObject, Path | BadRecordingError]]] = deque()
+        remaining = enumerate(objects)
+
+        def submit(count: int) -> None:
+            for index, item in islice(remaining, count):
+                pending.append(pool.submit(_fetch_or_reason, source, item, Path(folder) / str(index), options))
+
+        def results() -> Iterator[tuple[SourceObject, Path | BadRecordingError]]:
+            submit(options.parallel_downloads)
+            while pending:
+                item, result = pending.popleft().result()
+                submit(1)
+                yield item, result
+                if isinstance(result, Path) and result.parent == Path(folder):
+                    result.unlink()
+
+        try:
+            yield results()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def fetch(source: Source, item: SourceObject, target: Path, *, options: FetchOptions) -> tuple[SourceObject, Path]:
+    """Return the object as it was read and the path of its bytes: its own in a folder, else `target`.
+
+    Raises:
+        BadRecordingError: the object is gone, refused, or broke off in every attempt.
+    """
+    in_place = source.local_path(item.key)
+    if in_place is not None:
+        return item, in_place
+    retrying = Retrying(
+        stop=stop_after_attempt(options.download_attempts),
+        wait=wait_random_exponential(multiplier=options.backoff_s, max=30),
+        retry=retry_if_exception_type(TransientSourceError),
+        reraise=True,
+    )
+    try:
+        with target.open("wb") as file:
+            for attempt in retrying:
+                with attempt:
+                    item = _continue(source, item, file)
+    except TransientSourceError as error:
+        target.unlink()
+        raise BadRecordingError(Reason.FETCH_FAILED, str(error), stage="fetch") from error
+    except BadRecordingError:
+        target.unlink()
+        raise
+    return item, target
+
+
+def _continue(source: Source, item: SourceObject, file: IO[bytes]) -> SourceObject:
+    """Download what is still missing, and from the start when the object was replaced meanwhile."""
+    try:
+        for chunk in source.read(item.key, item.version, file.tell()):
+            file.write(chunk)
+    except VersionChangedError as changed:
+        file.seek(0)
+        file.truncate()
+        item = replace(item, version=changed.version, size_bytes=changed.size_bytes)
+        for chunk in source.read(item.key, item.version, 0):
+            file.write(chunk)
+    if file.tell() != item.size_bytes:
+        raise TransientSourceError(f"{item.uri} gave {file.tell()} of {item.size_bytes} bytes")
+    return item
+
+
+def _fetch_or_reason(
+    source: Source, item: SourceObject, target: Path, options: FetchOptions
+) -> tuple[SourceObject, Path | BadRecordingError]:
+    try:
+        return fetch(source, item, target, options=options)
+    except BadRecordingError as error:
+        return item, error

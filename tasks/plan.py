@@ -1,0 +1,163 @@
+"""Plan: list the objects of one day, compare them with the ledger, and cut the difference into shards."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import islice
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+
+from emolake.lake import Lake
+from emolake.pattern import KeyPattern
+from emolake.schemas.records import AnalysisKey, SourceObject
+from emolake.sql import statement
+from emolake.storage import Source
+
+# What may hold audio. A key with another ending is counted and named, and never downloaded.
+_AUDIO_EXTENSIONS = frozenset(
+    "3gp aac ac3 aif aifc aiff alaw amr ape au avi awb caf flac gsm m4a m4b mka mkv mov mp2 mp3 mp4 mpga oga ogg ogv opus "
+    "ra rf64 snd spx ts ulaw w64 wav wave webm wma wv".split()
+)
+# Bytes per second of audio by which a shard's length is guessed before anything is decoded.
+_BYTES_PER_SECOND = {"wav": 32_000, "wave": 32_000, "aiff": 32_000, "flac": 16_000}
+_COMPRESSED_BYTES_PER_SECOND = 8_000
+
+_COMPARED_AT_ONCE = 10_000
+_KEYS_NAMED = 100
+
+
+@dataclass
+class Listing:
+    """What the listing of a day came to; filled while `plan_day` is consumed.
+
+    `named_keys` holds the first hundred of the keys that were passed over, each with the reason.
+    """
+
+    found: int = 0
+    skipped: int = 0
+    not_matched: int = 0
+    not_audio: int = 0
+    named_keys: list[str] = field(default_factory=list)
+
+    def name(self, why: str, key: str) -> None:
+        """Remember a key that was passed over."""
+        if len(self.named_keys) < _KEYS_NAMED:
+            self.named_keys.append(f"{why}: {key}")
+
+
+def recording_id(uri: str) -> str:
+    """Return the stable hash of a recording's URI, 128 bits in hexadecimal."""
+    return hashlib.blake2b(uri.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def is_audio(name: str) -> bool:
+    """Tell by its ending whether a key or a file's name may hold audio."""
+    return _extension(name) in _AUDIO_EXTENSIONS
+
+
+def plan_day(
+    source: Source, pattern: KeyPattern, lake: Lake | None, day: date, *, key: AnalysisKey, listing: Listing, force: bool = False
+) -> Iterator[SourceObject]:
+    """Yield the recordings of a day that the lake does not hold in this version, model and configuration.
+
+    Memory does not grow with the number of keys.
+
+    Args:
+        source: where the recordings lie.
+        pattern: how their keys are read.
+        lake: the lake, or None when there is none yet.
+        day: the local calendar day.
+        key: model and configuration that the ledger is asked for.
+        listing: takes the figures.
+        force: yield also what the lake holds.
+    """
+    found = list_day(source, pattern, day, listing)
+    while chunk := list(islice(found, _COMPARED_AT_ONCE)):
+        missing = range(len(chunk)) if lake is None or force else _missing(lake, chunk, day, key)
+        listing.skipped += len(chunk) - len(missing)
+        for position in missing:
+            yield chunk[position]
+
+
+def list_day(source: Source, pattern: KeyPattern, day: date, listing: Listing) -> Iterator[SourceObject]:
+    """Yield every recording of a day as listed; what is none is counted and named in `listing`."""
+    for prefix in pattern.day_prefixes(day, source.list_prefixes):
+        for entry in source.list(prefix):
+            if entry.key.endswith("/"):
+                continue  # the marker of an empty folder, as consoles make them
+            matched = pattern.match(entry.key)
+            if matched is None or not _is_text(entry.key):
+                listing.not_matched += 1
+                listing.name("does not match the pattern", repr(entry.key)[1:-1])
+            elif matched.date != day:
+                continue  # another day's, under a prefix that the days share
+            elif not is_audio(entry.key):
+                listing.not_audio += 1
+                listing.name("is no audio", entry.key)
+            else:
+                listing.found += 1
+                uri = source.object_uri(entry.key)
+                yield SourceObject(
+                    key=entry.key,
+                    uri=uri,
+                    recording_id=recording_id(uri),
+                    version=entry.version,
+                    size_bytes=entry.size_bytes,
+                    date=day,
+                    recorded_at=matched.recorded_at,
+                    dimensions=matched.dimensions,
+                )
+
+
+def shards(objects: Iterable[SourceObject], *, shard_seconds: float, shard_objects: int) -> Iterator[list[SourceObject]]:
+    """Cut a day's recordings into shards, bounded by their estimated audio and by number.
+
+    Shards are a deterministic function of the plan.
+    """
+    shard: list[SourceObject] = []
+    seconds = 0.0
+    for item in objects:
+        estimated = estimated_seconds(item)
+        if shard and (seconds + estimated > shard_seconds or len(shard) == shard_objects):
+            yield shard
+            shard, seconds = [], 0.0
+        shard.append(item)
+        seconds += estimated
+    if shard:
+        yield shard
+
+
+def estimated_seconds(item: SourceObject) -> float:
+    """Return a guess of a recording's length from its size and extension."""
+    return item.size_bytes / _BYTES_PER_SECOND.get(_extension(item.key), _COMPRESSED_BYTES_PER_SECOND)
+
+
+def _missing(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) -> list[int]:
+    listed = pa.table(
+        {
+            "position": range(len(chunk)),
+            "recording_id": [item.recording_id for item in chunk],
+            "version": [item.version for item in chunk],
+        }
+    )
+    lake.connection.register("listed", listed)
+    try:
+        parameters = {"date": day, "model": key.model, "config_id": key.config_id}
+        return [position for (position,) in lake.rows(statement("missing_of_listed"), parameters)]
+    finally:
+        lake.connection.unregister("listed")
+
+
+def _extension(key: str) -> str:
+    return PurePosixPath(key).suffix.removeprefix(".").lower()
+
+
+def _is_text(key: str) -> bool:
+    """Tell whether a key can be stored: names on disk need not be Unicode."""
+    try:
+        key.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
