@@ -1,7 +1,7 @@
 """Decodes a recording to float32 at 16 kHz, block by block: memory does not grow with its length.
 
-Samples are counted and headers are not trusted: what was decoded is held against what the container declares, because
-a WAV, MP3, Opus or WebM file that was cut decodes to a shorter clip without any error.
+Samples are counted and headers are not trusted: what was decoded is held against what the container declares,
+because a WAV, MP3, Opus or WebM file that was cut decodes to a shorter clip without any error.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import av
-import av.audio
 import numpy as np
 import soundfile as sf
 import soxr
@@ -23,9 +22,10 @@ _DECODER_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, sf.LibsndfileE
 _LIBSNDFILE_FRAMES = 4096
 """Frames of one call: an error costs the frames of its call, so a call is kept short."""
 _DEMUXERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,mpegts,nistsphere,ogg,rm,tta,voc,w64,wav,wv"
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,mpegts,nistsphere,ogg,rm,tta,voc,"
+    "w64,wav,wv"
 )
-"""FFmpeg's demuxers that read nothing but the file at hand: a playlist in disguise must not open other files."""
+"""FFmpeg's demuxers that read the file at hand only: a playlist in disguise must not open other files."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class _Source(Protocol):
     channels: int
 
     def read(self) -> Iterator[np.ndarray]:
-        """Frames [n, channels] float32, n > 0, at the source's rate; raises one of _DECODER_ERRORS where it breaks."""
+        """Frames [n, channels] float32, n > 0, at the source's rate; raises one of _DECODER_ERRORS."""
         ...
 
     def close(self) -> None: ...
@@ -103,10 +103,14 @@ class _LibsndfileSource:
         self._file.close()
 
 
+class _EndError(ValueError):
+    """The last packets do not decode: an end cut short, or a tag behind it."""
+
+
 class _FfmpegSource:
     """MP3, Opus, AAC, WebM, AMR, video containers, and what libsndfile refuses."""
 
-    def __init__(self, path: Path, declared: Declaration) -> None:
+    def __init__(self, path: Path, declared: Declaration, tolerance_s: float) -> None:
         options = {"format_whitelist": _DEMUXERS, **declared.demuxer_options}
         # An absolute path cannot be taken for a URL.
         self._container = av.open(
@@ -114,53 +118,78 @@ class _FfmpegSource:
         )
         try:
             if not self._container.streams.audio:
-                kinds = sorted({stream.type for stream in self._container.streams}) or ["none"]
-                raise BadRecordingError(
-                    Reason.NO_AUDIO_STREAM, f"the file has no audio stream (it has: {', '.join(kinds)})", stage="decode"
-                )
-            self._stream = self._container.streams.audio[0]
-            if self._stream.codec_context is None:
-                raise BadRecordingError(
-                    Reason.UNSUPPORTED, "no decoder for the codec of the audio stream; convert the file", stage="decode"
-                )
-            self.codec: str = self._stream.codec_context.name
-            self._frames = self._container.decode(self._stream)
+                kinds = ", ".join(sorted({stream.type for stream in self._container.streams})) or "nothing"
+                message = f"the file has {kinds}, and no audio stream"
+                raise BadRecordingError(Reason.NO_AUDIO_STREAM, message, stage="decode")
+            stream = self._container.streams.audio[0]
+            # PyAV's stubs promise a context, and there is none where FFmpeg has no decoder.
+            context: av.AudioCodecContext | None = getattr(stream, "codec_context", None)
+            if context is None:
+                message = "no decoder knows the codec of the audio stream; convert the file"
+                raise BadRecordingError(Reason.UNSUPPORTED, message, stage="decode")
+            self.codec: str = context.codec.canonical_name
+            self._tolerance_s = tolerance_s
+            self._frames = self._decoded(stream)
             # The first frame, not the header, says the rate and the channels.
-            self._first = next((frame for frame in self._frames if frame.samples), None)
+            self._first = next(self._frames, None)
         except BaseException:
             self._container.close()
             raise
-        context = self._stream.codec_context
         self.sampling_rate: int = self._first.sample_rate if self._first else context.sample_rate
         self.channels: int = len(self._first.layout.channels) if self._first else context.channels
 
+    def _decoded(self, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
+        """Frames with samples. Packets that do not decode are skipped while they last within the tolerance."""
+        skipped_s = 0.0
+        pending: av.FFmpegError | None = None
+        packets = self._container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except IndexError as error:
+                # PyAV does not know of streams that only appear in mid-file, as FLV and MPEG-TS allow.
+                raise ValueError("another stream begins in mid-file") from error
+            if packet is None:
+                break
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as error:
+                pending = error
+                skipped_s += float((packet.duration or 0) * (packet.time_base or 0))
+                continue
+            for frame in frames:
+                if frame.samples:
+                    if pending is not None and skipped_s > self._tolerance_s:
+                        raise pending
+                    pending = None
+                    yield frame
+        if pending is not None:
+            raise _EndError(_told(pending)) from pending
+
     def read(self) -> Iterator[np.ndarray]:
-        if self._first is None:
-            return
-        yield _to_float(self._first)
-        for frame in self._frames:
+        frame = self._first
+        while frame is not None:
             if (frame.sample_rate, len(frame.layout.channels)) != (self.sampling_rate, self.channels):
                 raise ValueError(
                     f"the stream changes from {self.channels} channels at {self.sampling_rate} Hz to "
                     f"{len(frame.layout.channels)} at {frame.sample_rate} Hz"
                 )
-            if frame.samples:
-                yield _to_float(frame)
+            yield _to_float(frame)
+            frame = next(self._frames, None)
 
     def close(self) -> None:
         self._container.close()
 
 
-def _to_float(frame: av.audio.frame.AudioFrame) -> np.ndarray:
+def _to_float(frame: av.AudioFrame) -> np.ndarray:
     """Frames [n, channels] float32 of one FFmpeg frame of any sample format; integers by their full scale."""
-    samples = frame.to_ndarray()
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels))
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128) / 128
-    if samples.dtype.kind == "i":
-        return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
+    given: np.ndarray = frame.to_ndarray()
+    samples = given.T if frame.format.is_planar else given.reshape(-1, len(frame.layout.channels))
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such
-        return samples.astype(np.float32)
+        floats: np.ndarray = samples.astype(np.float32)
+    if samples.dtype.kind == "u":
+        return (floats - 128) / 128
+    return floats * np.float32(2.0 ** (1 - 8 * samples.itemsize)) if samples.dtype.kind == "i" else floats
 
 
 def _told(error: BaseException) -> str:
@@ -171,7 +200,7 @@ def _told(error: BaseException) -> str:
     return str(text).strip().rstrip(".")
 
 
-def _open_source(path: Path, found: Declaration) -> _Source:
+def _open_source(path: Path, found: Declaration, tolerance_s: float) -> _Source:
     """The decoder that takes the file; libsndfile's refusal hands it on to FFmpeg."""
     refusals = []
     if found.decoder == "libsndfile":
@@ -180,7 +209,7 @@ def _open_source(path: Path, found: Declaration) -> _Source:
         except _DECODER_ERRORS as error:
             refusals.append(f"libsndfile: {_told(error)}")
     try:
-        return _FfmpegSource(path, found)
+        return _FfmpegSource(path, found, tolerance_s)
     except _DECODER_ERRORS as error:
         refusals.append(f"ffmpeg: {_told(error)}")
         raise BadRecordingError(
@@ -193,8 +222,8 @@ def _open_source(path: Path, found: Declaration) -> _Source:
 class AudioReader:
     """One recording, opened for one pass of decoding.
 
-    `codec`, `sampling_rate` (Hz, of the source) and `channels` are known once it is open. Raises BadRecordingError, on
-    opening or from `blocks`, for a file that yields nothing that can be analysed.
+    `codec`, `sampling_rate` (Hz, of the source) and `channels` are known once it is open. Raises
+    BadRecordingError, on opening or from `blocks`, for a file that yields nothing that can be analysed.
     """
 
     def __init__(self, path: Path, options: DecodeOptions = DecodeOptions(), name: str | None = None) -> None:
@@ -203,7 +232,7 @@ class AudioReader:
         self._outcome: DecodeOutcome | None = None
         self._found = self._inspect(path)
         self._check_shape(self._found.declared.sampling_rate, self._found.declared.channels)
-        self._source = _open_source(path, self._found)
+        self._source = _open_source(path, self._found, options.truncation_tolerance_s)
         self.codec = self._source.codec
         self.sampling_rate = self._source.sampling_rate
         self.channels = self._source.channels
@@ -229,7 +258,7 @@ class AudioReader:
     def outcome(self) -> DecodeOutcome:
         """What the whole pass came to; only there once `blocks` is exhausted."""
         if self._outcome is None:
-            raise RuntimeError("the outcome of decoding is known only after the last block; exhaust blocks() first")
+            raise RuntimeError("the outcome is known only after the last block; exhaust blocks() first")
         return self._outcome
 
     def _inspect(self, path: Path) -> Declaration:
@@ -238,7 +267,7 @@ class AudioReader:
                 raise BadRecordingError(Reason.EMPTY, "the file has no bytes", stage="decode")
             return declaration(path)
         except FileNotFoundError as error:
-            raise BadRecordingError(Reason.VANISHED, "the file is not there any more", stage="decode") from error
+            raise BadRecordingError(Reason.VANISHED, "the file is there no more", stage="decode") from error
         except OSError as error:
             message = f"the file cannot be read ({error.strerror or error}); a later run tries it again"
             raise BadRecordingError(Reason.FETCH_FAILED, message, stage="decode") from error
@@ -246,16 +275,17 @@ class AudioReader:
     def _check_shape(self, rate: float | None, channels: int | None) -> None:
         low, high = self.options.min_source_rate, self.options.max_source_rate
         if rate is not None and not low <= rate <= high:
-            message = f"a sampling rate of {rate:.10g} Hz; expected {low} to {high} Hz: resample it, or mend the header"
+            message = f"{rate:.10g} Hz; expected {low} to {high} Hz: resample the file, or mend its header"
             raise BadRecordingError(Reason.UNSUPPORTED, message, stage="decode")
         if channels is not None and not 1 <= channels <= self.options.max_channels:
-            message = f"{channels} channels; expected 1 to {self.options.max_channels}: split the file, or mend the header"
+            most = self.options.max_channels
+            message = f"{channels} channels; expected 1 to {most}: split the file, or mend its header"
             raise BadRecordingError(Reason.UNSUPPORTED, message, stage="decode")
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Blocks [n, channels] float32 at the rate of the options, n > 0; can be called once.
 
-        Where the decoder breaks after some samples, the blocks before the break come out and `outcome` says so.
+        Where the decoder breaks after some samples, the blocks before it come out, and `outcome` tells.
         """
         resample = None
         if self.sampling_rate != self.options.sampling_rate:
@@ -263,7 +293,7 @@ class AudioReader:
                 self.sampling_rate, self.options.sampling_rate, self.channels, dtype="float32", quality="HQ"
             )
         samples = resampled = 0
-        broken: list[str] = []
+        broken: list[Exception] = []
         for block in self._source_blocks(broken):
             self._check_finite(block, samples)
             samples += len(block)
@@ -272,8 +302,9 @@ class AudioReader:
                 resampled += len(made)
                 yield made
         if samples == 0:
-            detail = broken[0] if broken else self._found.declared.fault or "the decoder gives none"
-            raise BadRecordingError(Reason.NO_SAMPLES, f"no sample could be decoded ({detail})", stage="decode")
+            detail = _told(broken[0]) if broken else self._found.declared.fault or "the decoder gives none"
+            message = f"no sample could be decoded ({detail})"
+            raise BadRecordingError(Reason.NO_SAMPLES, message, stage="decode")
         if resample is not None:
             made = resample.resample_chunk(np.empty((0, self.channels), np.float32), last=True)
             if len(made):
@@ -281,7 +312,7 @@ class AudioReader:
                 yield made
         self._outcome = self._judge(samples, resampled, broken[0] if broken else None)
 
-    def _source_blocks(self, broken: list[str]) -> Iterator[np.ndarray]:
+    def _source_blocks(self, broken: list[Exception]) -> Iterator[np.ndarray]:
         """Gathers the decoder's frames to blocks at the source's rate; notes in `broken` what stopped it."""
         wanted = max(1, round(self.options.block_s * self.sampling_rate))
         gathered: list[np.ndarray] = []
@@ -291,7 +322,7 @@ class AudioReader:
             try:
                 piece = next(frames, None)
             except _DECODER_ERRORS as error:
-                broken.append(_told(error))
+                broken.append(error)
                 piece = None
             if piece is not None:
                 gathered.append(piece)
@@ -311,28 +342,27 @@ class AudioReader:
         position = (before + frame) / self.sampling_rate
         raise BadRecordingError(
             Reason.NON_FINITE,
-            f"the sample at {position:.6f} s of channel {channel} is {block[frame, channel]}; expected a finite number "
-            f"up to {self.options.max_amplitude:g}: mend what writes the file",
+            f"the sample at {position:.6f} s of channel {channel} is {block[frame, channel]}; expected a "
+            f"finite number up to {self.options.max_amplitude:g}: mend what writes the file",
             stage="decode",
         )
 
-    def _judge(self, samples: int, resampled: int, broken: str | None) -> DecodeOutcome:
+    def _judge(self, samples: int, resampled: int, broken: Exception | None) -> DecodeOutcome:
         declared, tolerance = self._found.declared, self.options.truncation_tolerance_s
         duration = samples / self.sampling_rate
         notes = []
-        short = declared.duration_s is not None and duration < declared.duration_s - tolerance
-        # A decoder that stumbles over a tag behind the last declared sample has lost nothing.
-        lost = broken is not None and (declared.duration_s is None or short)
-        if short:
-            notes.append(f"{duration:.3f} s were decoded, and the container declares {declared.duration_s:.3f} s")
-        elif declared.duration_s is not None and duration > declared.duration_s + tolerance:
-            notes.append(f"the container declares {declared.duration_s:.3f} s, and {duration:.3f} s were decoded")
+        promised = declared.duration_s
+        short = promised is not None and duration < promised - tolerance
+        # Who stumbles over a tag behind the last declared sample has lost nothing.
+        lost = broken is not None and not (isinstance(broken, _EndError) and promised is not None)
+        if promised is not None and abs(duration - promised) > tolerance:
+            notes.append(f"{duration:.3f} s were decoded, and the container declares {promised:.3f} s")
         if declared.fault is not None:
             notes.append(declared.fault)
         if broken is not None:
-            notes.append(f"the decoder stopped at {duration:.3f} s: {broken}")
+            notes.append(f"the decoder stopped at {duration:.3f} s: {_told(broken)}")
         truncated = short or lost or declared.fault is not None
-        return DecodeOutcome(samples, resampled, duration, declared.duration_s, truncated, "; ".join(notes) or None)
+        return DecodeOutcome(samples, resampled, duration, promised, truncated, "; ".join(notes) or None)
 
 
 def load_mono(path: Path, *, sampling_rate: int = 16_000) -> np.ndarray:

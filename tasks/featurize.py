@@ -1,11 +1,13 @@
 """Waveforms to features, batched on whatever device the waveforms are on.
 
-Every function takes `waves` [B, T] float32, zero-padded on the right, and `lengths` [B] int64 in samples, and treats each
-member as if it were alone: padding takes part in no sum, no mean and no maximum. Powers and logarithms are computed in
-float64, because float32 leaves only half of the 1e-3 that features are promised to agree within (see `log_mel`).
+Every function takes `waves` [B, T] float32, zero-padded on the right, and `lengths` [B] int64 in samples, and
+treats each member as if it were alone: padding takes part in no sum, no mean and no maximum. Powers and
+logarithms are computed in float64, because float32 leaves only half of the 1e-3 that features are promised to
+agree within (see `log_mel`).
 """
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -21,28 +23,58 @@ class MelOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sampling_rate: int = Field(16000, gt=0, description="Rate of the waveform in Hz.")
-    n_fft: int = Field(1024, ge=16, description="Length of the periodic Hann window and of its transform, in samples.")
-    hop: int = Field(256, ge=1, description="Samples between the centres of two frames.")
-    bands: int = Field(64, ge=1, description="Number of mel bands.")
-    f_min_hz: float = Field(0.0, ge=0, description="Lower edge of the lowest band.")
-    f_max_hz: float | None = Field(None, gt=0, description="Upper edge of the highest band; half the rate if None.")
-    top_db: float = Field(80.0, gt=0, description="Values further below the clip's maximum are raised to this bound.")
+    sampling_rate: int = Field(default=16000, gt=0, description="Rate of the waveform in Hz.")
+    n_fft: int = Field(
+        default=1024,
+        ge=16,
+        description="Length of the periodic Hann window and of its transform, in samples.",
+    )
+    hop: int = Field(default=256, ge=1, description="Samples between the centres of two frames.")
+    bands: int = Field(default=64, ge=1, description="Number of mel bands.")
+    f_min_hz: float = Field(default=0.0, ge=0, description="Lower edge of the lowest band.")
+    f_max_hz: float | None = Field(
+        default=None, gt=0, description="Upper edge of the highest band; half the rate if None."
+    )
+    top_db: float = Field(
+        default=80.0, gt=0, description="Values further below the clip's maximum are raised to this bound."
+    )
 
 
 class MfccOptions(BaseModel):
-    """How a waveform becomes mel-frequency cepstral coefficients: librosa's defaults, with 40 coefficients."""
+    """How a waveform becomes mel-frequency cepstral coefficients: librosa's defaults, with 40
+    coefficients."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    coefficients: int = Field(40, ge=1, description="Number of cepstral coefficients kept, from the zeroth.")
+    coefficients: int = Field(
+        default=40, ge=1, description="Number of cepstral coefficients kept, from the zeroth."
+    )
     mel: MelOptions = Field(
-        MelOptions(n_fft=2048, hop=512, bands=128), description="The log-mel spectrogram that they are taken from."
+        default=MelOptions(n_fft=2048, hop=512, bands=128),
+        description="The log-mel spectrogram that they are taken from.",
+    )
+
+
+class PitchOptions(BaseModel):
+    """How a waveform becomes a track of fundamental frequency: the peak of each frame's normalised
+    autocorrelation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sampling_rate: int = Field(default=16000, gt=0, description="Rate of the waveform in Hz.")
+    window: int = Field(
+        default=1024, ge=16, description="Length of the Hann window in samples, several periods long."
+    )
+    hop: int = Field(default=256, ge=1, description="Samples between the centres of two frames.")
+    f_min_hz: float = Field(default=60.0, gt=0, description="Lowest pitch searched.")
+    f_max_hz: float = Field(default=500.0, gt=0, description="Highest pitch searched.")
+    octave_cost: float = Field(
+        default=0.0005, ge=0, description="Taken from the autocorrelation per sample of lag, against octaves."
     )
 
 
 def frame_count(lengths: torch.Tensor, hop: int) -> torch.Tensor:
-    """Frames of clips of `lengths` samples: 1 + length // hop, since the first and the last frame are centred on an edge."""
+    """1 + length // hop frames of each clip: the first and the last are centred on its edges."""
     return 1 + lengths // hop
 
 
@@ -52,9 +84,10 @@ def valid_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def normalise_waveform(waves: torch.Tensor, lengths: torch.Tensor, eps: float) -> torch.Tensor:
-    """(x - mean) / sqrt(variance + eps) of each member over its own samples; padding stays 0. [B, T] float32 -> the same.
+    """(x - mean) / sqrt(variance + eps) of each member over its own samples, [B, T] float32; padding stays 0.
 
-    The variance is the population's, as in the HuBERT and wav2vec 2.0 extractors (eps 1e-7 there, 1e-5 in S3PRL).
+    The variance is the population's, as in the HuBERT and wav2vec 2.0 extractors (eps 1e-7 there, 1e-5 in
+    S3PRL).
     """
     _check(waves, lengths)
     mask = valid_mask(lengths.to(waves.device), waves.shape[1])
@@ -70,51 +103,91 @@ def mel_power(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Power in mel bands, [B, bands, frames] and frame lengths [B]; frames past a member's length are 0.
 
-    Equals librosa.feature.melspectrogram(center=True, pad_mode="constant", power=2). `warp` multiplies the edges of all
-    bands: 0.9 reads the clip as if it came from a voice whose frequencies are higher by 1 / 0.9 (used in training only).
+    Equals librosa.feature.melspectrogram(center=True, pad_mode="constant", power=2). `warp` multiplies the
+    edges of all bands: 0.9 reads the clip as if all frequencies of the voice were divided by 0.9 (training
+    only).
     """
     _check(waves, lengths)
     lengths = lengths.to(waves.device)
-    dtype = _wide(waves.device)
-    half = options.n_fft // 2
-    samples = waves.to(dtype) * valid_mask(lengths, waves.shape[1])
-    padded = torch.nn.functional.pad(samples, (half, options.n_fft - half))
     frames = frame_count(lengths, options.hop)
-    total = int(frames.max())
-    window = torch.hann_window(options.n_fft, periodic=True, dtype=dtype, device=waves.device)
-    bank = torch.from_numpy(_mel_bank(options, warp)).to(waves.device, dtype)
-    views = padded.unfold(1, options.n_fft, options.hop)
-    blocks = []
-    for start in range(0, total, _FRAMES_PER_BLOCK):
-        view = views[:, start : min(start + _FRAMES_PER_BLOCK, total)]
-        spectrum = torch.fft.rfft(view * window, dim=2)
-        power = spectrum.real.square() + spectrum.imag.square()
-        blocks.append(torch.matmul(power, bank.T))
+    bank = torch.from_numpy(_mel_bank(options, warp)).to(waves.device, _wide(waves.device))
+    blocks = [
+        torch.matmul(spectrum, bank.T)
+        for spectrum in _power_spectra(
+            waves, lengths, window=options.n_fft, n_fft=options.n_fft, hop=options.hop
+        )
+    ]
     mel = torch.cat(blocks, dim=1).transpose(1, 2)
-    return mel * valid_mask(frames, total)[:, None], frames
+    return mel * valid_mask(frames, mel.shape[2])[:, None], frames
+
+
+def pitch_track(
+    waves: torch.Tensor, lengths: torch.Tensor, options: PitchOptions
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Periodicity (0 to 1) and fundamental frequency (Hz) per frame, [B, 2, frames] float32, and frame
+    lengths [B].
+
+    The autocorrelation of each Hann-windowed frame, divided by that of the window (Boersma 1993), peaks at
+    the period; its height is the periodicity. A frame without a period still has a frequency, with a low
+    periodicity. Frames past the length are 0.
+    """
+    _check(waves, lengths)
+    lengths = lengths.to(waves.device)
+    shortest = math.ceil(options.sampling_rate / options.f_max_hz)
+    longest = math.floor(options.sampling_rate / options.f_min_hz)
+    if not shortest < longest < options.window:
+        raise ValueError(
+            f"pitch from {options.f_min_hz} to {options.f_max_hz} Hz has periods of {shortest} to {longest} samples; "
+            f"expected a rising range below the window, {options.window} samples"
+        )
+    dtype = _wide(waves.device)
+    n_fft = 2 * options.window  # so that the transform's circular autocorrelation does not wrap
+    window = torch.hann_window(options.window, periodic=True, dtype=dtype, device=waves.device)
+    of_window = torch.fft.irfft(torch.fft.rfft(window, n=n_fft).abs().square())[: longest + 1]
+    lags = torch.arange(shortest, longest + 1, device=waves.device)
+    blocks = []
+    for spectrum in _power_spectra(waves, lengths, window=options.window, n_fft=n_fft, hop=options.hop):
+        correlation = torch.fft.irfft(spectrum, dim=2)[:, :, : longest + 1]
+        periodicity = correlation / (correlation[:, :, :1] + _POWER_FLOOR) * (of_window[0] / of_window)
+        best = (periodicity[:, :, lags] - options.octave_cost * lags).argmax(dim=2, keepdim=True)
+        height = periodicity[:, :, lags].gather(2, best).clamp(0, 1)
+        blocks.append(torch.cat([height, options.sampling_rate / lags[best].to(dtype)], dim=2))
+    frames = frame_count(lengths, options.hop)
+    track = torch.cat(blocks, dim=1).transpose(1, 2)
+    return (track * valid_mask(frames, track.shape[2])[:, None]).to(torch.float32), frames
 
 
 def power_to_db(power: torch.Tensor, frames: torch.Tensor, top_db: float) -> torch.Tensor:
-    """10 log10 of [B, bands, frames], at least `top_db` below each member's own maximum; frames past the length are 0."""
+    """10 log10 of [B, bands, frames], raised to `top_db` below each member's own maximum.
+
+    Frames past the length are 0.
+    """
     mask = valid_mask(frames, power.shape[2])[:, None]
     decibels = 10 * torch.log10(power.clamp_min(_POWER_FLOOR))
     loudest = decibels.masked_fill(~mask, -math.inf).amax(dim=(1, 2), keepdim=True)
     return torch.maximum(decibels, loudest - top_db) * mask
 
 
-def log_mel(waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions) -> tuple[torch.Tensor, torch.Tensor]:
+def log_mel(
+    waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-mel spectrogram in dB re 1, [B, bands, frames] float32, and frame lengths [B] int64.
 
-    Equals librosa.power_to_db(librosa.feature.melspectrogram(...), ref=1.0, top_db=...) of each clip alone within 1e-3.
+    Equals librosa.power_to_db(librosa.feature.melspectrogram(...), ref=1.0, top_db=...) of each clip alone to
+    1e-3.
     """
     power, frames = mel_power(waves, lengths, options)
     return power_to_db(power, frames, options.top_db).to(torch.float32), frames
 
 
-def mfcc(waves: torch.Tensor, lengths: torch.Tensor, options: MfccOptions) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cepstral coefficients [B, coefficients, frames] float32 and frame lengths [B]: librosa.feature.mfcc within 1e-3."""
+def mfcc(
+    waves: torch.Tensor, lengths: torch.Tensor, options: MfccOptions
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """librosa.feature.mfcc to 1e-3: [B, coefficients, frames] float32, and frame lengths [B] int64."""
     power, frames = mel_power(waves, lengths, options.mel)
-    return cepstrum(power_to_db(power, frames, options.mel.top_db), options.coefficients).to(torch.float32), frames
+    return cepstrum(power_to_db(power, frames, options.mel.top_db), options.coefficients).to(
+        torch.float32
+    ), frames
 
 
 def cepstrum(decibels: torch.Tensor, coefficients: int) -> torch.Tensor:
@@ -124,7 +197,9 @@ def cepstrum(decibels: torch.Tensor, coefficients: int) -> torch.Tensor:
     """
     bands = decibels.shape[1]
     if coefficients > bands:
-        raise ValueError(f"{coefficients} coefficients were asked of {bands} mel bands; ask for at most {bands}")
+        raise ValueError(
+            f"{coefficients} coefficients were asked of {bands} mel bands; ask for at most {bands}"
+        )
     order = torch.arange(coefficients, dtype=decibels.dtype, device=decibels.device)[:, None]
     centre = torch.arange(bands, dtype=decibels.dtype, device=decibels.device)[None] + 0.5
     basis = torch.cos(math.pi / bands * order * centre) * math.sqrt(2 / bands)
@@ -148,18 +223,36 @@ def mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _mel_bank(options: MelOptions, warp: float) -> np.ndarray:
-    """Triangular filters [bands, n_fft // 2 + 1], each of unit area in Hz, with all edges multiplied by `warp`."""
+    """Triangular filters [bands, n_fft // 2 + 1], each of unit area in Hz, with all edges multiplied by
+    `warp`."""
     f_max_hz = options.f_max_hz if options.f_max_hz is not None else options.sampling_rate / 2
     if f_max_hz <= options.f_min_hz:
         raise ValueError(f"f_max_hz is {f_max_hz} and must be above f_min_hz, {options.f_min_hz}")
     limits = hz_to_mel(np.array([options.f_min_hz, f_max_hz]))
     edges = mel_to_hz(np.linspace(limits[0], limits[1], options.bands + 2))
-    height = 2 / (edges[2:] - edges[:-2])  # of the filter without warp, so that warping does not change the level
+    height = 2 / (edges[2:] - edges[:-2])  # without the warp, which is not to change the level
     edges = edges * warp
     bins = np.arange(options.n_fft // 2 + 1) * options.sampling_rate / options.n_fft
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
     return np.asarray(np.maximum(0, np.minimum(rising, falling)) * height[:, None])
+
+
+def _power_spectra(
+    waves: torch.Tensor, lengths: torch.Tensor, *, window: int, n_fft: int, hop: int
+) -> Iterator[torch.Tensor]:
+    """Power spectra of centred, zero-padded, Hann-windowed frames, in blocks [B, some frames, n_fft // 2 +
+    1]."""
+    half = window // 2
+    samples = waves.to(_wide(waves.device)) * valid_mask(lengths, waves.shape[1])
+    padded = torch.nn.functional.pad(samples, (half, window - half))
+    taper = torch.hann_window(window, periodic=True, dtype=padded.dtype, device=waves.device)
+    views = padded.unfold(1, window, hop)
+    total = int(frame_count(lengths, hop).max())
+    size = max(1, _FRAMES_PER_BLOCK // waves.shape[0])
+    for start in range(0, total, size):
+        spectrum = torch.fft.rfft(views[:, start : min(start + size, total)] * taper, n=n_fft, dim=2)
+        yield spectrum.real.square() + spectrum.imag.square()
 
 
 def _wide(device: torch.device) -> torch.dtype:

@@ -107,8 +107,12 @@ def _continue(source: Source, item: SourceObject, file: IO[bytes]) -> SourceObje
         item = replace(item, version=changed.version, size_bytes=changed.size_bytes)
         for chunk in source.read(item.key, item.version, 0):
             file.write(chunk)
-    if file.tell() != item.size_bytes:
-        raise TransientSourceError(f"{item.uri} gave {file.tell()} of {item.size_bytes} bytes")
+    received = file.tell()
+    if received != item.size_bytes:
+        if received > item.size_bytes:  # the server does not know ranges: begin again
+            file.seek(0)
+            file.truncate()
+        raise TransientSourceError(f"{item.uri} gave {received} bytes, expected {item.size_bytes}")
     return item
 
 

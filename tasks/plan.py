@@ -32,11 +32,17 @@ _KEYS_NAMED = 100
 class Listing:
     """What the listing of a day came to; filled while `plan_day` is consumed.
 
-    `named_keys` holds the first hundred of the keys that were passed over, each with the reason.
+    `found` recordings are either `skipped`, because the lake holds them, or `missing`, `stale` or `failed`, with
+    `estimated_seconds` of audio. `named_keys` holds the first hundred of the keys that were passed over, each with
+    the reason.
     """
 
     found: int = 0
     skipped: int = 0
+    missing: int = 0
+    stale: int = 0
+    failed: int = 0
+    estimated_seconds: float = 0.0
     not_matched: int = 0
     not_audio: int = 0
     named_keys: list[str] = field(default_factory=list)
@@ -75,10 +81,16 @@ def plan_day(
     """
     found = list_day(source, pattern, day, listing)
     while chunk := list(islice(found, _COMPARED_AT_ONCE)):
-        missing = range(len(chunk)) if lake is None or force else _missing(lake, chunk, day, key)
-        listing.skipped += len(chunk) - len(missing)
-        for position in missing:
-            yield chunk[position]
+        states = ["missing"] * len(chunk) if lake is None else _states(lake, chunk, day, key)
+        for item, state in zip(chunk, states, strict=True):
+            if state == "done" and not force:
+                listing.skipped += 1
+                continue
+            listing.missing += state == "missing"
+            listing.stale += state in ("stale", "done")
+            listing.failed += state == "failed"
+            listing.estimated_seconds += estimated_seconds(item)
+            yield item
 
 
 def list_day(source: Source, pattern: KeyPattern, day: date, listing: Listing) -> Iterator[SourceObject]:
@@ -134,7 +146,8 @@ def estimated_seconds(item: SourceObject) -> float:
     return item.size_bytes / _BYTES_PER_SECOND.get(_extension(item.key), _COMPRESSED_BYTES_PER_SECOND)
 
 
-def _missing(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) -> list[int]:
+def _states(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) -> list[str]:
+    """Return for each object what the lake holds of it: done, stale, failed or missing."""
     listed = pa.table(
         {
             "position": range(len(chunk)),
@@ -145,7 +158,7 @@ def _missing(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey)
     lake.connection.register("listed", listed)
     try:
         parameters = {"date": day, "model": key.model, "config_id": key.config_id}
-        return [position for (position,) in lake.rows(statement("missing_of_listed"), parameters)]
+        return [state for _, state in lake.rows(statement("state_of_listed"), parameters)]
     finally:
         lake.connection.unregister("listed")
 

@@ -1,7 +1,7 @@
 """Cuts a stream of audio into segments that tile it: fixed windows, or speech and what lies between.
 
-All positions are whole samples, so lengths add up exactly. Segments come out as soon as they are certain, and no more
-than the longest of them is held for each channel.
+All positions are whole samples, so lengths add up exactly. Segments come out as soon as they are certain, and
+no more than the longest of them, and the silence before it, is held for each channel.
 """
 
 from collections.abc import Iterator
@@ -35,64 +35,69 @@ class SegmentOptions(BaseModel):
         1.0, ge=0, description="A last window shorter than this, in seconds, is joined to the one before it."
     )
     channels: Literal["mix", "split"] | tuple[Channel, ...] = Field(
-        "mix", description="The mean of all channels, every channel by itself, or the channels of these indices."
+        "mix", description="The mean of all channels, each channel by itself, or those of a list of indices."
     )
     min_speech_ratio: float = Field(
         0.1, ge=0, le=1, description="A segment with a smaller share of speech gets no label; 0 labels all."
     )
-    vad_threshold: float = Field(0.5, gt=0, lt=1, description="Probability from which a chunk of 32 ms is speech.")
-    vad_min_speech_ms: int = Field(250, gt=0, description="Shorter speech, in milliseconds, is not a segment.")
+    vad_threshold: float = Field(
+        0.5, gt=0, lt=1, description="Probability from which a chunk of 32 ms is speech."
+    )
+    vad_min_speech_ms: int = Field(250, gt=0, description="Shorter speech, in milliseconds, is no segment.")
     vad_min_silence_ms: int = Field(
         500, gt=0, description="A shorter silence, in milliseconds, does not part two stretches of speech."
     )
     vad_pad_ms: int = Field(30, ge=0, description="Milliseconds of silence kept on both sides of speech.")
     vad_max_segment_s: float = Field(
-        15.0, gt=0, description="Longer speech, in seconds, is split at its longest pause; longer silence anywhere."
+        15.0,
+        gt=0,
+        description="Longer speech, in seconds, is split at a long pause, and longer silence anywhere; "
+        "a remainder below the shortest speech or silence stays with it.",
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.hop_s > self.window_s:
             raise ValueError(
-                f"hop_s is {self.hop_s:g} and window_s is {self.window_s:g}: a hop beyond the window loses the audio "
-                "between them; set hop_s to window_s or less"
+                f"hop_s is {self.hop_s:g} and window_s is {self.window_s:g}: a hop beyond the window loses "
+                "the audio between two windows; set hop_s to window_s or less"
             )
         if self.min_tail_s >= self.window_s:
             raise ValueError(
-                f"min_tail_s is {self.min_tail_s:g} and window_s is {self.window_s:g}: a tail must be shorter than a "
-                "window; lower min_tail_s"
+                f"min_tail_s is {self.min_tail_s:g} and window_s is {self.window_s:g}: a tail must be "
+                "shorter than a window; lower min_tail_s"
             )
-        if isinstance(self.channels, tuple) and (not self.channels or len(set(self.channels)) < len(self.channels)):
+        if isinstance(self.channels, tuple) and not 0 < len(set(self.channels)) == len(self.channels):
             raise ValueError(
                 f"channels is {list(self.channels)}: expected at least one index and none twice; "
                 'name each channel once, or use "mix" or "split"'
             )
         if 2 * self.vad_pad_ms > self.vad_min_silence_ms:
             raise ValueError(
-                f"vad_pad_ms is {self.vad_pad_ms} and vad_min_silence_ms is {self.vad_min_silence_ms}: the padding of "
-                "two neighbours must fit into the silence between them; lower vad_pad_ms to half the silence or less"
+                f"vad_pad_ms is {self.vad_pad_ms} and vad_min_silence_ms is {self.vad_min_silence_ms}: the "
+                "padding of two neighbours must fit into the silence between them; halve vad_pad_ms"
             )
         least_s = 2 * (self.vad_min_speech_ms + self.vad_min_silence_ms) / 1000
         if self.vad_max_segment_s < least_s:
             raise ValueError(
-                f"vad_max_segment_s is {self.vad_max_segment_s:g}: expected at least {least_s:g}, twice the shortest "
-                "speech and silence together; raise it, or lower vad_min_speech_ms or vad_min_silence_ms"
+                f"vad_max_segment_s is {self.vad_max_segment_s:g}: expected at least {least_s:g}, twice the "
+                "shortest speech and silence together; raise it"
             )
         if self.method == "vad" and self.min_speech_ratio > self.least_speech_ratio:
             raise ValueError(
-                f"min_speech_ratio is {self.min_speech_ratio:g}: a segment of speech may hold as little as "
-                f"{self.least_speech_ratio:.3f} of it with these vad_min_speech_ms and vad_min_silence_ms, and would "
-                "go unlabelled; lower min_speech_ratio or vad_min_silence_ms"
+                f"min_speech_ratio is {self.min_speech_ratio:g}: with these vad_min_speech_ms and "
+                f"vad_min_silence_ms a segment of speech may hold as little as {self.least_speech_ratio:.3f} "
+                "of it, and would get no label; lower min_speech_ratio or vad_min_silence_ms"
             )
         return self
 
     @property
     def least_speech_ratio(self) -> float:
-        """The smallest speech ratio of a segment of speech: the shortest speech, with a silence on either side."""
+        """Bound of a speech segment's ratio from below: the shortest speech with a silence on either side."""
         return self.vad_min_speech_ms / (self.vad_min_speech_ms + 2 * self.vad_min_silence_ms)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segment:
     """One stretch of one channel, `[start_sample, end_sample)` at the rate of the stream."""
 
@@ -123,19 +128,19 @@ class _Cutter(Protocol):
     """No span to come begins before this sample."""
 
     def advance(self, probabilities: np.ndarray) -> Iterator[_Span]:
-        """Takes the next chunks; gives the spans that no later sample can change."""
+        """Takes the next whole chunks; gives the spans that no later sample can change."""
         ...
 
-    def finish(self, samples: int) -> Iterator[_Span]:
-        """Gives the rest, once the length of the channel is known."""
+    def finish(self, probabilities: np.ndarray, samples: int) -> Iterator[_Span]:
+        """Takes the chunk that the end cut short, if any, and the length of the channel; gives the rest."""
         ...
 
 
 def window_bounds(samples: int, *, window: int, hop: int, min_tail: int) -> list[tuple[int, int]]:
     """Start and end of each window over so many samples; all in samples.
 
-    Windows start at multiples of `hop`; the last one reaches the end, and none lies within the one before it. A last
-    window shorter than `min_tail` is joined to the one before it.
+    Windows start at multiples of `hop`; the last one reaches the end, and none lies within the one before it.
+    A last window shorter than `min_tail` is joined to the one before it.
 
     >>> window_bounds(25, window=10, hop=10, min_tail=3)
     [(0, 10), (10, 20), (20, 25)]
@@ -157,33 +162,28 @@ class _WindowCutter:
 
     def __init__(self, options: SegmentOptions, sampling_rate: int) -> None:
         self._window = max(1, round(options.window_s * sampling_rate))
-        self._hop = min(self._window, max(1, round(options.hop_s * sampling_rate)))
+        self._hop = max(1, round(options.hop_s * sampling_rate))
         self._min_tail = min(self._window - 1, round(options.min_tail_s * sampling_rate))
         self._threshold = options.vad_threshold
         self._speech = np.empty(0, bool)
         self._first_chunk = 0
-        self._next = 0
         self.kept_from = 0
 
     def advance(self, probabilities: np.ndarray) -> Iterator[_Span]:
         self._speech = np.concatenate([self._speech, probabilities >= self._threshold])
         heard = (self._first_chunk + len(self._speech)) * CHUNK
-        # A window is certain when the one after it is: from then on that one is long enough not to be joined.
-        ahead = max(self._window, self._hop + self._min_tail)
-        while heard > self.kept_from + ahead:
+        # A window is certain once another must follow it, long enough not to be joined to it.
+        while heard > self.kept_from + max(self._window, self._hop + self._min_tail):
             yield self._span(self.kept_from, self.kept_from + self._window)
-            self._next += 1
-            self.kept_from = self._next * self._hop
+            self.kept_from += self._hop
             done = self.kept_from // CHUNK - self._first_chunk
             self._speech = self._speech[done:]
             self._first_chunk += done
 
-    def finish(self, samples: int) -> Iterator[_Span]:
-        # What came out is a prefix of the windows of any longer stream, so the rest is that of a stream from here on.
-        bounds = window_bounds(
-            samples - self.kept_from, window=self._window, hop=self._hop, min_tail=self._min_tail
-        )
-        for start, end in bounds:
+    def finish(self, probabilities: np.ndarray, samples: int) -> Iterator[_Span]:
+        self._speech = np.concatenate([self._speech, probabilities >= self._threshold])
+        left = samples - self.kept_from
+        for start, end in window_bounds(left, window=self._window, hop=self._hop, min_tail=self._min_tail):
             yield self._span(self.kept_from + start, self.kept_from + end)
 
     def _span(self, start: int, end: int) -> _Span:
@@ -196,101 +196,111 @@ class _WindowCutter:
 class _SpeechCutter:
     """Speech with hysteresis, and the stretches between; the ratio is the share of detected speech.
 
-    A chunk over the threshold begins speech, and silence of the shortest length ends it. What lies between counts as
-    speech, pauses included, and what lies outside does not: so a stretch of silence has ratio 0, also where a sound too
-    short to be speech is in it, and a segment of speech has at least SegmentOptions.least_speech_ratio.
+    A chunk over the threshold begins speech, and a silence of the shortest length ends it. What lies between
+    counts as speech, pauses included, and what lies outside does not. So a stretch of silence has ratio 0, even
+    where it holds a sound too short to be speech; and a segment of speech has at least the least_speech_ratio
+    of the options, which they hold against the gate.
     """
 
     def __init__(self, options: SegmentOptions, sampling_rate: int) -> None:
         def samples(ms: float) -> int:
-            return max(1, round(ms * sampling_rate / 1000))
+            return round(ms * sampling_rate / 1000)
 
         self._on = options.vad_threshold
         self._off = max(options.vad_threshold - _HYSTERESIS, 0.01)
         self._min_speech = samples(options.vad_min_speech_ms)
         self._min_silence = samples(options.vad_min_silence_ms)
-        self._pad = round(options.vad_pad_ms * sampling_rate / 1000)
+        self._pad = samples(options.vad_pad_ms)
+        # What padding leaves of the shortest silence; less than that at the start goes with the first speech.
+        self._min_gap = max(CHUNK, self._min_silence - 2 * self._pad)
         self._longest = samples(options.vad_max_segment_s * 1000)
         self._heard = 0
         self.kept_from = 0
-        """Start of the silence at hand; of the speech at hand, where that goes on from a split."""
         self._voice: int | None = None
-        """Where the speech at hand begins; None in silence."""
+        """Where the speech at hand begins, or goes on from a split; None in silence."""
         self._quiet: int | None = None
         """Where the running pause of the speech at hand begins."""
         self._pauses: list[tuple[int, int]] = []
         """Pauses of the speech at hand, in which it can be split."""
 
     def advance(self, probabilities: np.ndarray) -> Iterator[_Span]:
-        for probability in probabilities:
-            start, self._heard = self._heard, self._heard + CHUNK
-            if self._voice is None:
-                if probability >= self._on:
-                    self._voice = start
-            elif probability >= self._on:
-                if self._quiet is not None and start - self._quiet >= _PAUSE_CHUNKS * CHUNK:
-                    self._pauses.append((self._quiet, start))
-                self._quiet = None
-            elif probability < self._off and self._quiet is None:
-                self._quiet = start
-            if self._voice is None:
-                yield from self._silence(self._heard - self._pad, self._min_silence)
-            elif self._quiet is not None and self._heard - self._quiet >= self._min_silence:
-                yield from self._end_speech(self._quiet, self._quiet + self._pad)
-            elif self._heard - self._speech_start() >= self._longest + self._min_speech:
-                yield from self._split_speech()
+        for probability in probabilities.tolist():
+            self._note(probability)
+            voice, quiet = self._voice, self._quiet
+            if voice is None:
+                yield from self._silence(self._heard - self._pad)
+            elif quiet is not None and self._heard - quiet >= self._min_silence:
+                yield from self._end_speech(voice, quiet, quiet + self._pad)
+            elif self._heard - self._segment_start(voice) >= self._longest + self._min_speech:
+                yield from self._split_speech(voice)
 
-    def finish(self, samples: int) -> Iterator[_Span]:
+    def finish(self, probabilities: np.ndarray, samples: int) -> Iterator[_Span]:
+        for probability in probabilities.tolist():
+            self._note(probability)
         if self._voice is not None:
+            quiet = samples if self._quiet is None else self._quiet
             # A pause that did not last long enough to end the speech belongs to it.
-            yield from self._end_speech(min(self._quiet or samples, samples), samples)
-        yield from self._silence(samples, 0)
+            end = quiet + self._pad if samples - quiet >= self._min_silence else samples
+            yield from self._end_speech(self._voice, quiet, end)
+        yield from self._silence(samples)
         if samples > self.kept_from:
             yield _Span(self.kept_from, samples, 0.0)
 
-    def _speech_start(self) -> int:
-        """Where the segment of the speech at hand begins: padded, or with the whole of a silence too short to part."""
-        assert self._voice is not None
-        start = self._voice - self._pad
-        return start if start - self.kept_from >= self._min_silence else self.kept_from
+    def _note(self, probability: float) -> None:
+        """Takes one chunk: where speech and its pauses begin and end."""
+        start, self._heard = self._heard, self._heard + CHUNK
+        if self._voice is None:
+            self._voice = start if probability >= self._on else None
+        elif probability >= self._on:
+            if self._quiet is not None and start - self._quiet >= _PAUSE_CHUNKS * CHUNK:
+                self._pauses.append((self._quiet, start))
+            self._quiet = None
+        elif probability < self._off and self._quiet is None:
+            self._quiet = start
 
-    def _silence(self, end: int, reserve: int) -> Iterator[_Span]:
-        """Pieces of silence as long as a segment may be, while more than `reserve` is left behind them."""
-        while end - self.kept_from >= self._longest + max(1, reserve):
+    def _segment_start(self, voice: int) -> int:
+        """Where the segment of the speech at hand begins: padded, or at the last cut where that is near."""
+        start = voice - self._pad
+        return start if start - self.kept_from >= self._min_gap else self.kept_from
+
+    def _silence(self, end: int) -> Iterator[_Span]:
+        """Pieces of silence of the greatest length, while what they leave is long enough to stand alone."""
+        while end - self.kept_from >= self._longest + self._min_gap:
             yield _Span(self.kept_from, self.kept_from + self._longest, 0.0)
             self.kept_from += self._longest
 
-    def _speech(self, voice_end: int, end: int) -> Iterator[_Span]:
+    def _speech(self, voice: int, voice_end: int, end: int) -> Iterator[_Span]:
         """The silence before the speech at hand, and the speech up to `end`."""
-        assert self._voice is not None
-        start = self._speech_start()
+        start = self._segment_start(voice)
+        yield from self._silence(start)
         if start > self.kept_from:
             yield _Span(self.kept_from, start, 0.0)
-        yield _Span(start, end, (min(voice_end, end) - max(self._voice, start)) / (end - start))
+        yield _Span(start, end, (voice_end - max(voice, start)) / (end - start))
         self.kept_from = end
 
-    def _end_speech(self, voice_end: int, end: int) -> Iterator[_Span]:
-        if self._voice is not None and voice_end - self._voice >= self._min_speech:
-            yield from self._speech(voice_end, end)
+    def _end_speech(self, voice: int, voice_end: int, end: int) -> Iterator[_Span]:
+        if voice_end - voice >= self._min_speech:
+            yield from self._speech(voice, voice_end, end)
         self._voice, self._quiet, self._pauses = None, None, []
 
-    def _split_speech(self) -> Iterator[_Span]:
-        """Cuts within the longest pause of the second half, else at the greatest length."""
-        limit = self._speech_start() + self._longest
-        running = [(self._quiet, self._heard)] if self._quiet is not None else []
-        inside = [
-            (min(b, limit) - a, (a + min(b, limit)) // 2)
-            for a, b in [*self._pauses, *running]
-            if limit - self._longest // 2 <= a < limit
+    def _split_speech(self, voice: int) -> Iterator[_Span]:
+        """Cuts in the middle of the longest pause of the second half, else at the greatest length."""
+        limit = self._segment_start(voice) + self._longest
+        running = [] if self._quiet is None else [(self._quiet, self._heard)]
+        usable = [
+            (min(end, limit) - start, (start + min(end, limit)) // 2)
+            for start, end in [*self._pauses, *running]
+            if limit - self._longest // 2 <= start < limit
         ]
-        cut = max(inside)[1] if inside else limit
-        yield from self._speech(cut, cut)
+        cut = max(usable)[1] if usable else limit
+        yield from self._speech(voice, cut, cut)
         self._voice = cut
-        self._pauses = [(max(a, cut), b) for a, b in self._pauses if b > cut]
+        self._quiet = None if self._quiet is None else max(self._quiet, cut)
+        self._pauses = [(max(start, cut), end) for start, end in self._pauses if end > cut]
 
 
 class _Track:
-    """One channel on its way: its samples since the last certain cut, its detector's state and its cutter."""
+    """One channel on its way: its samples since the last cut, its detector's state and its cutter."""
 
     def __init__(self, channel: int, cutter: _Cutter, vad: SpeechDetector, sampling_rate: int) -> None:
         self._channel = channel
@@ -304,12 +314,12 @@ class _Track:
     def push(self, samples: np.ndarray) -> Iterator[Segment]:
         self._held = np.concatenate([self._held, samples])
         yield from self._segments(self._cutter.advance(self._stream.push(samples)))
-        done = self._cutter.kept_from - self._offset
-        self._held, self._offset = self._held[done:], self._cutter.kept_from
+        self._held = self._held[self._cutter.kept_from - self._offset :]
+        self._offset = self._cutter.kept_from
 
     def finish(self) -> Iterator[Segment]:
-        yield from self._segments(self._cutter.advance(self._stream.flush()))
-        yield from self._segments(self._cutter.finish(self._offset + len(self._held)))
+        length = self._offset + len(self._held)
+        yield from self._segments(self._cutter.finish(self._stream.flush(), length))
 
     def _segments(self, spans: Iterator[_Span]) -> Iterator[Segment]:
         for start, end, ratio in spans:
@@ -321,7 +331,7 @@ class _Track:
 
 
 def _chosen(options: SegmentOptions, available: int) -> list[int]:
-    """Indices of the channels that are analysed; those that the recording does not have are left out."""
+    """Indices of the channels to analyse; those that the recording does not have are left out."""
     if options.channels == "mix":
         return [0]
     if options.channels == "split":
@@ -330,27 +340,23 @@ def _chosen(options: SegmentOptions, available: int) -> list[int]:
     if not chosen:
         raise BadRecordingError(
             Reason.UNSUPPORTED,
-            f"the recording has {available} channel(s), and of the chosen {list(options.channels)} none exists "
-            '(they count from 0); choose others, or "mix"',
+            f"the recording has {available} channel(s), and of the chosen {list(options.channels)}, counted "
+            'from 0, none exists; choose others, or "mix"',
             stage="segment",
         )
     return chosen
 
 
 def segment(
-    blocks: Iterator[np.ndarray],
-    *,
-    options: SegmentOptions,
-    sampling_rate: int = 16_000,
-    vad: SpeechDetector,
+    blocks: Iterator[np.ndarray], *, options: SegmentOptions, sampling_rate: int = 16_000, vad: SpeechDetector
 ) -> Iterator[Segment]:
-    """Segments of a recording, from its blocks [n, channels] float32; where the blocks are cut changes nothing.
+    """Segments of a recording, from its blocks [n, channels] float32; where blocks are cut changes nothing.
 
-    Each channel's segments come in the order of time; those of several channels alternate. Raises BadRecordingError
-    where none of the chosen channels exists.
+    Each channel's segments come in the order of time; those of several channels alternate. Raises
+    BadRecordingError where none of the chosen channels exists.
     """
     if sampling_rate != vad.sampling_rate:
-        raise ValueError(f"the blocks have {sampling_rate} Hz, and the detector needs {vad.sampling_rate} Hz; resample")
+        raise ValueError(f"found blocks of {sampling_rate} Hz, expected {vad.sampling_rate} Hz; resample")
     cutter = _WindowCutter if options.method == "window" else _SpeechCutter
     tracks: dict[int, _Track] = {}
     for block in blocks:

@@ -1,18 +1,19 @@
-"""Which container a file is by its first bytes, which decoder reads it, and what it declares of its length."""
+"""Which container a file is by its first bytes, which decoder reads it, and how long it claims to be."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from emolake.containers_chunks import aiff, au, caf, flac, riff, wave64
-from emolake.containers_packets import matroska, mp3, mpeg_frame, mp4, ogg
+from emolake.containers_chunks import aiff, au, avi, caf, flac, riff, wave64
+from emolake.containers_packets import matroska, mp3, mp4, mpeg_frame, ogg
 from emolake.declared import Declared, read_at
 
 Decoder = Literal["libsndfile", "ffmpeg"]
 
 _DEMUXERS = {
-    "wav": "wav", "w64": "w64", "aiff": "aiff", "au": "au", "caf": "caf", "flac": "flac", "ogg": "ogg", "mp3": "mp3",
-    "adts": "aac", "amr": "amr", "mp4": "mov", "matroska": "matroska", "asf": "asf", "avi": "avi", "flv": "flv",
+    "wav": "wav", "w64": "w64", "aiff": "aiff", "au": "au", "caf": "caf", "flac": "flac", "ogg": "ogg",
+    "mp3": "mp3", "adts": "aac", "amr": "amr", "mp4": "mov", "matroska": "matroska", "asf": "asf",
+    "avi": "avi", "flv": "flv",
 }  # fmt: skip
 _BY_LIBSNDFILE = {"wav", "w64", "aiff", "au", "caf", "flac", "ogg", "voc", "nist"}
 _MAGICS = (
@@ -88,6 +89,8 @@ def _declared(file: BinaryIO, size: int, container: str, offset: int) -> Declare
             return flac(file, size, offset)
         case "ogg":
             return ogg(file, size)
+        case "avi":
+            return avi(file, size)
         case "mp3":
             return mp3(file, size, offset)
         case "mp4":
@@ -101,7 +104,7 @@ def _declared(file: BinaryIO, size: int, container: str, offset: int) -> Declare
 def declaration(path: Path) -> Declaration:
     """Reads the headers of `path`, in constant memory; nothing is decoded.
 
-    Raises OSError where the file cannot be read. A broken header is no error here: it declares less, or a fault.
+    Raises OSError where the file cannot be read. A broken header is no error: it declares less, or a fault.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -113,6 +116,5 @@ def declaration(path: Path) -> Declaration:
         # libsndfile ends at the first link of a chained file, and gives Opus only at its own rates.
         believed = declared.links == 1 and declared.codec in ("vorbis", "flac")
     options = {"ignore_length": "1"} if container == "wav" and declared.understated else {}
-    return Declaration(
-        container, "libsndfile" if believed else "ffmpeg", _DEMUXERS.get(container), declared, options
-    )
+    decoder: Decoder = "libsndfile" if believed else "ffmpeg"
+    return Declaration(container, decoder, _DEMUXERS.get(container), declared, options)

@@ -1,7 +1,7 @@
-"""What containers made of chunks declare: WAV (RIFF, RIFX, RF64, BW64), W64, AIFF, CAF, and the flat headers AU and FLAC.
+"""What containers made of chunks declare: WAV (RIFF, RIFX, RF64, BW64), W64, AIFF, CAF; and AU and FLAC.
 
-Sources: Microsoft's and IBM's "Multimedia Programming Interface 1.0" (RIFF), EBU Tech 3306 (RF64), Apple's AIFF-C and
-Core Audio Format specifications, Sony's "Wave64 File Format", Sun's audio(5) (AU), RFC 9639 (FLAC).
+Sources: "Multimedia Programming Interface 1.0" of Microsoft and IBM (RIFF), EBU Tech 3306 (RF64), Apple's
+AIFF-C and Core Audio Format specifications, Sony's "Wave64 File Format", Sun's audio(5), RFC 9639 (FLAC).
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 from emolake.declared import Declared, read_at
 
 UNSEEN_S = 0.1
-"""Bytes behind the declared audio that would last longer than this are taken for audio, unless they are a chunk."""
+"""What lies behind the declared audio, is no chunk and would last longer than this, is taken for audio."""
 _MOST_CHUNKS = 100_000
 _PLACEHOLDER = 0x7FFF_F000
 """Sizes from here up, larger than the file, are what programs that write to a pipe leave in the header."""
@@ -71,7 +71,9 @@ def _chunk_follows(file: BinaryIO, size: int, end: int, layout: _Layout) -> bool
             continue
         length = struct.unpack(layout.length, head[layout.name_bytes :])[0] - layout.own
         # A whole second file behind the first is audio that the first header does not know of.
-        if name not in {b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff"} and 0 <= length <= size - offset - head_bytes:
+        if name in {b"RIFF", b"RIFX", b"RF64", b"FORM", b"riff"}:
+            continue
+        if 0 <= length <= size - offset - head_bytes:
             return True
     return False
 
@@ -79,7 +81,7 @@ def _chunk_follows(file: BinaryIO, size: int, end: int, layout: _Layout) -> bool
 def _audio_bytes(
     file: BinaryIO, size: int, data: _Chunk, byte_rate: float, layout: _Layout
 ) -> tuple[int | None, str | None, bool]:
-    """Declared bytes of audio (None when undeclared), the fault, and whether the file holds more than is declared."""
+    """Declared bytes of audio (None: undeclared), the fault, and whether the file holds more than that."""
     rest = size - data.start
     if data.length < 0 or data.length == 0xFFFF_FFFF or (data.length > rest and data.length >= _PLACEHOLDER):
         return None, None, False
@@ -96,7 +98,7 @@ def _audio_bytes(
 
 def _wave_format(body: bytes, order: str) -> tuple[int, int, int, int, int]:
     """Format tag, channels, rate, bytes a second as stated, bytes a frame."""
-    return struct.unpack(f"{order}HHIIH", body[:14].ljust(14, b"\0"))  # type: ignore[return-value]
+    return struct.unpack(f"{order}HHIIH", body[:14].ljust(14, b"\0"))
 
 
 def riff(file: BinaryIO, size: int) -> Declared:
@@ -123,6 +125,14 @@ def riff(file: BinaryIO, size: int) -> Declared:
                 duration = fact / rate
             return Declared(duration, fault, rate, channels, understated)
     return Declared(None, "the file ends before its data chunk", rate, channels)
+
+
+def avi(file: BinaryIO, size: int) -> Declared:
+    """Video of the RIFF kind: the length of its outermost chunks alone."""
+    for chunk in _chunks(file, size, 0, _RIFF):
+        if chunk.name == b"RIFF" and chunk.start + chunk.length > size and chunk.length < _PLACEHOLDER:
+            return Declared(None, f"the file should have {chunk.start + chunk.length} bytes, and it has {size}")
+    return Declared()
 
 
 def wave64(file: BinaryIO, size: int) -> Declared:
@@ -165,8 +175,8 @@ def aiff(file: BinaryIO, size: int) -> Declared:
             data = chunk._replace(start=chunk.start + 8, length=max(0, chunk.length - 8))
             length, fault, understated = _audio_bytes(file, size, data, byte_rate, _IFF)
             if understated and length is not None:
-                # No decoder at hand reads on past this length, so what lies behind it is reported, not dropped in silence.
-                fault = f"the sound chunk declares {length} bytes, and {size - data.start} bytes of sound are there"
+                # No decoder at hand reads on past this length: what lies behind it is reported at least.
+                fault = f"the sound chunk declares {length} bytes, and {size - data.start} are there"
             duration = None
             if length is not None:
                 duration = length / byte_rate if byte_rate > 0 else frames / rate if rate else None
@@ -183,7 +193,7 @@ def au(file: BinaryIO, size: int) -> Declared:
     if length == 0xFFFF_FFFF or byte_rate == 0:
         return Declared(None, None, rate, channels)
     understated = (size - start - length) / byte_rate > UNSEEN_S
-    return Declared(length / byte_rate, None, rate, channels, understated)
+    return Declared(length / byte_rate or None, None, rate, channels, understated)
 
 
 def caf(file: BinaryIO, size: int) -> Declared:
@@ -216,7 +226,7 @@ def _crc8(data: bytes) -> int:
 
 
 def _flac_position(head: bytes, block: int) -> int | None:
-    """First sample of the frame that `head` opens with, in streams of `block` samples a frame; None when it is no frame."""
+    """First sample of the frame that `head` opens with, at `block` samples a frame; None when it is none."""
     if len(head) < 16 or head[0] != 0xFF or head[1] & 0xFE != 0xF8 or head[3] & 0x01:
         return None
     lead = head[4]

@@ -1,7 +1,7 @@
-"""What containers made of packets declare: MP3's first frame, Ogg pages, MP4 boxes, Matroska and WebM elements.
+"""What containers made of packets declare: MP3's first frame, Ogg pages, MP4 boxes, Matroska's elements.
 
-Sources: ISO 11172-3 and the LAME tag's published layout (MP3), RFC 3533 and RFC 7845 (Ogg, Opus), the Vorbis I
-specification, ISO 14496-12 (MP4), RFC 8794 and RFC 9559 (EBML, Matroska).
+Sources: ISO 11172-3 and the LAME tag's published layout (MP3), RFC 3533 and RFC 7845 (Ogg, Opus), the
+Vorbis I specification, ISO 14496-12 (MP4), RFC 8794 and RFC 9559 (EBML, Matroska and WebM).
 """
 
 import struct
@@ -42,7 +42,7 @@ def mpeg_frame(head: bytes) -> MpegFrame | None:
 
 
 def mp3(file: BinaryIO, size: int, offset: int = 0) -> Declared:
-    """The frame count of a Xing, Info or VBRI header, less the encoder's delay and padding; without one, nothing.
+    """The frame count of a Xing, Info or VBRI header, less delay and padding; without one, nothing.
 
     A duration computed from the bit rate is a guess and is not made.
     """
@@ -58,7 +58,8 @@ def mp3(file: BinaryIO, size: int, offset: int = 0) -> Declared:
                 return Declared()
             frames = int.from_bytes(head[at + 8 : at + 12])
             tag = at + 12 + (4 if flags & 2 else 0) + (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
-            trim = int.from_bytes(head[tag + 21 : tag + 24]) if head[tag : tag + 4] in (b"LAME", b"Lavf", b"Lavc") else 0
+            known = head[tag : tag + 4] in (b"LAME", b"Lavf", b"Lavc")
+            trim = int.from_bytes(head[tag + 21 : tag + 24]) if known else 0
             samples = frames * frame.samples - (trim >> 12) - (trim & 0xFFF)
             return Declared(max(0, samples) / frame.sampling_rate if frames else None)
     if head[36:40] == b"VBRI":
@@ -124,7 +125,8 @@ def _ogg_stream(first: bytes) -> _OggStream:
     if first[:8] == b"OpusHead":
         return _OggStream("opus", 48_000, preskip=int.from_bytes(first[10:12], "little"))
     if first[:7] == b"\x01vorbis":
-        return _OggStream("vorbis", int.from_bytes(first[12:16], "little"), block=1 << (first[28:29] or b"\0")[0] // 16)
+        block = 1 << int.from_bytes(first[28:29]) // 16
+        return _OggStream("vorbis", int.from_bytes(first[12:16], "little"), block=block)
     if first[:5] == b"\x7fFLAC":
         return _OggStream("flac", int.from_bytes(first[27:30]) >> 4, block=int.from_bytes(first[19:21]))
     if first[:8] == b"Speex   ":
@@ -165,8 +167,8 @@ def _most_samples(file: BinaryIO, page: _Page, stream: _OggStream) -> int:
 def ogg(file: BinaryIO, size: int) -> Declared:
     """Every page of an Ogg file: durations by granule position, the end-of-stream mark, missing pages.
 
-    Of each chain link the first audio stream counts. A stream cut out of a longer one begins at a later granule
-    position, which is taken off.
+    Of each chain link the first audio stream counts. A stream cut out of a longer one begins at a later
+    granule position, which is taken off.
     """
     streams: dict[int, _OggStream] = {}
     links: list[_OggStream] = []
@@ -282,7 +284,8 @@ def mp4(file: BinaryIO, size: int) -> Declared:
     for box in _boxes(file, 0, size):
         end = box.end
         if box.end > size:
-            fault = f"box {box.kind.decode('latin-1')!r} should end at byte {box.end}, and the file has {size}"
+            kind = box.kind.decode("latin-1")
+            fault = f"box {kind!r} should end at byte {box.end}, and the file has {size}"
         elif box.kind == b"moov":
             duration = _track_s(file, box)
         titles += box.kind == b"ftyp"
@@ -297,7 +300,6 @@ def mp4(file: BinaryIO, size: int) -> Declared:
 
 _SEGMENT, _INFO, _TRACKS, _CLUSTER = 0x18538067, 0x1549A966, 0x1654AE6B, 0x1F43B675
 _TRACK_ENTRY, _SCALE, _DURATION = 0xAE, 0x2AD7B1, 0x4489
-_EBML_HEAD = b"\x1aE\xdf\xa3"
 
 
 class _Element(NamedTuple):
@@ -325,7 +327,7 @@ def _element(data: bytes, at: int, offset: int) -> _Element | None:
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[_Element | None]:
-    """Elements between two offsets, into those of unknown length; None, at last, where something else stands."""
+    """Elements between two offsets, into those of unknown length; None, at last, where none stands."""
     while start < end:
         found = _element(read_at(file, start, 12), 0, start)
         yield found
@@ -367,8 +369,6 @@ def _segment(file: BinaryIO, segment: _Element, size: int) -> Declared:
             break
         if child_end > size:
             fault = fault or f"the last element should end at byte {child_end}, and the file has {size}"
-    if fits and read_at(file, end, 4) == _EBML_HEAD:
-        fault = fault or "a second file follows the first, and is not read"
     return Declared(duration if tracks == 1 else None, fault)
 
 

@@ -4,7 +4,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Declared(NamedTuple):
-    """What stands in the headers of one file; none of it is trusted, all of it is held against what is decoded."""
+    """What stands in the headers of one file, to be held against what is decoded; none of it is trusted."""
 
     duration_s: float | None = None
     """Seconds of audio that the headers promise; None when they promise nothing."""
@@ -15,7 +15,7 @@ class Declared(NamedTuple):
     channels: int | None = None
     """Channels, where the header states it plainly."""
     understated: bool = False
-    """The header declares less audio than the file holds, and a decoder that believes it would lose the rest."""
+    """The header declares less audio than the file holds: a decoder that believes it loses the rest."""
     codec: str | None = None
     """Codec in the container's own words, where the choice of the decoder hangs on it."""
     links: int = 1
@@ -23,6 +23,8 @@ class Declared(NamedTuple):
 
 
 def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
-    """Up to `count` bytes from `offset`; fewer at the end of the file."""
+    """Up to `count` bytes from `offset`; fewer at the end of the file, none beyond what a file can have."""
+    if not 0 <= offset < 1 << 62:
+        return b""  # broken headers add up to such offsets, and seek would raise
     file.seek(offset)
     return file.read(count)

@@ -1,10 +1,10 @@
-"""The errors that a user, a file or a server can cause; anything else that is raised is a bug in the program."""
+"""The errors that a user, a file or a server can cause; anything else that is raised is a bug."""
 
 from enum import StrEnum
 
 
 class EmolakeError(Exception):
-    """Something outside the program is wrong. The command line prints it as one sentence, without a traceback."""
+    """Something outside the program is wrong; the command line prints it as one sentence."""
 
 
 class ConfigurationError(EmolakeError):
@@ -61,5 +61,5 @@ class BadRecordingError(EmolakeError):
 
 
 def _rebuild(reason: Reason, message: str, stage: str) -> BadRecordingError:
-    """Unpickles a BadRecordingError: `stage` is keyword-only, and errors cross process borders on a cluster."""
+    """Unpickles the error: `stage` is keyword-only, and on a cluster errors cross processes."""
     return BadRecordingError(reason, message, stage=stage)

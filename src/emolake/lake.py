@@ -85,6 +85,10 @@ class Lake:
             raise
         return result
 
+    def exists(self) -> bool:
+        """Tell whether the tables have been made: a catalog may be empty."""
+        return not _missing_tables(self.connection)
+
     def latest_snapshot(self) -> int:
         """Return the id of the newest snapshot."""
         return int(self.rows("SELECT max(snapshot_id) FROM lake.snapshots()")[0][0])
@@ -212,12 +216,8 @@ def _attach(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseSettings,
 def _create_tables(lake: Lake) -> None:
     """Make what is missing of the tables; an existing lake gets no snapshot from this."""
 
-    def missing(connection: duckdb.DuckDBPyConnection) -> list[Table]:
-        found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
-        return [table for table in TABLES if (table.name,) not in found]
-
     def create(connection: duckdb.DuckDBPyConnection) -> None:
-        for table in missing(connection):
+        for table in _missing_tables(connection):
             connection.execute(table.ddl)
             if table.partition_by:
                 connection.execute(f"ALTER TABLE lake.{table.name} SET PARTITIONED BY ({', '.join(table.partition_by)})")
@@ -225,8 +225,13 @@ def _create_tables(lake: Lake) -> None:
                 slots = pa.table({"guard": range(GUARD_SLOTS), "commits": [0] * GUARD_SLOTS}, schema=GUARDS.schema)
                 append(connection, GUARDS, slots)
 
-    if missing(lake.connection):
+    if not lake.exists():
         lake.transact(create, author="emolake", message="create the lake", extra={})
+
+
+def _missing_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
+    found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
+    return [table for table in TABLES if (table.name,) not in found]
 
 
 def _create_s3_secret(connection: duckdb.DuckDBPyConnection, endpoint_url: str | None) -> None:

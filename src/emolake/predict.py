@@ -1,14 +1,17 @@
 """Emotions of files and folders, without the lake, by the same steps as the nightly run."""
 
-from collections.abc import Iterator, Sequence
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 from emolake.errors import ConfigurationError
 from emolake.models.registry import ModelEntry
+from emolake.query import print_table, write_json
 from emolake.schemas.records import SourceObject
 from emolake.settings import Settings
 from emolake.shard import SegmentRow, Timings, analyse, loaded_model
@@ -63,6 +66,55 @@ def predict(files: Iterator[Path], *, settings: Settings, entry: ModelEntry, log
         for path, analysis in zip(chunk, analyses, strict=True):
             rows = [_row(path, row, model.labels, emotions, logits) for row in analysis.rows]
             yield Prediction(str(path), rows, analysis.reason)
+
+
+def write_predictions(
+    paths: Sequence[Path],
+    *,
+    settings: Settings,
+    entry: ModelEntry,
+    logits: bool,
+    format: Literal["table", "json", "csv"],
+    output: IO[str],
+) -> int:
+    """Write the predictions of files and folders as they come, and the reasons of bad files to standard error.
+
+    Returns:
+        The number of files that gave no result, or broke half-way.
+    """
+    bad = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal bad
+        for prediction in predict(audio_files(paths), settings=settings, entry=entry, logits=logits):
+            if prediction.error is not None:
+                bad += 1
+                print(f"emolake: {prediction.path}: {prediction.error}", file=sys.stderr)
+            yield from prediction.rows
+
+    if format == "json":
+        write_json(rows(), output)
+    elif format == "csv":
+        _write_csv(rows(), entry.labels, logits, output)
+    else:
+        names = ("path", "channel", "start_s", "end_s", "label", "emotion", "confidence")
+        print_table(
+            (*names, "logits") if logits else names,
+            [[row[name] for name in (*names, *(("logits",) if logits else ()))] for row in rows()],
+            output,
+        )
+    return bad
+
+
+def _write_csv(rows: Iterable[dict[str, Any]], labels: Sequence[str], logits: bool, output: IO[str]) -> None:
+    """Write one line a segment, with a column for the probability (and the logit) of each label."""
+    plain = ("path", "channel", "start_s", "end_s", "label", "emotion", "confidence")
+    writer = csv.writer(output, lineterminator="\n")
+    writer.writerow(chain(plain, (f"p_{each}" for each in labels), (f"logit_{each}" for each in labels if logits)))
+    for row in rows:
+        probabilities = row["probabilities"] or {}
+        scores = (row["logits"] or [None] * len(labels)) if logits else []
+        writer.writerow(chain((row[name] for name in plain), (probabilities.get(each) for each in labels), scores))
 
 
 def _object(path: Path) -> SourceObject:

@@ -8,7 +8,17 @@ from contextlib import contextmanager
 from threading import Lock
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 
@@ -17,8 +27,8 @@ class _AudioColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         seconds = float(task.fields.get("audio_seconds", 0.0))
-        speed = f", {seconds / task.elapsed:.0f} x real time" if task.elapsed else ""
-        return Text(f"{seconds / 60:.1f} min of audio{speed}")
+        speed = f" at {seconds / task.elapsed:.0f}x" if task.elapsed else ""
+        return Text(f"{seconds / 60:.1f} min{speed}")
 
 
 class _Bars:
@@ -50,7 +60,15 @@ _bars: _Bars | None = None
 def shown() -> Iterator[None]:
     """Show the bars on standard error while the block runs."""
     global _bars
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("recordings,"), _AudioColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("recordings,"),
+        _AudioColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         _bars = _Bars(progress)
         try:

@@ -88,9 +88,10 @@ def print_table(names: Sequence[str], rows: Iterator[Sequence[Any]] | Sequence[S
         table.add_column(name, justify="right" if index in numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*row)
-    console = Console(file=stream, soft_wrap=False)
+    console = Console(file=stream)
     if not console.is_terminal:
-        console = Console(file=stream, width=max(80, console.measure(table).maximum))
+        wanted = Console(file=stream, width=10_000).measure(table).maximum
+        console = Console(file=stream, width=wanted)
     console.print(table)
 
 

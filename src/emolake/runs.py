@@ -63,13 +63,13 @@ class Run:
 
     @property
     def summary(self) -> dict[str, object]:
-        """Figures of the run, by the names of the columns of `runs`."""
+        """Figures of the run by the names of the columns of `runs`, as JSON has them."""
         row = self._row("failed" if self.failures else "completed")
         shown = (
             "run_id outcome first_date last_date found skipped done quarantined truncated not_matched not_audio segments "
             "audio_seconds speech_seconds wall_s error"
         )
-        return {name: row[name] for name in shown.split()}
+        return {name: str(row[name]) if isinstance(row[name], date) else row[name] for name in shown.split()}
 
     def _row(self, outcome: str) -> dict[str, object]:
         now = datetime.now(UTC)

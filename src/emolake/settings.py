@@ -230,3 +230,13 @@ def default_config_file() -> Path | None:
     if named:
         return Path(named)
     return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def quiet_prefect() -> None:
+    """Keep Prefect's log to what ends a process, and its telemetry at home, unless the environment says otherwise.
+
+    Errors are told once, by the command line. To be called before Prefect is imported.
+    """
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")

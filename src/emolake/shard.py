@@ -226,10 +226,10 @@ def speech_seconds(rows: Sequence[SegmentRow]) -> float:
     An overlapping window owns the time up to the start of the next one, so that no second counts twice.
     """
     total = 0.0
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
+    for position, row in enumerate(rows):
         end_s = row.end_s
-        if following is not None and following.channel == row.channel:
-            end_s = min(end_s, following.start_s)
+        if position + 1 < len(rows) and rows[position + 1].channel == row.channel:
+            end_s = min(end_s, rows[position + 1].start_s)
         total += row.speech_ratio * (end_s - row.start_s)
     return total
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -183,10 +184,10 @@ class S3Source:
             answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **ranged)
             found = answer["ETag"].strip('"')
             if found != version:
-                size = int(answer.get("ContentRange", "/0").rpartition("/")[2]) if ranged else answer["ContentLength"]
                 answer["Body"].close()
-                raise VersionChangedError(key, found, size)
-            with answer["Body"] as body:
+                now = self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)
+                raise VersionChangedError(key, now["ETag"].strip('"'), now["ContentLength"])
+            with closing(answer["Body"]) as body:
                 yield from body.iter_chunks(1 << 20)
         except ClientError as error:
             code = error.response["Error"]["Code"]

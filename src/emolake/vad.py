@@ -1,7 +1,7 @@
 """Voice activity by Silero's network, run by onnxruntime from the file that the `silero-vad` wheel carries.
 
-The package is looked up and never imported: importing it sets torch to one thread for the whole process. The file for
-sequences is used: its answers are those of the streaming one, and a call takes many chunks.
+The package is looked up and never imported: importing it sets torch to one thread for the whole process. The
+file for sequences is used: its answers are those of the streaming one, and a call takes many chunks.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from numpy.lib.stride_tricks import sliding_window_view
 
 from emolake.errors import ConfigurationError
 
@@ -18,7 +19,7 @@ SAMPLING_RATE = 16_000
 CHUNK = 512
 """Samples of one decision, 32 ms."""
 _CONTEXT = 64
-"""Samples of the chunk before, which the network needs in front of each chunk; without them it hears no speech."""
+"""Samples of the chunk before, in front of each chunk; without them the network hears no speech."""
 _STATE = 128
 _CHUNKS_PER_CALL = 1024
 """Bounds the memory of one call; 33 s of audio."""
@@ -78,12 +79,12 @@ class SpeechStream:
         self._pending = pending[used:].copy()
         if chunks == 0:
             return np.empty(0, np.float32)
-        frames = np.lib.stride_tricks.sliding_window_view(pending[: used + _CONTEXT], _CONTEXT + CHUNK)[::CHUNK]
+        frames = sliding_window_view(pending[: used + _CONTEXT], _CONTEXT + CHUNK)[::CHUNK]
         calls = range(0, chunks, _CHUNKS_PER_CALL)
-        return np.concatenate([self._run(frames[first : first + _CHUNKS_PER_CALL]) for first in calls])
+        return np.concatenate([self._run(frames[call : call + _CHUNKS_PER_CALL]) for call in calls])
 
     def flush(self) -> np.ndarray:
-        """The probability of the last chunk, filled up with zeros; empty when the samples end with a chunk."""
+        """The probability of the last chunk, filled up with zeros; empty where the samples end with one."""
         left = len(self._pending) - _CONTEXT
         return self.push(np.zeros(CHUNK - left, np.float32)) if left else np.empty(0, np.float32)
 

@@ -119,17 +119,18 @@ def test_the_secret_is_not_on_the_command_line(tmp_path: Path):
 
 def test_ends_with_the_context_also_after_an_error(tmp_path: Path):
     before = children()
-    endpoints = []
-    with (
-        pytest.raises(RuntimeError, match="inside"),
-        serve_s3(tmp_path, access_key="k", secret_key="s") as endpoint,
-    ):
-        endpoints.append(endpoint)
-        raise RuntimeError("inside")
+    ports = []
+
+    def failing_inside():
+        with serve_s3(tmp_path, access_key="k", secret_key="s") as endpoint:
+            ports.append(int(endpoint.rsplit(":", 1)[1]))
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        failing_inside()
     assert children() == before
-    port = int(endpoints[0].rsplit(":", 1)[1])
     with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
+        assert probe.connect_ex(("127.0.0.1", ports[0])) != 0
 
 
 def test_ends_with_an_interrupted_program(tmp_path: Path):

@@ -43,7 +43,7 @@ def test_speaks_in_many_voices(voice: str, text: str):
 
 
 @pytest.mark.parametrize(
-    "variant", [*(f"f{number}" for number in range(1, 6)), *(f"m{number}" for number in range(1, 9))]
+    "variant", ["", "f1", "f4", "linda", "anika", "m1", "m2", "m3", "m4", "m5", "m6", "m7"]
 )
 def test_an_utterance_does_not_depend_on_those_before_it(variant: str):
     first, _ = synthesise("The very same words, said twice.", voice=f"en+{variant}")
@@ -66,11 +66,11 @@ def test_the_settings_are_heard():
     plain, rate = synthesise(text, voice="en")
     fast, _ = synthesise(text, voice="en", rate_wpm=300)
     soft, _ = synthesise(text, voice="en", volume=30)
-    high, _ = synthesise(text, voice="en", pitch=95, pitch_range=0)
-    low, _ = synthesise(text, voice="en", pitch=5, pitch_range=0)
+    high, _ = synthesise(text, voice="en", pitch=95)
+    low, _ = synthesise(text, voice="en", pitch=5)
     assert len(fast) < 0.75 * len(plain)
     assert np.sqrt(np.mean(soft**2)) < 0.5 * np.sqrt(np.mean(plain**2))
-    assert pitch_hz(high, rate) > 1.3 * pitch_hz(low, rate)
+    assert pitch_hz(high, rate) > 1.5 * pitch_hz(low, rate)
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ _AWKWARD_IDS: dict[str, str] = {
     "lisbon": "reclamação 3 + reembolso",
     "osaka": "お問い合わせ 4",
 }
-_AGENT_VARIANTS = ("f1", "f2", "f5", "m1", "m3")
-_CUSTOMER_VARIANTS = ("m2", "m4", "m7", "f3", "f4")
+_AGENT_VARIANTS = ("f1", "linda", "m1", "m3")  # none with breath: those do not repeat
+_CUSTOMER_VARIANTS = ("f4", "anika", "m2", "m4", "m7")
 _AGENT_PROSODY = Prosody(rate_wpm=170, pitch=50, pitch_range=60, volume=95)
 _BACKGROUND_RMS = 0.0015
 _CROSSTALK = 0.02  # how much of one side is heard on the other's channel

@@ -40,15 +40,16 @@ class Codec:
 
     @property
     def is_lossless(self) -> bool:
-        """Whether decoding gives back as many samples as were written, to 16 bits."""
-        return self.encoding in {"PCM_16", "FLOAT"}
+        """Whether decoding gives back every sample that was written, to 16 bits or better."""
+        return self.encoding in {"PCM_16", "pcm_f32le"}
 
 
 _MPEG_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 CODECS: dict[str, Codec] = {
     "wav": Codec("wav", "WAV", "PCM_16", channels_max=8),
-    "wav-float": Codec("wav", "WAV", "FLOAT", channels_max=8),
+    # Not by libsndfile: it writes the time of day into a chunk of peaks.
+    "wav-float": Codec("wav", "wav", "pcm_f32le", by_ffmpeg=True),
     "flac": Codec("flac", "FLAC", "PCM_16", channels_max=8),
     "ogg-vorbis": Codec("ogg", "OGG", "VORBIS"),
     "ogg-opus": Codec("opus", "ogg", "libopus", by_ffmpeg=True, rates_hz=_OPUS_RATES_HZ),

@@ -2,8 +2,9 @@
 
 The library keeps its state in globals: the phase of its pitch flutter, an echo buffer, a gain control.
 One utterance would therefore depend on all that were spoken before it. Loading the library afresh for
-each utterance (about 5 ms) and seeding C's rand(), from which some voices take their breath, makes the
-audio a function of the arguments alone.
+each utterance (about 5 ms) makes the audio a function of the arguments alone. The variants with breath in
+their timbre, f2, f3 and f5 among the common ones, are the exception: there the library reads memory that
+nobody has set, so that lengths repeat but samples do not.
 """
 
 import ctypes
@@ -34,7 +35,6 @@ _LONGEST_DATA_PATH = 100
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
-_BREATH_SEED = 1
 _lock = threading.Lock()
 
 
@@ -45,7 +45,7 @@ class SpeechError(EmolakeError):
 def synthesise(
     text: str, *, voice: str, rate_wpm: int = 175, pitch: int = 50, pitch_range: int = 50, volume: int = 100
 ) -> tuple[NDArray[np.float32], int]:
-    """Speak `text`: samples in [-1, 1] and their rate in Hz. Equal arguments give equal samples.
+    """Speak `text`: samples [n] in [-1, 1] and their rate in Hz. Equal arguments give equal samples.
 
     `voice` is a language of eSpeak NG, and after `+` a variant of its timbre: `de`, `en-us+f3`, `pt+m2`.
     `rate_wpm` is in words a minute (80 to 450), `pitch` from 0 to 99, `pitch_range` from 0 (monotone) to 100,
@@ -89,7 +89,6 @@ def synthesise(
                 (_RANGE, pitch_range),
             ):
                 library.espeak_SetParameter(parameter, value, 0)
-            _process().srand(_BREATH_SEED)
             spoken = text.encode()
             status = library.espeak_Synth(
                 spoken, len(spoken) + 1, 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
@@ -120,14 +119,9 @@ def _loaded() -> Iterator[ctypes.CDLL]:
     try:
         yield library
     finally:
-        unload = _process().dlclose
+        unload = ctypes.CDLL(None).dlclose
         unload.argtypes = [ctypes.c_void_p]
         unload(library._handle)
-
-
-def _process() -> ctypes.CDLL:
-    """The C library that this process runs on."""
-    return ctypes.CDLL(None)
 
 
 @contextmanager

@@ -18,9 +18,10 @@ class Batching(StrEnum):
 class EmotionModel(Protocol):
     """A loaded classifier.
 
-    `labels` is the order of the outputs, in the model's own words. Segments have `min_samples` to `max_samples` (None: no
-    upper bound) samples at `sampling_rate`. A batch that `batching` allows changes no member's probabilities by more than
-    1e-4. Weights are in eval mode and never change. `device` and `precision` are those that the forward pass runs in.
+    `labels` is the order of the outputs, in the model's own words. Segments have `min_samples` to
+    `max_samples` (None: no upper bound) samples at `sampling_rate`. A batch that `batching` allows changes no
+    member's probabilities by more than 1e-4. Weights are in eval mode and never change. `device` and
+    `precision` are those that the forward pass runs in.
     """
 
     family: str
@@ -33,7 +34,7 @@ class EmotionModel(Protocol):
     precision: str
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
-        """[B, T] float32 zero-padded and [B] int64, on any device -> logits [B, len(labels)] float32 on the CPU.
+        """[B, T] float32 zero-padded and [B] int64, any device -> logits [B, len(labels)] float32 on the CPU.
 
         Calibration is in the logits already; the softmax is the engine's.
         """

@@ -15,13 +15,14 @@ from emolake.tasks.decode import load_mono
 _PATH_COLUMNS = ("file_path", "path")
 _LABEL_COLUMNS = ("emotion", "label")
 _AUDIO_SUFFIXES = frozenset(
-    {".aac", ".aif", ".aiff", ".amr", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".webm", ".wma"}
+    {".aac", ".aif", ".aiff", ".amr", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".webm"}
 )
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled utterance. `emotion` is of the shared taxonomy; `speaker` and `sex` are None where the data name none."""
+    """One labelled utterance. `emotion` is of the shared taxonomy; `speaker` and `sex` are None if
+    unknown."""
 
     name: str
     path: Path
@@ -42,9 +43,9 @@ class Skipped:
 def read_dataset(data: Path) -> list[Clip]:
     """List the clips of `data`, in a fixed order, without opening them.
 
-    `data` is a CSV file with a path column (`file_path` or `path`, relative to the file) and a label column (`emotion` or
-    `label`), and `speaker`, `corpus`, `sex` if known; a folder with such a `manifest.csv`; or a folder of folders named
-    after emotions. Labels may be any spelling that the taxonomy knows.
+    `data` is a CSV file with a path column (`file_path` or `path`, relative to the file) and a label column
+    (`emotion` or `label`), and `speaker`, `corpus`, `sex` if known; a folder with such a `manifest.csv`; or a
+    folder of folders named after emotions. Labels may be any spelling that the taxonomy knows.
 
     Raises:
         ConfigurationError: there is no such data set, or it has no clip.
@@ -57,29 +58,34 @@ def read_dataset(data: Path) -> list[Clip]:
     elif data.is_dir():
         clips = _from_folders(data)
     else:
-        raise ConfigurationError(f"{data} is no file and no folder; give a CSV file or a folder emotion/clip.wav")
+        raise ConfigurationError(
+            f"{data} is no file and no folder; give a CSV file or a folder emotion/clip.wav"
+        )
     if not clips:
         raise ConfigurationError(
-            f"{data} lists no clip; expected rows of path and emotion, or audio files in folders named after emotions"
+            f"{data} lists no clip; expected rows of path and emotion, or audio in folders named after emotions"
         )
     return clips
 
 
 def require_speakers(clips: Iterable[Clip]) -> list[str]:
-    """The speaker of each clip. Raises ConfigurationError if one has none, since the speaker split would leak."""
+    """The speaker of each clip. Raises ConfigurationError if one has none, since the speaker split would
+    leak."""
     speakers = []
     for clip in clips:
         if clip.speaker is None:
             raise ConfigurationError(
-                f"the clip {clip.name} has no speaker, so a split by speaker cannot keep its voice out of training; "
-                "list the data in a CSV file with a column `speaker`, or ask for --split random, which measures "
-                "voices that training heard"
+                f"the clip {clip.name} has no speaker, so a split by speaker cannot keep its voice out of "
+                "training; list the data in a CSV file with a column `speaker`, or ask for --split random, "
+                "which measures voices that training heard"
             )
         speakers.append(clip.speaker)
     return speakers
 
 
-def load_clips(clips: Sequence[Clip], *, sampling_rate: int) -> tuple[list[Clip], list[np.ndarray], list[Skipped]]:
+def load_clips(
+    clips: Sequence[Clip], *, sampling_rate: int
+) -> tuple[list[Clip], list[np.ndarray], list[Skipped]]:
     """Decode every clip to mono float32 at `sampling_rate`; what cannot be decoded is named and left out.
 
     Raises ConfigurationError if nothing is left.
@@ -118,8 +124,8 @@ def _from_csv(table: Path) -> list[Clip]:
         for row in reader:
             if not row[path_column] or not row[label_column]:
                 raise ConfigurationError(
-                    f"{table} line {reader.line_num} has path {row[path_column]!r} and label {row[label_column]!r}; "
-                    "expected both: fill them in or delete the line"
+                    f"{table} line {reader.line_num} has path {row[path_column]!r} and label "
+                    f"{row[label_column]!r}; expected both: fill them in or delete the line"
                 )
             clips.append(
                 Clip(
@@ -148,7 +154,9 @@ def _one_of(names: Sequence[str], columns: Sequence[str], table: Path) -> str:
     for name in names:
         if name in columns:
             return name
-    raise ConfigurationError(f"{table} has the columns {', '.join(columns) or 'none'}; expected one named {' or '.join(names)}")
+    raise ConfigurationError(
+        f"{table} has the columns {', '.join(columns) or 'none'}; expected one named {' or '.join(names)}"
+    )
 
 
 def _emotion(label: str, place: str) -> str:

@@ -1,0 +1,270 @@
+"""The command line: it calls, it does not think. Rows go to standard output, everything else to standard error."""
+
+import sys
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emolake.errors import ConfigurationError, EmolakeError
+
+# Everything heavy is imported inside the commands: `emolake --help` loads neither torch nor Prefect.
+if TYPE_CHECKING:
+    from emolake.settings import Settings
+
+app = typer.Typer(
+    name="emolake",
+    help="Recordings in object storage to daily tables of emotion in a DuckDB lakehouse.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file; ./emolake.toml when there is one.", show_default=False)
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Name of a model; the one of [inference] when left out.", show_default=False)
+]
+
+
+class QueryFormat(StrEnum):
+    """How an answer is written."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+class PredictFormat(StrEnum):
+    """How predictions are written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class Split(StrEnum):
+    """How clips are parted for training and testing."""
+
+    speaker = "speaker"
+    random = "random"
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no date; expected YYYY-MM-DD") from error
+
+
+def _required_settings(config: Path | None) -> "tuple[Path, Settings]":
+    """Load the configuration of a command that is nothing without one."""
+    from emolake.settings import DEFAULT_FILE, default_config_file, load_settings
+
+    path = config or default_config_file()
+    if path is None:
+        raise ConfigurationError(f"there is no {DEFAULT_FILE} here; `emolake init` writes one, or give --config")
+    return path, load_settings(path)
+
+
+def _settings(config: Path | None) -> "Settings":
+    """Load the configuration, or the defaults where there is none."""
+    from emolake.settings import default_config_file, load_settings
+
+    return load_settings(config or default_config_file())
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,  # noqa: ARG001
+) -> None:
+    """Recordings in object storage to daily tables of emotion in a DuckDB lakehouse."""
+
+
+@app.command(epilog="Example: `emolake demo` , then `emolake query 'FROM daily_emotions' --config demo/emolake.toml`")
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the bucket, the lake and the report are made.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Another seed makes other calls.")] = 7,
+) -> None:
+    """Make a bucket of synthesised calls over three days, run the nightly job on each, and show what came of it."""
+    from emolake.demo.run import run_demo
+
+    run_demo(folder, seed=seed)
+
+
+@app.command(epilog="Example: `emolake init --uri s3://calls --timezone Europe/Berlin`")
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("emolake.toml"),
+    uri: Annotated[str | None, typer.Option(help="source.uri: a bucket or a folder.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="source.pattern: how keys are built.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="source.timezone: the calendar that days belong to.")] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="source.endpoint_url: an S3-compatible server.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a commented emolake.toml with every key and its default."""
+    from emolake.commented import commented_toml
+
+    if path.exists() and not force:
+        raise ConfigurationError(f"{path} is there already; --force overwrites it")
+    given = {"uri": uri, "pattern": pattern, "timezone": timezone, "endpoint_url": endpoint_url}
+    path.write_text(commented_toml(**{name: value for name, value in given.items() if value is not None}), "utf-8")
+    typer.echo(f"wrote {path}; `emolake doctor --config {path}` says what is still missing", err=True)
+
+
+@app.command(epilog="Example: `emolake doctor --config emolake.toml`")
+def doctor(config: ConfigOption = None, model: ModelOption = None) -> None:
+    """Check source, catalog, data path, model, device and extensions; say what is wrong and the remedy."""
+    from emolake.doctor import examine
+
+    settings = _settings(config)
+    failed = 0
+    for check in examine(settings, model):
+        typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:15} {check.detail}")
+        failed += not check.ok
+    if failed:
+        raise EmolakeError(f"{failed} of the checks failed; their remedies stand above")
+
+
+@app.command(epilog="Example: `emolake nightly --date 2026-11-20`")
+def nightly(
+    day: Annotated[
+        str | None, typer.Option("--date", help="Day to analyse; yesterday in the configured zone.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Analyse yesterday, or another day, plus the lookback for late arrivals."""
+    date_ = _day(day) if day else None
+    path, settings = _required_settings(config)
+    from emolake.operate import run_nightly
+
+    run_nightly(path, settings, date_, sys.stdout)
+
+
+@app.command(epilog="Example: `emolake backfill 2026-11-01 2026-11-20 --plan`")
+def backfill(
+    first: Annotated[str, typer.Argument(metavar="FROM", help="First day, YYYY-MM-DD.")],
+    last: Annotated[str, typer.Argument(metavar="TO", help="Last day, inclusive.")],
+    plan: Annotated[bool, typer.Option("--plan", help="Only tell what would be done, day by day.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Analyse also what is done, and replace it.")] = False,
+    model: ModelOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Analyse what the lake lacks of a range of days."""
+    days = _day(first), _day(last)
+    path, settings = _required_settings(config)
+    from emolake.operate import run_backfill, tell_plan
+
+    if plan:
+        tell_plan(settings, *days, model=model, force=force, output=sys.stdout)
+    else:
+        run_backfill(path, settings, *days, model=model, force=force, output=sys.stdout)
+
+
+@app.command(epilog="Example: `emolake query \"SELECT emotion, share FROM daily_emotions WHERE date = '2026-11-20'\"`")
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables by bare name.")],
+    format: Annotated[QueryFormat, typer.Option(help="How the answer is written.")] = QueryFormat.table,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Ask the lake, read-only."""
+    _, settings = _required_settings(config)
+    from emolake.lake import open_lake
+    from emolake.query import ask, write
+
+    with open_lake(settings.warehouse, read_only=True, endpoint_url=settings.source.endpoint_url) as lake:
+        write(ask(lake, sql), format.value, sys.stdout, output)
+
+
+@app.command(epilog="Example: `emolake report --from 2026-11-01 --to 2026-11-20 -o november.html`")
+def report(
+    first: Annotated[str | None, typer.Option("--from", help="First day; all that the lake holds when left out.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day, inclusive.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("report.html"),
+    config: ConfigOption = None,
+) -> None:
+    """Write one self-contained HTML file of daily emotions, bad recordings and runs."""
+    from_, to = _day(first) if first else None, _day(last) if last else None
+    _, settings = _required_settings(config)
+    from emolake.lake import open_lake
+    from emolake.report.build import write_report
+
+    with open_lake(settings.warehouse, read_only=True, endpoint_url=settings.source.endpoint_url) as lake:
+        write_report(lake, first=from_, last=to, out=output)
+    typer.echo(f"wrote {output}", err=True)
+
+
+@app.command(epilog="Example: `emolake predict call.wav recordings/ --format json`")
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, and folders of them.")],
+    model: ModelOption = None,
+    logits: Annotated[bool, typer.Option("--logits", help="Give raw logits, in the order of the model's labels.")] = False,
+    format: Annotated[PredictFormat, typer.Option(help="How rows are written.")] = PredictFormat.table,
+    config: ConfigOption = None,
+) -> None:
+    """Give the emotions of files, segment by segment, without the lake."""
+    from emolake.models.registry import model_entry
+    from emolake.predict import write_predictions
+
+    settings = _settings(config)
+    bad = write_predictions(
+        paths, settings=settings, entry=model_entry(settings, model), logits=logits, format=format.value, output=sys.stdout
+    )
+    if bad:
+        raise EmolakeError(f"{bad} of the files gave no result or broke half-way; the reasons stand above")
+
+
+@app.command(epilog="Example: `emolake models --config emolake.toml`")
+def models(config: ConfigOption = None) -> None:
+    """List the models: family, labels, licence, fingerprint."""
+    from emolake.models.registry import model_entries
+    from emolake.query import print_table
+
+    entries = model_entries(_settings(config))
+    rows = [
+        (each.name, each.family, ", ".join(each.labels), each.licence, each.fingerprint[:12]) for each in entries
+    ]
+    print_table(("name", "family", "labels", "licence", "fingerprint"), rows, sys.stdout)
+
+
+@app.command(epilog="Example: `emolake train --model logmel_cnn --data ravdess.csv --out runs/mine`")
+def train(
+    model: Annotated[str, typer.Option("--model", help="What to train: logmel_cnn or mfcc_cnn.")],
+    data: Annotated[Path, typer.Option(help="Folder of emotion/clip.wav, or a CSV with file_path,emotion,speaker.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    split: Annotated[Split, typer.Option(help="Random splits let speakers leak, and say so.")] = Split.speaker,
+    seed: Annotated[int, typer.Option(help="Fixes everything on the CPU.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data; the recipe's own when left out.")] = None,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation that the card reports.")] = 4,
+) -> None:
+    """Train a classifier and write it with its model card, for [models.NAME] path."""
+    from emolake.training.train import train as run_training
+
+    run_training(model=model, data=data, split=split.value, out=out, seed=seed, epochs=epochs, folds=folds)
+
+
+def main() -> None:
+    """Run a command; an error becomes one sentence on standard error and an exit status, a traceback with --debug."""
+    debug = "--debug" in sys.argv
+    if debug:  # it may stand anywhere on the line
+        sys.argv.remove("--debug")
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("emolake: interrupted; what was committed stays, and the next run goes on from there", file=sys.stderr)
+        sys.exit(130)
+    except EmolakeError as error:
+        if debug:
+            raise
+        print(f"emolake: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+    except Exception as error:  # noqa: BLE001 - the one boundary where a bug is shown to a person
+        if debug:
+            raise
+        print(f"emolake: internal error, {type(error).__name__}: {error}; run again with --debug", file=sys.stderr)
+        sys.exit(1)

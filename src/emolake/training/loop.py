@@ -1,0 +1,206 @@
+"""Training of one network, and its answers to clips."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+from torch.nn import functional
+
+from emolake.models.spectrogram_cnn import (
+    ClipFeatures,
+    EmotionNetwork,
+    FeatureOptions,
+    NetworkOptions,
+    clip_features,
+)
+from emolake.training.augment import AugmentOptions, choose_warps, crop_and_hide, disturb, mix, stretch
+from emolake.training.cache import FeatureCache
+
+State = dict[str, torch.Tensor]
+
+
+class LoopOptions(BaseModel):
+    """How one network is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(
+        default=40, ge=1, description="Passes; a pass draws as many clips as there are, by weight."
+    )
+    batch: int = Field(default=32, ge=2, description="Clips per step.")
+    learning_rate: float = Field(default=2e-3, gt=0, description="Highest rate of AdamW.")
+    warm_up: float = Field(
+        default=0.15, gt=0, lt=1, description="Share of the steps until it; a cosine falls after."
+    )
+    weight_decay: float = Field(default=0.05, ge=0, description="Of AdamW.")
+    label_smoothing: float = Field(
+        default=0.05, ge=0, lt=1, description="Share of the target spread over all labels."
+    )
+    clip_norm: float = Field(default=5.0, gt=0, description="Longest gradient.")
+    average: float = Field(
+        default=0.99, ge=0, lt=1, description="Decay per step of the averaged weights that result."
+    )
+    balance: float = Field(
+        default=0.5, ge=0, le=1, description="0: clips drawn evenly; 1: corpus' classes evenly."
+    )
+    trim_db: tuple[float, float] = Field(
+        default=(28.0, 42.0), description="Silence is cut at a random depth."
+    )
+    augment: AugmentOptions = Field(default=AugmentOptions(), description="Changes to the clips.")
+
+
+def train_network(
+    cache: FeatureCache,
+    targets: np.ndarray,
+    strata: Sequence[str],
+    members: np.ndarray,
+    *,
+    labels: int,
+    features: FeatureOptions,
+    network: NetworkOptions,
+    options: LoopOptions,
+    seed: int,
+    on_epoch: Callable[[int, float], None],
+) -> State:
+    """Train a network on the clips `members` (indices into the cache) and return its averaged weights.
+
+    `targets` [N] are label indices and `strata` [N] what is balanced; `on_epoch` gets the epoch's number from
+    1 and its mean loss. The same seed gives the same weights on a processor with one thread. Raises
+    FloatingPointError if the loss is not finite.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = np.random.default_rng(seed)
+        model = EmotionNetwork(network, rows=features.rows, labels=labels)
+        _fit_scale(model, cache, members, features)
+        weights = _sampling_weights([strata[i] for i in members], options.balance)
+        steps = max(1, len(members) // options.batch)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+        # max(): the schedule needs a step on either side of its peak, also in the shortest of trials
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            options.learning_rate,
+            total_steps=max(options.epochs * steps, math.ceil(2 / options.warm_up)),
+            pct_start=options.warm_up,
+        )
+        averaged = {name: value.clone() for name, value in model.state_dict().items()}
+        for epoch in range(1, options.epochs + 1):
+            model.train()
+            losses = []
+            for chosen in generator.choice(
+                members, size=(steps, min(options.batch, len(members))), p=weights
+            ):
+                clips = training_batch(cache, chosen, features, options, generator)
+                wanted = functional.one_hot(torch.from_numpy(targets[chosen]), labels).to(torch.float32)
+                wanted = wanted * (1 - options.label_smoothing) + options.label_smoothing / labels
+                clips, wanted = mix(clips, wanted, generator, options.augment)
+                loss = functional.cross_entropy(model(clips), wanted)
+                if not torch.isfinite(loss):
+                    raise FloatingPointError(
+                        f"the loss is {loss.item()} in epoch {epoch}; lower learning_rate"
+                    )
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
+                optimizer.step()
+                schedule.step()
+                _average(averaged, model.state_dict(), options.average)
+                losses.append(loss.item())
+            on_epoch(epoch, float(np.mean(losses)))
+    return averaged
+
+
+def training_batch(
+    cache: FeatureCache,
+    chosen: Sequence[int] | np.ndarray,
+    features: FeatureOptions,
+    options: LoopOptions,
+    generator: np.random.Generator,
+) -> ClipFeatures:
+    """The clips `chosen`, each changed at random, as a network sees them."""
+    augment = options.augment
+    pairs = []
+    for index, warp in zip(chosen, choose_warps(generator, len(chosen), augment), strict=True):
+        power, pitch = cache.clip(int(index), int(warp))
+        pairs.append(stretch(power, pitch, float(np.exp(generator.uniform(-augment.tempo, augment.tempo)))))
+    power, pitch, frames = _padded(pairs)
+    hop_s = features.mel.hop / features.mel.sampling_rate
+    power = disturb(power, frames, generator, augment, hop_s=hop_s)
+    cut = features.model_copy(update={"trim_db": generator.uniform(*options.trim_db)})
+    return crop_and_hide(clip_features(power, pitch, frames, cut), generator, augment)
+
+
+@torch.inference_mode()
+def answers(
+    states: Sequence[State],
+    cache: FeatureCache,
+    members: np.ndarray,
+    *,
+    labels: int,
+    features: FeatureOptions,
+    network: NetworkOptions,
+) -> np.ndarray:
+    """Logits [members, labels] of the clips as they are, the mean of the networks with the given states."""
+    models = []
+    for state in states:
+        model = EmotionNetwork(network, rows=features.rows, labels=labels)
+        model.load_state_dict(state)
+        models.append(model.eval())
+    logits = []
+    for start in range(0, len(members), 32):
+        clips = _plain_features(cache, members[start : start + 32], features)
+        logits.append(torch.stack([model(clips) for model in models]).mean(dim=0))
+    return torch.cat(logits).numpy()
+
+
+def _plain_features(cache: FeatureCache, members: Iterable[int], features: FeatureOptions) -> ClipFeatures:
+    power, pitch, frames = _padded([cache.plain(int(index)) for index in members])
+    return clip_features(power, pitch, frames, features)
+
+
+def _padded(
+    pairs: Sequence[tuple[torch.Tensor, torch.Tensor]],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Power [B, bands, T], pitch [B, 2, T] and frames [B] of single clips."""
+    frames = torch.tensor([power.shape[1] for power, _ in pairs])
+    power = nn.utils.rnn.pad_sequence([power.T for power, _ in pairs], batch_first=True).transpose(1, 2)
+    pitch = nn.utils.rnn.pad_sequence([pitch.T for _, pitch in pairs], batch_first=True).transpose(1, 2)
+    return power.contiguous(), pitch.contiguous(), frames
+
+
+def _fit_scale(
+    model: EmotionNetwork, cache: FeatureCache, members: np.ndarray, features: FeatureOptions
+) -> None:
+    """Give the network mean and deviation of each row of the image over the training clips."""
+    total = squares = torch.zeros(features.rows, dtype=torch.float64)
+    count = 0
+    for start in range(0, len(members), 64):
+        clips = _plain_features(cache, members[start : start + 64], features)
+        image = clips.image.to(torch.float64)
+        total = total + image.sum(dim=(0, 2))
+        squares = squares + image.square().sum(dim=(0, 2))
+        count += int(clips.frames.sum())
+    mean = total / count
+    model.image_mean.copy_(mean)
+    model.image_scale.copy_((squares / count - mean.square()).clamp_min(1e-4).sqrt())
+
+
+def _sampling_weights(strata: Sequence[str], balance: float) -> np.ndarray:
+    """Probability of each clip, [N]: the inverse of its stratum's size to the power of `balance`."""
+    _, place, counts = np.unique(np.array(strata), return_inverse=True, return_counts=True)
+    weights = (1.0 / counts[place]) ** balance
+    return np.asarray(weights / weights.sum())
+
+
+@torch.no_grad()
+def _average(averaged: State, current: State, decay: float) -> None:
+    for name, value in current.items():
+        if value.is_floating_point():
+            averaged[name].lerp_(value, 1 - decay)
+        else:
+            averaged[name].copy_(value)
