@@ -5,6 +5,9 @@ from datetime import date
 from itertools import islice
 from pathlib import Path
 
+from emolake.schemas.records import AnalysisKey, Counts, SourceObject
+from emolake.tasks.aggregate import aggregate_days
+from emolake.tasks.plan import plan_day, shards
 from prefect import flow, get_run_logger, task, unmapped
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State, TaskRun
@@ -17,12 +20,9 @@ from emolake.identity import analysis_key
 from emolake.lake import Lake, LakeError, open_lake
 from emolake.models.registry import model_entry, resolve_device
 from emolake.runs import Run, RunFailedError
-from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import default_config_file, load_settings
 from emolake.shard import run_shard
 from emolake.storage import SourceError, open_source
-from emolake.tasks.aggregate import aggregate_days
-from emolake.tasks.plan import plan_day, shards
 
 
 def _may_succeed_later(_task: Task[..., Counts], _run: TaskRun, state: State[Counts]) -> bool:
@@ -32,22 +32,38 @@ def _may_succeed_later(_task: Task[..., Counts], _run: TaskRun, state: State[Cou
 
 @task(name="shard", retry_condition_fn=_may_succeed_later, persist_result=False)
 def shard(
-    config: Path | None, objects: Sequence[SourceObject], key: AnalysisKey, run_id: str, message: str, force: bool
+    config: Path | None,
+    objects: Sequence[SourceObject],
+    key: AnalysisKey,
+    run_id: str,
+    message: str,
+    force: bool,
 ) -> Counts:
     """Analyse and commit one shard; only keys go in, and counts come out."""
     settings = load_settings(config)
     entry = model_entry(settings, key.model)
     if entry.fingerprint != key.model_fingerprint:
-        raise EmolakeError(f"the files of the model {key.model!r} were changed while the run was under way; run again")
-    return run_shard(objects, settings=settings, entry=entry, key=key, run_id=run_id, message=message, force=force)
+        raise EmolakeError(
+            f"the files of the model {key.model!r} were changed while the run was under way; run again"
+        )
+    return run_shard(
+        objects, settings=settings, entry=entry, key=key, run_id=run_id, message=message, force=force
+    )
 
 
 def run_days(
-    flow_name: str, config: Path | None, days: Sequence[date], *, model: str | None = None, force: bool = False
+    flow_name: str,
+    config: Path | None,
+    days: Sequence[date],
+    *,
+    model: str | None = None,
+    force: bool = False,
 ) -> dict[str, object]:
     """Run `analyse_days` with as many shards side by side as the configuration allows."""
     config = config or default_config_file()
-    runner = ThreadPoolTaskRunner(max_workers=load_settings(config).run.parallel_shards)
+    runner: ThreadPoolTaskRunner[Counts] = ThreadPoolTaskRunner(
+        max_workers=load_settings(config).run.parallel_shards
+    )
     sized = analyse_days.with_options(task_runner=runner)
     return sized(flow_name, config and config.resolve(), days, model, force)
 
@@ -108,7 +124,7 @@ def _analyse_day(run: Run, config: Path | None, lake: Lake, day: date, *, force:
             unmapped(config), wave, unmapped(run.key), unmapped(run.run_id), messages, unmapped(force)
         )
         for message, future in zip(messages, futures, strict=True):
-            result = future.result(raise_on_failure=False)
+            result: object = future.result(raise_on_failure=False)
             if isinstance(result, Counts):
                 run.counts.add(result)
             else:

@@ -3,10 +3,10 @@
 from datetime import date, timedelta
 from pathlib import Path
 
+from emolake.flows.analyse_days import run_days
 from prefect import flow
 
 from emolake.errors import ConfigurationError
-from emolake.flows.analyse_days import run_days
 
 
 @flow(name="backfill", flow_run_name="backfill-{first}-{last}", validate_parameters=True)
@@ -23,6 +23,8 @@ def backfill(
         force: analyse also what the lake holds, and replace it.
     """
     if last < first:
-        raise ConfigurationError(f"the range ends on {last}, before it begins on {first}; give the earlier date first")
+        raise ConfigurationError(
+            f"the range ends on {last}, before it begins on {first}; give the earlier date first"
+        )
     days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
     return run_days("backfill", config, days, model=model, force=force)

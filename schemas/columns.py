@@ -6,7 +6,6 @@ Arrow schemas, DDL and the data dictionary are derived from here and from `table
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-
 from emolake.schemas.labels import EMOTIONS
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -63,9 +62,16 @@ RECORDING_ID = Column("recording_id", pa.string(), "stable hash of the recording
 URI = Column("uri", pa.string(), "where the object lies, as listed")
 VERSION = Column("version", pa.string(), "ETag of the object, or size and mtime in a folder")
 DATE = Column("date", pa.date32(), "local calendar day that the recording belongs to")
-RECORDED_AT = Column("recorded_at", TIMESTAMP, "start of the recording by its key; NULL without a time in the key", nullable=True)
+RECORDED_AT = Column(
+    "recorded_at",
+    TIMESTAMP,
+    "start of the recording by its key; NULL without a time in the key",
+    nullable=True,
+)
 SIZE_BYTES = Column("size_bytes", pa.int64(), "size of the object", "byte")
-DURATION_S = Column("duration_s", pa.float64(), "decoded samples over the source's sampling rate", "s", nullable=True)
+DURATION_S = Column(
+    "duration_s", pa.float64(), "decoded samples over the source's sampling rate", "s", nullable=True
+)
 SAMPLE_RATE = Column("sample_rate", pa.int32(), "sampling rate of the source", "Hz", nullable=True)
 CHANNELS = Column("channels", pa.int32(), "channels of the source", nullable=True)
 CODEC = Column("codec", pa.string(), "codec that was decoded", nullable=True)
@@ -79,7 +85,9 @@ MODEL = Column("model", pa.string(), "name of the model in the configuration")
 MODEL_FINGERPRINT = Column("model_fingerprint", pa.string(), "hash of the model's weights and configuration")
 CONFIG_ID = Column("config_id", pa.string(), "hash of all that changes a result")
 SEGMENTS = Column("segments", pa.int64(), "number of segments")
-SPEECH_SECONDS = Column("speech_seconds", pa.float64(), "seconds of speech; overlapping windows are not counted twice", "s")
+SPEECH_SECONDS = Column(
+    "speech_seconds", pa.float64(), "seconds of speech; overlapping windows are not counted twice", "s"
+)
 
 CHANNEL = Column("channel", pa.int32(), "channel index; 0 for the mix-down")
 SEGMENT_INDEX = Column("segment_index", pa.int32(), "position in the channel, from 0")
@@ -87,16 +95,30 @@ START_S = Column("start_s", pa.float64(), "start in the recording's own time", "
 END_S = Column("end_s", pa.float64(), "end in the recording's own time, exclusive", "s")
 SPEECH_RATIO = Column("speech_ratio", pa.float32(), "share of the segment that is speech, 0 to 1")
 LABEL = Column("label", pa.string(), "the model's own class; NULL when there is no speech", nullable=True)
-EMOTION = Column("emotion", pa.string(), "label in the shared taxonomy; NULL when there is no label", nullable=True, allowed=EMOTIONS)
+EMOTION = Column(
+    "emotion",
+    pa.string(),
+    "label in the shared taxonomy; NULL when there is no label",
+    nullable=True,
+    allowed=EMOTIONS,
+)
 CONFIDENCE = Column("confidence", pa.float32(), "probability of the label", nullable=True)
 PROBABILITIES = Column("probabilities", FLOAT_MAP, "probability by the model's own label", nullable=True)
 AFFECT = Column("affect", FLOAT_MAP, "arousal, dominance, valence of models that give them", nullable=True)
 ENTROPY = Column("entropy", pa.float32(), "Shannon entropy of the probabilities", "nat", nullable=True)
 LOGIT_RANGE = Column("logit_range", pa.float32(), "largest minus smallest logit", nullable=True)
 
-SHARE = Column("share", pa.float64(), "share of the labelled speech of this date, model and dimensions; NULL without a label", nullable=True)
+SHARE = Column(
+    "share",
+    pa.float64(),
+    "share of the labelled speech of this date, model and dimensions; NULL without a label",
+    nullable=True,
+)
 MEAN_PROBABILITY = Column(
-    "mean_probability", pa.float64(), "mean probability of the emotion over the labelled speech, weighted by seconds", nullable=True
+    "mean_probability",
+    pa.float64(),
+    "mean probability of the emotion over the labelled speech, weighted by seconds",
+    nullable=True,
 )
 RECORDINGS = Column("recordings", pa.int64(), "number of distinct recordings")
 
@@ -116,13 +138,17 @@ NOT_AUDIO = Column("not_audio", pa.int64(), "keys that match the pattern and are
 NAMED_KEYS = Column("named_keys", pa.list_(pa.string()), "the first of the keys that were passed over")
 AUDIO_SECONDS = Column("audio_seconds", pa.float64(), "decoded audio", "s")
 WALL_S = Column("wall_s", pa.float64(), "duration of the run", "s", nullable=True)
-REAL_TIME_FACTOR = Column("real_time_factor", pa.float64(), "seconds of work per second of audio", nullable=True)
+REAL_TIME_FACTOR = Column(
+    "real_time_factor", pa.float64(), "seconds of work per second of audio", nullable=True
+)
 TIMINGS = Column("timings", DOUBLE_MAP, "seconds by stage, summed over shards that ran side by side", "s")
 DEVICE = Column("device", pa.string(), "device that the model ran on", nullable=True)
 VERSIONS = Column("versions", TEXT_MAP, "versions of the packages that change numbers")
 OPTIONS = Column("options", pa.string(), "the resolved options of the run as JSON, without secrets")
 
-LEDGER_STATE = Column("ledger_state", pa.string(), "hash of the day's ledger that the aggregates were made from")
+LEDGER_STATE = Column(
+    "ledger_state", pa.string(), "hash of the day's ledger that the aggregates were made from"
+)
 
 GUARD = Column("guard", pa.int32(), "slot that a day's writers contend for")
 COMMITS = Column("commits", pa.int64(), "how often the slot was taken")

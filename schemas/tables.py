@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import pyarrow as pa
-
 from emolake.schemas import columns as c
 from emolake.schemas.columns import Column
 
@@ -27,7 +26,8 @@ class Table:
     def ddl(self) -> str:
         """CREATE TABLE statement for the attached lake."""
         lines = (
-            f'    "{column.name}" {column.sql_type}{"" if column.nullable else " NOT NULL"}' for column in self.columns
+            f'    "{column.name}" {column.sql_type}{"" if column.nullable else " NOT NULL"}'
+            for column in self.columns
         )
         return f"CREATE TABLE IF NOT EXISTS lake.{self.name} (\n" + ",\n".join(lines) + "\n)"
 

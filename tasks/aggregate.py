@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime
 
 import duckdb
 import pyarrow as pa
+from emolake.schemas.tables import AGGREGATIONS, DAILY_EMOTIONS
 
 from emolake.lake import Lake, append, take_guards
-from emolake.schemas.tables import AGGREGATIONS, DAILY_EMOTIONS
 from emolake.sql import statement
 
 
@@ -45,7 +45,9 @@ def _aggregate(lake: Lake, day: date, dimensions: Sequence[str], run_id: str) ->
         append(connection, AGGREGATIONS, pa.Table.from_pylist([note], schema=AGGREGATIONS.schema))
         return int(emotions.num_rows)
 
-    return lake.transact(work, author=run_id, message=f"aggregate {day}", extra={"run_id": run_id, "date": str(day)})
+    return lake.transact(
+        work, author=run_id, message=f"aggregate {day}", extra={"run_id": run_id, "date": str(day)}
+    )
 
 
 def _stale(

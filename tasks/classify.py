@@ -7,10 +7,10 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from emolake.tasks.segment import Segment
 
 from emolake.errors import EmolakeError
 from emolake.models.protocol import Batching, EmotionModel
-from emolake.tasks.segment import Segment
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,11 @@ class Scores:
 
 
 def classify(
-    segments: Iterable[tuple[Owner, Segment]], model: EmotionModel, *, batch_seconds: float, min_speech_ratio: float
+    segments: Iterable[tuple[Owner, Segment]],
+    model: EmotionModel,
+    *,
+    batch_seconds: float,
+    min_speech_ratio: float,
 ) -> Iterator[tuple[Owner, Segment, Scores | None]]:
     """Yield every segment with its scores, in the order given; the batch never changes the answer.
 
@@ -99,7 +103,8 @@ def batches(lengths: Sequence[int], *, batching: Batching, batch_samples: int) -
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return probabilities over the last axis, in double precision inside."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
+    probabilities: np.ndarray = shifted / shifted.sum(axis=-1, keepdims=True)
+    return probabilities.astype(np.float32)
 
 
 def _is_scored(segment: Segment, model: EmotionModel, min_speech_ratio: float) -> bool:
@@ -109,7 +114,11 @@ def _is_scored(segment: Segment, model: EmotionModel, min_speech_ratio: float) -
 def _classify_pool(
     pool: list[tuple[Owner, Segment]], engine: "_Engine", min_speech_ratio: float
 ) -> Iterator[tuple[Owner, Segment, Scores | None]]:
-    scored = [position for position, (_, segment) in enumerate(pool) if _is_scored(segment, engine.model, min_speech_ratio)]
+    scored = [
+        position
+        for position, (_, segment) in enumerate(pool)
+        if _is_scored(segment, engine.model, min_speech_ratio)
+    ]
     scores = dict(zip(scored, engine.scores([pool[position][1].samples for position in scored]), strict=True))
     for position, (owner, segment) in enumerate(pool):
         yield owner, segment, scores.get(position)
@@ -127,7 +136,9 @@ class _Engine:
         logits: list[np.ndarray] = [np.empty(0)] * len(waves)
         lengths = [len(wave) for wave in waves]
         for batch in batches(lengths, batching=self.model.batching, batch_samples=self.batch_samples):
-            for position, row in zip(batch, self._logits([waves[position] for position in batch]), strict=True):
+            for position, row in zip(
+                batch, self._logits([waves[position] for position in batch]), strict=True
+            ):
                 logits[position] = row
         return [Scores(row, softmax(row)) for row in logits]
 
@@ -156,7 +167,9 @@ class _Engine:
         if logits.shape != expected:
             raise ModelOutputError(f"the model gave logits of shape {logits.shape}, expected {expected}")
         if not np.isfinite(logits).all():
-            raise ModelOutputError("the model gave logits that are not finite; its weights or its precision are broken")
+            raise ModelOutputError(
+                "the model gave logits that are not finite; its weights or its precision are broken"
+            )
         return logits
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from emolake.lake import Lake, append, check_rows, take_guards
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
+
+from emolake.lake import Lake, append, check_rows, take_guards
 from emolake.sql import statement
 
 
@@ -80,12 +80,16 @@ def commit_shard(
     return lake.transact(work, author=run_id, message=message, extra=extra)
 
 
-def _replace(connection: duckdb.DuckDBPyConnection, rows: ShardRows, key: AnalysisKey, force: bool) -> Committed:
+def _replace(
+    connection: duckdb.DuckDBPyConnection, rows: ShardRows, key: AnalysisKey, force: bool
+) -> Committed:
     days: set[date] = set(rows.recordings.column("date").to_pylist())
     take_guards(connection, sorted(days))
     known = connection.execute(statement("known_of_new")).to_arrow_table().to_pylist()
     versions = _versions(rows)
-    already_done = set() if force else {entry["recording_id"] for entry in known if _is_done(entry, key, versions)}
+    already_done = (
+        set() if force else {entry["recording_id"] for entry in known if _is_done(entry, key, versions)}
+    )
     rows = rows.without(already_done)
     older = [entry for entry in known if entry["recording_id"] not in already_done]
     if older:
@@ -105,24 +109,28 @@ def _versions(rows: ShardRows) -> dict[str, str]:
 
 def _is_done(entry: dict[str, Any], key: AnalysisKey, versions: dict[str, str]) -> bool:
     """Tell whether a row of the ledger stands as the new rows would have it."""
-    return (
-        entry["model"] == key.model
-        and entry["config_id"] == key.config_id
-        and entry["version"] == versions[entry["recording_id"]]
-    )
+    found = entry["model"], entry["config_id"], entry["version"]
+    return found == (key.model, key.config_id, versions[entry["recording_id"]])
 
 
 def _delete(
-    connection: duckdb.DuckDBPyConnection, older: list[dict[str, Any]], key: AnalysisKey, versions: dict[str, str]
+    connection: duckdb.DuckDBPyConnection,
+    older: list[dict[str, Any]],
+    key: AnalysisKey,
+    versions: dict[str, str],
 ) -> None:
     """Delete this model's older rows, and every model's where the object itself has changed."""
-    recordings = [{"recording_id": entry["recording_id"], "date": entry["date"], "model": None} for entry in older]
+    recordings = [
+        {"recording_id": entry["recording_id"], "date": entry["date"], "model": None} for entry in older
+    ]
     analyses = [
         {"recording_id": entry["recording_id"], "date": entry["date"], "model": entry["model"]}
         for entry in older
         if entry["model"] == key.model or entry["version"] not in (None, versions[entry["recording_id"]])
     ]
-    schema = pa.schema([RECORDINGS.schema.field("recording_id"), RECORDINGS.schema.field("date"), ("model", pa.string())])
+    schema = pa.schema(
+        [RECORDINGS.schema.field("recording_id"), RECORDINGS.schema.field("date"), ("model", pa.string())]
+    )
     for replaced, tables in ((recordings, ("recordings",)), (analyses, ("segments", "analyses"))):
         connection.register("replaced", pa.Table.from_pylist(replaced, schema=schema))
         try:

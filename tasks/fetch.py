@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from emolake.schemas.records import SourceObject
 from pydantic import BaseModel, ConfigDict, Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from emolake.errors import BadRecordingError, Reason
-from emolake.schemas.records import SourceObject
 from emolake.storage import Source, TransientSourceError, VersionChangedError
 
 
@@ -49,7 +49,9 @@ def fetched(
 
         def submit(count: int) -> None:
             for index, item in islice(remaining, count):
-                pending.append(pool.submit(_fetch_or_reason, source, item, Path(folder) / str(index), options))
+                pending.append(
+                    pool.submit(_fetch_or_reason, source, item, Path(folder) / str(index), options)
+                )
 
         def results() -> Iterator[tuple[SourceObject, Path | BadRecordingError]]:
             submit(options.parallel_downloads)
@@ -67,7 +69,9 @@ def fetched(
                 future.cancel()
 
 
-def fetch(source: Source, item: SourceObject, target: Path, *, options: FetchOptions) -> tuple[SourceObject, Path]:
+def fetch(
+    source: Source, item: SourceObject, target: Path, *, options: FetchOptions
+) -> tuple[SourceObject, Path]:
     """Return the object as it was read and the path of its bytes: its own in a folder, else `target`.
 
     Raises:

@@ -8,17 +8,22 @@ from itertools import islice
 from pathlib import PurePosixPath
 
 import pyarrow as pa
+from emolake.schemas.records import AnalysisKey, SourceObject
 
 from emolake.lake import Lake
 from emolake.pattern import KeyPattern
-from emolake.schemas.records import AnalysisKey, SourceObject
 from emolake.sql import statement
 from emolake.storage import Source
 
 # What may hold audio. A key with another ending is counted and named, and never downloaded.
 _AUDIO_EXTENSIONS = frozenset(
-    "3gp aac ac3 aif aifc aiff alaw amr ape au avi awb caf flac gsm m4a m4b mka mkv mov mp2 mp3 mp4 mpga oga ogg ogv opus "
-    "ra rf64 snd spx ts ulaw w64 wav wave webm wma wv".split()
+    # fmt: off
+    (
+        "3gp", "aac", "ac3", "aif", "aifc", "aiff", "alaw", "amr", "ape", "au", "avi", "awb", "caf", "flac", "gsm",
+        "m4a", "m4b", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "ogv", "opus", "ra", "rf64",
+        "snd", "spx", "ts", "ulaw", "w64", "wav", "wave", "webm", "wma", "wv",
+    )
+    # fmt: on
 )
 # Bytes per second of audio by which a shard's length is guessed before anything is decoded.
 _BYTES_PER_SECOND = {"wav": 32_000, "wave": 32_000, "aiff": 32_000, "flac": 16_000}
@@ -64,7 +69,14 @@ def is_audio(name: str) -> bool:
 
 
 def plan_day(
-    source: Source, pattern: KeyPattern, lake: Lake | None, day: date, *, key: AnalysisKey, listing: Listing, force: bool = False
+    source: Source,
+    pattern: KeyPattern,
+    lake: Lake | None,
+    day: date,
+    *,
+    key: AnalysisKey,
+    listing: Listing,
+    force: bool = False,
 ) -> Iterator[SourceObject]:
     """Yield the recordings of a day that the lake does not hold in this version, model and configuration.
 
@@ -123,7 +135,9 @@ def list_day(source: Source, pattern: KeyPattern, day: date, listing: Listing) -
                 )
 
 
-def shards(objects: Iterable[SourceObject], *, shard_seconds: float, shard_objects: int) -> Iterator[list[SourceObject]]:
+def shards(
+    objects: Iterable[SourceObject], *, shard_seconds: float, shard_objects: int
+) -> Iterator[list[SourceObject]]:
     """Cut a day's recordings into shards, bounded by their estimated audio and by number.
 
     Shards are a deterministic function of the plan.

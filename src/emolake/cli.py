@@ -24,10 +24,16 @@ app = typer.Typer(
 )
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="Configuration file; ./emolake.toml when there is one.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--config", help="Configuration file; ./emolake.toml when there is one.", show_default=False
+    ),
 ]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Name of a model; the one of [inference] when left out.", show_default=False)
+    str | None,
+    typer.Option(
+        "--model", help="Name of a model; the one of [inference] when left out.", show_default=False
+    ),
 ]
 
 
@@ -68,7 +74,9 @@ def _required_settings(config: Path | None) -> "tuple[Path, Settings]":
 
     path = config or default_config_file()
     if path is None:
-        raise ConfigurationError(f"there is no {DEFAULT_FILE} here; `emolake init` writes one, or give --config")
+        raise ConfigurationError(
+            f"there is no {DEFAULT_FILE} here; `emolake init` writes one, or give --config"
+        )
     return path, load_settings(path)
 
 
@@ -81,14 +89,18 @@ def _settings(config: Path | None) -> "Settings":
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,  # noqa: ARG001
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
     """Recordings in object storage to daily tables of emotion in a DuckDB lakehouse."""
 
 
-@app.command(epilog="Example: `emolake demo` , then `emolake query 'FROM daily_emotions' --config demo/emolake.toml`")
+@app.command(
+    epilog="Example: `emolake demo` , then `emolake query 'FROM daily_emotions' --config demo/emolake.toml`"
+)
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the bucket, the lake and the report are made.")] = Path("demo"),
+    folder: Annotated[
+        Path, typer.Argument(help="Where the bucket, the lake and the report are made.")
+    ] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another seed makes other calls.")] = 7,
 ) -> None:
     """Make a bucket of synthesised calls over three days, run the nightly job on each, and show what came of it."""
@@ -102,8 +114,12 @@ def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("emolake.toml"),
     uri: Annotated[str | None, typer.Option(help="source.uri: a bucket or a folder.")] = None,
     pattern: Annotated[str | None, typer.Option(help="source.pattern: how keys are built.")] = None,
-    timezone: Annotated[str | None, typer.Option(help="source.timezone: the calendar that days belong to.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="source.endpoint_url: an S3-compatible server.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="source.timezone: the calendar that days belong to.")
+    ] = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="source.endpoint_url: an S3-compatible server.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented emolake.toml with every key and its default."""
@@ -112,7 +128,9 @@ def init(
     if path.exists() and not force:
         raise ConfigurationError(f"{path} is there already; --force overwrites it")
     given = {"uri": uri, "pattern": pattern, "timezone": timezone, "endpoint_url": endpoint_url}
-    path.write_text(commented_toml(**{name: value for name, value in given.items() if value is not None}), "utf-8")
+    path.write_text(
+        commented_toml(**{name: value for name, value in given.items() if value is not None}), "utf-8"
+    )
     typer.echo(f"wrote {path}; `emolake doctor --config {path}` says what is still missing", err=True)
 
 
@@ -133,7 +151,8 @@ def doctor(config: ConfigOption = None, model: ModelOption = None) -> None:
 @app.command(epilog="Example: `emolake nightly --date 2026-11-20`")
 def nightly(
     day: Annotated[
-        str | None, typer.Option("--date", help="Day to analyse; yesterday in the configured zone.", show_default=False)
+        str | None,
+        typer.Option("--date", help="Day to analyse; yesterday in the configured zone.", show_default=False),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -150,7 +169,9 @@ def backfill(
     first: Annotated[str, typer.Argument(metavar="FROM", help="First day, YYYY-MM-DD.")],
     last: Annotated[str, typer.Argument(metavar="TO", help="Last day, inclusive.")],
     plan: Annotated[bool, typer.Option("--plan", help="Only tell what would be done, day by day.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Analyse also what is done, and replace it.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Analyse also what is done, and replace it.")
+    ] = False,
     model: ModelOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -165,11 +186,15 @@ def backfill(
         run_backfill(path, settings, *days, model=model, force=force, output=sys.stdout)
 
 
-@app.command(epilog="Example: `emolake query \"SELECT emotion, share FROM daily_emotions WHERE date = '2026-11-20'\"`")
+@app.command(
+    epilog="Example: `emolake query \"SELECT emotion, share FROM daily_emotions WHERE date = '2026-11-20'\"`"
+)
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables by bare name.")],
     format: Annotated[QueryFormat, typer.Option(help="How the answer is written.")] = QueryFormat.table,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Ask the lake, read-only."""
@@ -183,7 +208,9 @@ def query(
 
 @app.command(epilog="Example: `emolake report --from 2026-11-01 --to 2026-11-20 -o november.html`")
 def report(
-    first: Annotated[str | None, typer.Option("--from", help="First day; all that the lake holds when left out.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="First day; all that the lake holds when left out.")
+    ] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day, inclusive.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("report.html"),
     config: ConfigOption = None,
@@ -203,7 +230,9 @@ def report(
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Audio files, and folders of them.")],
     model: ModelOption = None,
-    logits: Annotated[bool, typer.Option("--logits", help="Give raw logits, in the order of the model's labels.")] = False,
+    logits: Annotated[
+        bool, typer.Option("--logits", help="Give raw logits, in the order of the model's labels.")
+    ] = False,
     format: Annotated[PredictFormat, typer.Option(help="How rows are written.")] = PredictFormat.table,
     config: ConfigOption = None,
 ) -> None:
@@ -213,7 +242,12 @@ def predict(
 
     settings = _settings(config)
     bad = write_predictions(
-        paths, settings=settings, entry=model_entry(settings, model), logits=logits, format=format.value, output=sys.stdout
+        paths,
+        settings=settings,
+        entry=model_entry(settings, model),
+        logits=logits,
+        format=format.value,
+        output=sys.stdout,
     )
     if bad:
         raise EmolakeError(f"{bad} of the files gave no result or broke half-way; the reasons stand above")
@@ -227,7 +261,8 @@ def models(config: ConfigOption = None) -> None:
 
     entries = model_entries(_settings(config))
     rows = [
-        (each.name, each.family, ", ".join(each.labels), each.licence, each.fingerprint[:12]) for each in entries
+        (each.name, each.family, ", ".join(each.labels), each.licence, each.fingerprint[:12])
+        for each in entries
     ]
     print_table(("name", "family", "labels", "licence", "fingerprint"), rows, sys.stdout)
 
@@ -235,11 +270,17 @@ def models(config: ConfigOption = None) -> None:
 @app.command(epilog="Example: `emolake train --model logmel_cnn --data ravdess.csv --out runs/mine`")
 def train(
     model: Annotated[str, typer.Option("--model", help="What to train: logmel_cnn or mfcc_cnn.")],
-    data: Annotated[Path, typer.Option(help="Folder of emotion/clip.wav, or a CSV with file_path,emotion,speaker.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder of emotion/clip.wav, or a CSV with file_path,emotion,speaker.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    split: Annotated[Split, typer.Option(help="Random splits let speakers leak, and say so.")] = Split.speaker,
+    split: Annotated[
+        Split, typer.Option(help="Random splits let speakers leak, and say so.")
+    ] = Split.speaker,
     seed: Annotated[int, typer.Option(help="Fixes everything on the CPU.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data; the recipe's own when left out.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the data; the recipe's own when left out.")
+    ] = None,
     folds: Annotated[int, typer.Option(help="Folds of the cross-validation that the card reports.")] = 4,
 ) -> None:
     """Train a classifier and write it with its model card, for [models.NAME] path."""
@@ -256,15 +297,21 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        print("emolake: interrupted; what was committed stays, and the next run goes on from there", file=sys.stderr)
+        print(
+            "emolake: interrupted; what was committed stays, and the next run goes on from there",
+            file=sys.stderr,
+        )
         sys.exit(130)
     except EmolakeError as error:
         if debug:
             raise
         print(f"emolake: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigurationError) else 1)
-    except Exception as error:  # noqa: BLE001 - the one boundary where a bug is shown to a person
+    except Exception as error:
         if debug:
             raise
-        print(f"emolake: internal error, {type(error).__name__}: {error}; run again with --debug", file=sys.stderr)
+        print(
+            f"emolake: internal error, {type(error).__name__}: {error}; run again with --debug",
+            file=sys.stderr,
+        )
         sys.exit(1)

@@ -92,14 +92,18 @@ def _data(settings: Settings) -> str:
         client = s3_client(replace(settings.source.s3, endpoint_url=endpoint))
         present = any(each["Name"] == bucket for each in client.list_buckets()["Buckets"])
         if not present:
-            raise EmolakeError(f"warehouse.data names the bucket {bucket!r}, which the account does not own; create it")
+            raise EmolakeError(
+                f"warehouse.data names the bucket {bucket!r}, which the account does not own; create it"
+            )
         return f"{data} can be reached"
     folder = _nearest(Path(data))
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise EmolakeError(f"{folder} cannot be written ({error.strerror}); correct warehouse.data or its permissions") from error
+        raise EmolakeError(
+            f"{folder} cannot be written ({error.strerror}); correct warehouse.data or its permissions"
+        ) from error
     return f"{data}, {_free_gb(folder):.0f} GB free"
 
 
@@ -110,7 +114,7 @@ def _device(settings: Settings) -> str:
 
 def _model(settings: Settings, entry: ModelEntry) -> str:
     model = loaded_model(entry, settings.inference.device, settings.inference.precision)
-    return f"{entry.name}: {entry.family}, fingerprint {entry.fingerprint[:12]}, {len(model.labels)} labels ({', '.join(model.labels)})"
+    return f"{entry.name}: {entry.family}, fingerprint {entry.fingerprint[:12]}, labels {', '.join(model.labels)}"
 
 
 def _voice_activity() -> str:
@@ -125,7 +129,9 @@ def _scratch() -> str:
     folder = Path(tempfile.gettempdir())
     free = _free_gb(folder)
     if free < _LEAST_FREE_GB:
-        raise EmolakeError(f"{folder} has {free:.1f} GB free, expected {_LEAST_FREE_GB:g}; set TMPDIR to a larger disk")
+        raise EmolakeError(
+            f"{folder} has {free:.1f} GB free, expected {_LEAST_FREE_GB:g}; set TMPDIR to a larger disk"
+        )
     return f"{folder}, {free:.0f} GB free for downloads under way"
 
 

@@ -11,7 +11,18 @@ from emolake.settings import Settings
 # Raise it with every change of the program that changes results for the same configuration.
 PIPELINE_VERSION = 1
 
-_PACKAGES = ("emolake", "torch", "numpy", "soxr", "soundfile", "av", "onnxruntime", "silero-vad", "duckdb", "prefect")
+_PACKAGES = (
+    "emolake",
+    "torch",
+    "numpy",
+    "soxr",
+    "soundfile",
+    "av",
+    "onnxruntime",
+    "silero-vad",
+    "duckdb",
+    "prefect",
+)
 
 
 def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
@@ -38,4 +49,6 @@ def package_versions() -> dict[str, str]:
 
 def options_json(settings: Settings) -> str:
     """Return the resolved options as JSON, without the parts that may hold secrets."""
-    return settings.model_dump_json(exclude={"source": {"uri", "endpoint_url"}, "warehouse": True, "models": True})
+    return settings.model_dump_json(
+        exclude={"source": {"uri", "endpoint_url"}, "warehouse": True, "models": True}
+    )

@@ -44,7 +44,12 @@ class Lake:
         self._commit_attempts = commit_attempts
 
     def transact(
-        self, work: Callable[[duckdb.DuckDBPyConnection], T], *, author: str, message: str, extra: Mapping[str, str]
+        self,
+        work: Callable[[duckdb.DuckDBPyConnection], T],
+        *,
+        author: str,
+        message: str,
+        extra: Mapping[str, str],
     ) -> T:
         """Do `work` in one transaction and return its result; do all of it again when another writer was first.
 
@@ -60,7 +65,7 @@ class Lake:
             reraise=True,
         )
         try:
-            return retrying(self._once, work, author, message, json.dumps(dict(extra)))
+            result: T = retrying(self._once, work, author, message, json.dumps(dict(extra)))
         except duckdb.Error as error:
             if not is_conflict(error):
                 raise
@@ -68,8 +73,11 @@ class Lake:
                 f"the commit {message!r} lost against other writers {self._commit_attempts} times; "
                 "run again, or raise warehouse.commit_attempts"
             ) from error
+        return result
 
-    def _once(self, work: Callable[[duckdb.DuckDBPyConnection], T], author: str, message: str, extra: str) -> T:
+    def _once(
+        self, work: Callable[[duckdb.DuckDBPyConnection], T], author: str, message: str, extra: str
+    ) -> T:
         self.connection.execute("BEGIN")
         try:
             result = work(self.connection)
@@ -122,11 +130,15 @@ def check_rows(table: Table, rows: pa.Table) -> None:
             for field in table.schema
             if field.name not in found or not found[field.name].equals(field)
         ] + [f"{name} is not a column" for name in found if name not in table.schema.names]
-        raise SchemaError(f"rows for {table.name} do not fit: {'; '.join(wrong) or 'the columns are out of order'}")
+        raise SchemaError(
+            f"rows for {table.name} do not fit: {'; '.join(wrong) or 'the columns are out of order'}"
+        )
     for column in table.columns:
         values = rows.column(column.name)
         if not column.nullable and values.null_count:
-            raise SchemaError(f"rows for {table.name} do not fit: {column.name} is NULL {values.null_count} times")
+            raise SchemaError(
+                f"rows for {table.name} do not fit: {column.name} is NULL {values.null_count} times"
+            )
         if column.allowed is not None:
             strangers = set(values.unique().to_pylist()) - set(column.allowed) - {None}
             if strangers:
@@ -192,13 +204,17 @@ def _attach(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseSettings,
     options = [f"DATA_PATH {_quoted(warehouse.data)}", "DATA_INLINING_ROW_LIMIT 0"]
     if scheme == "sqlite":
         if read_only and not Path(target).is_file():
-            raise LakeError(f"there is no lake at {target} yet; `emolake nightly` or `emolake backfill` makes it")
+            raise LakeError(
+                f"there is no lake at {target} yet; `emolake nightly` or `emolake backfill` makes it"
+            )
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
     if read_only:
         options.append("READ_ONLY")
     try:
-        connection.execute(f"ATTACH {_quoted(f'ducklake:{warehouse.catalog}')} AS lake ({', '.join(options)})")
+        connection.execute(
+            f"ATTACH {_quoted(f'ducklake:{warehouse.catalog}')} AS lake ({', '.join(options)})"
+        )
     except duckdb.Error as error:
         # The text of the error may repeat the connection string; the words before it are enough.
         if "DATA_PATH parameter" in str(error):
@@ -220,9 +236,13 @@ def _create_tables(lake: Lake) -> None:
         for table in _missing_tables(connection):
             connection.execute(table.ddl)
             if table.partition_by:
-                connection.execute(f"ALTER TABLE lake.{table.name} SET PARTITIONED BY ({', '.join(table.partition_by)})")
+                connection.execute(
+                    f"ALTER TABLE lake.{table.name} SET PARTITIONED BY ({', '.join(table.partition_by)})"
+                )
             if table is GUARDS:
-                slots = pa.table({"guard": range(GUARD_SLOTS), "commits": [0] * GUARD_SLOTS}, schema=GUARDS.schema)
+                slots = pa.table(
+                    {"guard": range(GUARD_SLOTS), "commits": [0] * GUARD_SLOTS}, schema=GUARDS.schema
+                )
                 append(connection, GUARDS, slots)
 
     if not lake.exists():
@@ -230,7 +250,9 @@ def _create_tables(lake: Lake) -> None:
 
 
 def _missing_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
-    found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
+    found = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
+    ).fetchall()
     return [table for table in TABLES if (table.name,) not in found]
 
 
@@ -239,7 +261,9 @@ def _create_s3_secret(connection: duckdb.DuckDBPyConnection, endpoint_url: str |
     session = boto3.Session()
     credentials = session.get_credentials()
     if credentials is None:
-        raise LakeError("warehouse.data is on S3, but the AWS chain gives no credentials; set a profile or AWS_ACCESS_KEY_ID")
+        raise LakeError(
+            "warehouse.data is on S3, but the AWS chain gives no credentials; set a profile or AWS_ACCESS_KEY_ID"
+        )
     frozen = credentials.get_frozen_credentials()
     options = {
         "KEY_ID": frozen.access_key,
@@ -249,7 +273,11 @@ def _create_s3_secret(connection: duckdb.DuckDBPyConnection, endpoint_url: str |
     }
     if endpoint_url:
         scheme, _, host = endpoint_url.rpartition("://")
-        options |= {"ENDPOINT": host.rstrip("/"), "URL_STYLE": "path", "USE_SSL": "false" if scheme == "http" else "true"}
+        options |= {
+            "ENDPOINT": host.rstrip("/"),
+            "URL_STYLE": "path",
+            "USE_SSL": "false" if scheme == "http" else "true",
+        }
     settings = ", ".join(f"{name} {_quoted(value)}" for name, value in options.items() if value)
     connection.execute(f"CREATE SECRET lake_data (TYPE s3, {settings})")
 

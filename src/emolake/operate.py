@@ -31,7 +31,14 @@ def run_nightly(config: Path, settings: Settings, day: date | None, output: IO[s
 
 
 def run_backfill(
-    config: Path, settings: Settings, first: date, last: date, *, model: str | None, force: bool, output: IO[str]
+    config: Path,
+    settings: Settings,
+    first: date,
+    last: date,
+    *,
+    model: str | None,
+    force: bool,
+    output: IO[str],
 ) -> None:
     """Run the backfill flow and print its figures.
 
@@ -63,7 +70,9 @@ def tell_plan(
             for _ in plan_day(source, pattern, lake, day, key=key, listing=listing, force=force):
                 pass
             hours = listing.estimated_seconds / 3600
-            rows.append((day, listing.missing, listing.stale, listing.failed, listing.skipped, round(hours, 2)))
+            rows.append(
+                (day, listing.missing, listing.stale, listing.failed, listing.skipped, round(hours, 2))
+            )
     print_table(("date", "missing", "stale", "failed", "done", "audio hours (estimated)"), rows, output)
 
 
@@ -96,4 +105,6 @@ def _shown(run: Callable[[], Any], settings: Settings, output: IO[str]) -> None:
 
 def _check_range(first: date, last: date) -> None:
     if last < first:
-        raise ConfigurationError(f"the range ends on {last}, before it begins on {first}; give the earlier date first")
+        raise ConfigurationError(
+            f"the range ends on {last}, before it begins on {first}; give the earlier date first"
+        )

@@ -76,7 +76,9 @@ class KeyPattern:
             )
         twice = {name for name in self.dimensions if self.dimensions.count(name) > 1}
         if twice:
-            raise ConfigurationError(f"the pattern {text!r} names {', '.join(sorted(twice))} twice; rename one of them")
+            raise ConfigurationError(
+                f"the pattern {text!r} names {', '.join(sorted(twice))} twice; rename one of them"
+            )
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
@@ -154,7 +156,9 @@ def _tokenise(text: str) -> Iterator[_Token]:
     try:
         fields = list(Formatter().parse(text))
     except ValueError as error:
-        raise ConfigurationError(f"the pattern {text!r} cannot be read: {error}; braces come in pairs") from error
+        raise ConfigurationError(
+            f"the pattern {text!r} cannot be read: {error}; braces come in pairs"
+        ) from error
     for literal, name, spec, conversion in fields:
         if literal:
             yield _Token("literal", literal)
@@ -164,7 +168,8 @@ def _tokenise(text: str) -> Iterator[_Token]:
             yield from _tokenise_strftime(text, spec or "")
         elif not name.isidentifier() or spec or conversion:
             raise ConfigurationError(
-                f"the pattern {text!r} holds {{{name}}}; expected {{date:…}}, {{time:…}} or a plain name such as {{site}}"
+                f"the pattern {text!r} holds {{{name}}}; "
+                "expected {date:…}, {time:…} or a plain name such as {site}"
             )
         else:
             yield _Token("dimension", name)
@@ -180,7 +185,9 @@ def _tokenise_strftime(text: str, spec: str) -> Iterator[_Token]:
             yield _Token("directive", piece[1])
         else:
             known = " ".join(f"%{directive}" for directive in _DIRECTIVES)
-            raise ConfigurationError(f"the pattern {text!r} uses {piece}; the directives it can use are {known}")
+            raise ConfigurationError(
+                f"the pattern {text!r} uses {piece}; the directives it can use are {known}"
+            )
 
 
 def _moment(directives: list[tuple[str, str]]) -> datetime:

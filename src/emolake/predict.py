@@ -48,7 +48,9 @@ def audio_files(paths: Sequence[Path]) -> Iterator[Path]:
             raise ConfigurationError(f"there is no file or folder {path}")
 
 
-def predict(files: Iterator[Path], *, settings: Settings, entry: ModelEntry, logits: bool) -> Iterator[Prediction]:
+def predict(
+    files: Iterator[Path], *, settings: Settings, entry: ModelEntry, logits: bool
+) -> Iterator[Prediction]:
     """Yield the prediction of each file, in order.
 
     Args:
@@ -110,11 +112,15 @@ def _write_csv(rows: Iterable[dict[str, Any]], labels: Sequence[str], logits: bo
     """Write one line a segment, with a column for the probability (and the logit) of each label."""
     plain = ("path", "channel", "start_s", "end_s", "label", "emotion", "confidence")
     writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(chain(plain, (f"p_{each}" for each in labels), (f"logit_{each}" for each in labels if logits)))
+    writer.writerow(
+        chain(plain, (f"p_{each}" for each in labels), (f"logit_{each}" for each in labels if logits))
+    )
     for row in rows:
         probabilities = row["probabilities"] or {}
         scores = (row["logits"] or [None] * len(labels)) if logits else []
-        writer.writerow(chain((row[name] for name in plain), (probabilities.get(each) for each in labels), scores))
+        writer.writerow(
+            chain((row[name] for name in plain), (probabilities.get(each) for each in labels), scores)
+        )
 
 
 def _object(path: Path) -> SourceObject:
@@ -145,6 +151,8 @@ def _row(
         "label": best,
         "emotion": None if best is None else emotions[best],
         "confidence": None if scores is None else float(scores.probabilities.max()),
-        "probabilities": None if scores is None else dict(zip(labels, scores.probabilities.tolist(), strict=True)),
+        "probabilities": None
+        if scores is None
+        else dict(zip(labels, scores.probabilities.tolist(), strict=True)),
         "logits": scores.logits.tolist() if scores is not None and logits else None,
     }

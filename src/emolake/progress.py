@@ -50,7 +50,9 @@ class _Bars:
         with self._lock:
             if day in self._tasks:
                 task = self._progress.tasks[self._tasks[day]]
-                self._progress.update(task.id, advance=1, audio_seconds=task.fields["audio_seconds"] + audio_seconds)
+                self._progress.update(
+                    task.id, advance=1, audio_seconds=task.fields["audio_seconds"] + audio_seconds
+                )
 
 
 _bars: _Bars | None = None

@@ -43,7 +43,9 @@ def ask(lake: Lake, sql: str) -> duckdb.DuckDBPyConnection:
         raise QueryError(f"the query failed: {error}") from error
 
 
-def write(result: duckdb.DuckDBPyConnection, format: Format, output: IO[str] | None, path: Path | None) -> None:
+def write(
+    result: duckdb.DuckDBPyConnection, format: Format, output: IO[str] | None, path: Path | None
+) -> None:
     """Write a result to a text stream, or to a path.
 
     Raises:
@@ -71,12 +73,19 @@ def write_json(rows: Iterator[dict[str, Any]], stream: IO[str]) -> None:
     stream.write("[")
     separator = "\n"
     for row in rows:
-        stream.write(separator + json.dumps({name: _json(value) for name, value in row.items()}, ensure_ascii=False, allow_nan=False))
+        stream.write(
+            separator
+            + json.dumps(
+                {name: _json(value) for name, value in row.items()}, ensure_ascii=False, allow_nan=False
+            )
+        )
         separator = ",\n"
     stream.write("\n]\n")
 
 
-def print_table(names: Sequence[str], rows: Iterator[Sequence[Any]] | Sequence[Sequence[Any]], stream: IO[str]) -> None:
+def print_table(
+    names: Sequence[str], rows: Iterator[Sequence[Any]] | Sequence[Sequence[Any]], stream: IO[str]
+) -> None:
     """Print rows as a table that keeps its width when it is piped."""
     table = Table(show_edge=False, header_style="bold")
     numeric: set[int] = set()

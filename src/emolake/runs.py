@@ -49,7 +49,9 @@ class Run:
                 connection.execute(statement("delete_run"), {"run_id": self.run_id})
             append(connection, RUNS, pa.Table.from_pylist([self._row(outcome)], schema=RUNS.schema))
 
-        lake.transact(work, author=self.run_id, message=f"{self.flow} {outcome}", extra={"run_id": self.run_id})
+        lake.transact(
+            work, author=self.run_id, message=f"{self.flow} {outcome}", extra={"run_id": self.run_id}
+        )
         self.recorded = True
 
     def judge(self) -> None:
@@ -66,8 +68,8 @@ class Run:
         """Figures of the run by the names of the columns of `runs`, as JSON has them."""
         row = self._row("failed" if self.failures else "completed")
         shown = (
-            "run_id outcome first_date last_date found skipped done quarantined truncated not_matched not_audio segments "
-            "audio_seconds speech_seconds wall_s error"
+            "run_id outcome first_date last_date found skipped done quarantined truncated not_matched not_audio "
+            "segments audio_seconds speech_seconds wall_s error"
         )
         return {name: str(row[name]) if isinstance(row[name], date) else row[name] for name in shown.split()}
 
@@ -90,7 +92,17 @@ class Run:
             "not_matched": self.listing.not_matched,
             "not_audio": self.listing.not_audio,
             "named_keys": self.listing.named_keys,
-            **{name: counts[name] for name in ("done", "quarantined", "truncated", "segments", "audio_seconds", "speech_seconds")},
+            **{
+                name: counts[name]
+                for name in (
+                    "done",
+                    "quarantined",
+                    "truncated",
+                    "segments",
+                    "audio_seconds",
+                    "speech_seconds",
+                )
+            },
             "wall_s": None if outcome == "running" else wall_s,
             "real_time_factor": wall_s / self.counts.audio_seconds if self.counts.audio_seconds else None,
             "timings": list(self.counts.timings.items()),

@@ -9,7 +9,12 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from emolake.errors import ConfigurationError
 from emolake.pattern import KeyPattern
@@ -25,7 +30,9 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"no time zone is called {name!r}; use an IANA name such as Europe/Berlin") from error
+        raise ValueError(
+            f"no time zone is called {name!r}; use an IANA name such as Europe/Berlin"
+        ) from error
     return name
 
 
@@ -130,7 +137,9 @@ class RunSettings(_Section):
 class Settings(BaseSettings):
     """All of the configuration; unknown keys are refused."""
 
-    model_config = SettingsConfigDict(env_prefix="EMOLAKE_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="EMOLAKE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
 
     source: SourceSettings = SourceSettings()
     segmentation: SegmentOptions = SegmentOptions()
@@ -147,8 +156,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment variables win over the file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
@@ -162,7 +171,8 @@ class Settings(BaseSettings):
         unknown = [name for name in self.aggregate.by if name not in known]
         if unknown:
             raise ValueError(
-                f"aggregate.by names {', '.join(unknown)}, but source.pattern gives {', '.join(known) or 'no dimension'}"
+                f"aggregate.by names {', '.join(unknown)}, but source.pattern gives "
+                f"{', '.join(known) or 'no dimension'}"
             )
         return self
 
@@ -190,11 +200,12 @@ def load_settings(config: Path | None) -> Settings:
 
 
 def _explained(error: ValidationError, config: Path | None) -> str:
-    problems = "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
-        for problem in error.errors()
-    )
-    return f"the configuration {f'in {config} ' if config else ''}is wrong: {problems}"
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        problems.append(f"{key}: {message}" if key else message)
+    return f"the configuration {f'in {config} ' if config else ''}is wrong: {'; '.join(problems)}"
 
 
 def _with_absolute_paths(settings: Settings, base: Path) -> Settings:

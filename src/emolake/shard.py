@@ -152,7 +152,12 @@ def run_shard(
 
 
 def analyse(
-    objects: Iterable[SourceObject], *, source: Source, model: EmotionModel, settings: Settings, timings: Timings
+    objects: Iterable[SourceObject],
+    *,
+    source: Source,
+    model: EmotionModel,
+    settings: Settings,
+    timings: Timings,
 ) -> list[Analysis]:
     """Fetch, decode, segment and classify recordings; return one analysis each, in order.
 
@@ -170,7 +175,12 @@ def analyse(
         ):
             analysis.rows.append(
                 SegmentRow(
-                    piece.channel, piece.index, piece.start_s, piece.end_s, float(np.float32(piece.speech_ratio)), scores
+                    piece.channel,
+                    piece.index,
+                    piece.start_s,
+                    piece.end_s,
+                    float(np.float32(piece.speech_ratio)),
+                    scores,
                 )
             )
         waited = timings.seconds.get("wait_for_audio", 0.0) - waited
@@ -211,7 +221,9 @@ def shard_rows(
         if analysis.error is None or not analysis.error.reason.transient
     ]
     segments = [
-        _segment_row(analysis, row, labels, emotions, key, run_id) for analysis in analyses for row in analysis.rows
+        _segment_row(analysis, row, labels, emotions, key, run_id)
+        for analysis in analyses
+        for row in analysis.rows
     ]
     return ShardRows(
         pa.Table.from_pylist(recordings, schema=RECORDINGS.schema),
@@ -235,7 +247,7 @@ def speech_seconds(rows: Sequence[SegmentRow]) -> float:
 
 
 @cache
-def _loaded(folder: str, fingerprint: str, device: str, precision: str, name: str) -> EmotionModel:  # noqa: ARG001
+def _loaded(folder: str, fingerprint: str, device: str, precision: str, name: str) -> EmotionModel:
     return ModelEntry(name, Path(folder)).load(device=device, precision=precision)
 
 
@@ -279,7 +291,11 @@ def _decode_all(
 
 def _decode(path: Path, analysis: Analysis, settings: Settings, min_samples: int) -> Iterator[Segment]:
     with AudioReader(path, DecodeOptions(), name=analysis.item.key) as reader:
-        analysis.codec, analysis.sampling_rate, analysis.channels = reader.codec, reader.sampling_rate, reader.channels
+        analysis.codec, analysis.sampling_rate, analysis.channels = (
+            reader.codec,
+            reader.sampling_rate,
+            reader.channels,
+        )
         yield from segment(reader.blocks(), options=settings.segmentation, vad=speech_detector())
         analysis.outcome = reader.outcome
     if reader.outcome.resampled < min_samples:

@@ -1,7 +1,7 @@
 """Where recordings lie: an S3 bucket or a local folder, behind one interface."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,17 @@ from botocore.exceptions import (
 from emolake.errors import BadRecordingError, ConfigurationError, EmolakeError, Reason
 
 # Error codes of S3 and its look-alikes that say "ask again later".
-_TRANSIENT_CODES = {"500", "502", "503", "504", "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling"}
+_TRANSIENT_CODES = {
+    "500",
+    "502",
+    "503",
+    "504",
+    "SlowDown",
+    "InternalError",
+    "ServiceUnavailable",
+    "RequestTimeout",
+    "Throttling",
+}
 _MISSING_CODES = {"404", "NoSuchKey"}
 _REFUSED_CODES = {"403", "AccessDenied", "InvalidObjectState"}
 
@@ -117,7 +127,9 @@ def open_source(uri: str, options: S3Options) -> Source:
     if scheme == "file":
         return FolderSource(Path(rest))
     if scheme != "s3":
-        raise ConfigurationError(f"source.uri is {without_secrets(uri)!r}; expected s3://bucket[/prefix] or a folder")
+        raise ConfigurationError(
+            f"source.uri is {without_secrets(uri)!r}; expected s3://bucket[/prefix] or a folder"
+        )
     return S3Source(uri, options)
 
 
@@ -173,7 +185,7 @@ class S3Source:
         """Return `s3://bucket/key` with the key as it is, not percent-encoded."""
         return f"s3://{self.bucket}/{self.prefix}{key}"
 
-    def local_path(self, key: str) -> Path | None:  # noqa: ARG002
+    def local_path(self, key: str) -> Path | None:
         """Return None: an object of a bucket must be fetched."""
         return None
 
@@ -192,9 +204,13 @@ class S3Source:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code in _MISSING_CODES:
-                raise BadRecordingError(Reason.VANISHED, "listed, but gone when it was read", stage="fetch") from error
+                raise BadRecordingError(
+                    Reason.VANISHED, "listed, but gone when it was read", stage="fetch"
+                ) from error
             if code in _REFUSED_CODES:
-                raise BadRecordingError(Reason.FETCH_FAILED, f"the server refuses it: {code}", stage="fetch") from error
+                raise BadRecordingError(
+                    Reason.FETCH_FAILED, f"the server refuses it: {code}", stage="fetch"
+                ) from error
             raise self._explained(error) from error
         except BotoCoreError as error:
             raise self._explained(error) from error
@@ -226,7 +242,9 @@ class S3Source:
         kind = TransientSourceError if transient else SourceError
         endpoint = self._options.endpoint_url
         where = f"{self.uri} at {without_secrets(endpoint)}" if endpoint else self.uri
-        return kind(f"{where} cannot be reached: {type(error).__name__}; check source.endpoint_url and the credentials")
+        return kind(
+            f"{where} cannot be reached: {type(error).__name__}; check source.endpoint_url and the credentials"
+        )
 
 
 def s3_client(options: S3Options) -> Any:
@@ -275,7 +293,9 @@ class FolderSource:
         """Return the file's own path; it is read in place."""
         path = (self.folder / key).resolve()
         if not path.is_relative_to(self.folder):
-            raise BadRecordingError(Reason.UNSUPPORTED, "a link that leads out of the source's folder", stage="fetch")
+            raise BadRecordingError(
+                Reason.UNSUPPORTED, "a link that leads out of the source's folder", stage="fetch"
+            )
         if not path.is_file():
             raise BadRecordingError(Reason.VANISHED, "listed, but gone when it was read", stage="fetch")
         return path
@@ -304,9 +324,11 @@ class FolderSource:
             status = entry.stat()
         return Listed(base + entry.name, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
 
-    def _entries(self, base: str) -> "list[os.DirEntry[str]]":
+    def _entries(self, base: str) -> Sequence["os.DirEntry[str]"]:
         if not self.folder.is_dir():
-            raise SourceError(f"the source's folder {self.folder} does not exist; create it or correct source.uri")
+            raise SourceError(
+                f"the source's folder {self.folder} does not exist; create it or correct source.uri"
+            )
         try:
             with os.scandir(self.folder / base) as entries:
                 return sorted(entries, key=lambda entry: entry.name)

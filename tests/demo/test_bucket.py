@@ -94,9 +94,7 @@ def test_moods_differ_in_loudness(made):
         if call.kind == "call" and call.channels == 2 and call.codec in {"wav", "flac"}:
             customer = soundfile.read(folder / call.key)[0][:, 1]
             peaks.setdefault(call.mood, []).append(float(np.quantile(np.abs(customer), 0.999)))
-    if {"anger", "sadness"} <= peaks.keys():
-        assert min(peaks["anger"]) > 1.5 * max(peaks["sadness"])
-    assert max(map(max, peaks.values())) > 1.2 * min(map(min, peaks.values()))
+    assert min(peaks["anger"]) > 1.5 * max(peaks["sadness"])
 
 
 def test_equal_seeds_make_equal_buckets(made, tmp_path: Path):

@@ -42,11 +42,16 @@ def run_demo(folder: Path, *, seed: int) -> None:
     say(f"   {len(calls)} objects, {sum(call.duration_s for call in calls) / 60:.0f} minutes")
     config = folder / _MARKER
     config.write_text(commented_toml(uri="s3://calls", timezone="Europe/Berlin"), "utf-8")
-    with _demo_environment(folder), serve_s3(folder / "s3", access_key=_ACCESS_KEY, secret_key=_SECRET_KEY) as url:
+    with (
+        _demo_environment(folder),
+        serve_s3(folder / "s3", access_key=_ACCESS_KEY, secret_key=_SECRET_KEY) as url,
+    ):
         os.environ["EMOLAKE_SOURCE__ENDPOINT_URL"] = url
         settings = load_settings(config)
         for number, day in enumerate(days, 2):
-            say(f"\n{number}. The nightly run for {day}, from an S3 server at {url} (Prefect starts with the first one)")
+            say(
+                f"\n{number}. The nightly run for {day}, from an S3 server at {url} (Prefect starts with the first one)"
+            )
             run_nightly(config, settings, day, sys.stdout)
     with open_lake(settings.warehouse, read_only=True) as lake:
         say("\n5. The daily table: SELECT … FROM daily_emotions")
@@ -57,14 +62,18 @@ def run_demo(folder: Path, *, seed: int) -> None:
         write_report(lake, first=None, last=None, out=report)
     say(f"\n7. The report is [bold]{report}[/]. Try next:")
     for command in (
-        f"emolake query \"SELECT uri, start_s, end_s, emotion, confidence FROM segments JOIN recordings "
-        f"USING (recording_id) ORDER BY ALL LIMIT 20\" --config {config}",
+        f'emolake query "SELECT uri, start_s, end_s, emotion, confidence FROM segments JOIN recordings '
+        f'USING (recording_id) ORDER BY ALL LIMIT 20" --config {config}',
         f"emolake predict {bucket / days[-1].strftime('%Y/%m/%d')} --config {config}",
         f"EMOLAKE_SOURCE__URI={bucket.resolve()} emolake doctor --config {config}",
         f"EMOLAKE_SOURCE__URI={bucket.resolve()} emolake backfill {days[0]} {days[-1]} --plan --config {config}",
         "emolake init --uri s3://your-bucket --timezone Europe/Berlin",
     ):
-        say(f"   .venv/bin/{command}" if command.startswith("emolake") else f"   {command}", soft_wrap=True, markup=False)
+        say(
+            f"   .venv/bin/{command}" if command.startswith("emolake") else f"   {command}",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def _clear(folder: Path) -> None:
@@ -86,7 +95,13 @@ def _demo_environment(folder: Path) -> Iterator[None]:
         AWS_DEFAULT_REGION="us-east-1",
         PREFECT_HOME=str((folder / "prefect").resolve()),
     )
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "PREFECT_API_URL"):
+    for name in (
+        "AWS_PROFILE",
+        "AWS_SESSION_TOKEN",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "PREFECT_API_URL",
+    ):
         os.environ.pop(name, None)
     try:
         yield

@@ -76,7 +76,9 @@ class ModelEntry:
         for name in ("config.json", "model.safetensors"):
             path = self.folder / name
             if not path.is_file():
-                raise ConfigurationError(f"the model {self.name!r} has no {path}; train it again or correct its path")
+                raise ConfigurationError(
+                    f"the model {self.name!r} has no {path}; train it again or correct its path"
+                )
             with path.open("rb") as file:
                 digest.update(f"\n{name}\n".encode() + hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()[:32]
@@ -116,11 +118,14 @@ def model_entry(settings: Settings, name: str | None = None) -> ModelEntry:
         if name == DEFAULT_MODEL:
             return ModelEntry(name, Path(str(files("emolake.models.default"))))
         known = ", ".join(sorted({DEFAULT_MODEL, *settings.models}))
-        raise ConfigurationError(f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration")
+        raise ConfigurationError(
+            f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration"
+        )
     unknown = sorted(set(entry) - {"path"})
     if unknown or not isinstance(entry.get("path"), str):
         raise ConfigurationError(
-            f"[models.{name}] holds {', '.join(sorted(entry)) or 'nothing'}; expected path = a folder that `emolake train` wrote"
+            f"[models.{name}] holds {', '.join(sorted(entry)) or 'nothing'}; "
+            "expected path = a folder that `emolake train` wrote"
         )
     return ModelEntry(name, Path(entry["path"]))
 

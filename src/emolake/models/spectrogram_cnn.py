@@ -261,9 +261,7 @@ class SpectrogramCnn:
         self.sampling_rate = options.sampling_rate
         self.device = device
         self.precision = "fp32"
-        self._networks = [
-            network.to(device, memory_format=torch.channels_last).eval() for network in networks
-        ]
+        self._networks = [network.to(device).eval() for network in networks]
 
     @classmethod
     def load(cls, folder: Path, *, device: str, precision: str) -> Self:

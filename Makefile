@@ -1,0 +1,43 @@
+# make demo: the main job on made-up calls.  make test: lint, types, tests.  Both set up .venv when needed.
+PYTHON ?= python3.11
+VENV := .venv
+STAMP := $(VENV)/.installed
+# A file that joins or leaves a package changes its folder: the strict editable install then has to be made again.
+PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __pycache__)
+
+.PHONY: demo test lint types clean help
+
+help:
+	@echo "make demo   set up and run the nightly job on three days of made-up calls (into ./demo)"
+	@echo "make test   set up, lint, check types, run the tests"
+	@echo "make clean  remove what the two made"
+
+demo: $(STAMP)
+	$(VENV)/bin/emolake demo demo
+
+test: lint types
+	$(VENV)/bin/python -m pytest
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(STAMP)
+	$(VENV)/bin/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.locked: $(VENV)/bin/python requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	touch $@
+
+# Strict, because type checkers do not see through the default editable install.
+$(STAMP): $(VENV)/.locked pyproject.toml $(PACKAGES)
+	rm -rf build
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--config-settings editable_mode=strict --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) build demo
