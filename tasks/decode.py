@@ -19,7 +19,7 @@ from emolake.containers import Declaration, declaration
 from emolake.errors import BadRecordingError, Reason
 
 _DECODER_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, sf.LibsndfileError)
-_LIBSNDFILE_FRAMES = 4096
+_LIBSNDFILE_FRAMES = 1024
 """Frames of one call: an error costs the frames of its call, so a call is kept short."""
 _DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,mpegts,nistsphere,ogg,rm,tta,voc,"
@@ -139,7 +139,7 @@ class _FfmpegSource:
         self.channels: int = len(self._first.layout.channels) if self._first else context.channels
 
     def _decoded(self, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
-        """Frames with samples. Packets that do not decode are skipped while they last within the tolerance."""
+        """Frames with samples; packets that do not decode are skipped, up to the tolerance in all."""
         skipped_s = 0.0
         pending: av.FFmpegError | None = None
         packets = self._container.demux(stream)

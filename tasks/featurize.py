@@ -7,7 +7,7 @@ agree within (see `log_mel`).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -99,26 +99,36 @@ def normalise_waveform(waves: torch.Tensor, lengths: torch.Tensor, eps: float) -
 
 
 def mel_power(
-    waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions, *, warp: float = 1.0
+    waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Power in mel bands, [B, bands, frames] and frame lengths [B]; frames past a member's length are 0.
 
-    Equals librosa.feature.melspectrogram(center=True, pad_mode="constant", power=2). `warp` multiplies the
-    edges of all bands: 0.9 reads the clip as if all frequencies of the voice were divided by 0.9 (training
-    only).
+    Equals librosa.feature.melspectrogram(center=True, pad_mode="constant", power=2).
+    """
+    power, frames = warped_mel_power(waves, lengths, options, warps=(1.0,))
+    return power[0], frames
+
+
+def warped_mel_power(
+    waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions, *, warps: Sequence[float]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`mel_power` with the edges of all bands multiplied by each warp, [warps, B, bands, frames]: other voices.
+
+    At 0.9 the clip reads as if all frequencies of the voice were divided by 0.9.
     """
     _check(waves, lengths)
     lengths = lengths.to(waves.device)
     frames = frame_count(lengths, options.hop)
-    bank = torch.from_numpy(_mel_bank(options, warp)).to(waves.device, _wide(waves.device))
+    banks = torch.from_numpy(np.concatenate([_mel_bank(options, warp) for warp in warps]))
+    banks = banks.to(waves.device, _wide(waves.device))
     blocks = [
-        torch.matmul(spectrum, bank.T)
+        torch.matmul(spectrum, banks.T)
         for spectrum in _power_spectra(
             waves, lengths, window=options.n_fft, n_fft=options.n_fft, hop=options.hop
         )
     ]
-    mel = torch.cat(blocks, dim=1).transpose(1, 2)
-    return mel * valid_mask(frames, mel.shape[2])[:, None], frames
+    mel = torch.cat(blocks, dim=1) * valid_mask(frames, int(frames.max()))[:, :, None]
+    return mel.unflatten(2, (len(warps), options.bands)).permute(2, 0, 3, 1), frames
 
 
 def pitch_track(

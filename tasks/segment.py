@@ -197,9 +197,9 @@ class _SpeechCutter:
     """Speech with hysteresis, and the stretches between; the ratio is the share of detected speech.
 
     A chunk over the threshold begins speech, and a silence of the shortest length ends it. What lies between
-    counts as speech, pauses included, and what lies outside does not. So a stretch of silence has ratio 0, even
-    where it holds a sound too short to be speech; and a segment of speech has at least the least_speech_ratio
-    of the options, which they hold against the gate.
+    counts as speech, pauses included, and what lies outside does not. So a stretch of silence has ratio 0,
+    even where it holds a sound too short to be speech; and a segment of speech has at least the
+    least_speech_ratio of the options, which they hold against the gate.
     """
 
     def __init__(self, options: SegmentOptions, sampling_rate: int) -> None:
@@ -231,7 +231,9 @@ class _SpeechCutter:
                 yield from self._silence(self._heard - self._pad)
             elif quiet is not None and self._heard - quiet >= self._min_silence:
                 yield from self._end_speech(voice, quiet, quiet + self._pad)
-            elif self._heard - self._segment_start(voice) >= self._longest + self._min_speech:
+            elif (
+                quiet is None and self._heard - self._segment_start(voice) >= self._longest + self._min_speech
+            ):
                 yield from self._split_speech(voice)
 
     def finish(self, probabilities: np.ndarray, samples: int) -> Iterator[_Span]:
@@ -286,16 +288,14 @@ class _SpeechCutter:
     def _split_speech(self, voice: int) -> Iterator[_Span]:
         """Cuts in the middle of the longest pause of the second half, else at the greatest length."""
         limit = self._segment_start(voice) + self._longest
-        running = [] if self._quiet is None else [(self._quiet, self._heard)]
         usable = [
             (min(end, limit) - start, (start + min(end, limit)) // 2)
-            for start, end in [*self._pauses, *running]
+            for start, end in self._pauses
             if limit - self._longest // 2 <= start < limit
         ]
         cut = max(usable)[1] if usable else limit
         yield from self._speech(voice, cut, cut)
         self._voice = cut
-        self._quiet = None if self._quiet is None else max(self._quiet, cut)
         self._pauses = [(max(start, cut), end) for start, end in self._pauses if end > cut]
 
 

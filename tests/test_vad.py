@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+from emolake.tasks.decode import load_mono
 
 from emolake.errors import ConfigurationError
-from emolake.tasks.decode import load_mono
 from emolake.vad import CHUNK, SpeechDetector, model_path
 
 
@@ -36,7 +36,9 @@ def streaming_probabilities(samples):
     """The reference: Silero's streaming file, chunk after chunk with its context and state."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model_path().with_name("silero_vad.onnx"), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        model_path().with_name("silero_vad.onnx"), options, providers=["CPUExecutionProvider"]
+    )
     state, context = np.zeros((2, 1, 128), np.float32), np.zeros(64, np.float32)
     found = []
     for start in range(0, len(samples), CHUNK):

@@ -256,14 +256,17 @@ def predict(
 @app.command(epilog="Example: `emolake models --config emolake.toml`")
 def models(config: ConfigOption = None) -> None:
     """List the models: family, labels, licence, fingerprint."""
-    from emolake.models.registry import model_entries
+    from emolake.models.registry import model_entry, model_names
     from emolake.query import print_table
 
-    entries = model_entries(_settings(config))
-    rows = [
-        (each.name, each.family, ", ".join(each.labels), each.licence, each.fingerprint[:12])
-        for each in entries
-    ]
+    settings = _settings(config)
+    rows = []
+    for name in model_names(settings):
+        try:
+            entry = model_entry(settings, name)
+            rows.append((name, entry.family, ", ".join(entry.labels), entry.licence, entry.fingerprint[:12]))
+        except EmolakeError as error:
+            rows.append((name, "unusable", str(error), "", ""))
     print_table(("name", "family", "labels", "licence", "fingerprint"), rows, sys.stdout)
 
 

@@ -130,10 +130,9 @@ def riff(file: BinaryIO, size: int) -> Declared:
 def avi(file: BinaryIO, size: int) -> Declared:
     """Video of the RIFF kind: the length of its outermost chunks alone."""
     for chunk in _chunks(file, size, 0, _RIFF):
-        if chunk.name == b"RIFF" and chunk.start + chunk.length > size and chunk.length < _PLACEHOLDER:
-            return Declared(
-                None, f"the file should have {chunk.start + chunk.length} bytes, and it has {size}"
-            )
+        end = chunk.start + chunk.length
+        if chunk.name == b"RIFF" and size < end and chunk.length < _PLACEHOLDER:
+            return Declared(None, f"the file should have {end} bytes, and it has {size}")
     return Declared()
 
 

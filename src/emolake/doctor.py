@@ -113,7 +113,7 @@ def _device(settings: Settings) -> str:
 
 
 def _model(settings: Settings, entry: ModelEntry) -> str:
-    model = loaded_model(entry, settings.inference.device, settings.inference.precision)
+    model = loaded_model(entry, settings.inference)
     return f"{entry.name}: {entry.family}, fingerprint {entry.fingerprint[:12]}, labels {', '.join(model.labels)}"
 
 

@@ -98,8 +98,8 @@ def print_quarantined(settings: Settings, run_id: str | None, output: IO[str]) -
 def _shown(run: Callable[[], Any], settings: Settings, output: IO[str]) -> None:
     with progress.shown():
         summary = run()
-    figures = {name: value for name, value in summary.items() if value is not None}
-    print_table(("run", ""), list(figures.items()), output)
+    figures = [(name, f"{value:.1f}" if isinstance(value, float) else str(value)) for name, value in summary.items()]
+    print_table(("run", str(summary["flow"])), [row for row in figures if row[1] != "None"], output)
     print_quarantined(settings, str(summary["run_id"]), output)
 
 

@@ -59,7 +59,7 @@ def predict(
         entry: the model.
         logits: give raw logits too; they are None otherwise.
     """
-    model = loaded_model(entry, settings.inference.device, settings.inference.precision)
+    model = loaded_model(entry, settings.inference)
     emotions = entry.emotions()
     source = FolderSource(Path("/"))
     while chunk := list(islice(files, _FILES_AT_ONCE)):

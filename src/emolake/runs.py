@@ -68,7 +68,7 @@ class Run:
         """Figures of the run by the names of the columns of `runs`, as JSON has them."""
         row = self._row("failed" if self.failures else "completed")
         shown = (
-            "run_id outcome first_date last_date found skipped done quarantined truncated not_matched not_audio "
+            "run_id flow outcome first_date last_date found skipped done quarantined truncated not_matched not_audio "
             "segments audio_seconds speech_seconds wall_s error"
         )
         return {name: str(row[name]) if isinstance(row[name], date) else row[name] for name in shown.split()}

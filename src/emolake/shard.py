@@ -24,7 +24,7 @@ from emolake.models.protocol import EmotionModel
 from emolake.models.registry import ModelEntry
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
-from emolake.settings import Settings
+from emolake.settings import InferenceSettings, Settings
 from emolake.storage import Source, open_source
 from emolake.tasks.classify import Scores, classify
 from emolake.tasks.commit import ShardRows, commit_shard
@@ -130,7 +130,7 @@ def run_shard(
     """
     timings = Timings()
     source = open_source(settings.source.uri, settings.source.s3)
-    model = loaded_model(entry, settings.inference.device, settings.inference.precision)
+    model = loaded_model(entry, settings.inference)
     analyses = analyse(objects, source=source, model=model, settings=settings, timings=timings)
     rows = shard_rows(analyses, labels=model.labels, emotions=entry.emotions(), key=key, run_id=run_id)
     started = perf_counter()
@@ -246,18 +246,18 @@ def speech_seconds(rows: Sequence[SegmentRow]) -> float:
     return total
 
 
-@cache
-def _loaded(folder: str, fingerprint: str, device: str, precision: str, name: str) -> EmotionModel:
-    return ModelEntry(name, Path(folder)).load(device=device, precision=precision)
-
-
 _loading = Lock()
 
 
-def loaded_model(entry: ModelEntry, device: str, precision: str) -> EmotionModel:
+@cache
+def _loaded(name: str, folder: Path, fingerprint: str, inference: InferenceSettings) -> EmotionModel:  # noqa: ARG001
+    return ModelEntry(name, folder).load(inference)
+
+
+def loaded_model(entry: ModelEntry, inference: InferenceSettings) -> EmotionModel:
     """Return the model, loaded once per process; a changed file is another model."""
     with _loading:
-        return _loaded(str(entry.folder), entry.fingerprint, device, precision, entry.name)
+        return _loaded(entry.name, entry.folder, entry.fingerprint, inference)
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Any
 from emolake.errors import ConfigurationError
 from emolake.models.protocol import EmotionModel
 from emolake.schemas.labels import canonical
-from emolake.settings import DEFAULT_MODEL, Settings
+from emolake.settings import DEFAULT_MODEL, InferenceSettings, Settings
 
 # family -> module:class; the class has `load(folder, *, device, precision)` and gives an EmotionModel.
 FAMILIES: dict[str, str] = {
@@ -91,17 +91,22 @@ class ModelEntry:
         """
         return {label: canonical(label) for label in self.labels}
 
-    def load(self, *, device: str, precision: str) -> EmotionModel:
+    def load(self, inference: InferenceSettings) -> EmotionModel:
         """Load the weights onto a device.
 
         Raises:
-            ConfigurationError: the weights do not fit the configuration, or the family lacks the precision.
+            ConfigurationError: the weights do not fit the configuration, or the family lacks the precision or runtime.
             UnknownLabelError: the taxonomy does not know a label.
         """
+        if inference.runtime == "onnx":
+            raise ConfigurationError(
+                f"inference.runtime is onnx, and the family {self.family} of the model {self.name!r} runs on torch only; "
+                "set it to auto"
+            )
         self.emotions()
         module, _, name = FAMILIES[self.family].partition(":")
         model: EmotionModel = getattr(import_module(module), name).load(
-            self.folder, device=resolve_device(device), precision=precision
+            self.folder, device=resolve_device(inference.device), precision=inference.precision
         )
         return model
 
@@ -117,7 +122,7 @@ def model_entry(settings: Settings, name: str | None = None) -> ModelEntry:
     if entry is None:
         if name == DEFAULT_MODEL:
             return ModelEntry(name, Path(str(files("emolake.models.default"))))
-        known = ", ".join(sorted({DEFAULT_MODEL, *settings.models}))
+        known = ", ".join(model_names(settings))
         raise ConfigurationError(
             f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration"
         )
@@ -130,10 +135,9 @@ def model_entry(settings: Settings, name: str | None = None) -> ModelEntry:
     return ModelEntry(name, Path(entry["path"]))
 
 
-def model_entries(settings: Settings) -> list[ModelEntry]:
-    """Return every model that the configuration can name, the shipped default first."""
-    names = [DEFAULT_MODEL, *(name for name in settings.models if name != DEFAULT_MODEL)]
-    return [model_entry(settings, name) for name in names]
+def model_names(settings: Settings) -> list[str]:
+    """Return the name of every model that the configuration can name, the shipped default first."""
+    return [DEFAULT_MODEL, *(name for name in settings.models if name != DEFAULT_MODEL)]
 
 
 def resolve_device(device: str) -> str:

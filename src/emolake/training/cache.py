@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from emolake.models.spectrogram_cnn import FeatureOptions
-from emolake.tasks.featurize import frame_count, mel_power, pitch_track
+from emolake.tasks.featurize import frame_count, pitch_track, warped_mel_power
 
 _POWER, _PITCH, _OFFSETS = "power.npy", "pitch.npy", "offsets.npy"
 
@@ -68,8 +68,8 @@ def build_cache(
         own = slice(offsets[index], offsets[index + 1])
         batch, length = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
         pitch[own] = pitch_track(batch, length, options.pitch)[0][0].T.numpy()
-        for number, warp in enumerate(warps):
-            power[number, own] = mel_power(batch, length, options.mel, warp=warp)[0][0].T.numpy()
+        heard, _ = warped_mel_power(batch, length, options.mel, warps=warps)
+        power[:, own] = heard[:, 0].transpose(1, 2).numpy()
     power.flush()
     pitch.flush()
     return FeatureCache.open(folder, warps=warps)

@@ -1,0 +1,35 @@
+"""The data dictionary of the lake, derived from its tables: `python -m emolake.schemas.dictionary > docs/tables.md`."""
+
+from collections.abc import Iterator
+
+from emolake.schemas.columns import Column
+from emolake.schemas.tables import TABLES
+
+
+def data_dictionary() -> str:
+    """Return the tables and their columns as Markdown."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "# Tables of the lake"
+    yield ""
+    yield "Made by `python -m emolake.schemas.dictionary`; a test holds this page against `schemas/`."
+    for table in TABLES:
+        yield from ("", f"## {table.name}", "", table.description, "")
+        yield f"Key: {', '.join(f'`{name}`' for name in table.key)}." + (
+            f" Partitioned by {', '.join(f'`{name}`' for name in table.partition_by)}." if table.partition_by else ""
+        )
+        yield from ("", "| column | type | unit | NULL | meaning |", "|---|---|---|---|---|")
+        for column in table.columns:
+            null = "yes" if column.nullable else ""
+            yield f"| `{column.name}` | {column.sql_type} | {column.unit or ''} | {null} | {_meaning(column)} |"
+
+
+def _meaning(column: Column) -> str:
+    allowed = f": {', '.join(f'`{value}`' for value in column.allowed)}" if column.allowed else ""
+    return column.description + allowed
+
+
+if __name__ == "__main__":
+    print(data_dictionary(), end="")
