@@ -112,7 +112,8 @@ def mel_power(
 def warped_mel_power(
     waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions, *, warps: Sequence[float]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`mel_power` with the edges of all bands multiplied by each warp, [warps, B, bands, frames]: other voices.
+    """`mel_power` with the edges of all bands multiplied by each warp, [warps, B, bands, frames]: other
+    voices.
 
     At 0.9 the clip reads as if all frequencies of the voice were divided by 0.9.
     """

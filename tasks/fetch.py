@@ -19,7 +19,7 @@ from emolake.storage import Source, TransientSourceError, VersionChangedError
 
 
 class FetchOptions(BaseModel):
-    """How objects are downloaded."""
+    """How objects are downloaded; the keys of [fetch]."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

@@ -40,10 +40,8 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class SourceSettings(FetchOptions):
+class SourceSettings(_Section):
     """Where recordings lie, and how their keys are read."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     uri: str = "recordings"
     """`s3://bucket[/prefix]`, or a folder."""
@@ -142,6 +140,7 @@ class Settings(BaseSettings):
     )
 
     source: SourceSettings = SourceSettings()
+    fetch: FetchOptions = FetchOptions()
     segmentation: SegmentOptions = SegmentOptions()
     inference: InferenceSettings = InferenceSettings()
     warehouse: WarehouseSettings = WarehouseSettings()
@@ -204,6 +203,8 @@ def _explained(error: ValidationError, config: Path | None) -> str:
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "there is no such key; `emolake init` writes a file with every key"
         problems.append(f"{key}: {message}" if key else message)
     return f"the configuration {f'in {config} ' if config else ''}is wrong: {'; '.join(problems)}"
 

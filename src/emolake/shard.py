@@ -275,7 +275,7 @@ def _decode_all(
     timings: Timings,
 ) -> Iterator[tuple[Analysis, Segment]]:
     """Yield every segment with its analysis, which is complete when the next one begins."""
-    with fetched(source, objects, options=settings.source) as downloads:
+    with fetched(source, objects, options=settings.fetch) as downloads:
         for item, result in timings.of("wait_for_download", downloads):
             analysis = Analysis(item)
             analyses.append(analysis)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -138,7 +139,7 @@ def _tensors(state: dict[str, np.ndarray], logits: np.ndarray) -> Outcome:
     return Outcome({name: torch.from_numpy(value) for name, value in state.items()}, logits)
 
 
-def _follow(futures: Sequence["Future[object]"], reports: "Queue[_Epoch]", bar: "_Bar") -> None:
+def _follow(futures: Sequence["Future[Any]"], reports: "Queue[_Epoch]", bar: "_Bar") -> None:
     """Show the epochs until all jobs are done; raises what a job raised, as soon as it does."""
     waiting = set(futures)
     while waiting:

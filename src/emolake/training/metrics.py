@@ -17,7 +17,9 @@ def confusion_matrix(truth: np.ndarray, guess: np.ndarray, *, labels: int) -> np
 def recalls(confusion: np.ndarray) -> np.ndarray:
     """Share of each true class that was found, [labels]; NaN for a class without clips."""
     totals = confusion.sum(axis=1)
-    return np.asarray(np.divide(np.diag(confusion), totals, out=np.full(len(totals), np.nan), where=totals > 0))
+    return np.asarray(
+        np.divide(np.diag(confusion), totals, out=np.full(len(totals), np.nan), where=totals > 0)
+    )
 
 
 def unweighted_average_recall(confusion: np.ndarray) -> float:

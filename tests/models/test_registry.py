@@ -1,0 +1,84 @@
+"""Named models: where they lie, what they are refused for, and what the refusal says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from emolake.errors import ConfigurationError
+from emolake.models.registry import FAMILIES, ModelEntry, model_entry, model_names, resolve_device
+from emolake.schemas.labels import UnknownLabelError
+from emolake.settings import InferenceSettings, Settings
+
+
+def write_model(folder: Path, **config: object) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"family": "spectrogram_cnn", "labels": ["anger"], **config}))
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+def test_the_default_needs_no_configuration() -> None:
+    assert model_entry(Settings()).name == "default"
+    assert model_names(Settings()) == ["default"]
+
+
+def test_a_named_model_is_found_by_its_path(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "mine", licence="CC0-1.0")
+    settings = Settings(models={"mine": {"path": str(folder)}}, inference={"model": "mine"})
+    entry = model_entry(settings)
+    assert (entry.folder, entry.family, entry.labels, entry.licence) == (
+        folder,
+        "spectrogram_cnn",
+        ("anger",),
+        "CC0-1.0",
+    )
+    assert model_entry(settings, "default").name == "default"
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ConfigurationError, match=r"'nobody'; known are default, mine; add \[models\.nobody\]"):
+        model_entry(Settings(models={"mine": {"path": "x"}}), "nobody")
+
+
+@pytest.mark.parametrize("entry", [{}, {"path": 3}, {"path": "x", "colour": "red"}])
+def test_a_wrong_entry_is_refused(entry: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match=r"\[models\.mine\] holds .*expected path"):
+        model_entry(Settings(models={"mine": entry}), "mine")
+
+
+def test_an_unknown_family_names_the_known(tmp_path: Path) -> None:
+    entry = ModelEntry("mine", write_model(tmp_path, family="oracle"))
+    with pytest.raises(ConfigurationError, match=f"'oracle'; expected one of {', '.join(sorted(FAMILIES))}"):
+        _ = entry.family
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])
+def test_a_broken_config_is_a_configuration_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigurationError, match="'mine'"):
+        _ = ModelEntry("mine", tmp_path).family
+
+
+def test_missing_weights_name_the_file(tmp_path: Path) -> None:
+    (write_model(tmp_path) / "model.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match=r"model\.safetensors"):
+        _ = ModelEntry("mine", tmp_path).fingerprint
+
+
+def test_a_label_that_the_taxonomy_lacks_stops_the_load(tmp_path: Path) -> None:
+    entry = ModelEntry("mine", write_model(tmp_path, labels=["anger", "melancholy"]))
+    with pytest.raises(UnknownLabelError, match="'melancholy'"):
+        entry.load(InferenceSettings())
+
+
+def test_a_runtime_that_the_family_lacks_is_refused_not_ignored(tmp_path: Path) -> None:
+    entry = ModelEntry("mine", write_model(tmp_path))
+    with pytest.raises(ConfigurationError, match="onnx.*runs on torch only"):
+        entry.load(InferenceSettings(runtime="onnx"))
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    assert resolve_device("cpu") == "cpu"
+    with pytest.raises(ConfigurationError, match="'cuda:99'.*use auto or cpu"):
+        resolve_device("cuda:99")

@@ -1,0 +1,67 @@
+"""config_id changes with everything that changes a result, and with nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from emolake.identity import analysis_key, options_json
+from emolake.models.registry import ModelEntry
+from emolake.settings import Settings
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> ModelEntry:
+    (tmp_path / "config.json").write_text(json.dumps({"family": "spectrogram_cnn", "labels": ["anger"]}))
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    return ModelEntry("m", tmp_path)
+
+
+def config_id(entry: ModelEntry, **sections: dict[str, object]) -> str:
+    return analysis_key(Settings(**sections), ModelEntry(entry.name, entry.folder)).config_id
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"segmentation": {"window_s": 5.0, "hop_s": 5.0}},
+        {"segmentation": {"min_speech_ratio": 0.2}},
+        {"segmentation": {"channels": "split"}},
+        {"segmentation": {"vad_threshold": 0.4}},
+        {"inference": {"precision": "bf16"}},
+    ],
+)
+def test_what_changes_a_result_changes_the_id(entry: ModelEntry, sections: dict[str, dict[str, object]]) -> None:
+    assert config_id(entry, **sections) != config_id(entry)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"inference": {"batch_seconds": 20.0}},
+        {"inference": {"device": "cpu"}},
+        {"source": {"uri": "s3://other", "lookback_days": 9}},
+        {"run": {"shard_seconds": 60.0}},
+        {"warehouse": {"data": "elsewhere"}},
+    ],
+)
+def test_what_changes_no_result_keeps_the_id(entry: ModelEntry, sections: dict[str, dict[str, object]]) -> None:
+    assert config_id(entry, **sections) == config_id(entry)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_one_more_byte_is_another_model(entry: ModelEntry, name: str) -> None:
+    before = config_id(entry)
+    with (entry.folder / name).open("ab") as file:
+        file.write(b" ")
+    assert config_id(entry) != before
+
+
+def test_options_stored_with_a_run_hold_no_secret() -> None:
+    settings = Settings(
+        source={"uri": "s3://calls", "endpoint_url": "http://user:hunter2@host"},
+        warehouse={"catalog": "postgres:dbname=lake password=hunter2"},
+    )
+    stored = options_json(settings)
+    assert "hunter2" not in stored
+    assert json.loads(stored)["segmentation"]["window_s"] == 10.0
