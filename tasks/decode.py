@@ -368,4 +368,6 @@ class AudioReader:
 def load_mono(path: Path, *, sampling_rate: int = 16_000) -> np.ndarray:
     """A whole file [n] float32, mixed down by the mean of its channels: for training and notebooks."""
     with AudioReader(path, DecodeOptions(sampling_rate=sampling_rate)) as reader:
-        return np.concatenate([block.mean(axis=1, dtype=np.float32) for block in reader.blocks()])
+        mixed = [block.mean(axis=1, dtype=np.float32) for block in reader.blocks()]
+    # A handful of samples at a higher rate may come to none.
+    return np.concatenate([np.empty(0, np.float32), *mixed])

@@ -129,7 +129,7 @@ def warped_mel_power(
         )
     ]
     mel = torch.cat(blocks, dim=1) * valid_mask(frames, int(frames.max()))[:, :, None]
-    return mel.unflatten(2, (len(warps), options.bands)).permute(2, 0, 3, 1), frames
+    return mel.view(*mel.shape[:2], len(warps), options.bands).permute(2, 0, 3, 1), frames
 
 
 def pitch_track(
@@ -279,5 +279,5 @@ def _check(waves: torch.Tensor, lengths: torch.Tensor) -> None:
         )
     if waves.shape[0] == 0 or int(lengths.min()) < 1 or int(lengths.max()) > waves.shape[1]:
         raise ValueError(
-            f"found lengths {lengths.tolist()} for waves {tuple(waves.shape)}; expected 1 to {waves.shape[1]} samples each"
+            f"found lengths {lengths.tolist()} for waves {tuple(waves.shape)}; expected 1 to {waves.shape[1]} samples"
         )

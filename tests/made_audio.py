@@ -1,5 +1,6 @@
 """Made recordings for the tests of decoding: one file for each container, written by libsndfile and FFmpeg."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -59,6 +60,8 @@ def write_ffmpeg(
         convert = av.AudioResampler(context.format.name, layout, sampling_rate, context.frame_size or 1024)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)
         frame.sample_rate = sampling_rate
+        frame.pts = 0
+        frame.time_base = Fraction(1, sampling_rate)
         for piece in [*convert.resample(frame), *convert.resample(None), None]:
             for packet in stream.encode(piece):
                 output.mux(packet)

@@ -187,7 +187,9 @@ def aiff(file: BinaryIO, size: int) -> Declared:
 
 def au(file: BinaryIO, size: int) -> Declared:
     """Sun and NeXT audio, in either byte order."""
-    head = read_at(file, 0, 24).ljust(24, b"\0")
+    head = read_at(file, 0, 24)
+    if len(head) < 24:
+        return Declared(None, "the file ends within its header")
     order = "<" if head[:4] == b"dns." else ">"
     start, length, encoding, rate, channels = struct.unpack(f"{order}IIIII", head[4:])
     byte_rate = float(_AU_BYTES.get(encoding, 0) * rate * channels)
@@ -247,7 +249,9 @@ def _flac_position(head: bytes, block: int) -> int | None:
 
 def flac(file: BinaryIO, size: int, offset: int = 0) -> Declared:
     """FLAC from its STREAMINFO; the last frames tell whether it declares less than there is."""
-    body = read_at(file, offset + 8, 34).ljust(34, b"\0")
+    body = read_at(file, offset + 8, 34)
+    if len(body) < 34:
+        return Declared(None, "the file ends within its header", codec="flac")
     block, largest_frame = struct.unpack(">H", body[2:4])[0], int.from_bytes(body[7:10])
     packed = int.from_bytes(body[10:18])
     rate, channels, frames = packed >> 44, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1

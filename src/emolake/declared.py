@@ -23,8 +23,8 @@ class Declared(NamedTuple):
 
 
 def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
-    """Up to `count` bytes from `offset`; fewer at the end of the file, none beyond what a file can have."""
-    if not 0 <= offset < 1 << 62:
+    """Up to `count` bytes from `offset`; fewer at the end of the file, none beyond 8 TiB, which no file system need allow."""
+    if not 0 <= offset < 1 << 43:
         return b""  # broken headers add up to such offsets, and seek would raise
     file.seek(offset)
     return file.read(count)

@@ -80,9 +80,9 @@ class NetworkOptions(BaseModel):
     )
     track_channels: int = Field(default=24, ge=1, description="Of the two convolutions over the tracks.")
     hidden: int = Field(
-        default=128, ge=1, description="Channels whose mean and deviation over time are pooled."
+        default=160, ge=1, description="Channels whose mean and deviation over time are pooled."
     )
-    dropout: float = Field(default=0.3, ge=0, lt=1, description="Share of pooled values dropped in training.")
+    dropout: float = Field(default=0.4, ge=0, lt=1, description="Share of pooled values dropped in training.")
     map_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="Share of feature maps dropped in training."
     )
@@ -236,7 +236,8 @@ class EmotionNetwork(nn.Module):
         maps = functional.max_pool2d(self._image_layer(3, maps, eighth), (2, 1), ceil_mode=True)
         joined = functional.relu(self.join_norm(self.join(torch.cat([maps.flatten(1, 2), tracks], dim=1))))
         pooled = self.dropout(_mean_and_deviation(joined, eighth))
-        return torch.as_tensor(self.output(torch.cat([pooled, features.clip], dim=1)))
+        logits: torch.Tensor = self.output(torch.cat([pooled, features.clip], dim=1))
+        return logits
 
     def _image_layer(self, layer: int, maps: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
         return _masked(functional.relu(self.norms[layer](self.convolutions[layer](maps))), frames)
@@ -372,7 +373,8 @@ def _masked(maps: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
 
 def _halve(maps: torch.Tensor) -> torch.Tensor:
     """Maximum of pairs of frames; maps are not negative, so a masked neighbour counts for nothing."""
-    return torch.as_tensor(functional.max_pool1d(maps, 2, ceil_mode=True))
+    halved: torch.Tensor = functional.max_pool1d(maps, 2, ceil_mode=True)
+    return halved
 
 
 def _mean_and_deviation(maps: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ class AugmentOptions(BaseModel):
     tilt_db: float = Field(
         default=2.0, ge=0, description="Standard deviation of a smooth change of the spectrum."
     )
-    level_db: float = Field(default=3.0, ge=0, description="Standard deviation of a change of the level.")
+    level_db: float = Field(default=4.0, ge=0, description="Standard deviation of a change of the level.")
     window_frames: int = Field(
         default=112, ge=16, description="A longer clip is cut to a random stretch of it."
     )
@@ -146,7 +146,8 @@ def _room(
     tail = 10 ** (-6 * steps * hop_s / rt60_s) * np.where(steps == 0, 1, generator.uniform(0.05, 0.4))
     kernel = _tensor(tail[::-1].copy())[None, None]
     padded = functional.pad(power[:, None], (len(steps) - 1, 0))
-    return torch.as_tensor(functional.conv1d(padded, kernel)[:, 0])
+    heard: torch.Tensor = functional.conv1d(padded, kernel)[:, 0]
+    return heard
 
 
 def _stretch_of(generator: np.random.Generator, size: int, most: int) -> tuple[int, int]:

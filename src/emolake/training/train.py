@@ -54,7 +54,7 @@ class Recipe(BaseModel):
     network: NetworkOptions = Field(default=NetworkOptions(), description="The size of each network.")
     loop: LoopOptions = Field(default=LoopOptions(), description="How each network is trained.")
     members: int = Field(
-        default=4, ge=1, description="Networks that are trained, and whose logits are averaged."
+        default=3, ge=1, description="Networks that are trained, and whose logits are averaged."
     )
 
 
