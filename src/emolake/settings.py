@@ -222,7 +222,7 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
         )
     catalog = f"sqlite:{absolute(target)}" if scheme == "sqlite" else settings.warehouse.catalog
     models = {
-        name: {key: absolute(value) if key == "path" else value for key, value in entry.items()}
+        name: {key: _found(value, base) if key != "path" else absolute(value) for key, value in entry.items()}
         for name, entry in settings.models.items()
     }
     return settings.model_copy(
@@ -234,6 +234,18 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
             "models": models,
         }
     )
+
+
+def _found(value: Any, base: Path) -> Any:
+    """Return a model's value with whatever names a file or folder beside the configuration made absolute.
+
+    The same key may hold an id on the hub, which looks like a relative path.
+    """
+    if isinstance(value, list):
+        return [_found(each, base) for each in value]
+    if isinstance(value, str) and value and (base / value).exists():
+        return str(base / value)
+    return value
 
 
 def default_config_file() -> Path | None:

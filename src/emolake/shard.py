@@ -250,14 +250,14 @@ _loading = Lock()
 
 
 @cache
-def _loaded(name: str, folder: Path, fingerprint: str, inference: InferenceSettings) -> EmotionModel:  # noqa: ARG001
-    return ModelEntry(name, folder).load(inference)
+def _loaded(entry: ModelEntry, fingerprint: str, inference: InferenceSettings) -> EmotionModel:  # noqa: ARG001
+    return entry.load(inference)
 
 
 def loaded_model(entry: ModelEntry, inference: InferenceSettings) -> EmotionModel:
     """Return the model, loaded once per process; a changed file is another model."""
     with _loading:
-        return _loaded(entry.name, entry.folder, entry.fingerprint, inference)
+        return _loaded(entry, entry.fingerprint, inference)
 
 
 @cache

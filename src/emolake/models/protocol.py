@@ -1,7 +1,12 @@
 """What every classifier family promises to the engine."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, JsonValue
 
 if TYPE_CHECKING:
     import torch
@@ -38,4 +43,36 @@ class EmotionModel(Protocol):
 
         Calibration is in the logits already; the softmax is the engine's.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a model before its weights are loaded.
+
+    `labels` is the order of the outputs. `files` are all that a load reads, by a name that does not depend on
+    where they lie, and `parameters` the options that change a number: both make the model's fingerprint.
+    """
+
+    labels: tuple[str, ...]
+    files: Mapping[str, Path]
+    parameters: Mapping[str, JsonValue] = field(default_factory=dict)
+    licence: str = "not stated"
+
+
+class Family(Protocol):
+    """A classifier family: one class of one file, whose instances are its loaded models.
+
+    `Options` are the keys of [models.NAME] beside `family`; a folder that `emolake train` wrote comes as the
+    single key `path`.
+    """
+
+    Options: type[BaseModel]
+
+    def describe(self, options: Any) -> Description:
+        """Find the model's files and labels; raises ConfigurationError naming what is missing."""
+        ...
+
+    def load(self, options: Any, *, device: str, precision: str) -> EmotionModel:
+        """Load the weights; raises ConfigurationError when they do not fit the options exactly."""
         ...

@@ -13,74 +13,66 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from emolake.errors import ConfigurationError
-from emolake.models.protocol import EmotionModel
+from emolake.models.protocol import Description, EmotionModel, Family
 from emolake.schemas.labels import canonical
 from emolake.settings import DEFAULT_MODEL, InferenceSettings, Settings
 
-# family -> module:class; the class has `load(folder, *, device, precision)` and gives an EmotionModel.
+# family -> module:class, imported when a model of the family is named.
 FAMILIES: dict[str, str] = {
     "spectrogram_cnn": "emolake.models.spectrogram_cnn:SpectrogramCnn",
+    "s3prl": "emolake.models.s3prl:S3prl",
+    "transformers": "emolake.models.transformers_audio:TransformersAudio",
 }
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A named model of the configuration: a folder with `config.json` and weights. Nothing is loaded yet."""
+    """A named model of the configuration: its family and that family's options. No weights are loaded yet."""
 
     name: str
-    folder: Path
-
-    @cached_property
-    def config(self) -> Mapping[str, Any]:
-        """The folder's config.json.
-
-        Raises:
-            ConfigurationError: the folder is not one that `emolake train` wrote, or its family is unknown.
-        """
-        path = self.folder / "config.json"
-        try:
-            config = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError as error:
-            raise ConfigurationError(
-                f"the model {self.name!r} has no {path}; give the folder that `emolake train --out` wrote"
-            ) from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path} of the model {self.name!r} is not JSON: {error}") from error
-        if not isinstance(config, dict) or config.get("family") not in FAMILIES:
-            family = config.get("family") if isinstance(config, dict) else None
-            raise ConfigurationError(
-                f"the model {self.name!r} is of family {family!r}; expected one of {', '.join(sorted(FAMILIES))}"
-            )
-        return config
+    family: str
+    options: BaseModel
 
     @property
-    def family(self) -> str:
-        """Name of the model's family."""
-        return str(self.config["family"])
+    def _family(self) -> Family:
+        module, _, name = FAMILIES[self.family].partition(":")
+        family: Family = getattr(import_module(module), name)
+        return family
+
+    @cached_property
+    def description(self) -> Description:
+        """What the family knows of the model without loading it.
+
+        Raises:
+            ConfigurationError: a file is missing or says something wrong.
+        """
+        return self._family.describe(self.options)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The model's own labels in the order of its outputs."""
-        return tuple(self.config["labels"])
+        return self.description.labels
 
     @property
     def licence(self) -> str:
-        """Licence of the weights, as the folder states it."""
-        return str(self.config.get("licence", "not stated"))
+        """Licence of the weights, as the model states it."""
+        return self.description.licence
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the family and of every byte of configuration and weights: a changed file is a changed model."""
-        digest = hashlib.sha256(self.family.encode())
-        for name in ("config.json", "model.safetensors"):
-            path = self.folder / name
-            if not path.is_file():
-                raise ConfigurationError(
-                    f"the model {self.name!r} has no {path}; train it again or correct its path"
-                )
-            with path.open("rb") as file:
-                digest.update(f"\n{name}\n".encode() + hashlib.file_digest(file, "sha256").digest())
+        """Hash of family, parameters, labels and every byte that a load reads: a changed file is a changed model."""
+        described = self.description
+        decides = {"family": self.family, "labels": described.labels, "parameters": dict(described.parameters)}
+        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+        for name, path in sorted(described.files.items()):
+            try:
+                with path.open("rb") as file:
+                    digest.update(f"\n{name}\n".encode() + hashlib.file_digest(file, "sha256").digest())
+            except FileNotFoundError as error:
+                raise ConfigurationError(f"the model {self.name!r} has no {path}; correct [models.{self.name}]") from error
         return digest.hexdigest()[:32]
 
     def emotions(self) -> dict[str, str]:
@@ -104,11 +96,7 @@ class ModelEntry:
                 "set it to auto"
             )
         self.emotions()
-        module, _, name = FAMILIES[self.family].partition(":")
-        model: EmotionModel = getattr(import_module(module), name).load(
-            self.folder, device=resolve_device(inference.device), precision=inference.precision
-        )
-        return model
+        return self._family.load(self.options, device=resolve_device(inference.device), precision=inference.precision)
 
 
 def model_entry(settings: Settings, name: str | None = None) -> ModelEntry:
@@ -120,24 +108,59 @@ def model_entry(settings: Settings, name: str | None = None) -> ModelEntry:
     name = name or settings.inference.model
     entry = settings.models.get(name)
     if entry is None:
-        if name == DEFAULT_MODEL:
-            return ModelEntry(name, Path(str(files("emolake.models.default"))))
-        known = ", ".join(model_names(settings))
-        raise ConfigurationError(
-            f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration"
-        )
-    unknown = sorted(set(entry) - {"path"})
-    if unknown or not isinstance(entry.get("path"), str):
-        raise ConfigurationError(
-            f"[models.{name}] holds {', '.join(sorted(entry)) or 'nothing'}; "
-            "expected path = a folder that `emolake train` wrote"
-        )
-    return ModelEntry(name, Path(entry["path"]))
+        if name != DEFAULT_MODEL:
+            known = ", ".join(model_names(settings))
+            raise ConfigurationError(
+                f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration"
+            )
+        entry = {"path": str(files("emolake.models.default"))}
+    return _validated(name, entry)
 
 
 def model_names(settings: Settings) -> list[str]:
     """Return the name of every model that the configuration can name, the shipped default first."""
     return [DEFAULT_MODEL, *(name for name in settings.models if name != DEFAULT_MODEL)]
+
+
+def _validated(name: str, entry: Mapping[str, Any]) -> ModelEntry:
+    """Hold an entry against its family's options; a trained folder says its family itself."""
+    given = dict(entry)
+    family = given.pop("family", None)
+    if family is None:
+        if not isinstance(given.get("path"), str):
+            raise ConfigurationError(
+                f"[models.{name}] holds {', '.join(sorted(entry)) or 'nothing'}; expected path = a folder that "
+                "`emolake train` wrote, or family and its keys"
+            )
+        family = _family_of_folder(name, Path(given["path"]))
+    if family not in FAMILIES:
+        raise ConfigurationError(
+            f"the model {name!r} is of family {family!r}; expected one of {', '.join(sorted(FAMILIES))}"
+        )
+    module, _, class_name = FAMILIES[family].partition(":")
+    family_class: Family = getattr(import_module(module), class_name)
+    try:
+        return ModelEntry(name, family, family_class.Options.model_validate(given))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+        )
+        keys = ", ".join(family_class.Options.model_fields)
+        raise ConfigurationError(f"[models.{name}] is wrong: {problems}; the keys of {family} are {keys}") from error
+
+
+def _family_of_folder(name: str, folder: Path) -> str:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigurationError(
+            f"the model {name!r} has no {path}; give the folder that `emolake train --out` wrote"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} of the model {name!r} is not JSON: {error}") from error
+    return str(config.get("family")) if isinstance(config, dict) else "none"
 
 
 def resolve_device(device: str) -> str:

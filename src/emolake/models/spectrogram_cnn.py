@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from emolake.errors import ConfigurationError
-from emolake.models.protocol import Batching
+from emolake.models.protocol import Batching, Description
 from emolake.tasks.featurize import (
     MelOptions,
     PitchOptions,
@@ -246,9 +246,19 @@ class EmotionNetwork(nn.Module):
         return _masked(functional.relu(self.track_norms[layer](self.track_convolutions[layer](maps))), frames)
 
 
+class TrainedFolder(BaseModel):
+    """The key of a model of this family."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    path: Path
+    """Folder that `emolake train` wrote."""
+
+
 class SpectrogramCnn:
     """A trained folder of this family, ready to predict. See `emolake.models.protocol.EmotionModel`."""
 
+    Options = TrainedFolder
     family = FAMILY
     batching = Batching.MASKED
     min_samples = 400
@@ -265,11 +275,20 @@ class SpectrogramCnn:
         self._networks = [network.to(device).eval() for network in networks]
 
     @classmethod
-    def load(cls, folder: Path, *, device: str, precision: str) -> Self:
-        """Read `config.json` and `model.safetensors` of `folder`.
+    def describe(cls, options: TrainedFolder) -> Description:
+        """Read the labels; see `emolake.models.protocol.Family`."""
+        config = options.path / CONFIG_FILE
+        files = {name: options.path / name for name in (CONFIG_FILE, WEIGHTS_FILE)}
+        described = _read_options(config)
+        return Description(described.labels, files, licence=described.licence)
+
+    @classmethod
+    def load(cls, options: TrainedFolder, *, device: str, precision: str) -> Self:
+        """Read `config.json` and `model.safetensors` of the folder.
 
         Raises ConfigurationError if either is missing, broken, or does not fit the other.
         """
+        folder = options.path
         if precision not in _PRECISIONS:
             raise ConfigurationError(
                 f"precision {precision!r} was asked of {folder}, and the family {FAMILY} supports "

@@ -1,0 +1,282 @@
+"""Family "s3prl": S3PRL's utterance-level emotion head on a self-supervised encoder (Kushinada and its kind).
+
+Logits are `W2 (W1 mean_t(sum_i a_i s_i,t) + b1) + b2` with `a` the softmax of the checkpoint's Featurizer weights
+over the N+1 hidden states, as S3PRL 0.4.18's Featurizer and emotion downstream compute them for one utterance alone
+(https://github.com/s3prl/s3prl). The head is linear in its states, so each is pooled as its layer runs and added up;
+they are never stacked.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from emolake.errors import ConfigurationError
+from emolake.models import speech_encoder
+from emolake.models.hub import model_file, model_folder
+from emolake.models.protocol import Description
+from emolake.tasks.featurize import normalise_waveform, valid_mask
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+_METADATA = "train_meta_data.json"
+_CHECKPOINT_PARTS = {"Optimizer", "Scheduler", "Step", "Epoch", "Args", "Config", "WorldSize", "Featurizer", "Downstream"}
+_HEAD = {
+    "projector.weight",
+    "projector.bias",
+    "model.post_net.linear.weight",
+    "model.post_net.linear.bias",
+}
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class S3prlOptions(BaseModel):
+    """The keys of a model of this family."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    upstream: str
+    """Hub id or folder of the encoder, in transformers' layout."""
+    checkpoint: Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    """Path or `owner/name/file` of S3PRL's checkpoint; of several, such as folds, the logits are averaged."""
+    revision: str | None = None
+    """Revision of the upstream on the hub."""
+    checkpoint_revision: str | None = None
+    """Revision of the checkpoint's repository on the hub."""
+    labels: tuple[str, ...] | None = None
+    """Order of the outputs; read from S3PRL's metadata file when left out."""
+    metadata: str | None = None
+    """S3PRL's metadata file; train_meta_data.json beside the first checkpoint when left out."""
+    waveform_eps: float = Field(speech_encoder.HUGGING_FACE_EPS, gt=0)
+    """Added to the variance of the waveform: 1e-7 as transformers' extractor, 1e-5 as S3PRL's hubert expert."""
+
+
+class S3prl:
+    """A loaded encoder with one head, or the mean of several. See `emolake.models.protocol.EmotionModel`."""
+
+    Options = S3prlOptions
+    family = "s3prl"
+    sampling_rate = 16_000
+    min_samples = speech_encoder.MIN_SAMPLES
+    max_samples: int | None = None
+    precision = "fp32"
+
+    def __init__(
+        self,
+        encoder: "PreTrainedModel",
+        heads: "list[_Head]",
+        *,
+        labels: tuple[str, ...],
+        normalise: bool,
+        waveform_eps: float,
+        device: str,
+    ) -> None:
+        self.labels = labels
+        self.device = device
+        self.batching = speech_encoder.batching(encoder.config.to_dict())
+        self._encoder = encoder.to(device)
+        self._heads = [head.to(device) for head in heads]
+        self._normalise = normalise
+        self._waveform_eps = waveform_eps
+
+    @classmethod
+    def describe(cls, options: S3prlOptions) -> Description:
+        """Find encoder, checkpoints and labels; see `emolake.models.protocol.Family`."""
+        folder = _encoder_folder(options)
+        checkpoints = _checkpoint_files(options)
+        files = {f"upstream/{name}": path for name, path in speech_encoder.weight_files(folder).items()}
+        files |= {f"checkpoint{index}": path for index, path in enumerate(checkpoints)}
+        return Description(_labels(options, checkpoints[0]), files, {"waveform_eps": options.waveform_eps})
+
+    @classmethod
+    def load(cls, options: S3prlOptions, *, device: str, precision: str) -> Self:
+        """Load encoder and heads, refusing by name whatever the checkpoint holds beyond this layout."""
+        from transformers import AutoModel
+
+        if precision != cls.precision:
+            raise ConfigurationError(f"precision {precision!r} was asked of the family s3prl, which supports fp32")
+        folder = _encoder_folder(options)
+        config = speech_encoder.read_json(folder / "config.json")
+        if config.get("model_type") not in speech_encoder.MODEL_TYPES:
+            raise ConfigurationError(
+                f"{folder} is a {config.get('model_type')!r} model; expected one of {', '.join(speech_encoder.MODEL_TYPES)}"
+            )
+        extractor = speech_encoder.read_json(folder / "preprocessor_config.json")
+        checkpoints = _checkpoint_files(options)
+        labels = _labels(options, checkpoints[0])
+        encoder = speech_encoder.load_exactly(AutoModel, folder)
+        heads = [_read_head(path, encoder.config, len(labels)) for path in checkpoints]
+        return cls(
+            encoder,
+            heads,
+            labels=labels,
+            normalise=bool(extractor.get("do_normalize", True)),
+            waveform_eps=options.waveform_eps,
+            device=device,
+        )
+
+    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+        """[B, T] float32 zero-padded and [B] int64, on any device -> logits [B, labels] on the CPU."""
+        import torch
+
+        waves, lengths = waves.to(self.device), lengths.to(self.device)
+        if self._normalise:
+            waves = normalise_waveform(waves, lengths, self._waveform_eps)
+        with torch.inference_mode():
+            pooled = self._pooled_states(waves, lengths)
+            logits = torch.stack([head(pooled) for head in self._heads]).mean(dim=0)
+        return logits.to("cpu", torch.float32)
+
+    def _pooled_states(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "list[torch.Tensor]":
+        """Return each hidden state's mean over a clip's own frames, [B, hidden], from shallow to deep.
+
+        State i < N is what layer i is given; the last is the encoder's output after its final layer norm, which
+        transformers' own `hidden_states[-1]` is not in every version.
+        """
+        frames = speech_encoder.frame_counts(lengths, self._encoder.config)
+        pooled: list[torch.Tensor] = []
+
+        def mean(states: "torch.Tensor") -> "torch.Tensor":
+            valid = valid_mask(frames, states.shape[1])[:, :, None]
+            return (states * valid).sum(dim=1) / frames[:, None]
+
+        def take(_layer: object, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            pooled.append(mean(inputs[0] if inputs else named["hidden_states"]))
+
+        layers = self._encoder.encoder.layers
+        hooks = [layer.register_forward_pre_hook(take, with_kwargs=True) for layer in layers]
+        try:
+            mask = None if bool((lengths == waves.shape[1]).all()) else valid_mask(lengths, waves.shape[1]).long()
+            output = self._encoder(waves, attention_mask=mask)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        pooled.append(mean(output.last_hidden_state))
+        return pooled
+
+
+class _Head:
+    """Layer weights [N+1], projector and output of one checkpoint."""
+
+    def __init__(self, layer_weights: "torch.Tensor", tensors: "Mapping[str, torch.Tensor]") -> None:
+        self._layer_weights = layer_weights
+        self._tensors = dict(tensors)
+
+    def to(self, device: str) -> "_Head":
+        return _Head(
+            self._layer_weights.to(device), {name: tensor.to(device) for name, tensor in self._tensors.items()}
+        )
+
+    def __call__(self, pooled: "list[torch.Tensor]") -> "torch.Tensor":
+        from torch.nn import functional
+
+        weights = functional.softmax(self._layer_weights, dim=0)
+        features = sum((weight * state for weight, state in zip(weights, pooled, strict=True)), start=pooled[0] * 0)
+        projected = functional.linear(features, self._tensors["projector.weight"], self._tensors["projector.bias"])
+        return functional.linear(
+            projected, self._tensors["model.post_net.linear.weight"], self._tensors["model.post_net.linear.bias"]
+        )
+
+
+def _encoder_folder(options: S3prlOptions) -> Path:
+    return model_folder(options.upstream, options.revision, speech_encoder.FILES)
+
+
+def _checkpoint_files(options: S3prlOptions) -> list[Path]:
+    return [model_file(each, options.checkpoint_revision) for each in options.checkpoint]
+
+
+def _labels(options: S3prlOptions, checkpoint: Path) -> tuple[str, ...]:
+    if options.labels is not None:
+        return options.labels
+    path = model_file(options.metadata, options.checkpoint_revision) if options.metadata else checkpoint.with_name(_METADATA)
+    if not path.is_file():
+        raise ConfigurationError(
+            f"{checkpoint} has no {_METADATA} beside it, and a checkpoint holds no label names; set labels or metadata"
+        )
+    indices = speech_encoder.read_json(path).get("labels")
+    if not isinstance(indices, dict) or sorted(indices.values()) != list(range(len(indices))):
+        raise ConfigurationError(f"{path} has no map of labels to 0, 1, …; set labels")
+    return tuple(sorted(indices, key=lambda name: int(indices[name])))
+
+
+def _read_head(path: Path, config: Any, labels: int) -> _Head:
+    checkpoint = _unpickled(path)
+    unknown = sorted(set(checkpoint) - _CHECKPOINT_PARTS)
+    if unknown:
+        hint = " (the encoder was fine-tuned with it)" if "Upstream" in unknown else ""
+        raise _refused(path, f"it holds {', '.join(unknown)}{hint}")
+    _check_recipe(path, checkpoint)
+    weights, head = checkpoint["Featurizer"].get("weights"), dict(checkpoint["Downstream"])
+    head.pop("best_score", None)
+    if set(checkpoint["Featurizer"]) != {"weights"}:
+        raise _refused(path, f"its Featurizer holds {', '.join(checkpoint['Featurizer']) or 'nothing'}, expected weights")
+    if set(head) != _HEAD:
+        odd = sorted(set(head) ^ _HEAD)
+        raise _refused(path, f"its Downstream differs by {', '.join(odd)}")
+    states = config.num_hidden_layers + 1
+    if tuple(weights.shape) != (states,):
+        raise _refused(path, f"it weighs {weights.numel()} states, and the upstream has {states}")
+    projected = head["projector.weight"].shape[0]
+    shapes = {name: tuple(tensor.shape) for name, tensor in head.items()}
+    expected = {
+        "projector.weight": (projected, config.hidden_size),
+        "projector.bias": (projected,),
+        "model.post_net.linear.weight": (labels, projected),
+        "model.post_net.linear.bias": (labels,),
+    }
+    if shapes != expected:
+        raise _refused(
+            path, f"its head is {shapes}, and an upstream of {config.hidden_size} with {labels} labels needs {expected}"
+        )
+    return _Head(weights.float(), {name: tensor.float() for name, tensor in head.items()})
+
+
+def _unpickled(path: Path) -> Mapping[str, Any]:
+    import torch
+
+    try:
+        # Namespace is the one class that S3PRL's Runner stores beside tensors and plain values.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"{path} is no checkpoint that can be read without running code: {str(error).splitlines()[0]}"
+        ) from error
+    missing = {"Args", "Config", "Featurizer", "Downstream"} - set(checkpoint if isinstance(checkpoint, dict) else ())
+    if missing:
+        raise ConfigurationError(f"{path} lacks {', '.join(sorted(missing))}; expected a checkpoint of S3PRL's Runner")
+    found: Mapping[str, Any] = checkpoint
+    return found
+
+
+def _check_recipe(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    args = vars(checkpoint["Args"])
+    if args.get("upstream_feature_normalize"):
+        raise _refused(path, "it was trained with upstream_feature_normalize")
+    if args.get("upstream_layer_selection") is not None:
+        raise _refused(path, f"it selects the layer {args['upstream_layer_selection']}")
+    if args.get("upstream_feature_selection", "hidden_states") != "hidden_states":
+        raise _refused(path, f"it was trained on {args['upstream_feature_selection']}, expected hidden_states")
+    recipe = checkpoint["Config"].get("downstream_expert", {}).get("modelrc", {})
+    pooling = recipe.get("UtteranceLevel", {}).get("pooling")
+    if recipe.get("select") != "UtteranceLevel" or pooling != "MeanPooling":
+        raise _refused(path, f"its head is {recipe.get('select')} with {pooling}, expected UtteranceLevel with MeanPooling")
+    odd = sorted(set(recipe.get("UtteranceLevel", {})) - {"pooling"})
+    if odd:
+        raise _refused(path, f"its UtteranceLevel has {', '.join(odd)}")
+
+
+def _refused(path: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} is not of the layout that this family computes exactly: {why}; use a head with projector, mean pooling "
+        "and one linear output on frozen hidden states"
+    )

@@ -1,0 +1,95 @@
+"""Self-supervised speech encoders of transformers (wav2vec 2.0, HuBERT, WavLM) as the families here use them.
+
+The waveform is normalised over a clip's own samples, and a batch is masked or not padded at all, whichever leaves
+every member's states as they are when it is alone.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emolake.errors import ConfigurationError
+from emolake.models.protocol import Batching
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+MODEL_TYPES = ("hubert", "wav2vec2", "wavlm")
+MIN_SAMPLES = 400  # one frame of the convolutions; fewer raise inside them
+HUGGING_FACE_EPS = 1e-7  # of transformers' feature extractor; S3PRL's own hubert expert uses 1e-5
+FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """Return a JSON object; raises ConfigurationError when the file is missing or something else."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"there is no {path}; give a folder in transformers' layout") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} holds {type(content).__name__}, expected an object")
+    return content
+
+
+def weight_files(folder: Path) -> dict[str, Path]:
+    """Return the files of a folder that a load reads, by name; raises ConfigurationError without safetensors."""
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise ConfigurationError(
+            f"{folder} has no .safetensors; convert its weights, pickled ones are not loaded (they can run code)"
+        )
+    named = [folder / "config.json", folder / "preprocessor_config.json", folder / "model.safetensors.index.json", *weights]
+    return {path.name: path for path in named if path.is_file()}
+
+
+def batching(config: Mapping[str, Any]) -> Batching:
+    """Return what leaves the encoder's states as they are: group norm over time takes in the padding, mask or not."""
+    return Batching.EQUAL_LENGTH if config.get("feat_extract_norm", "group") == "group" else Batching.MASKED
+
+
+def load_exactly(loader: Any, folder: Path, **arguments: Any) -> "PreTrainedModel":
+    """Load transformers weights in float32 and eval mode, refusing weights that are missing or left over.
+
+    Args:
+        loader: an Auto class of transformers.
+        folder: a local folder.
+        arguments: passed to `from_pretrained`.
+
+    Raises:
+        ConfigurationError: the weights do not fit the configuration's network exactly.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model, info = loader.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **arguments,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
+        raise ConfigurationError(f"{folder} cannot be loaded by transformers: {str(error).splitlines()[0]}") from error
+    problems = {kind: names for kind, names in info.items() if names}
+    if problems:
+        listed = "; ".join(f"{kind}: {', '.join(map(str, sorted(names, key=str)[:5]))}" for kind, names in problems.items())
+        raise ConfigurationError(f"the weights in {folder} do not fit its config.json: {listed}; use a complete checkpoint")
+    model.eval()
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def frame_counts(lengths: "torch.Tensor", config: Any) -> "torch.Tensor":
+    """Return how many frames the convolutions give for each length in samples."""
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        lengths = (lengths - kernel) // stride + 1
+    return lengths
