@@ -28,10 +28,20 @@ class ModelOutputError(EmolakeError):
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of one segment: logits and probabilities in label order, each of shape [labels]."""
+    """What a model says of one segment: logits and probabilities [labels] in label order, affect [3] or None.
+
+    `labelled` is False where the model itself gives no label; its probabilities then mean nothing.
+    """
 
     logits: np.ndarray
     probabilities: np.ndarray
+    affect: np.ndarray | None = None
+    labelled: bool = True
+
+    @property
+    def best(self) -> int | None:
+        """Position of the label, or None where there is none."""
+        return int(self.probabilities.argmax()) if self.labelled and self.probabilities.size else None
 
     @property
     def entropy(self) -> float:
@@ -41,8 +51,8 @@ class Scores:
 
     @property
     def logit_range(self) -> float:
-        """Largest minus smallest logit."""
-        return float(self.logits.max() - self.logits.min())
+        """Largest minus smallest logit; 0 without labels."""
+        return float(self.logits.max() - self.logits.min()) if self.logits.size else 0.0
 
 
 def classify(
@@ -133,17 +143,14 @@ class _Engine:
 
     def scores(self, waves: Sequence[np.ndarray]) -> list[Scores]:
         """Return the scores of each array, in the order given."""
-        logits: list[np.ndarray] = [np.empty(0)] * len(waves)
+        scores: dict[int, Scores] = {}
         lengths = [len(wave) for wave in waves]
         for batch in batches(lengths, batching=self.model.batching, batch_samples=self.batch_samples):
-            for position, row in zip(
-                batch, self._logits([waves[position] for position in batch]), strict=True
-            ):
-                logits[position] = row
-        return [Scores(row, softmax(row)) for row in logits]
+            scores.update(zip(batch, self._batch([waves[position] for position in batch]), strict=True))
+        return [scores[position] for position in range(len(waves))]
 
-    def _logits(self, waves: Sequence[np.ndarray]) -> np.ndarray:
-        """Return logits [batch, labels]; when memory runs out, halve the batch, for good."""
+    def _batch(self, waves: Sequence[np.ndarray]) -> list[Scores]:
+        """Return the scores of one batch; when memory runs out, halve the batch, for good."""
         try:
             return self._forward(waves)
         except (RuntimeError, MemoryError) as error:
@@ -152,9 +159,9 @@ class _Engine:
         half = (len(waves) + 1) // 2
         self.batch_samples = max(1, half * max(len(wave) for wave in waves))
         _release_cached_memory()
-        return np.concatenate([self._logits(waves[:half]), self._logits(waves[half:])])
+        return self._batch(waves[:half]) + self._batch(waves[half:])
 
-    def _forward(self, waves: Sequence[np.ndarray]) -> np.ndarray:
+    def _forward(self, waves: Sequence[np.ndarray]) -> list[Scores]:
         import torch
 
         lengths = torch.tensor([len(wave) for wave in waves])
@@ -162,19 +169,23 @@ class _Engine:
         for row, wave in zip(batch, waves, strict=True):
             row[: len(wave)] = torch.from_numpy(wave)
         with torch.inference_mode():
-            logits = _as_array(self.model.predict(batch, lengths))
-        expected = (len(waves), len(self.model.labels))
-        if logits.shape != expected:
-            raise ModelOutputError(f"the model gave logits of shape {logits.shape}, expected {expected}")
-        if not np.isfinite(logits).all():
-            raise ModelOutputError(
-                "the model gave logits that are not finite; its weights or its precision are broken"
-            )
-        return logits
+            prediction = self.model.predict(batch, lengths)
+        logits = _checked("logits", prediction.logits, (len(waves), len(self.model.labels)))
+        affect: Sequence[np.ndarray | None] = [None] * len(waves)
+        if prediction.affect is not None:
+            affect = list(_checked("affect", prediction.affect, (len(waves), 3)))
+        labelled = [True] * len(waves) if prediction.labelled is None else prediction.labelled.tolist()
+        probabilities = softmax(logits) if logits.shape[1] else logits
+        return [Scores(*each) for each in zip(logits, probabilities, affect, labelled, strict=True)]
 
 
-def _as_array(logits: "torch.Tensor") -> np.ndarray:
-    return logits.detach().cpu().float().numpy()
+def _checked(what: str, values: "torch.Tensor", expected: tuple[int, int]) -> np.ndarray:
+    array: np.ndarray = values.detach().cpu().float().numpy()
+    if array.shape != expected:
+        raise ModelOutputError(f"the model gave {what} of shape {array.shape}, expected {expected}")
+    if not np.isfinite(array).all():
+        raise ModelOutputError(f"the model gave {what} that are not finite; its weights or its precision are broken")
+    return array
 
 
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:

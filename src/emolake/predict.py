@@ -142,17 +142,20 @@ def _row(
     path: Path, row: SegmentRow, labels: Sequence[str], emotions: dict[str, str], logits: bool
 ) -> dict[str, Any]:
     scores = row.scores
-    best = None if scores is None else labels[int(scores.probabilities.argmax())]
+    best = None if scores is None else scores.best
+    found: dict[str, Any] = dict.fromkeys(("label", "emotion", "confidence", "probabilities"))
+    if scores is not None and best is not None:
+        found = {
+            "label": labels[best],
+            "emotion": emotions[labels[best]],
+            "confidence": float(scores.probabilities[best]),
+            "probabilities": dict(zip(labels, scores.probabilities.tolist(), strict=True)),
+        }
     return {
         "path": str(path),
         "channel": row.channel,
         "start_s": row.start_s,
         "end_s": row.end_s,
-        "label": best,
-        "emotion": None if best is None else emotions[best],
-        "confidence": None if scores is None else float(scores.probabilities.max()),
-        "probabilities": None
-        if scores is None
-        else dict(zip(labels, scores.probabilities.tolist(), strict=True)),
+        **found,
         "logits": scores.logits.tolist() if scores is not None and logits else None,
     }

@@ -20,7 +20,7 @@ from emolake import progress
 from emolake.background import ahead
 from emolake.errors import BadRecordingError, Reason
 from emolake.lake import open_lake
-from emolake.models.protocol import EmotionModel
+from emolake.models.protocol import AFFECT_DIMENSIONS, EmotionModel
 from emolake.models.registry import ModelEntry
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
@@ -347,16 +347,19 @@ def _segment_row(
     scored: dict[str, object] = dict.fromkeys(
         ("label", "emotion", "confidence", "probabilities", "entropy", "logit_range")
     )
-    if row.scores is not None:
-        best = int(row.scores.probabilities.argmax())
+    scores = row.scores
+    if scores is not None and scores.best is not None:
         scored = {
-            "label": labels[best],
-            "emotion": emotions[labels[best]],
-            "confidence": float(row.scores.probabilities[best]),
-            "probabilities": list(zip(labels, row.scores.probabilities.tolist(), strict=True)),
-            "entropy": row.scores.entropy,
-            "logit_range": row.scores.logit_range,
+            "label": labels[scores.best],
+            "emotion": emotions[labels[scores.best]],
+            "confidence": float(scores.probabilities[scores.best]),
+            "probabilities": list(zip(labels, scores.probabilities.tolist(), strict=True)),
+            "entropy": scores.entropy,
+            "logit_range": scores.logit_range,
         }
+    affect = None
+    if scores is not None and scores.affect is not None:
+        affect = list(zip(AFFECT_DIMENSIONS, scores.affect.tolist(), strict=True))
     return {
         "recording_id": analysis.item.recording_id,
         "date": analysis.item.date,
@@ -367,7 +370,7 @@ def _segment_row(
         "speech_ratio": row.speech_ratio,
         "model": key.model,
         **scored,
-        "affect": None,
+        "affect": affect,
         "config_id": key.config_id,
         "run_id": run_id,
     }

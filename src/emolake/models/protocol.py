@@ -12,12 +12,30 @@ if TYPE_CHECKING:
     import torch
 
 
+AFFECT_DIMENSIONS = ("arousal", "dominance", "valence")
+
+
 class Batching(StrEnum):
     """Which batches leave a segment's probabilities as they are when it is alone."""
 
     MASKED = "masked"  # any batch, zero-padded to the longest member
     EQUAL_LENGTH = "equal_length"  # members of one exact length, nothing padded
     SINGLE = "single"  # one segment at a time
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a batch of B segments, on the CPU.
+
+    `logits` [B, labels] float32: their softmax, taken by the engine, gives the probabilities. A family whose
+    network ends in probabilities gives their logarithms, and one without categories has no labels and [B, 0].
+    `affect` [B, 3] float32 holds arousal, dominance and valence of models that give them. `labelled` [B] bool is
+    False where the model itself gives a segment no label; None means that every segment has one.
+    """
+
+    logits: "torch.Tensor"
+    affect: "torch.Tensor | None" = None
+    labelled: "torch.Tensor | None" = None
 
 
 class EmotionModel(Protocol):
@@ -38,10 +56,10 @@ class EmotionModel(Protocol):
     device: str
     precision: str
 
-    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
-        """[B, T] float32 zero-padded and [B] int64, any device -> logits [B, len(labels)] float32 on the CPU.
+    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
+        """[B, T] float32 zero-padded and [B] int64, on any device -> what the model says of each.
 
-        Calibration is in the logits already; the softmax is the engine's.
+        Calibration is in the logits already.
         """
         ...
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.hub import model_file, model_folder
-from emolake.models.protocol import Description
+from emolake.models.protocol import Description, Prediction
 from emolake.tasks.featurize import normalise_waveform, valid_mask
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ class S3prl:
             device=device,
         )
 
-    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
-        """[B, T] float32 zero-padded and [B] int64, on any device -> logits [B, labels] on the CPU."""
+    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
+        """See `emolake.models.protocol.EmotionModel`."""
         import torch
 
         waves, lengths = waves.to(self.device), lengths.to(self.device)
@@ -133,7 +133,7 @@ class S3prl:
         with torch.inference_mode():
             pooled = self._pooled_states(waves, lengths)
             logits = torch.stack([head(pooled) for head in self._heads]).mean(dim=0)
-        return logits.to("cpu", torch.float32)
+        return Prediction(logits.to("cpu", torch.float32))
 
     def _pooled_states(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "list[torch.Tensor]":
         """Return each hidden state's mean over a clip's own frames, [B, hidden], from shallow to deep.

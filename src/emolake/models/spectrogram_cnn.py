@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from emolake.errors import ConfigurationError
-from emolake.models.protocol import Batching, Description
+from emolake.models.protocol import Batching, Description, Prediction
 from emolake.tasks.featurize import (
     MelOptions,
     PitchOptions,
@@ -315,13 +315,12 @@ class SpectrogramCnn:
         return cls(options, networks, device=device)
 
     @torch.inference_mode()
-    def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """[B, T] float32 zero-padded and [B] int64, on any device -> calibrated logits [B, labels] on the
-        CPU."""
+    def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
+        """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
         waves, lengths = waves.to(self.device), lengths.to(self.device)
         features = waveform_features(waves, lengths, self.options.features)
         logits = torch.stack([network(features) for network in self._networks]).mean(dim=0)
-        return (logits / self.options.temperature).to("cpu", torch.float32)
+        return Prediction((logits / self.options.temperature).to("cpu", torch.float32))
 
 
 def waveform_features(waves: torch.Tensor, lengths: torch.Tensor, options: FeatureOptions) -> ClipFeatures:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.hub import model_folder
-from emolake.models.protocol import Batching, Description
+from emolake.models.protocol import Batching, Description, Prediction
 from emolake.tasks.featurize import normalise_waveform, valid_mask
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ class TransformersAudio:
             )
         return cls(model, extractor, labels=_labels(options, config, folder), device=device, whisper=kind == "whisper")
 
-    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
-        """[B, T] float32 zero-padded and [B] int64, on any device -> logits [B, labels] on the CPU."""
+    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
+        """See `emolake.models.protocol.EmotionModel`."""
         import torch
 
         with torch.inference_mode():
             logits = self._whisper_logits(waves, lengths) if self._whisper else self._wave_logits(waves, lengths)
-        return logits.to("cpu", torch.float32)
+        return Prediction(logits.to("cpu", torch.float32))
 
     def _wave_logits(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
         waves, lengths = waves.to(self.device), lengths.to(self.device)
