@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
-from emolake.tasks.aggregate import aggregate_days
+from emolake.tasks.aggregate import aggregate_days, held_back_days
 from emolake.tasks.plan import plan_day, shards
 from prefect import flow, get_run_logger, task, unmapped
 from prefect.artifacts import create_table_artifact
@@ -16,6 +16,7 @@ from prefect.tasks import Task
 
 from emolake import progress
 from emolake.errors import EmolakeError
+from emolake.health import record_run_health
 from emolake.identity import analysis_key
 from emolake.lake import Lake, LakeError, open_lake
 from emolake.models.registry import model_entry, resolve_device
@@ -85,10 +86,20 @@ def analyse_days(
             run.device = resolve_device(settings.inference.device)
             for day in days:
                 _analyse_day(run, config, lake, day, force=force)
-            for day, rows in aggregate_days(
-                lake, min(days), max(days), dimensions=settings.aggregate.by, run_id=run.run_id
-            ):
+            if run.counts.labelled:
+                health = record_run_health(lake, days, run_id=run.run_id, key=run.key, options=settings.health)
+                get_run_logger().info("%s: %s", health.verdict, health.detail)
+                if health.verdict == "flat":
+                    run.failures.append(f"the model {run.key.model} is degenerate: {health.detail}")
+            first, last, by = min(days), max(days), settings.aggregate.by
+            for day, rows in aggregate_days(lake, first, last, dimensions=by, run_id=run.run_id):
                 get_run_logger().info("aggregated %s: %d rows", day, rows)
+            held_back = held_back_days(lake, first, last, dimensions=by)
+            if held_back:
+                run.failures.append(
+                    f"not aggregated: {', '.join(map(str, held_back))}, where a degenerate model spoke; "
+                    "mend or change the model and backfill them"
+                )
             run.judge()
         except BaseException as error:
             run.failures.append(str(error) or type(error).__name__)

@@ -14,6 +14,7 @@ FLOAT_MAP = pa.map_(pa.string(), pa.float32())
 DOUBLE_MAP = pa.map_(pa.string(), pa.float64())
 
 RECORDING_STATUSES = ("ok", "truncated", "silent", "excluded", "quarantined")
+HEALTH_VERDICTS = ("healthy", "flat", "too few")
 RUN_OUTCOMES = ("running", "completed", "failed", "died")
 
 _SQL_TYPES: dict[pa.DataType, str] = {
@@ -149,6 +150,23 @@ OPTIONS = Column("options", pa.string(), "the resolved options of the run as JSO
 LEDGER_STATE = Column(
     "ledger_state", pa.string(), "hash of the day's ledger that the aggregates were made from"
 )
+
+LOGIT_RANGE_MEAN = Column(
+    "logit_range_mean", pa.float64(), "mean over the labelled segments of largest minus smallest logit", nullable=True
+)
+LOGIT_RANGE_SD = Column("logit_range_sd", pa.float64(), "standard deviation of the same", nullable=True)
+LABEL_ENTROPY = Column(
+    "label_entropy", pa.float64(), "Shannon entropy of how often each label was given", "nat", nullable=True
+)
+COMMONEST_LABEL = Column("commonest_label", pa.string(), "the label that was given most often", nullable=True)
+COMMONEST_SHARE = Column("commonest_share", pa.float64(), "its share of the labelled segments", nullable=True)
+DRIFT = Column(
+    "drift",
+    pa.float64(),
+    "total variation distance of the shares of labels from those of the 28 days before, 0 to 1",
+    nullable=True,
+)
+VERDICT = Column("verdict", pa.string(), "whether the model may be trusted", allowed=HEALTH_VERDICTS)
 
 GUARD = Column("guard", pa.int32(), "slot that a day's writers contend for")
 COMMITS = Column("commits", pa.int64(), "how often the slot was taken")

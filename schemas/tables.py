@@ -164,6 +164,26 @@ RUNS = Table(
     key=("run_id",),
 )
 
+MODEL_HEALTH = Table(
+    "model_health",
+    "One row per run and model: how the logits and labels were spread. What a flat model said is not aggregated.",
+    (
+        c.RUN_ID,
+        c.MODEL,
+        c.MODEL_FINGERPRINT,
+        c.SEGMENTS,
+        c.LOGIT_RANGE_MEAN,
+        c.LOGIT_RANGE_SD,
+        c.LABEL_ENTROPY,
+        c.COMMONEST_LABEL,
+        c.COMMONEST_SHARE,
+        c.DRIFT,
+        c.VERDICT,
+        c.COMMITTED_AT,
+    ),
+    key=("run_id", "model"),
+)
+
 GUARDS = Table(
     "guards",
     "Slots that the writers of a day update, so that the second of two conflicts; made once with the lake.",
@@ -172,4 +192,4 @@ GUARDS = Table(
     partition_by=("guard",),
 )
 
-TABLES: tuple[Table, ...] = (RECORDINGS, ANALYSES, SEGMENTS, DAILY_EMOTIONS, AGGREGATIONS, RUNS, GUARDS)
+TABLES: tuple[Table, ...] = (RECORDINGS, ANALYSES, SEGMENTS, DAILY_EMOTIONS, AGGREGATIONS, RUNS, MODEL_HEALTH, GUARDS)

@@ -17,7 +17,8 @@ def aggregate_days(
     """Aggregate every stale day between two days, inclusive; yield each with its number of rows.
 
     Stale is a day whose aggregates were not made from its ledger as it stands: also one whose run died between
-    commit and aggregation. A day that is not stale costs a query and no snapshot.
+    commit and aggregation. A day that is not stale costs a query and no snapshot. A day with rows of a run whose
+    model was found flat keeps its older aggregates; see `held_back_days`.
 
     Args:
         lake: the open lake.
@@ -50,8 +51,18 @@ def _aggregate(lake: Lake, day: date, dimensions: Sequence[str], run_id: str) ->
     )
 
 
+def held_back_days(lake: Lake, first: date, last: date, *, dimensions: Sequence[str]) -> list[date]:
+    """Return the stale days that are not aggregated, because a flat model spoke on them."""
+    return [day for day, _ in _stale(lake.connection, first, last, dimensions, held_back=True)]
+
+
 def _stale(
-    connection: duckdb.DuckDBPyConnection, first: date, last: date, dimensions: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    first: date,
+    last: date,
+    dimensions: Sequence[str],
+    *,
+    held_back: bool = False,
 ) -> list[tuple[date, str]]:
-    parameters = {"first": first, "last": last, "dimensions": list(dimensions)}
+    parameters = {"first": first, "last": last, "dimensions": list(dimensions), "held_back": held_back}
     return connection.execute(statement("stale_days"), parameters).fetchall()

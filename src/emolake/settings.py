@@ -132,6 +132,15 @@ class RunSettings(_Section):
     """Share of quarantined recordings above which the run ends as failed, with the good ones committed."""
 
 
+class HealthSettings(_Section):
+    """When a model counts as degenerate, so that nothing it said is aggregated."""
+
+    min_logit_range: float = Field(0.5, ge=0)
+    """Least mean of largest minus smallest logit; a head that never loaded shows about 0.2, a healthy one above 1."""
+    min_segments: int = Field(20, ge=1)
+    """Labelled segments of a run below which no verdict is given."""
+
+
 class Settings(BaseSettings):
     """All of the configuration; unknown keys are refused."""
 
@@ -146,6 +155,7 @@ class Settings(BaseSettings):
     warehouse: WarehouseSettings = WarehouseSettings()
     aggregate: AggregateSettings = AggregateSettings()
     run: RunSettings = RunSettings()
+    health: HealthSettings = HealthSettings()
     models: dict[str, dict[str, Any]] = {}
     """Named models: `path` of a folder that `emolake train` wrote, or `family` and its own keys."""
 
