@@ -155,7 +155,8 @@ class _FfmpegSource:
                 frames = packet.decode()
             except av.FFmpegError as error:
                 pending = error
-                skipped_s += float((packet.duration or 0) * (packet.time_base or 0))
+                length = packet.duration * packet.time_base if packet.duration and packet.time_base else 0.02
+                skipped_s += float(length)  # 20 ms, a speech codec's frame, where the container does not say
                 continue
             for frame in frames:
                 if frame.samples:
@@ -258,7 +259,9 @@ class AudioReader:
     def outcome(self) -> DecodeOutcome:
         """What the whole pass came to; only there once `blocks` is exhausted."""
         if self._outcome is None:
-            raise RuntimeError("the outcome is known only after the last block; exhaust blocks() first")
+            raise RuntimeError(
+                f"the outcome of {self.name} is known after its last block; exhaust blocks() first"
+            )
         return self._outcome
 
     def _inspect(self, path: Path) -> Declaration:

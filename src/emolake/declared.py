@@ -22,9 +22,13 @@ class Declared(NamedTuple):
     """Complete streams chained one after the other (Ogg)."""
 
 
+_BEYOND = 1 << 43
+"""8 TiB: broken headers add up to offsets that no file system reaches, and seek would raise."""
+
+
 def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
-    """Up to `count` bytes from `offset`; fewer at the end of the file, none beyond 8 TiB, which no file system need allow."""
-    if not 0 <= offset < 1 << 43:
-        return b""  # broken headers add up to such offsets, and seek would raise
+    """Up to `count` bytes from `offset`; fewer at the end of the file, none beyond what a file can reach."""
+    if not 0 <= offset < _BEYOND:
+        return b""
     file.seek(offset)
     return file.read(count)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from emolake.tasks.featurize import MelOptions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -22,7 +23,6 @@ from emolake.models.spectrogram_cnn import (
     speech_bounds,
     state_to_tensors,
 )
-from emolake.tasks.featurize import MelOptions
 
 SMALL = NetworkOptions(channels=(4, 6, 8, 10), track_channels=4, hidden=12)
 SEVEN = ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")
@@ -55,13 +55,17 @@ def write(folder, options, seed=0):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     options = SpectrogramCnnOptions(labels=SEVEN, network=SMALL, members=2)
-    return SpectrogramCnn.load(write(tmp_path_factory.mktemp("model"), options), device="cpu", precision="fp32")
+    return SpectrogramCnn.load(
+        write(tmp_path_factory.mktemp("model"), options), device="cpu", precision="fp32"
+    )
 
 
 @pytest.fixture(scope="module")
 def mfcc_model(tmp_path_factory):
     options = SpectrogramCnnOptions(labels=SEVEN[:3], network=SMALL, features=FeatureOptions(kind="mfcc"))
-    return SpectrogramCnn.load(write(tmp_path_factory.mktemp("mfcc"), options), device="cpu", precision="fp32")
+    return SpectrogramCnn.load(
+        write(tmp_path_factory.mktemp("mfcc"), options), device="cpu", precision="fp32"
+    )
 
 
 def clip(samples, seed, loudness=0.1):
@@ -84,7 +88,9 @@ def padded(clips, extra=0):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    sizes=st.lists(st.integers(400, 40000), min_size=2, max_size=5), extra=st.integers(0, 9000), seed=st.integers(0, 999)
+    sizes=st.lists(st.integers(400, 40000), min_size=2, max_size=5),
+    extra=st.integers(0, 9000),
+    seed=st.integers(0, 999),
 )
 def test_the_batch_does_not_change_the_answer(model, mfcc_model, sizes, extra, seed):
     clips = [clip(size, seed + row) for row, size in enumerate(sizes)]
@@ -133,7 +139,9 @@ def test_it_keeps_the_protocol(model):
 def test_leading_and_trailing_silence_is_cut(model):
     wave = clip(24000, 8)
     quiet = torch.nn.functional.pad(wave[5000:19000], (16000, 16000))  # whole hops, so the frames fall alike
-    spread = model.predict(*padded([quiet])).softmax(dim=1) - model.predict(*padded([wave[5000:19000]])).softmax(dim=1)
+    spread = model.predict(*padded([quiet])).softmax(dim=1) - model.predict(
+        *padded([wave[5000:19000]])
+    ).softmax(dim=1)
     assert spread.abs().max() < 0.05
 
 
@@ -141,7 +149,9 @@ def test_speech_bounds_by_hand():
     energy = torch.full((2, 30), -60.0)
     energy[0, 10:15] = 0.0  # smoothing over three frames adds one on either side
     energy[1, 3:6] = -20.0
-    start, end = speech_bounds(energy, torch.tensor([30, 7]), FeatureOptions(trim_db=35, trim_margin_frames=3))
+    start, end = speech_bounds(
+        energy, torch.tensor([30, 7]), FeatureOptions(trim_db=35, trim_margin_frames=3)
+    )
     assert start.tolist() == [7, 0]
     assert end.tolist() == [18, 7]
     alone = speech_bounds(energy[1:, :7], torch.tensor([7]), FeatureOptions(trim_db=35, trim_margin_frames=3))
@@ -156,7 +166,9 @@ def test_the_level_comes_back_as_one_number():
     torch.testing.assert_close(louder.image, plain.image, atol=1e-4, rtol=0)
     torch.testing.assert_close(louder.tracks, plain.tracks, atol=1e-4, rtol=0)
     assert float(louder.clip[0, 0] - plain.clip[0, 0]) == pytest.approx(20 / 15, abs=1e-4)
-    assert plain.tracks[0, 1].unique().tolist() == pytest.approx([2.0])  # an octave above 150 Hz, in half octaves
+    assert plain.tracks[0, 1].unique().tolist() == pytest.approx(
+        [2.0]
+    )  # an octave above 150 Hz, in half octaves
 
 
 def test_temperature_divides_the_logits(tmp_path):
@@ -173,17 +185,25 @@ def test_members_are_averaged(tmp_path):
     both = one.model_copy(update={"members": 2})
     wave = padded([clip(9000, 0)])
     single = [
-        SpectrogramCnn.load(write(tmp_path / str(seed), one, seed), device="cpu", precision="fp32").predict(*wave)
+        SpectrogramCnn.load(write(tmp_path / str(seed), one, seed), device="cpu", precision="fp32").predict(
+            *wave
+        )
         for seed in (5, 6)
     ]
-    together = SpectrogramCnn.load(write(tmp_path / "both", both, 5), device="cpu", precision="fp32").predict(*wave)
+    together = SpectrogramCnn.load(write(tmp_path / "both", both, 5), device="cpu", precision="fp32").predict(
+        *wave
+    )
     torch.testing.assert_close(together, (single[0] + single[1]) / 2)
 
 
 def change(folder, **tensors):
     """Replace (or, with None, remove) tensors of the folder's weights."""
-    stored = load_file(folder / "model.safetensors") | {name.replace("__", "."): value for name, value in tensors.items()}
-    save_file({name: value for name, value in stored.items() if value is not None}, folder / "model.safetensors")
+    stored = load_file(folder / "model.safetensors") | {
+        name.replace("__", "."): value for name, value in tensors.items()
+    }
+    save_file(
+        {name: value for name, value in stored.items() if value is not None}, folder / "model.safetensors"
+    )
 
 
 def spoil_config(folder, **values):
@@ -197,8 +217,14 @@ def spoil_config(folder, **values):
         (lambda f: change(f, members__0__output__bias=None), "members.0.output.bias is missing"),
         (lambda f: change(f, members__0__extra=torch.ones(2)), "members.0.extra is not expected"),
         (lambda f: change(f, members__7__extra=torch.ones(2)), "members.7.extra.*no place"),
-        (lambda f: change(f, members__0__output__bias=torch.ones(3)), r"output.bias has the shape \(3,\), expected \(7,\)"),
-        (lambda f: change(f, members__0__output__bias=torch.full((7,), torch.nan)), "output.bias is not finite"),
+        (
+            lambda f: change(f, members__0__output__bias=torch.ones(3)),
+            r"output.bias has the shape \(3,\), expected \(7,\)",
+        ),
+        (
+            lambda f: change(f, members__0__output__bias=torch.full((7,), torch.nan)),
+            "output.bias is not finite",
+        ),
         (lambda f: spoil_config(f, labels=SEVEN[:5]), r"output.bias has the shape \(7,\), expected \(5,\)"),
         (lambda f: spoil_config(f, members=3), "members.1.output.bias is missing"),
         (lambda f: spoil_config(f, colour="red"), "colour"),

@@ -5,9 +5,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from emolake.tasks.featurize import (
     MelOptions,
     MfccOptions,
@@ -20,6 +17,8 @@ from emolake.tasks.featurize import (
     pitch_track,
     warped_mel_power,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 RATE = 16000
 
@@ -95,11 +94,15 @@ def test_log_mel_equals_librosa_on_made_clips(name, options):
 def test_mfcc_equals_librosa_on_made_clips(name):
     clip = made_clips()[name]
     features, _ = mfcc(*padded([clip]), MfccOptions())
-    np.testing.assert_allclose(features[0].numpy(), librosa.feature.mfcc(y=clip, sr=RATE, n_mfcc=40), atol=1e-3, rtol=0)
+    np.testing.assert_allclose(
+        features[0].numpy(), librosa.feature.mfcc(y=clip, sr=RATE, n_mfcc=40), atol=1e-3, rtol=0
+    )
 
 
 def test_features_equal_librosa_on_real_clips(shared_data):
-    paths = sorted(shared_data.glob("ravdess/**/*.flac"))[::160] + sorted(shared_data.glob("emodb/*.flac"))[::100]
+    paths = (
+        sorted(shared_data.glob("ravdess/**/*.flac"))[::160] + sorted(shared_data.glob("emodb/*.flac"))[::100]
+    )
     assert len(paths) > 8
     clips = [soundfile.read(path, dtype="float32")[0] for path in paths]
     waves, lengths = padded(clips, extra=321)
@@ -125,7 +128,9 @@ def test_a_batch_changes_no_member(sizes, extra, loudness, seed):
     clips = [(generator.normal(size=size) * loudness).astype(np.float32) for size in sizes]
     waves, lengths = padded(clips, extra)
     dirty = waves.clone()
-    dirty[torch.arange(waves.shape[1]) >= lengths[:, None]] = 7.0  # even padding that is not zero takes no part
+    dirty[torch.arange(waves.shape[1]) >= lengths[:, None]] = (
+        7.0  # even padding that is not zero takes no part
+    )
     for options, function in ((MelOptions(), log_mel), (MfccOptions(), mfcc), (PitchOptions(), pitch_track)):
         batch, frames = function(dirty, lengths, options)
         for row, clip in enumerate(clips):
@@ -136,7 +141,11 @@ def test_a_batch_changes_no_member(sizes, extra, loudness, seed):
 
 
 @settings(max_examples=25, deadline=None)
-@given(sizes=st.lists(st.integers(2, 3000), min_size=1, max_size=4), extra=st.integers(0, 500), seed=st.integers(0, 99))
+@given(
+    sizes=st.lists(st.integers(2, 3000), min_size=1, max_size=4),
+    extra=st.integers(0, 500),
+    seed=st.integers(0, 99),
+)
 def test_normalise_waveform_is_of_valid_samples_only(sizes, extra, seed):
     generator = np.random.default_rng(seed)
     clips = [(generator.normal(size=size) * 0.01 + 0.3).astype(np.float32) for size in sizes]

@@ -28,7 +28,7 @@ class LoopOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(
-        default=70, ge=1, description="Passes; a pass draws as many clips as there are, by weight."
+        default=60, ge=1, description="Passes; a pass draws as many clips as there are, by weight."
     )
     batch: int = Field(default=32, ge=2, description="Clips per step.")
     learning_rate: float = Field(default=2e-3, gt=0, description="Highest rate of AdamW.")
@@ -89,6 +89,7 @@ def train_network(
             pct_start=options.warm_up,
         )
         averaged = {name: value.clone() for name, value in model.state_dict().items()}
+        step = 0
         for epoch in range(1, options.epochs + 1):
             model.train()
             losses = []
@@ -109,7 +110,9 @@ def train_network(
                 nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
                 optimizer.step()
                 schedule.step()
-                _average(averaged, model.state_dict(), options.average)
+                step += 1
+                # early on a shorter memory, or a short training would end near the random weights that it began with
+                _average(averaged, model.state_dict(), min(options.average, step / (step + 9)))
                 losses.append(loss.item())
             on_epoch(epoch, float(np.mean(losses)))
     return averaged

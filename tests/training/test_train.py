@@ -1,0 +1,214 @@
+"""A whole training on made voices of two emotions, and the folder that it writes."""
+
+import csv
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from emolake.tasks.decode import load_mono
+
+from emolake.errors import ConfigurationError
+from emolake.models.spectrogram_cnn import FeatureOptions, NetworkOptions, SpectrogramCnn
+from emolake.training.augment import AugmentOptions
+from emolake.training.cache import build_cache
+from emolake.training.loop import LoopOptions, train_network
+from emolake.training.train import RECIPES, Recipe, train
+
+LOOP = LoopOptions(
+    epochs=4,
+    batch=8,
+    learning_rate=5e-3,
+    label_smoothing=0,
+    augment=AugmentOptions(warps=(0.9, 1.0, 1.1), mixup=0, noise_chance=0, tilt_db=0),
+)
+TINY = Recipe(
+    network=NetworkOptions(channels=(4, 6, 8, 8), track_channels=4, hidden=16), loop=LOOP, members=2
+)
+
+
+def utterance(speaker, emotion, take):
+    """Anger: loud, high and falling. Sadness: low, flat and dull. The speaker gives the base pitch."""
+    generator = np.random.default_rng([speaker, emotion == "angry", take])
+    t = np.arange(int(16000 * generator.uniform(0.5, 0.7))) / 16000
+    base = 100 + 20 * speaker
+    pitch = base * (2 - t) if emotion == "angry" else base + 0 * t
+    phase = 2 * np.pi * np.cumsum(pitch) / 16000
+    slope = 0.5 if emotion == "angry" else 2.0
+    wave = sum(np.sin(k * phase) / k**slope for k in range(1, 15)) * np.hanning(len(t))
+    wave = wave / np.abs(wave).max() * (0.6 if emotion == "angry" else 0.1)
+    return wave + generator.normal(size=len(t)) * 1e-3
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("voices")
+    rows = []
+    for speaker in range(4):
+        for emotion in ("angry", "sad"):
+            for take in range(4):
+                name = f"{speaker}-{emotion}-{take}.wav"
+                soundfile.write(folder / name, utterance(speaker, emotion, take), 16000)
+                rows.append((name, emotion, f"speaker-{speaker}"))
+    (folder / "broken.wav").write_bytes(b"RIFF\x00\x00")
+    rows.append(("broken.wav", "sad", "speaker-0"))
+    with (folder / "list.csv").open("w", newline="") as lines:
+        csv.writer(lines).writerows([("file_path", "emotion", "speaker"), *rows])
+    return folder / "list.csv"
+
+
+@pytest.fixture(scope="module")
+def trained(voices, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "model"
+    options = {"model": "logmel_cnn", "data": voices, "split": "speaker", "out": out, "seed": 3, "folds": 2}
+    return train(
+        **options, recipe=TINY.model_copy(update={"loop": LOOP.model_copy(update={"epochs": 20})}), workers=1
+    )
+
+
+def test_the_folder_is_whole(trained):
+    names = {path.name for path in trained.folder.iterdir()}
+    assert names == {"model.safetensors", "config.json", "README.md", "results.json", "predictions.csv"}
+    assert trained.labels == ("anger", "sadness")
+
+
+def test_it_learned_what_is_easy(trained):
+    assert trained.results["clips"] == 32
+    assert trained.results["uar"] > 0.9  # of speakers that were not heard
+    assert [skip["path"] for skip in trained.results["skipped"]] == ["broken.wav"]
+
+
+def test_the_written_folder_loads_and_predicts(trained, voices):
+    model = SpectrogramCnn.load(trained.folder, device="cpu", precision="fp32")
+    for name, label in (("1-angry-2.wav", "anger"), ("2-sad-0.wav", "sadness")):
+        wave = torch.from_numpy(load_mono(voices.parent / name, sampling_rate=16000))
+        logits = model.predict(wave[None], torch.tensor([len(wave)]))
+        assert model.labels[int(logits.argmax())] == label
+
+
+def test_results_predictions_and_card_tell_the_same(trained):
+    results = json.loads((trained.folder / "results.json").read_text())
+    with (trained.folder / "predictions.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == results["clips"]
+    right = sum(row["emotion"] == row["label"] for row in rows)
+    assert results["accuracy"] == pytest.approx(right / len(rows))
+    for row in rows:
+        assert float(row["anger"]) + float(row["sadness"]) == pytest.approx(1, abs=1e-3)
+        assert float(row[row["label"]]) == float(row["confidence"]) >= 0.5
+    folds = {(row["speaker"], row["fold"]) for row in rows}
+    assert len(folds) == 4
+    confusion = np.array(results["confusion"])
+    assert np.trace(confusion) == right
+    assert (
+        results["weights_sha256"]
+        == hashlib.sha256((trained.folder / "model.safetensors").read_bytes()).hexdigest()
+    )
+    card = (trained.folder / "README.md").read_text()
+    (corpus,) = results["per_corpus"]
+    assert f"| {corpus} | 32 | 2 | 0.500 | **{results['per_corpus'][corpus]['uar']:.3f}**" in card
+    assert results["data_sha256"] in card
+    assert results["weights_sha256"] in card
+    assert "broken.wav" in card
+    assert str(trained.folder) not in card
+    assert re.search(
+        r"emolake train --model logmel_cnn --data DATA --split speaker --seed 3 --folds 2 --epochs 20", card
+    )
+
+
+def weights(folder):
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_a_seed_fixes_the_weights_whatever_the_workers(voices, tmp_path):
+    options = {
+        "model": "logmel_cnn",
+        "data": voices,
+        "split": "speaker",
+        "folds": 2,
+        "recipe": TINY,
+        "epochs": 1,
+    }
+    alone = train(**options, out=tmp_path / "a", seed=1, workers=1)
+    beside = train(**options, out=tmp_path / "b", seed=1, workers=2)
+    other = train(**options, out=tmp_path / "c", seed=2, workers=1)
+    assert weights(alone.folder) == weights(beside.folder) != weights(other.folder)
+    assert alone.results["confusion"] == beside.results["confusion"]
+    assert (tmp_path / "a/predictions.csv").read_bytes() == (tmp_path / "b/predictions.csv").read_bytes()
+
+
+def test_the_loss_falls(tmp_path):
+    emotions = ["angry", "sad"] * 12
+    waves = [utterance(take % 4, emotion, take).astype(np.float32) for take, emotion in enumerate(emotions)]
+    loop = LOOP.model_copy(update={"epochs": 12})
+    sizes = [len(wave) for wave in waves]
+    cache = build_cache(tmp_path, waves, FeatureOptions(), warps=loop.augment.warps, sizes=sizes)
+    losses = []
+    train_network(
+        cache,
+        np.array([0, 1] * 12),
+        emotions,
+        np.arange(len(waves)),
+        labels=2,
+        features=FeatureOptions(),
+        network=TINY.network,
+        options=loop,
+        seed=0,
+        on_epoch=lambda epoch, loss: losses.append((epoch, loss)),
+    )
+    assert [epoch for epoch, _ in losses] == list(range(1, 13))
+    values = [loss for _, loss in losses]
+    assert np.mean(values[-3:]) < 0.8 * np.mean(values[:2])
+
+
+def test_an_mfcc_network_is_trained_by_the_same_words(voices, tmp_path):
+    recipe = TINY.model_copy(update={"features": FeatureOptions(kind="mfcc", coefficients=40), "members": 1})
+    trained = train(
+        model="mfcc_cnn",
+        data=voices,
+        split="random",
+        out=tmp_path,
+        folds=2,
+        epochs=1,
+        workers=1,
+        recipe=recipe,
+    )
+    assert RECIPES["mfcc_cnn"].features.rows == 40
+    model = SpectrogramCnn.load(tmp_path, device="cpu", precision="fp32")
+    assert model.options.features.kind == "mfcc"
+    assert "drawn at random" in (tmp_path / "README.md").read_text()
+    assert trained.results["split"] == "random"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "transformer"}, r"no model 'transformer'.*logmel_cnn, mfcc_cnn"),
+        ({"split": "text"}, "no split 'text'"),
+        ({"folds": 9}, "9 folds were asked of 4 speakers"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(voices, tmp_path, change, message):
+    options = {"model": "logmel_cnn", "data": voices, "split": "speaker", "out": tmp_path / "out", "folds": 2}
+    with pytest.raises(ConfigurationError, match=message):
+        train(**options | change)
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_without_speakers_are_refused_for_the_speaker_split(tmp_path):
+    for emotion in ("anger", "fear"):
+        (tmp_path / "data" / emotion).mkdir(parents=True)
+        soundfile.write(tmp_path / "data" / emotion / "a.wav", np.ones(1000) * 0.1, 16000)
+    with pytest.raises(ConfigurationError, match=r"has no speaker.*--split random"):
+        train(model="logmel_cnn", data=tmp_path / "data", split="speaker", out=tmp_path / "out")
+
+
+def test_data_of_one_emotion_are_refused(tmp_path):
+    (tmp_path / "data" / "anger").mkdir(parents=True)
+    for name in "ab":
+        soundfile.write(tmp_path / "data" / "anger" / f"{name}.wav", np.ones(1000) * 0.1, 16000)
+    with pytest.raises(ConfigurationError, match="two emotions"):
+        train(model="logmel_cnn", data=tmp_path / "data", split="random", out=tmp_path / "out", folds=2)
