@@ -121,6 +121,9 @@ MEAN_PROBABILITY = Column(
     "mean probability of the emotion over the labelled speech, weighted by seconds",
     nullable=True,
 )
+MEAN_AFFECT = Column(
+    "affect", DOUBLE_MAP, "mean arousal, dominance and valence, weighted by seconds of speech", nullable=True
+)
 RECORDINGS = Column("recordings", pa.int64(), "number of distinct recordings")
 
 FLOW = Column("flow", pa.string(), "what ran", allowed=("nightly", "backfill"))

@@ -114,6 +114,7 @@ DAILY_EMOTIONS = Table(
         c.SPEECH_SECONDS,
         c.SHARE,
         c.MEAN_PROBABILITY,
+        c.MEAN_AFFECT,
         c.RECORDINGS,
     ),
     key=("date", "model", "dimensions", "emotion"),

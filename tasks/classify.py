@@ -73,7 +73,7 @@ def classify(
     Raises:
         ModelOutputError: the model gave non-finite logits or logits of a wrong shape.
     """
-    engine = _Engine(model, int(batch_seconds * model.sampling_rate))
+    engine = Engine(model, int(batch_seconds * model.sampling_rate))
     pool: list[tuple[Owner, Segment]] = []
     pooled = 0
     for owner, segment in segments:
@@ -110,6 +110,11 @@ def batches(lengths: Sequence[int], *, batching: Batching, batch_samples: int) -
             yield list(chain([first], islice(remaining, fitting - 1)))
 
 
+def score_alone(model: EmotionModel, wave: np.ndarray) -> Scores:
+    """Return what a model says of one array [samples] float32, in a batch of its own."""
+    return Engine(model, len(wave)).scores([wave])[0]
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return probabilities over the last axis, in double precision inside."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
@@ -122,7 +127,7 @@ def _is_scored(segment: Segment, model: EmotionModel, min_speech_ratio: float) -
 
 
 def _classify_pool(
-    pool: list[tuple[Owner, Segment]], engine: "_Engine", min_speech_ratio: float
+    pool: list[tuple[Owner, Segment]], engine: "Engine", min_speech_ratio: float
 ) -> Iterator[tuple[Owner, Segment, Scores | None]]:
     scored = [
         position
@@ -134,7 +139,7 @@ def _classify_pool(
         yield owner, segment, scores.get(position)
 
 
-class _Engine:
+class Engine:
     """Runs a model over arrays of any lengths; remembers the batch size that the device could hold."""
 
     def __init__(self, model: EmotionModel, batch_samples: int) -> None:

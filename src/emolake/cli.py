@@ -270,6 +270,20 @@ def models(config: ConfigOption = None) -> None:
     print_table(("name", "family", "labels", "licence", "fingerprint"), rows, sys.stdout)
 
 
+@app.command(epilog="Example: `emolake diagnose call.wav --model kushinada`")
+def diagnose(
+    path: Annotated[Path, typer.Argument(help="An audio file with speech.")],
+    model: ModelOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show why a model answers as it does: layer weights, stages with shapes and norms, logits, health."""
+    from emolake.models.registry import model_entry
+    from emolake.predict import write_diagnosis
+
+    settings = _settings(config)
+    write_diagnosis(path, settings=settings, entry=model_entry(settings, model), output=sys.stdout)
+
+
 @app.command(epilog="Example: `emolake train --model logmel_cnn --data ravdess.csv --out runs/mine`")
 def train(
     model: Annotated[str, typer.Option("--model", help="What to train: logmel_cnn or mfcc_cnn.")],

@@ -244,6 +244,7 @@ def _create_tables(lake: Lake) -> None:
                     {"guard": range(GUARD_SLOTS), "commits": [0] * GUARD_SLOTS}, schema=GUARDS.schema
                 )
                 append(connection, GUARDS, slots)
+        connection.execute(statement("view_model_comparison"))
 
     if not lake.exists():
         lake.transact(create, author="emolake", message="create the lake", extra={})

@@ -9,25 +9,31 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from emolake.errors import ConfigurationError
+from emolake.diagnose import diagnose
+from emolake.errors import BadRecordingError, ConfigurationError, Reason
+from emolake.health import judge
 from emolake.models.registry import ModelEntry
 from emolake.query import print_table, write_json
 from emolake.schemas.records import SourceObject
 from emolake.settings import Settings
-from emolake.shard import SegmentRow, Timings, analyse, loaded_model
+from emolake.shard import SegmentRow, Timings, analyse, loaded_model, speech_detector
 from emolake.storage import FolderSource
+from emolake.tasks.decode import AudioReader
 from emolake.tasks.plan import is_audio, recording_id
+from emolake.tasks.segment import segment
 
 _FILES_AT_ONCE = 64
+_SEGMENTS_DIAGNOSED = 32
 
 
 @dataclass(frozen=True)
-class Prediction:
+class FilePrediction:
     """A file's segments as the rows of `predict`, or the reason why it has none."""
 
     path: str
     rows: list[dict[str, Any]]
     error: str | None
+    logit_ranges: list[float]
 
 
 def audio_files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -50,7 +56,7 @@ def audio_files(paths: Sequence[Path]) -> Iterator[Path]:
 
 def predict(
     files: Iterator[Path], *, settings: Settings, entry: ModelEntry, logits: bool
-) -> Iterator[Prediction]:
+) -> Iterator[FilePrediction]:
     """Yield the prediction of each file, in order.
 
     Args:
@@ -67,7 +73,8 @@ def predict(
         analyses = analyse(objects, source=source, model=model, settings=settings, timings=Timings())
         for path, analysis in zip(chunk, analyses, strict=True):
             rows = [_row(path, row, model.labels, emotions, logits) for row in analysis.rows]
-            yield Prediction(str(path), rows, analysis.reason)
+            ranges = [row.scores.logit_range for row in analysis.rows if row.scores is not None]
+            yield FilePrediction(str(path), rows, analysis.reason, ranges)
 
 
 def write_predictions(
@@ -85,6 +92,7 @@ def write_predictions(
         The number of files that gave no result, or broke half-way.
     """
     bad = 0
+    ranges: list[float] = []
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal bad
@@ -92,6 +100,7 @@ def write_predictions(
             if prediction.error is not None:
                 bad += 1
                 print(f"emolake: {prediction.path}: {prediction.error}", file=sys.stderr)
+            ranges.extend(prediction.logit_ranges)
             yield from prediction.rows
 
     if format == "json":
@@ -105,7 +114,36 @@ def write_predictions(
             [[row[name] for name in (*names, *(("logits",) if logits else ()))] for row in rows()],
             output,
         )
+    if entry.labels and ranges:
+        health = judge(len(ranges), sum(ranges) / len(ranges), settings.health)
+        if health.verdict == "flat":
+            print(f"emolake: {entry.name} is degenerate: {health.detail}", file=sys.stderr)
     return bad
+
+
+def write_diagnosis(path: Path, *, settings: Settings, entry: ModelEntry, output: IO[str]) -> None:
+    """Write what a model does with one file: layer weights, stages, logits by segment, and the health verdict.
+
+    Raises:
+        BadRecordingError: the file cannot be decoded.
+        ModelOutputError: the model gave something else than finite numbers.
+    """
+    model = loaded_model(entry, settings.inference)
+    with AudioReader(path) as reader:
+        pieces = segment(reader.blocks(), options=settings.segmentation, vad=speech_detector())
+        waves = [piece.samples for piece in islice(pieces, _SEGMENTS_DIAGNOSED) if len(piece.samples) >= model.min_samples]
+    if not waves:
+        raise BadRecordingError(Reason.TOO_SHORT, f"expected at least {model.min_samples} samples", stage="segment")
+    found = diagnose(model, waves, settings.health)
+    print(f"model {entry.name}: {entry.family}, fingerprint {entry.fingerprint}", file=output)
+    for name, weights in found.layer_weights.items():
+        print(f"layer weights of {name}: {' '.join(f'{weight:.4f}' for weight in weights)}", file=output)
+    stages = [(stage.name, "x".join(map(str, stage.shape)), stage.rms, stage.peak) for stage in found.stages]
+    if stages:
+        print_table(("stage of the first segment", "shape", "rms", "peak"), stages, output)
+    if found.labels:
+        print_table(("segment", *found.labels), [(n, *row.tolist()) for n, row in enumerate(found.logits)], output)
+    print(f"{found.health.verdict}: {found.health.detail}", file=output)
 
 
 def _write_csv(rows: Iterable[dict[str, Any]], labels: Sequence[str], logits: bool, output: IO[str]) -> None:

@@ -135,6 +135,14 @@ class S3prl:
             logits = torch.stack([head(pooled) for head in self._heads]).mean(dim=0)
         return Prediction(logits.to("cpu", torch.float32))
 
+    def modules(self) -> "Mapping[str, torch.nn.Module]":
+        """See `emolake.diagnose.Inspectable`."""
+        return {"upstream": self._encoder}
+
+    def layer_weights(self) -> "Mapping[str, torch.Tensor]":
+        """See `emolake.diagnose.Inspectable`."""
+        return {f"checkpoint{index}": head.layer_weights for index, head in enumerate(self._heads)}
+
     def _pooled_states(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "list[torch.Tensor]":
         """Return each hidden state's mean over a clip's own frames, [B, hidden], from shallow to deep.
 
@@ -166,20 +174,25 @@ class S3prl:
 class _Head:
     """Layer weights [N+1], projector and output of one checkpoint."""
 
-    def __init__(self, layer_weights: "torch.Tensor", tensors: "Mapping[str, torch.Tensor]") -> None:
-        self._layer_weights = layer_weights
+    def __init__(self, raw_weights: "torch.Tensor", tensors: "Mapping[str, torch.Tensor]") -> None:
+        self._raw_weights = raw_weights
         self._tensors = dict(tensors)
+
+    @property
+    def layer_weights(self) -> "torch.Tensor":
+        """What the states are summed with, [N+1], positive and of sum 1."""
+        return self._raw_weights.softmax(dim=0)
 
     def to(self, device: str) -> "_Head":
         return _Head(
-            self._layer_weights.to(device), {name: tensor.to(device) for name, tensor in self._tensors.items()}
+            self._raw_weights.to(device), {name: tensor.to(device) for name, tensor in self._tensors.items()}
         )
 
     def __call__(self, pooled: "list[torch.Tensor]") -> "torch.Tensor":
         from torch.nn import functional
 
-        weights = functional.softmax(self._layer_weights, dim=0)
-        features = sum((weight * state for weight, state in zip(weights, pooled, strict=True)), start=pooled[0] * 0)
+        weighted = [weight * state for weight, state in zip(self.layer_weights, pooled, strict=True)]
+        features = sum(weighted[1:], start=weighted[0])
         projected = functional.linear(features, self._tensors["projector.weight"], self._tensors["projector.bias"])
         return functional.linear(
             projected, self._tensors["model.post_net.linear.weight"], self._tensors["model.post_net.linear.bias"]

@@ -97,6 +97,15 @@ class TransformersAudio:
             logits = self._whisper_logits(waves, lengths) if self._whisper else self._wave_logits(waves, lengths)
         return Prediction(logits.to("cpu", torch.float32))
 
+    def modules(self) -> "Mapping[str, torch.nn.Module]":
+        """See `emolake.diagnose.Inspectable`."""
+        return {"model": self._model}
+
+    def layer_weights(self) -> "Mapping[str, torch.Tensor]":
+        """See `emolake.diagnose.Inspectable`; only some checkpoints sum their layers."""
+        raw = getattr(self._model, "layer_weights", None)
+        return {} if raw is None else {"model": raw.detach().softmax(dim=0)}
+
     def _wave_logits(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
         waves, lengths = waves.to(self.device), lengths.to(self.device)
         if self._extractor.do_normalize:

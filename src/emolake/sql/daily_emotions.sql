@@ -6,6 +6,7 @@ WITH owned AS (
         model,
         emotion,
         confidence,
+        affect,
         speech_ratio::DOUBLE * (
             least(end_s, coalesce(lead(start_s) OVER in_time, end_s)) - start_s
         ) AS speech_s
@@ -31,6 +32,15 @@ summed AS (
         count(*) AS segments,
         sum(speech_s) AS speech_seconds,
         sum(confidence::DOUBLE * speech_s) / nullif(sum(speech_s), 0) AS mean_probability,
+        CASE WHEN count(affect) > 0 THEN
+            map_from_entries(
+                [
+                    ('arousal', sum(affect['arousal']::DOUBLE * speech_s) / nullif(sum(speech_s) FILTER (affect IS NOT NULL), 0)),
+                    ('dominance', sum(affect['dominance']::DOUBLE * speech_s) / nullif(sum(speech_s) FILTER (affect IS NOT NULL), 0)),
+                    ('valence', sum(affect['valence']::DOUBLE * speech_s) / nullif(sum(speech_s) FILTER (affect IS NOT NULL), 0))
+                ]
+            )
+        END AS affect,
         count(DISTINCT recording_id) AS recordings
     FROM described
     GROUP BY model, dimensions, emotion
@@ -48,6 +58,7 @@ SELECT
         )
     END AS share,
     mean_probability,
+    affect,
     recordings
 FROM summed
 ORDER BY model, dimensions::VARCHAR, emotion
