@@ -143,15 +143,17 @@ class _Engine:
         return [Scores(row, softmax(row)) for row in logits]
 
     def _logits(self, waves: Sequence[np.ndarray]) -> np.ndarray:
-        """Return logits [batch, labels]; when memory runs out, halve the batch, for good."""
-        try:
-            return self._forward(waves)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error) or len(waves) == 1:
-                raise
+        """Return logits [batch, labels]; when memory runs out, halve the batch and all that follow."""
+        padded = len(waves) * max(len(wave) for wave in waves)
+        if len(waves) == 1 or padded <= self.batch_samples:
+            try:
+                return self._forward(waves)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error) or len(waves) == 1:
+                    raise
+            self.batch_samples = padded // 2
+            _release_cached_memory()
         half = (len(waves) + 1) // 2
-        self.batch_samples = max(1, half * max(len(wave) for wave in waves))
-        _release_cached_memory()
         return np.concatenate([self._logits(waves[:half]), self._logits(waves[half:])])
 
     def _forward(self, waves: Sequence[np.ndarray]) -> np.ndarray:
