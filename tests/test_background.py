@@ -28,14 +28,10 @@ def test_an_error_of_the_producer_reaches_the_consumer_after_what_came_before() 
         yield 2
         raise ValueError("the disk is full")
 
-    received = []
-    with (
-        pytest.raises(ValueError, match="the disk is full"),
-        ahead(broken(), capacity=1, name="broken") as items,
-    ):
-        for item in items:
-            received.append(item)  # noqa: PERF402 - what came before the error is wanted
-    assert received == [1, 2]
+    with ahead(broken(), capacity=1, name="broken") as items:
+        assert [next(items), next(items)] == [1, 2]
+        with pytest.raises(ValueError, match="the disk is full"):
+            next(items)
     assert not alive("broken")
 
 
@@ -56,9 +52,12 @@ def test_leaving_early_ends_the_thread_and_closes_the_generator() -> None:
 
 
 def test_an_error_of_the_consumer_ends_the_thread() -> None:
-    with pytest.raises(KeyError), ahead(iter(int, 1), capacity=2, name="consumer") as items:
-        next(items)
-        raise KeyError("the consumer's own")
+    def consume() -> None:
+        with ahead(iter(int, 1), capacity=2, name="consumer") as items:
+            raise KeyError(next(items))
+
+    with pytest.raises(KeyError):
+        consume()
     assert not alive("consumer")
 
 

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from emolake.schemas.records import Counts, SourceObject
+from emolake.tasks.classify import Scores
+from emolake.tasks.plan import Listing, plan_day
+from emolake.tasks.segment import window_bounds
 from hypothesis import given
 from hypothesis import strategies as st
 from made_model import LABELS, write_tiny_model
@@ -16,7 +20,6 @@ from emolake.errors import BadRecordingError, Reason
 from emolake.identity import analysis_key
 from emolake.lake import open_lake
 from emolake.models.registry import model_entry
-from emolake.schemas.records import Counts, SourceObject
 from emolake.settings import Settings, load_settings
 from emolake.shard import (
     Analysis,
@@ -29,9 +32,6 @@ from emolake.shard import (
     speech_seconds,
 )
 from emolake.storage import open_source
-from emolake.tasks.classify import Scores
-from emolake.tasks.plan import Listing, plan_day
-from emolake.tasks.segment import window_bounds
 
 DAY = date(2026, 11, 20)
 
@@ -58,7 +58,9 @@ def configure(tmp_path: Path, tiny: Path) -> Configure:
     return settings
 
 
-def put(folder: Path, name: str, samples: np.ndarray, sampling_rate: int = 16_000, codec: str = "wav-float") -> Path:
+def put(
+    folder: Path, name: str, samples: np.ndarray, sampling_rate: int = 16_000, codec: str = "wav-float"
+) -> Path:
     path = folder / "calls" / f"{DAY:%Y/%m/%d}" / "oslo" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     write_audio(path, samples if samples.ndim == 2 else samples[:, None], sampling_rate, codec)
@@ -173,9 +175,10 @@ def test_silence_is_stored_without_a_label(tmp_path: Path, configure: Configure)
     assert [(each.start_s, each.end_s, each.scores) for each in found.rows] == [(0, 10, None), (10, 12, None)]
     assert committed(settings, objects).labelled == 0
     with open_lake(settings.warehouse, read_only=True) as lake:
-        assert lake.rows("SELECT label, emotion, confidence, probabilities, entropy, logit_range FROM segments") == [
-            (None,) * 6
-        ] * 2
+        assert (
+            lake.rows("SELECT label, emotion, confidence, probabilities, entropy, logit_range FROM segments")
+            == [(None,) * 6] * 2
+        )
 
 
 def test_what_vanished_has_a_row_and_none_in_the_ledger(tmp_path: Path, configure: Configure) -> None:
