@@ -156,7 +156,7 @@ pieces = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(recordings=st.lists(st.tuples(st.sampled_from(["oslo", "berlin"]), pieces), min_size=1, max_size=4))
 def test_sums_over_the_days_rows_are_sums_over_the_segments(shared_lake, recordings):
     lake = emptied(shared_lake)
