@@ -155,15 +155,17 @@ class Engine:
         return [scores[position] for position in range(len(waves))]
 
     def _batch(self, waves: Sequence[np.ndarray]) -> list[Scores]:
-        """Return the scores of one batch; when memory runs out, halve the batch, for good."""
-        try:
-            return self._forward(waves)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error) or len(waves) == 1:
-                raise
+        """Return the scores of one batch; when memory runs out, halve it and all that follow."""
+        padded = len(waves) * max(len(wave) for wave in waves)
+        if len(waves) == 1 or padded <= self.batch_samples:
+            try:
+                return self._forward(waves)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error) or len(waves) == 1:
+                    raise
+            self.batch_samples = padded // 2
+            _release_cached_memory()
         half = (len(waves) + 1) // 2
-        self.batch_samples = max(1, half * max(len(wave) for wave in waves))
-        _release_cached_memory()
         return self._batch(waves[:half]) + self._batch(waves[half:])
 
     def _forward(self, waves: Sequence[np.ndarray]) -> list[Scores]:

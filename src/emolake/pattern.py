@@ -116,18 +116,15 @@ def _descend(
     prefix: str, components: list[list[_Token]], day: date, list_prefixes: Callable[[str], Iterable[str]]
 ) -> Iterator[str]:
     head, rest = components[0], components[1:]
-    known = ""
-    for token in head:
-        text = token.known(day)
-        if text is None:
-            break
-        known += text
-    else:
-        if rest:
-            yield from _descend(f"{prefix}{known}/", rest, day, list_prefixes)
-            return
-    if not any(_is_day(token) for component in rest for token in component):
-        # Nothing further down depends on the day: one flat listing is the cheapest.
+    texts = [token.known(day) for token in head]
+    settled = texts.index(None) if None in texts else len(texts)
+    known = "".join(text for text in texts[:settled] if text is not None)
+    if settled == len(head) and rest:
+        yield from _descend(f"{prefix}{known}/", rest, day, list_prefixes)
+        return
+    undecided = [*head[settled:], *(token for component in rest for token in component)]
+    if not rest or not any(_is_day(token) for token in undecided):
+        # Nothing further down depends on the day, or there are no folders: one flat listing is the cheapest.
         yield prefix + known
         return
     component = re.compile("".join(token.regex(day) for token in head), re.DOTALL)

@@ -36,22 +36,24 @@ class FilePrediction:
     logit_ranges: list[float]
 
 
-def audio_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yield the given files, and the audio files below the given folders in order of name.
+def audio_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the given files, and the audio files below the given folders in order of name.
 
     Raises:
         ConfigurationError: a path does not exist, or a folder holds no audio.
     """
+    files: list[Path] = []
     for path in paths:
         if path.is_file():
-            yield path
+            files.append(path)
         elif path.is_dir():
             found = [each for each in sorted(path.rglob("*")) if each.is_file() and is_audio(each.name)]
             if not found:
                 raise ConfigurationError(f"the folder {path} holds no audio files")
-            yield from found
+            files += found
         else:
             raise ConfigurationError(f"there is no file or folder {path}")
+    return files
 
 
 def predict(
@@ -68,7 +70,8 @@ def predict(
     model = loaded_model(entry, settings.inference)
     emotions = entry.emotions()
     source = FolderSource(Path("/"))
-    while chunk := list(islice(files, _FILES_AT_ONCE)):
+    remaining = iter(files)
+    while chunk := list(islice(remaining, _FILES_AT_ONCE)):
         objects = [_object(path) for path in chunk]
         analyses = analyse(objects, source=source, model=model, settings=settings, timings=Timings())
         for path, analysis in zip(chunk, analyses, strict=True):
@@ -91,12 +94,13 @@ def write_predictions(
     Returns:
         The number of files that gave no result, or broke half-way.
     """
+    files = audio_files(paths)
     bad = 0
     ranges: list[float] = []
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal bad
-        for prediction in predict(audio_files(paths), settings=settings, entry=entry, logits=logits):
+        for prediction in predict(files, settings=settings, entry=entry, logits=logits):
             if prediction.error is not None:
                 bad += 1
                 print(f"emolake: {prediction.path}: {prediction.error}", file=sys.stderr)

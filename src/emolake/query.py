@@ -40,7 +40,7 @@ def ask(lake: Lake, sql: str) -> duckdb.DuckDBPyConnection:
             raise QueryError(f"the query holds {found}; expected one SELECT, the lake is opened read-only")
         return lake.connection.execute(statements[0])
     except duckdb.Error as error:
-        raise QueryError(f"the query failed: {error}") from error
+        raise QueryError(f"the query failed: {str(error).splitlines()[0]}") from error
 
 
 def write(

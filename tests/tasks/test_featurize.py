@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 RATE = 16000
+pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")  # librosa's, of the shortest clip
 
 
 def tone(hertz, seconds, level=0.5):

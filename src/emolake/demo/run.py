@@ -61,19 +61,19 @@ def run_demo(folder: Path, *, seed: int) -> None:
         report = folder / "report.html"
         write_report(lake, first=None, last=None, out=report)
     say(f"\n7. The report is [bold]{report}[/]. Try next:")
-    for command in (
-        f'emolake query "SELECT uri, start_s, end_s, emotion, confidence FROM segments JOIN recordings '
-        f'USING (recording_id) ORDER BY ALL LIMIT 20" --config {config}',
-        f"emolake predict {bucket / days[-1].strftime('%Y/%m/%d')} --config {config}",
-        f"EMOLAKE_SOURCE__URI={bucket.resolve()} emolake doctor --config {config}",
-        f"EMOLAKE_SOURCE__URI={bucket.resolve()} emolake backfill {days[0]} {days[-1]} --plan --config {config}",
-        "emolake init --uri s3://your-bucket --timezone Europe/Berlin",
+    on_folder = f"EMOLAKE_SOURCE__URI={bucket.resolve()} "
+    question = (
+        "SELECT uri, start_s, end_s, emotion, confidence FROM segments JOIN recordings USING (recording_id) "
+        "ORDER BY ALL LIMIT 20"
+    )
+    for environment, command in (
+        ("", f'query "{question}" --config {config}'),
+        ("", f"predict {bucket / days[-1].strftime('%Y/%m/%d')} --config {config}"),
+        (on_folder, f"doctor --config {config}"),
+        (on_folder, f"backfill {days[0]} {days[-1]} --plan --config {config}"),
+        ("", "init --uri s3://your-bucket --timezone Europe/Berlin"),
     ):
-        say(
-            f"   .venv/bin/{command}" if command.startswith("emolake") else f"   {command}",
-            soft_wrap=True,
-            markup=False,
-        )
+        say(f"   {environment}.venv/bin/emolake {command}", soft_wrap=True, markup=False)
 
 
 def _clear(folder: Path) -> None:

@@ -49,7 +49,7 @@ def serve_s3(folder: Path, *, access_key: str, secret_key: str) -> Iterator[str]
             "s3",
             "--config=",  # none: neither the user's remotes nor a warning that there is no file
             "--addr=127.0.0.1:0",
-            "--dir-cache-time=0s",  # a file written a moment ago is listed
+            "--dir-cache-time=1ms",  # a file written a moment ago is listed; with 0, uploads side by side never end
             "--poll-interval=0s",
             "--etag-hash=MD5",
             str(folder.resolve()),

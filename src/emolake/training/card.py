@@ -177,10 +177,12 @@ def _limits(results: dict[str, Any], clips: Sequence[Clip]) -> str:
             "## Limits",
             "",
             f"- Learned from {len(clips)} clips of {voices}. Speech of another kind than these (spontaneous for acted, "
-            "other languages, children, telephone) is outside of what the figures cover.",
+            "other languages, children, telephone, noise) is outside of what the figures cover.",
+            "- The recipe (features, size, epochs) was chosen by cross-validation on speakers of RAVDESS and EmoDB, so "
+            "figures on these corpora may flatter it a little.",
             f"- Weakest recalls: {weak}.",
-            "- The level of a recording counts: turning the gain far up or down shifts answers, since loud speech and "
-            "turned-up speech look alike.",
+            "- The level of a recording is one of the inputs, and was varied little in training; speech recorded far "
+            "louder or quieter than in these corpora is outside of what the figures cover.",
             "- A label is how a voice sounds to the networks, not what a person feels. Not for decisions about people; "
             "inferring emotions of employees or pupils is banned in the EU.",
         ]

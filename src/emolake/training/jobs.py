@@ -77,14 +77,13 @@ def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int | None) -> list[tu
 
     With one worker the jobs are done in this process. The outcome is the same, since each uses one thread.
     """
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
     with _bar(len(jobs) * work.loop.epochs) as bar:
         if workers == 1:
             with _one_thread():
                 return [(job, _run(work, job, bar.advance)) for job in jobs]
-        context = multiprocessing.get_context(
-            "spawn"
-        )  # a fork would copy the threads' locks, not the threads
+        # a fork would copy the locks of torch's threads, and not the threads
+        context = multiprocessing.get_context("spawn")
         reports: Queue[_Epoch] = context.Queue()
         with ProcessPoolExecutor(
             workers, mp_context=context, initializer=_start, initargs=(reports,)
@@ -116,7 +115,7 @@ def _run(work: Work, job: Job, report: Callable[[_Epoch], None]) -> Outcome:
     logits = np.zeros((0, work.labels), dtype=np.float32)
     if len(job.held_out):
         logits = answers(
-            [state], cache, job.held_out, labels=work.labels, features=work.features, network=work.network
+            state, cache, job.held_out, labels=work.labels, features=work.features, network=work.network
         )
     return Outcome(state, logits)
 

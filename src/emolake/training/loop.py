@@ -56,7 +56,7 @@ def train_network(
     cache: FeatureCache,
     targets: np.ndarray,
     strata: Sequence[str],
-    members: np.ndarray,
+    heard: np.ndarray,
     *,
     labels: int,
     features: FeatureOptions,
@@ -65,7 +65,7 @@ def train_network(
     seed: int,
     on_epoch: Callable[[int, float], None],
 ) -> State:
-    """Train a network on the clips `members` (indices into the cache) and return its averaged weights.
+    """Train a network on the clips `heard` (indices into the cache) and return its averaged weights.
 
     `targets` [N] are label indices and `strata` [N] what is balanced; `on_epoch` gets the epoch's number from
     1 and its mean loss. The same seed gives the same weights on a processor with one thread. Raises
@@ -75,9 +75,9 @@ def train_network(
         torch.manual_seed(seed)
         generator = np.random.default_rng(seed)
         model = EmotionNetwork(network, rows=features.rows, labels=labels)
-        _fit_scale(model, cache, members, features)
-        weights = _sampling_weights([strata[i] for i in members], options.balance)
-        steps = max(1, len(members) // options.batch)
+        _fit_scale(model, cache, heard, features)
+        weights = _sampling_weights([strata[i] for i in heard], options.balance)
+        steps = max(1, len(heard) // options.batch)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
@@ -93,9 +93,7 @@ def train_network(
         for epoch in range(1, options.epochs + 1):
             model.train()
             losses = []
-            for chosen in generator.choice(
-                members, size=(steps, min(options.batch, len(members))), p=weights
-            ):
+            for chosen in generator.choice(heard, size=(steps, min(options.batch, len(heard))), p=weights):
                 clips = training_batch(cache, chosen, features, options, generator)
                 wanted = functional.one_hot(torch.from_numpy(targets[chosen]), labels).to(torch.float32)
                 wanted = wanted * (1 - options.label_smoothing) + options.label_smoothing / labels
@@ -140,29 +138,27 @@ def training_batch(
 
 @torch.inference_mode()
 def answers(
-    states: Sequence[State],
+    state: State,
     cache: FeatureCache,
-    members: np.ndarray,
+    asked: np.ndarray,
     *,
     labels: int,
     features: FeatureOptions,
     network: NetworkOptions,
 ) -> np.ndarray:
-    """Logits [members, labels] of the clips as they are, the mean of the networks with the given states."""
-    models = []
-    for state in states:
-        model = EmotionNetwork(network, rows=features.rows, labels=labels)
-        model.load_state_dict(state)
-        models.append(model.eval())
-    logits = []
-    for start in range(0, len(members), 32):
-        clips = _plain_features(cache, members[start : start + 32], features)
-        logits.append(torch.stack([model(clips) for model in models]).mean(dim=0))
-    return torch.cat(logits).numpy()
+    """Logits [asked, labels] that a network gives to the clips `asked` as they are."""
+    model = EmotionNetwork(network, rows=features.rows, labels=labels)
+    model.load_state_dict(state)
+    model.eval()
+    logits = [
+        model(_plain_features(cache, asked[start : start + 32], features))
+        for start in range(0, len(asked), 32)
+    ]
+    return np.asarray(torch.cat(logits).numpy())
 
 
-def _plain_features(cache: FeatureCache, members: Iterable[int], features: FeatureOptions) -> ClipFeatures:
-    power, pitch, frames = _padded([cache.plain(int(index)) for index in members])
+def _plain_features(cache: FeatureCache, indices: Iterable[int], features: FeatureOptions) -> ClipFeatures:
+    power, pitch, frames = _padded([cache.plain(int(index)) for index in indices])
     return clip_features(power, pitch, frames, features)
 
 
@@ -177,13 +173,13 @@ def _padded(
 
 
 def _fit_scale(
-    model: EmotionNetwork, cache: FeatureCache, members: np.ndarray, features: FeatureOptions
+    model: EmotionNetwork, cache: FeatureCache, heard: np.ndarray, features: FeatureOptions
 ) -> None:
     """Give the network mean and deviation of each row of the image over the training clips."""
     total = squares = torch.zeros(features.rows, dtype=torch.float64)
     count = 0
-    for start in range(0, len(members), 64):
-        clips = _plain_features(cache, members[start : start + 64], features)
+    for start in range(0, len(heard), 64):
+        clips = _plain_features(cache, heard[start : start + 64], features)
         image = clips.image.to(torch.float64)
         total = total + image.sum(dim=(0, 2))
         squares = squares + image.square().sum(dim=(0, 2))

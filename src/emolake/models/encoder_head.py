@@ -1,0 +1,310 @@
+"""Family "encoder_head": a speech encoder, frozen or tuned in part, and a trained linear head of any number of labels.
+
+The encoder is wav2vec 2.0, HuBERT, WavLM or that of Whisper, from a folder or the hub. Its output is averaged over
+the frames that hold the clip, never over padding, and goes through an optional projector and one linear output,
+`W2 (W1 mean_t(h_t) + b1) + b2`. The model's folder holds `config.json` (see `EncoderHeadConfig`) and
+`model.safetensors`: `projector.*`, `output.*`, and `encoder.NAME` for those of the encoder's weights that were tuned.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from emolake.errors import ConfigurationError
+from emolake.models import speech_encoder
+from emolake.models.hub import model_folder
+from emolake.models.protocol import Batching, Description, Prediction
+from emolake.tasks.featurize import normalise_waveform, valid_mask
+
+SAMPLING_RATE: Final = 16_000
+CONFIG_FILE: Final = "config.json"
+WEIGHTS_FILE: Final = "model.safetensors"
+_WHISPER_HOP = 160  # samples between two mel frames, in every Whisper
+# Heads that published encoders were trained with and that are no part of the encoder: of wav2vec 2.0's pre-training
+# and of speech recognition. Anything else left over is an error.
+_OTHER_HEADS = ("quantizer.", "project_q.", "project_hid.", "lm_head.", "proj_out.")
+
+
+class EncoderHeadOptions(BaseModel):
+    """The keys of a model of this family."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    path: Path
+    """Folder with config.json and model.safetensors."""
+
+
+class EncoderHeadConfig(BaseModel):
+    """The contents of `config.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    family: Literal["encoder_head"]
+    """The name in the registry."""
+    encoder: str = Field(min_length=1)
+    """Hub id or folder of the encoder, in transformers' layout; a relative folder is looked for in the model's own."""
+    revision: str | None = None
+    """Revision of the encoder on the hub; a commit pins it."""
+    pooling: Literal["mean"] = "mean"
+    """How frames become a vector: their mean."""
+    labels: tuple[str, ...] = Field(min_length=2)
+    """What the outputs mean, in order."""
+    projector: int | None = Field(default=None, ge=1)
+    """Width of the layer between the mean and the output; none when left out."""
+    temperature: float = Field(default=1.0, gt=0)
+    """The logits are divided by it: calibration."""
+    licence: str = "not stated"
+    """Under which the weights may be used."""
+    training: dict[str, JsonValue] = {}
+    """The recipe and the hash of the data; a record."""
+
+
+def mean_over_frames(states: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    """Mean of states [B, T, hidden] over each member's first `frames` [B], at least 1: [B, hidden]."""
+    # Not multiplied: what a network left in the padding may be infinite, and 0 times that is not 0.
+    held = states.masked_fill(~valid_mask(frames, states.shape[1])[:, :, None], 0)
+    mean: torch.Tensor = held.sum(dim=1) / frames[:, None]
+    return mean
+
+
+def whisper_frames(lengths: torch.Tensor) -> torch.Tensor:
+    """Frames of Whisper's encoder that hold a clip of `lengths` [B] samples at 16 kHz: half its mel frames, rounded up.
+
+    A clip has one mel frame per 160 samples, and the second convolution, of stride 2, sees two of them at a time. The
+    1500 frames of the padded 30 s go on after those.
+
+    >>> whisper_frames(torch.tensor([400, 16_000, 480_000])).tolist()
+    [1, 50, 1500]
+    """
+    return (lengths // _WHISPER_HOP + 1) // 2
+
+
+class EncoderNetwork(nn.Module):
+    """An encoder and a linear head, from waveforms to logits; training and inference run the same code."""
+
+    def __init__(self, encoder: nn.Module, extractor: Any, *, labels: int, projector: int | None) -> None:
+        """Put a head on an encoder.
+
+        Args:
+            encoder: a transformers encoder: of wav2vec 2.0, HuBERT, WavLM, or WhisperEncoder.
+            extractor: the feature extractor that belongs to it.
+            labels: number of outputs.
+            projector: width of the layer before the output, or None.
+        """
+        super().__init__()
+        self.encoder = encoder
+        self._extractor = extractor
+        self.config: Any = encoder.config
+        self.whisper = self.config.model_type == "whisper"
+        hidden = self.config.hidden_size
+        self.projector = nn.Identity() if projector is None else nn.Linear(hidden, projector)
+        self.output = nn.Linear(projector or hidden, labels)
+
+    @property
+    def batching(self) -> Batching:
+        """Which batches are exact: Whisper's encoder sees 30 s whatever is in them."""
+        return Batching.MASKED if self.whisper else speech_encoder.batching(self.config.to_dict())
+
+    @property
+    def max_samples(self) -> int | None:
+        """The longest clip in samples."""
+        return int(self._extractor.n_samples) if self.whisper else None
+
+    def forward(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Logits [B, labels] of waves [B, T] float32, zero-padded, of `lengths` [B] samples."""
+        logits: torch.Tensor = self.output(self.projector(self.pooled(waves, lengths)))
+        return logits
+
+    def pooled(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Mean of the encoder's output over each clip's own frames, [B, hidden]; kept, it saves a frozen encoder's work."""
+        if self.whisper:
+            return mean_over_frames(self._whisper_states(waves, lengths), whisper_frames(lengths))
+        if self._extractor.do_normalize:
+            waves = normalise_waveform(waves, lengths, speech_encoder.HUGGING_FACE_EPS)
+        mask = None if bool((lengths == waves.shape[1]).all()) else valid_mask(lengths, waves.shape[1]).long()
+        states = self.encoder(waves, attention_mask=mask).last_hidden_state
+        return mean_over_frames(states, speech_encoder.frame_counts(lengths, self.config))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What `model.safetensors` holds: the head, and those of the encoder's weights that ask for gradients."""
+        return {
+            name: parameter.detach().cpu().contiguous()
+            for name, parameter in self.named_parameters()
+            if not name.startswith("encoder.") or parameter.requires_grad
+        }
+
+    def _whisper_states(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        longest = int(lengths.max())
+        if longest > self._extractor.n_samples:
+            raise ConfigurationError(
+                f"a segment of {longest / SAMPLING_RATE:.1f} s was given to a Whisper encoder, which takes at most "
+                f"{self._extractor.n_samples / SAMPLING_RATE:g} s; make segmentation's windows that short"
+            )
+        clips = [wave[:length].cpu().numpy() for wave, length in zip(waves, lengths.tolist(), strict=True)]
+        mel = self._extractor(
+            clips, sampling_rate=SAMPLING_RATE, return_tensors="pt", device=str(waves.device)
+        )
+        states: torch.Tensor = self.encoder(mel.input_features.to(waves.device)).last_hidden_state
+        return states
+
+
+class EncoderHead:
+    """A loaded folder of this family. See `emolake.models.protocol.EmotionModel`."""
+
+    Options = EncoderHeadOptions
+    family = "encoder_head"
+    sampling_rate = SAMPLING_RATE
+    min_samples = speech_encoder.MIN_SAMPLES
+    precision = "fp32"
+
+    def __init__(
+        self, network: EncoderNetwork, *, labels: tuple[str, ...], temperature: float, device: str
+    ) -> None:
+        self.labels = labels
+        self.device = device
+        self.batching = network.batching
+        self.max_samples = network.max_samples
+        self._network = network.to(device).eval()
+        self._temperature = temperature
+
+    @classmethod
+    def describe(cls, options: EncoderHeadOptions) -> Description:
+        """Read the labels and find the encoder; see `emolake.models.protocol.Family`."""
+        config = _read_config(options.path / CONFIG_FILE)
+        encoder = speech_encoder.weight_files(_encoder_folder(config, options.path))
+        files = {name: options.path / name for name in (CONFIG_FILE, WEIGHTS_FILE)}
+        files |= {f"encoder/{name}": path for name, path in encoder.items()}
+        return Description(config.labels, files, licence=config.licence)
+
+    @classmethod
+    def load(cls, options: EncoderHeadOptions, *, device: str, precision: str) -> Self:
+        """Load the encoder and put the folder's weights in place: the whole head, and of the encoder what was tuned."""
+        if precision != cls.precision:
+            raise ConfigurationError(
+                f"precision {precision!r} was asked of the family encoder_head, which supports fp32"
+            )
+        config = _read_config(options.path / CONFIG_FILE)
+        network = new_network(
+            _encoder_folder(config, options.path), labels=len(config.labels), projector=config.projector
+        )
+        _fill(network, options.path / WEIGHTS_FILE)
+        return cls(network, labels=config.labels, temperature=config.temperature, device=device)
+
+    @torch.inference_mode()
+    def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
+        """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
+        logits = self._network(waves.to(self.device), lengths.to(self.device))
+        return Prediction((logits / self._temperature).to("cpu", torch.float32))
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """See `emolake.diagnose.Inspectable`."""
+        return {"model": self._network}
+
+    def layer_weights(self) -> Mapping[str, torch.Tensor]:
+        """See `emolake.diagnose.Inspectable`; this family sums no layers."""
+        return {}
+
+
+def new_network(folder: Path, *, labels: int, projector: int | None) -> EncoderNetwork:
+    """Return an encoder from a folder in transformers' layout under a head with random weights.
+
+    Raises:
+        ConfigurationError: the folder holds no encoder of these families, or not all of its weights.
+    """
+    from transformers import AutoFeatureExtractor
+
+    config = speech_encoder.read_json(folder / "config.json")
+    kind, known = config.get("model_type"), (*speech_encoder.MODEL_TYPES, "whisper")
+    if kind not in known:
+        raise ConfigurationError(f"{folder} is a {kind!r} model; expected one of {', '.join(known)}")
+    if config.get("add_adapter"):
+        raise ConfigurationError(
+            f"{folder} has an adapter after its encoder, whose frames are not counted; use an encoder without"
+        )
+    speech_encoder.read_json(folder / "preprocessor_config.json")
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{folder} has no usable preprocessor_config.json: {error}") from error
+    if extractor.sampling_rate != SAMPLING_RATE:
+        raise ConfigurationError(
+            f"{folder} takes {extractor.sampling_rate} Hz, expected {SAMPLING_RATE} Hz; use a 16 kHz encoder"
+        )
+    if kind == "whisper" and (extractor.hop_length, extractor.nb_max_frames) != (
+        _WHISPER_HOP,
+        2 * config.get("max_source_positions", 0),
+    ):
+        raise ConfigurationError(
+            f"{folder} has an encoder of {config.get('max_source_positions')} positions and an extractor of "
+            f"{extractor.nb_max_frames} frames {extractor.hop_length} samples apart, expected twice as many frames "
+            f"{_WHISPER_HOP} apart; take both files from one model"
+        )
+    model = speech_encoder.load_exactly(_WithoutOtherHeads, folder)
+    encoder: nn.Module = model.encoder if kind == "whisper" else model
+    return EncoderNetwork(encoder, extractor, labels=labels, projector=projector)
+
+
+class _WithoutOtherHeads:
+    """Loads an encoder from a checkpoint that may hold the head of another task beside it."""
+
+    @staticmethod
+    def from_pretrained(folder: Path, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        from transformers import AutoModel
+
+        model, info = AutoModel.from_pretrained(folder, **arguments)
+        left_over = {name for name in info["unexpected_keys"] if not name.startswith(_OTHER_HEADS)}
+        return model, {**info, "unexpected_keys": left_over}
+
+
+def _encoder_folder(config: EncoderHeadConfig, beside: Path) -> Path:
+    own = beside / config.encoder
+    return own if own.is_dir() else model_folder(config.encoder, config.revision, speech_encoder.FILES)
+
+
+def _read_config(path: Path) -> EncoderHeadConfig:
+    try:
+        return EncoderHeadConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error}); give a folder of the family encoder_head"
+        ) from error
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{path} is not a configuration of the family encoder_head: {error}"
+        ) from error
+
+
+def _fill(network: EncoderNetwork, path: Path) -> None:
+    """Put the tensors of a file in place: each has one, and none of the head's is missing."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read as safetensors ({error}); train or copy it again"
+        ) from error
+    places = dict(network.named_parameters())
+    faults = [
+        f"{name} is missing" for name in places if name not in tensors and not name.startswith("encoder.")
+    ]
+    for name, tensor in tensors.items():
+        if name not in places:
+            faults.append(f"{name} is not expected")
+        elif tensor.shape != places[name].shape:
+            faults.append(f"{name} has the shape {tuple(tensor.shape)}, expected {tuple(places[name].shape)}")
+        elif not tensor.isfinite().all():
+            faults.append(f"{name} is not finite")
+    if faults:
+        raise ConfigurationError(
+            f"{path} does not fit its {CONFIG_FILE} and encoder: {'; '.join(sorted(faults)[:10])}"
+        )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            places[name].copy_(tensor)

@@ -1,0 +1,179 @@
+"""Family "mfcc_mlp": a small dense network on a clip's mean cepstral coefficients (40 of them, say).
+
+A folder of this family holds `config.json` (see `MfccMlpConfig`) and `model.safetensors` with `layers.N.weight`
+[out, in] and `layers.N.bias` [out] in float32, N from 0: one per hidden layer and one for the output.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
+
+from emolake.errors import ConfigurationError
+from emolake.models.protocol import Batching, Description, Prediction
+from emolake.tasks.featurize import MfccOptions, mfcc, valid_mask
+
+SAMPLING_RATE: Final = 16_000
+CONFIG_FILE: Final = "config.json"
+WEIGHTS_FILE: Final = "model.safetensors"
+
+
+class MfccMlpOptions(BaseModel):
+    """The keys of a model of this family."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    path: Path
+    """Folder with model.safetensors and config.json."""
+
+
+class MfccMlpConfig(BaseModel):
+    """The contents of `config.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    family: Literal["mfcc_mlp"]
+    """The name in the registry."""
+    labels: tuple[str, ...] = Field(min_length=2)
+    """What the outputs mean, in order."""
+    mfcc: MfccOptions = MfccOptions()
+    """The cepstral coefficients; librosa's when left out, 40 of them."""
+    hidden: tuple[int, ...] = (256, 128)
+    """Width of each hidden layer."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """Between two layers; gelu is the exact one."""
+    mean: tuple[FiniteFloat, ...]
+    """Taken from each coefficient's mean over time; the training clips' mean."""
+    scale: tuple[FiniteFloat, ...]
+    """What is left is divided by it; the training clips' standard deviation."""
+    licence: str = "not stated"
+    """Under which the weights may be used."""
+    training: dict[str, JsonValue] = {}
+    """The recipe and the hash of the data; a record."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        count = self.mfcc.coefficients
+        if not len(self.mean) == len(self.scale) == count:
+            raise ValueError(
+                f"mean and scale have {len(self.mean)} and {len(self.scale)} values, expected {count} as coefficients"
+            )
+        if min(self.scale) <= 0:
+            raise ValueError(f"scale has the value {min(self.scale):g}, expected values above 0")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels are {', '.join(self.labels)}; name each once")
+        if self.mfcc.mel.sampling_rate != SAMPLING_RATE:
+            raise ValueError(
+                f"mfcc.mel.sampling_rate is {self.mfcc.mel.sampling_rate}, expected {SAMPLING_RATE}"
+            )
+        if count > self.mfcc.mel.bands:
+            raise ValueError(
+                f"mfcc.coefficients is {count}, expected at most mfcc.mel.bands, {self.mfcc.mel.bands}"
+            )
+        return self
+
+
+def mean_over_time(waves: torch.Tensor, lengths: torch.Tensor, options: MfccOptions) -> torch.Tensor:
+    """Mean of each coefficient over a clip's own frames, [B, coefficients] float32.
+
+    Equals `librosa.feature.mfcc(...).mean(axis=1)` of each clip alone to 1e-3.
+    """
+    values, frames = mfcc(waves, lengths, options)
+    # In float64, because the sum over frames of another batch's padding must not differ in its last bits.
+    wide = values.double() * valid_mask(frames, values.shape[2])[:, None]
+    mean: torch.Tensor = (wide.sum(dim=2) / frames[:, None]).float()
+    return mean
+
+
+class MfccMlp:
+    """A loaded folder of this family. See `emolake.models.protocol.EmotionModel`."""
+
+    Options = MfccMlpOptions
+    family = "mfcc_mlp"
+    sampling_rate = SAMPLING_RATE
+    min_samples = 400
+    max_samples: int | None = None
+    batching = Batching.MASKED
+    precision = "fp32"
+
+    def __init__(self, config: MfccMlpConfig, layers: list[nn.Linear], *, device: str) -> None:
+        self.labels = config.labels
+        self.device = device
+        self._mfcc = config.mfcc
+        self._activation = functional.relu if config.activation == "relu" else functional.gelu
+        self._mean = torch.tensor(config.mean, device=device)
+        self._scale = torch.tensor(config.scale, device=device)
+        self._layers = [layer.to(device).eval() for layer in layers]
+
+    @classmethod
+    def describe(cls, options: MfccMlpOptions) -> Description:
+        """Read the labels; see `emolake.models.protocol.Family`."""
+        config = _read_config(options.path / CONFIG_FILE)
+        files = {name: options.path / name for name in (CONFIG_FILE, WEIGHTS_FILE)}
+        return Description(config.labels, files, licence=config.licence)
+
+    @classmethod
+    def load(cls, options: MfccMlpOptions, *, device: str, precision: str) -> Self:
+        """Load the layers; all that the configuration describes must be there, and no others."""
+        if precision != cls.precision:
+            raise ConfigurationError(
+                f"precision {precision!r} was asked of the family mfcc_mlp, which supports fp32"
+            )
+        config = _read_config(options.path / CONFIG_FILE)
+        return cls(config, _read_layers(options.path / WEIGHTS_FILE, config), device=device)
+
+    @torch.inference_mode()
+    def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
+        """See `emolake.models.protocol.EmotionModel`."""
+        features = mean_over_time(waves.to(self.device), lengths.to(self.device), self._mfcc)
+        values = (features - self._mean) / self._scale
+        for layer in self._layers[:-1]:
+            values = self._activation(layer(values))
+        return Prediction(self._layers[-1](values).to("cpu", torch.float32))
+
+
+def _read_config(path: Path) -> MfccMlpConfig:
+    try:
+        return MfccMlpConfig.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error}); give a folder of the family mfcc_mlp"
+        ) from error
+    except ValidationError as error:
+        raise ConfigurationError(f"{path} is not a configuration of the family mfcc_mlp: {error}") from error
+
+
+def _read_layers(path: Path, config: MfccMlpConfig) -> list[nn.Linear]:
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read as safetensors ({error}); train or copy it again"
+        ) from error
+    sizes = (config.mfcc.coefficients, *config.hidden, len(config.labels))
+    layers = [nn.Linear(before, after) for before, after in pairwise(sizes)]
+    expected = {
+        f"layers.{index}.{name}": parameter
+        for index, layer in enumerate(layers)
+        for name, parameter in layer.named_parameters()
+    }
+    faults = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
+    faults += [f"{name} is not expected" for name in tensors.keys() - expected.keys()]
+    for name in expected.keys() & tensors.keys():
+        found, wanted = tuple(tensors[name].shape), tuple(expected[name].shape)
+        if found != wanted:
+            faults.append(f"{name} has the shape {found}, expected {wanted}")
+        elif not tensors[name].isfinite().all():
+            faults.append(f"{name} is not finite")
+    if faults:
+        raise ConfigurationError(f"{path} does not fit its {CONFIG_FILE}: {'; '.join(sorted(faults))}")
+    with torch.no_grad():
+        for name, parameter in expected.items():
+            parameter.copy_(tensors[name])
+    return layers

@@ -1,0 +1,471 @@
+"""The nightly and the backfill on made calls: nothing twice, nothing lost, whatever changed, failed or was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+from conftest import ACCESS_KEY, SECRET_KEY
+from emolake.flows.backfill import backfill
+from emolake.flows.nightly import nightly
+from emolake.tasks.plan import Listing, plan_day
+from made_model import write_tiny_model
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
+from prefect.testing.utilities import prefect_test_harness
+
+from emolake.demo.encode import write_audio
+from emolake.demo.s3 import serve_s3
+from emolake.demo.speech import synthesise
+from emolake.errors import EmolakeError
+from emolake.identity import analysis_key
+from emolake.lake import open_lake
+from emolake.models.registry import model_entry
+from emolake.runs import RunFailedError
+from emolake.settings import Settings, WarehouseSettings, load_settings
+from emolake.shard import run_shard
+from emolake.storage import SourceError, open_source
+
+LAST = date(2026, 11, 20)
+DAYS = [LAST - timedelta(days=back) for back in range(3, -1, -1)]  # with the default lookback
+CONTENT = (
+    "SELECT uri, version, segments.date, channel, segment_index, start_s, end_s, speech_ratio, model, label, emotion, "
+    "round(confidence, 4) AS confidence, config_id "
+    "FROM segments JOIN recordings USING (recording_id) ORDER BY ALL"
+)
+DAILY = (
+    "SELECT date, model, dimensions::VARCHAR AS dimensions, emotion, segments, round(speech_seconds, 6) AS seconds, "
+    "round(share, 6) AS share, recordings FROM daily_emotions ORDER BY ALL"
+)
+SNAPSHOT = "SELECT max(snapshot_id) AS id FROM lake.snapshots()"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running S3 server, the folder whose folders are its buckets, and a model."""
+
+    url: str
+    folder: Path
+    model: Path
+
+
+@dataclass(frozen=True)
+class Site:
+    """A bucket, a configuration and a lake."""
+
+    server: Server
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def bucket(self) -> Path:
+        return self.server.folder / self.name
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "emolake.toml"
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(self.config)
+
+    def configure(
+        self, *, source: str = "", segmentation: str = "", run: str = "", warehouse: str = ""
+    ) -> None:
+        """Write the configuration; the arguments are further lines of its sections."""
+        uri = "" if "uri" in source else f'uri = "s3://{self.name}"\n'
+        gate = "" if "min_speech_ratio" in segmentation else "min_speech_ratio = 0.0\n"
+        self.config.write_text(
+            f'[source]\n{uri}endpoint_url = "{self.server.url}"\ntimezone = "Europe/Berlin"\n{source}\n'
+            f"[segmentation]\n{gate}{segmentation}\n[warehouse]\n{warehouse}\n[run]\nshard_retry_delay_s = 0.0\n{run}\n"
+            f'[inference]\nmodel = "tiny"\n[models.tiny]\npath = "{self.server.model}"\n'
+        )
+
+    def put(self, day: date, name: str, seconds: float = 12.0, *, seed: int = 1) -> str:
+        """Put a call of noise into the bucket and return its URI."""
+        noise = np.random.default_rng(seed).normal(0, 0.1, (round(seconds * 8000), 1)).astype(np.float32)
+        key = f"{day:%Y/%m/%d}/oslo/{name}"
+        write_audio(self.bucket / key, noise, 8000, "wav")
+        return f"s3://{self.name}/{key}"
+
+    def put_bytes(self, key: str, content: bytes) -> None:
+        (self.bucket / key).parent.mkdir(parents=True, exist_ok=True)
+        (self.bucket / key).write_bytes(content)
+
+    def rows(self, sql: str) -> list[Row]:
+        with open_lake(self.settings.warehouse, read_only=True, endpoint_url=self.server.url) as lake:
+            return lake.connection.execute(sql).to_arrow_table().to_pylist()
+
+    def holds_one_set_of_rows(self) -> bool:
+        """Tell that no recording, analysis or segment stands twice, and that ledger and segments agree."""
+        return not self.rows(
+            "SELECT recording_id FROM recordings GROUP BY ALL HAVING count(*) > 1 "
+            "UNION ALL SELECT recording_id FROM analyses GROUP BY recording_id, model HAVING count(*) > 1 "
+            "UNION ALL SELECT recording_id FROM segments "
+            "GROUP BY recording_id, model, channel, segment_index HAVING count(*) > 1 "
+            "UNION ALL SELECT recording_id FROM analyses "
+            "FULL JOIN (SELECT recording_id, count(*) AS held FROM segments GROUP BY ALL) USING (recording_id) "
+            "WHERE segments IS DISTINCT FROM coalesce(held, 0)"
+        )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("nightly")
+    (folder / "s3").mkdir()
+    model = write_tiny_model(folder / "tiny")
+    with (
+        serve_s3(folder / "s3", access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url,
+        prefect_test_harness(server_startup_timeout=90),
+    ):
+        yield Server(url, folder / "s3", model)
+
+
+@pytest.fixture
+def make_site(server: Server, tmp_path: Path) -> Callable[[str], Site]:
+    def make(name: str) -> Site:
+        site = Site(server, tmp_path / f"{tmp_path.name.strip('_').replace('_', '-')[:40]}-{name}")
+        site.folder.mkdir()
+        site.bucket.mkdir()
+        site.configure()
+        return site
+
+    return make
+
+
+@pytest.fixture
+def site(make_site: Callable[[str], Site]) -> Site:
+    return make_site("a")
+
+
+def by_recording(rows: Sequence[Row], column: str) -> dict[str, Any]:
+    return {row["uri"]: row[column] for row in rows}
+
+
+def test_a_night_of_made_calls(site: Site) -> None:
+    lengths = {site.put(day, f"call {number}.wav", 12.0 + number): (day, 12.0 + number)
+               for day in DAYS for number in range(2)}  # fmt: skip
+    site.put_bytes(f"{LAST:%Y/%m/%d}/oslo/empty.wav", b"")
+    site.put_bytes(f"{LAST:%Y/%m/%d}/oslo/notes.txt", b"Headset 4 crackles.")
+    site.put_bytes(f"{LAST:%Y/%m/%d}/stray.wav", b"no site")
+    outside = site.put(DAYS[0] - timedelta(days=1), "before the lookback.wav")
+    summary = nightly(config=site.config, date=LAST)
+    assert {name: summary[name] for name in ("found", "done", "quarantined", "not_matched", "not_audio")} == {
+        "found": 9, "done": 9, "quarantined": 1, "not_matched": 1, "not_audio": 1
+    }  # fmt: skip
+    recordings = site.rows("SELECT * FROM recordings")
+    assert outside not in by_recording(recordings, "uri")
+    assert {uri: date_ for uri, date_ in by_recording(recordings, "date").items() if uri in lengths} == {
+        uri: day for uri, (day, _) in lengths.items()
+    }
+    assert Counter(row["status"] for row in recordings) == {"ok": 8, "quarantined": 1}
+    tiles = site.rows(
+        "SELECT uri, list((start_s, end_s) ORDER BY segment_index) AS tiles "
+        "FROM segments JOIN recordings USING (recording_id) GROUP BY uri"
+    )
+    assert {row["uri"]: [tuple(tile.values()) for tile in row["tiles"]] for row in tiles} == {
+        uri: [(0.0, 10.0), (10.0, seconds)] for uri, (_, seconds) in lengths.items()
+    }
+    (run,) = site.rows("SELECT * FROM runs")
+    assert (run["outcome"], run["first_date"], run["last_date"]) == ("completed", DAYS[0], LAST)
+    assert sorted(run["named_keys"]) == [
+        f"does not match the pattern: {LAST:%Y/%m/%d}/stray.wav",
+        f"is no audio: {LAST:%Y/%m/%d}/oslo/notes.txt",
+    ]
+    assert SECRET_KEY not in str(run)
+    daily = site.rows(
+        "SELECT date, sum(segments)::BIGINT AS segments FROM daily_emotions GROUP BY date ORDER BY date"
+    )
+    assert [(row["date"], row["segments"]) for row in daily] == [(day, 4) for day in DAYS]
+
+
+def test_the_same_night_again_commits_nothing(site: Site) -> None:
+    site.put(LAST, "call.wav")
+    site.put_bytes(f"{LAST:%Y/%m/%d}/oslo/junk.mp3", b"no frames at all")
+    nightly(config=site.config, date=LAST)
+    before = site.rows(SNAPSHOT), site.rows("SELECT * FROM runs"), site.rows("SELECT * FROM aggregations")
+    started = time.perf_counter()
+    summary = nightly(config=site.config, date=LAST)
+    print(f"a night with nothing new took {time.perf_counter() - started:.2f} s in a running process")
+    assert (summary["found"], summary["skipped"], summary["done"], summary["segments"]) == (2, 2, 0, 0)
+    assert (
+        site.rows(SNAPSHOT), site.rows("SELECT * FROM runs"), site.rows("SELECT * FROM aggregations")
+    ) == before  # fmt: skip
+
+
+def test_a_late_arrival_is_picked_up_and_only_its_day_is_aggregated_anew(site: Site) -> None:
+    for day in DAYS:
+        site.put(day, "call.wav")
+    nightly(config=site.config, date=LAST)
+    before = {row["date"]: row for row in site.rows("SELECT * FROM aggregations")}
+    late = site.put(DAYS[1], "late.wav", 4.0)
+    summary = nightly(config=site.config, date=LAST)
+    assert (summary["done"], summary["skipped"]) == (1, 4)
+    after = {row["date"]: row for row in site.rows("SELECT * FROM aggregations")}
+    assert {day for day in DAYS if after[day] != before[day]} == {DAYS[1]}
+    assert after[DAYS[1]]["run_id"] == summary["run_id"]
+    assert by_recording(site.rows("SELECT uri, run_id FROM recordings"), "run_id")[late] == summary["run_id"]
+    (day,) = site.rows(f"SELECT sum(segments)::BIGINT AS n FROM daily_emotions WHERE date = '{DAYS[1]}'")
+    assert day["n"] == 3
+
+
+def test_a_changed_object_replaces_its_rows_and_no_other(site: Site) -> None:
+    changed, kept = site.put(LAST, "changed.wav", 25.0), site.put(LAST, "kept.wav", 25.0)
+    first = nightly(config=site.config, date=LAST)
+    versions = by_recording(site.rows("SELECT uri, version FROM recordings"), "version")
+    site.put(LAST, "changed.wav", 7.0, seed=2)
+    second = nightly(config=site.config, date=LAST)
+    assert (second["done"], second["skipped"]) == (1, 1)
+    rows = site.rows(
+        "SELECT uri, segments.run_id, end_s FROM segments JOIN recordings USING (recording_id) ORDER BY ALL"
+    )
+    assert [(row["uri"], row["run_id"], row["end_s"]) for row in rows] == [
+        (changed, second["run_id"], 7.0),
+        *((kept, first["run_id"], end_s) for end_s in (10.0, 20.0, 25.0)),
+    ]
+    found = by_recording(site.rows("SELECT uri, version FROM recordings"), "version")
+    assert found[kept] == versions[kept]
+    assert found[changed] != versions[changed]
+    assert by_recording(site.rows("SELECT uri, analyses.version FROM analyses JOIN recordings USING (recording_id)"),
+                        "version") == found  # fmt: skip
+    assert site.holds_one_set_of_rows()
+
+
+def test_another_segmentation_makes_all_stale_and_a_backfill_makes_it_anew(site: Site) -> None:
+    for day in DAYS[-2:]:
+        site.put(day, "call.wav")
+    old = nightly(config=site.config, date=LAST)
+    site.configure(segmentation="window_s = 4.0\nhop_s = 4.0")
+    summary = backfill(first=DAYS[-2], last=LAST, config=site.config)
+    assert (summary["done"], summary["skipped"], summary["segments"]) == (2, 0, 6)
+    rows = site.rows("SELECT DISTINCT config_id, run_id FROM segments")
+    assert [row["run_id"] for row in rows] == [summary["run_id"]]
+    (runs,) = site.rows("SELECT count(DISTINCT config_id) AS configurations, count(*) AS runs FROM runs")
+    assert (runs["configurations"], runs["runs"]) == (2, 2)
+    assert old["segments"] == 4
+    assert site.holds_one_set_of_rows()
+    (daily,) = site.rows("SELECT sum(segments)::BIGINT AS n FROM daily_emotions")
+    assert daily["n"] == 6
+    again = backfill(first=DAYS[-2], last=LAST, config=site.config)
+    assert (again["done"], again["skipped"]) == (0, 2)
+
+
+def failed_run(site: Site, kind: type[EmolakeError], said: str) -> Row:
+    """Run the nightly, which must fail so, and return its row in `runs`."""
+    with pytest.raises(kind, match=said) as caught:
+        nightly(config=site.config, date=LAST)
+    assert SECRET_KEY not in str(caught.value)
+    run = site.rows("SELECT * FROM runs ORDER BY started_at")[-1]
+    assert run["outcome"] == "failed"
+    assert run["finished_at"] is not None
+    assert SECRET_KEY not in str(run)
+    return run
+
+
+def test_a_bucket_that_is_gone_leaves_a_failed_run(site: Site) -> None:
+    site.configure(source='uri = "s3://no-such-bucket"')
+    run = failed_run(site, SourceError, "NoSuchBucket; create the bucket or correct source.uri")
+    assert "create the bucket" in run["error"]
+
+
+def test_wrong_credentials_leave_a_failed_run(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.put(LAST, "call.wav")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody-else")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret-that-is-wrong")
+    run = failed_run(site, SourceError, "check")
+    assert "another-secret-that-is-wrong" not in str(run)
+
+
+def test_shards_that_fail_leave_a_failed_run_and_the_next_one_does_the_work(
+    site: Site, tmp_path: Path
+) -> None:
+    """A model whose logits overflow is a bug of the model: no shard is tried again, and none is lost."""
+    site.put(LAST, "call.wav")
+    site.put(DAYS[0], "call.wav")
+    broken = write_tiny_model(tmp_path / "broken")
+    weights = safetensors.torch.load_file(broken / "model.safetensors")
+    weights["members.0.join_norm.weight"].fill_(3e38)
+    safetensors.torch.save_file(weights, broken / "model.safetensors")
+    good = site.config.read_text()
+    site.config.write_text(good.replace(str(site.server.model), str(broken)))
+    run = failed_run(site, RunFailedError, "not finite")
+    assert (run["found"], run["done"]) == (2, 0)
+    assert f"{DAYS[0]}, shard 1: " in run["error"]
+    assert f"{LAST}, shard 1: " in run["error"]
+    assert site.rows("SELECT * FROM recordings") == []
+    site.config.write_text(good)
+    assert nightly(config=site.config, date=LAST)["done"] == 2
+
+
+def test_too_many_bad_recordings_fail_the_run_with_the_good_ones_committed(site: Site) -> None:
+    good = site.put(LAST, "good.wav")
+    for number in range(3):
+        site.put_bytes(f"{LAST:%Y/%m/%d}/oslo/junk {number}.wav", b"junk")
+    run = failed_run(
+        site, RunFailedError, "3 of 4 recordings were quarantined, more than run.max_bad_share = 0.5"
+    )
+    assert (run["done"], run["quarantined"]) == (4, 3)
+    statuses = by_recording(site.rows("SELECT uri, status FROM recordings"), "status")
+    assert statuses.pop(good) == "ok"
+    assert set(statuses.values()) == {"quarantined"}
+    (daily,) = site.rows("SELECT sum(segments)::BIGINT AS n FROM daily_emotions")
+    assert daily["n"] == 2
+    assert nightly(config=site.config, date=LAST)["done"] == 0  # what was judged once is not judged again
+
+
+def start_nightly(site: Site, log: Path) -> subprocess.Popen[bytes]:
+    """Start `emolake nightly` in a process of its own, against this process' Prefect server."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "emolake.cli",
+                "nightly",
+                "--date",
+                str(LAST),
+                "--config",
+                str(site.config),
+            ],
+            env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def wait_for_recordings(site: Site, least: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if site.rows("SELECT count(*) AS n FROM analyses")[0]["n"] >= least:
+                return
+        except EmolakeError:
+            pass  # there is no lake yet
+        time.sleep(0.05)
+    pytest.fail(f"the run never committed {least} recordings:\n{log.read_text()[-3000:]}")
+
+
+def test_a_killed_run_is_taken_up_where_it_was_killed(
+    make_site: Callable[[str], Site], tmp_path: Path
+) -> None:
+    killed, clean = make_site("killed"), make_site("clean")
+    for site in (killed, clean):
+        site.configure(run="shard_objects = 1\nparallel_shards = 1")
+        for number in range(16):
+            site.put(DAYS[number % 4], f"call {number:02d}.wav", 12.0 + number, seed=number)
+    log = tmp_path / "killed.log"
+    process = start_nightly(killed, log)
+    try:
+        wait_for_recordings(killed, 2, process, log)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
+    (done,) = killed.rows("SELECT count(*) AS n FROM analyses")
+    assert 2 <= done["n"] < 16
+    assert [row["outcome"] for row in killed.rows("SELECT outcome FROM runs")] == ["running"]
+    summary = nightly(config=killed.config, date=LAST)
+    assert (summary["done"], summary["skipped"]) == (16 - done["n"], done["n"])
+    assert nightly(config=clean.config, date=LAST)["done"] == 16
+    renamed = [{**row, "uri": row["uri"].replace(killed.name, clean.name)} for row in killed.rows(CONTENT)]
+    assert len(renamed) > 16
+    assert renamed == clean.rows(CONTENT)
+    assert killed.rows(DAILY) == clean.rows(DAILY)
+    assert killed.holds_one_set_of_rows()
+
+
+def test_what_was_committed_and_not_aggregated_is_aggregated_by_the_next_run(site: Site) -> None:
+    site.put(DAYS[2], "call.wav")
+    settings, entry = site.settings, model_entry(site.settings)
+    key = analysis_key(settings, entry)
+    source = open_source(settings.source.uri, settings.source.s3)
+    objects = list(plan_day(source, settings.source.key_pattern(), None, DAYS[2], key=key, listing=Listing()))
+    run_shard(objects, settings=settings, entry=entry, key=key, run_id="killed", message="killed after this")
+    assert site.rows("SELECT * FROM daily_emotions") == []
+    summary = nightly(config=site.config, date=LAST)
+    assert (summary["done"], summary["skipped"]) == (0, 1)
+    (daily,) = site.rows("SELECT sum(segments)::BIGINT AS n FROM daily_emotions")
+    assert daily["n"] == 2
+
+
+def test_stretches_of_speech_of_each_channel(site: Site) -> None:
+    site.configure(segmentation='method = "vad"\nchannels = "split"\nmin_speech_ratio = 0.1')
+    voice, rate = synthesise(
+        "The line was down for a quarter of an hour, and nobody had called back.", voice="en-us+m3"
+    )
+    pause = np.zeros(rate * 3, np.float32)
+    left = np.concatenate([voice, pause, voice, pause])
+    right = np.concatenate([np.zeros(len(left) - len(voice), np.float32), voice])
+    key = f"{LAST:%Y/%m/%d}/oslo/both.flac"
+    write_audio(site.bucket / key, np.stack([left, right], axis=1), rate, "flac")
+    nightly(config=site.config, date=LAST)
+    rows = site.rows(
+        "SELECT channel, start_s, end_s, speech_ratio, label FROM segments ORDER BY channel, segment_index"
+    )
+    for channel in (0, 1):
+        own = [row for row in rows if row["channel"] == channel]
+        assert own[0]["start_s"] == 0.0
+        assert [row["start_s"] for row in own[1:]] == [row["end_s"] for row in own[:-1]]
+        assert own[-1]["end_s"] == len(left) / rate
+        spoken = [row for row in own if row["label"] is not None]
+        assert all(row["speech_ratio"] == 0.0 for row in own if row["label"] is None)
+        assert sum(row["end_s"] - row["start_s"] for row in spoken) == pytest.approx(
+            (2 - channel) * len(voice) / rate, rel=0.25
+        )
+        starts = [row["start_s"] for row in spoken]
+        assert starts[0] == pytest.approx(0.0 if channel == 0 else (len(left) - len(voice)) / rate, abs=0.5)
+
+
+@pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
+def test_a_catalog_in_postgresql_with_data_on_s3(
+    site: Site, server: Server, warehouse: WarehouseSettings
+) -> None:
+    lake = server.folder / f"{site.name}-lake"
+    lake.mkdir()
+    site.configure(
+        warehouse=f'catalog = "{warehouse.catalog}"\ndata = "s3://{lake.name}/data"',
+        run="shard_objects = 1\nparallel_shards = 2",
+    )
+    for number in range(4):
+        site.put(LAST, f"call {number}.wav")
+    site.put(DAYS[0], "call.wav")
+    assert nightly(config=site.config, date=LAST)["done"] == 5
+    assert len(list(lake.rglob("segments/**/*.parquet"))) == 5
+    assert site.holds_one_set_of_rows()
+    daily = site.rows(
+        "SELECT date, sum(segments)::BIGINT AS n FROM daily_emotions GROUP BY date ORDER BY date"
+    )
+    assert [(row["date"], row["n"]) for row in daily] == [(DAYS[0], 2), (LAST, 8)]
+    before = site.rows(SNAPSHOT)
+    assert nightly(config=site.config, date=LAST)["done"] == 0
+    assert site.rows(SNAPSHOT) == before
+
+
+def test_prefect_is_told_paths_and_dates_and_shows_the_figures(site: Site) -> None:
+    site.put(LAST, "call.wav")
+    summary = nightly(config=site.config, date=LAST)
+    with get_client(sync_client=True) as client:
+        runs = [run for run in client.read_flow_runs(limit=200) if str(site.config) in str(run.parameters)]
+        artifacts = client.read_artifacts(limit=200)
+        parameters = {name: value for run in runs for name, value in run.parameters.items()}
+    assert {run.name for run in runs} == {f"nightly-{LAST}", "nightly"}
+    assert parameters.keys() == {"config", "date", "flow_name", "days", "model", "force"}
+    assert SECRET_KEY not in str(parameters)
+    (artifact,) = [each for each in artifacts if summary["run_id"] in (each.description or "")]
+    assert artifact.key == "emolake-nightly"
+    assert '"segments": 2' in str(artifact.data)
+    assert SECRET_KEY not in str(artifact.data)

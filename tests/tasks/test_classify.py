@@ -1,0 +1,158 @@
+"""Batches of any shape change no answer, keep the order, and never hold what must not reach the model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_model import write_tiny_model
+
+from emolake.models.protocol import Batching
+from emolake.models.spectrogram_cnn import SpectrogramCnn
+from emolake.tasks.classify import ModelOutputError, batches, classify, softmax
+from emolake.tasks.segment import Segment
+
+
+def piece(length: int, *, index: int = 0, speech_ratio: float = 1.0, seed: int = 0) -> Segment:
+    samples = np.random.default_rng(seed).normal(0, 0.1, length).astype(np.float32)
+    return Segment(0, index, 0, length, 0.0, length / 16_000, samples, speech_ratio)
+
+
+class Recorder:
+    """A model that answers with a segment's length and sum, and remembers every batch it was given."""
+
+    family, labels, sampling_rate = "recorder", ("anger", "neutral"), 16_000
+    min_samples, max_samples, device, precision = 400, None, "cpu", "fp32"
+
+    def __init__(self, batching: Batching, *, room: int | None = None, answer: float | None = None) -> None:
+        self.batching = batching
+        self.seen: list[list[int]] = []
+        self.refused = 0
+        self._room = room
+        self._answer = answer
+
+    def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        if self._room is not None and len(waves) > self._room:
+            self.refused += 1
+            raise torch.OutOfMemoryError("made up: no room")
+        self.seen.append(lengths.tolist())
+        assert all(not wave[length:].any() for wave, length in zip(waves, lengths.tolist(), strict=True))
+        sums = waves.sum(dim=1)
+        if self._answer is not None:
+            sums = torch.full_like(sums, self._answer)
+        return torch.stack([lengths.float(), sums], dim=1)
+
+
+def run(model: Recorder, pieces: Sequence[Segment], **options: float) -> list[tuple[int, np.ndarray | None]]:
+    options = {"batch_seconds": 5.0, "min_speech_ratio": 0.1, **options}
+    scored = classify(((number, each) for number, each in enumerate(pieces)), model, **options)
+    return [(number, None if scores is None else scores.logits) for number, _, scores in scored]
+
+
+lengths_drawn = st.lists(st.integers(1, 60_000), max_size=40)
+
+
+@given(lengths=lengths_drawn, batch_samples=st.integers(1, 200_000), batching=st.sampled_from(Batching))
+def test_every_position_is_in_one_batch_that_its_batching_allows(
+    lengths: list[int], batch_samples: int, batching: Batching
+) -> None:
+    made = list(batches(lengths, batching=batching, batch_samples=batch_samples))
+    assert sorted(position for batch in made for position in batch) == list(range(len(lengths)))
+    for batch in made:
+        longest = max(lengths[position] for position in batch)
+        assert len(batch) == 1 or longest * len(batch) <= batch_samples
+        if batching is Batching.EQUAL_LENGTH:
+            assert {lengths[position] for position in batch} == {longest}
+        if batching is Batching.SINGLE:
+            assert len(batch) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    given_pieces=st.lists(st.tuples(st.sampled_from([10, 399, 400, 16_000, 16_000, 23_456]), st.sampled_from([0.0, 0.09, 0.1, 1.0])), max_size=30),
+    batching=st.sampled_from(Batching),
+    batch_seconds=st.sampled_from([0.01, 1.0, 3.0, 500.0]),
+)  # fmt: skip
+def test_order_is_kept_and_silence_never_reaches_the_model(
+    given_pieces: list[tuple[int, float]], batching: Batching, batch_seconds: float
+) -> None:
+    pieces = [piece(length, speech_ratio=ratio, seed=n) for n, (length, ratio) in enumerate(given_pieces)]
+    model = Recorder(batching)
+    answers = run(model, pieces, batch_seconds=batch_seconds)
+    assert [number for number, _ in answers] == list(range(len(pieces)))
+    for (_, logits), each in zip(answers, pieces, strict=True):
+        if each.speech_ratio < 0.1 or len(each.samples) < model.min_samples:
+            assert logits is None
+        else:
+            assert logits == pytest.approx([len(each.samples), each.samples.sum()], abs=1e-2)
+    sent = sorted(length for batch in model.seen for length in batch)
+    assert sent == sorted(len(each.samples) for each, (_, logits) in zip(pieces, answers, strict=True) if logits is not None)
+
+
+def test_segments_are_taken_as_they_are_needed() -> None:
+    taken = 0
+
+    def endless() -> "object":
+        nonlocal taken
+        while True:
+            taken += 1
+            yield taken, piece(160_000)
+
+    results = classify(endless(), Recorder(Batching.MASKED), batch_seconds=20.0, min_speech_ratio=0.0)
+    assert next(results)[0] == 1
+    assert taken <= 20, "a pool of eight batches of two segments, and no more"
+
+
+def test_a_batch_that_does_not_fit_is_halved_for_good() -> None:
+    model = Recorder(Batching.MASKED, room=3)
+    pieces = [piece(16_000, seed=n) for n in range(64)]
+    answers = run(model, pieces, batch_seconds=16.0)
+    assert all(logits == pytest.approx([16_000, each.samples.sum()], abs=1e-2)
+               for (_, logits), each in zip(answers, pieces, strict=True))  # fmt: skip
+    assert max(map(len, model.seen)) <= 3
+    assert model.refused <= 16, "the later batches are made smaller instead of failing again and again"
+
+
+def test_one_segment_that_does_not_fit_is_an_error() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        run(Recorder(Batching.MASKED, room=0), [piece(16_000)])
+
+
+@pytest.mark.parametrize("answer", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_an_error(answer: float) -> None:
+    with pytest.raises(ModelOutputError, match="not finite"):
+        run(Recorder(Batching.MASKED, answer=answer), [piece(16_000)])
+
+
+def test_logits_of_a_wrong_shape_are_an_error() -> None:
+    model = Recorder(Batching.MASKED)
+    model.labels = ("anger", "neutral", "sadness")
+    with pytest.raises(ModelOutputError, match=r"\(1, 2\), expected \(1, 3\)"):
+        run(model, [piece(16_000)])
+
+
+def test_softmax_of_large_logits_is_finite() -> None:
+    assert softmax(np.array([[1000.0, 0.0], [0.0, 0.0]])).tolist() == [[1.0, 0.0], [0.5, 0.5]]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(400, 60_000), min_size=1, max_size=8), st.sampled_from([0.01, 4.0, 100.0]))
+def test_the_batch_does_not_change_a_real_networks_answer(
+    tiny: SpectrogramCnn, lengths: list[int], batch_seconds: float
+) -> None:
+    pieces = [(n, piece(length, seed=n)) for n, length in enumerate(lengths)]
+    options = {"batch_seconds": batch_seconds, "min_speech_ratio": 0.0}
+    together = [scores.probabilities for _, _, scores in classify(pieces, tiny, **options) if scores]
+    for (number, each), probabilities in zip(pieces, together, strict=True):
+        ((_, _, alone),) = classify([(number, each)], tiny, **options)
+        assert alone is not None
+        assert np.abs(alone.probabilities - probabilities).max() < 1e-4
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> SpectrogramCnn:
+    folder: Path = write_tiny_model(tmp_path_factory.mktemp("tiny"))
+    return SpectrogramCnn.load(folder, device="cpu", precision="fp32")

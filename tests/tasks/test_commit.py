@@ -1,0 +1,157 @@
+"""Commit: twice equals once, a newer version replaces, and what another run has done is left alone."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+from emolake.schemas.records import AnalysisKey
+from emolake.tasks.commit import commit_shard
+from made_lake import DAY, KEY, Call, Piece, shard_rows, tiled
+
+from emolake.lake import SchemaError, open_lake
+
+OTHER_MODEL = AnalysisKey("other", "e" * 32, "d" * 16)
+OTHER_CONFIG = replace(KEY, config_id="b" * 16)
+
+
+@pytest.fixture(scope="module")
+def shared_lake(tmp_path_factory):
+    from made_lake import sqlite_warehouse
+
+    with open_lake(sqlite_warehouse(tmp_path_factory.mktemp("lake"))) as lake:
+        yield lake
+
+
+@pytest.fixture
+def lake(shared_lake):
+    """An empty lake."""
+    for table in ("recordings", "analyses", "segments"):
+        shared_lake.connection.execute(f"DELETE FROM lake.{table}")
+    return shared_lake
+
+
+def commit(lake, calls, *, key=KEY, run_id="run-1", force=False):
+    return commit_shard(
+        lake, shard_rows(calls, key=key, run_id=run_id), key=key, run_id=run_id, message="made", force=force
+    )
+
+
+def counts(lake) -> tuple[int, ...]:
+    return tuple(lake.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("recordings", "analyses", "segments"))
+
+
+CALLS = [Call("a.wav", pieces=tiled(["anger", None])), Call("b.wav", day=DAY - timedelta(days=1))]
+
+
+def test_rows_stand_as_they_were_given(lake):
+    committed = commit(lake, CALLS)
+    assert committed.written == {call.recording_id for call in CALLS}
+    assert committed.already_done == frozenset()
+    assert committed.days == {DAY, DAY - timedelta(days=1)}
+    assert counts(lake) == (2, 2, 3)
+    assert lake.rows("SELECT segments, speech_seconds, run_id FROM analyses ORDER BY date DESC") == [
+        (2, 20.0, "run-1"),
+        (1, 10.0, "run-1"),
+    ]
+
+
+def test_twice_equals_once(lake):
+    commit(lake, CALLS)
+    again = commit(lake, CALLS, run_id="run-2")
+    assert (again.written, again.already_done) == (frozenset(), {call.recording_id for call in CALLS})
+    assert counts(lake) == (2, 2, 3)
+    assert lake.rows("SELECT DISTINCT run_id FROM segments") == [("run-1",)]
+
+
+def test_only_what_is_missing_is_written(lake):
+    commit(lake, CALLS[:1])
+    again = commit(lake, CALLS, run_id="run-2")
+    assert again.written == {CALLS[1].recording_id}
+    assert again.already_done == {CALLS[0].recording_id}
+    assert counts(lake) == (2, 2, 3)
+
+
+def test_force_replaces_what_is_done(lake):
+    commit(lake, CALLS)
+    again = commit(lake, CALLS, run_id="run-2", force=True)
+    assert again.already_done == frozenset()
+    assert counts(lake) == (2, 2, 3)
+    assert lake.rows("SELECT DISTINCT run_id FROM segments") == [("run-2",)]
+
+
+def test_another_configuration_replaces_the_models_rows(lake):
+    commit(lake, CALLS)
+    commit(lake, [replace(CALLS[0], pieces=tiled(["fear"] * 4))], key=OTHER_CONFIG)
+    assert counts(lake) == (2, 2, 5)
+    assert lake.rows("SELECT DISTINCT config_id FROM segments WHERE date = $day", {"day": DAY}) == [
+        (OTHER_CONFIG.config_id,)
+    ]
+
+
+def test_another_model_stands_beside(lake):
+    commit(lake, CALLS)
+    commit(lake, CALLS, key=OTHER_MODEL)
+    assert counts(lake) == (2, 4, 6)
+    assert lake.rows("SELECT model, count(*) FROM segments GROUP BY ALL ORDER BY ALL") == [("m", 3), ("other", 3)]
+
+
+def test_a_changed_object_takes_every_models_rows_with_it(lake):
+    commit(lake, CALLS)
+    commit(lake, CALLS, key=OTHER_MODEL)
+    changed = replace(CALLS[0], version="v2", pieces=(Piece(),))
+    commit(lake, [changed])
+    assert lake.rows("SELECT version FROM recordings WHERE date = $day", {"day": DAY}) == [("v2",)]
+    assert lake.rows("SELECT model, count(*) FROM segments WHERE date = $day GROUP BY ALL", {"day": DAY}) == [("m", 1)]
+    assert counts(lake) == (2, 3, 3)
+
+
+def test_a_recording_that_moved_to_another_day_leaves_the_first(lake):
+    commit(lake, [CALLS[0]])
+    committed = commit(lake, [replace(CALLS[0], day=DAY + timedelta(days=3), version="v2")])
+    assert committed.days == {DAY, DAY + timedelta(days=3)}
+    assert counts(lake) == (1, 1, 2)
+    assert lake.rows("SELECT DISTINCT date FROM segments") == [(DAY + timedelta(days=3),)]
+
+
+def test_a_quarantined_recording_replaces_and_is_replaced(lake):
+    bad = replace(CALLS[0], status="quarantined", error="fetch_failed: fetch: x", pieces=(), analysed=False)
+    commit(lake, [bad])
+    assert counts(lake) == (1, 0, 0)
+    assert commit(lake, [CALLS[0]]).written == {CALLS[0].recording_id}
+    assert lake.rows("SELECT status, error FROM recordings") == [("ok", None)]
+    assert counts(lake) == (1, 1, 2)
+
+
+def test_every_commit_takes_the_guards_of_its_days(lake):
+    before = dict(lake.rows("SELECT guard, commits FROM guards"))
+    commit(lake, CALLS)
+    after = dict(lake.rows("SELECT guard, commits FROM guards"))
+    taken = {slot for slot in after if after[slot] == before[slot] + 1}
+    assert taken == {DAY.toordinal() % 16, (DAY.toordinal() - 1) % 16}
+
+
+def test_rows_that_do_not_fit_write_nothing(lake):
+    rows = shard_rows(CALLS)
+    unknown = rows.segments.set_column(
+        rows.segments.schema.get_field_index("emotion"),
+        rows.segments.schema.field("emotion"),
+        [pa.array(["glee"] * rows.segments.num_rows)],
+    )
+    before = lake.latest_snapshot()
+    with pytest.raises(SchemaError, match="emotion holds glee"):
+        commit_shard(lake, replace(rows, segments=unknown), key=KEY, run_id="r", message="m")
+    assert counts(lake) == (0, 0, 0)
+    assert lake.latest_snapshot() == before
+
+
+def test_both_catalogs_commit_and_replace(warehouse):
+    with open_lake(warehouse) as lake:
+        commit(lake, CALLS)
+        commit(lake, CALLS)
+        commit(lake, [replace(CALLS[0], version="v2")], run_id="run-2")
+        assert counts(lake) == (2, 2, 3)
+        assert lake.rows("SELECT run_id, count(*) FROM segments GROUP BY ALL ORDER BY ALL") == [
+            ("run-1", 1),
+            ("run-2", 2),
+        ]

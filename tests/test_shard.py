@@ -1,0 +1,232 @@
+"""A shard over real files: what becomes of good, late-broken and vanished recordings, and its seconds of speech."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from emolake.schemas.records import Counts, SourceObject
+from emolake.tasks.classify import Scores
+from emolake.tasks.plan import Listing, plan_day
+from emolake.tasks.segment import window_bounds
+from hypothesis import given
+from hypothesis import strategies as st
+from made_model import LABELS, write_tiny_model
+
+from emolake.demo.encode import write_audio
+from emolake.errors import BadRecordingError, Reason
+from emolake.identity import analysis_key
+from emolake.lake import open_lake
+from emolake.models.registry import model_entry
+from emolake.settings import Settings, load_settings
+from emolake.shard import (
+    Analysis,
+    SegmentRow,
+    Timings,
+    analyse,
+    loaded_model,
+    run_shard,
+    shard_rows,
+    speech_seconds,
+)
+from emolake.storage import open_source
+
+DAY = date(2026, 11, 20)
+
+Configure = Callable[..., Settings]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def configure(tmp_path: Path, tiny: Path) -> Configure:
+    """Settings of a folder with recordings and a lake of its own; arguments are lines of [segmentation]."""
+
+    def settings(*segmentation: str) -> Settings:
+        config = tmp_path / "emolake.toml"
+        config.write_text(
+            '[source]\nuri = "calls"\n[inference]\nmodel = "tiny"\n'
+            f'[models.tiny]\npath = "{tiny}"\n[segmentation]\n' + "\n".join(segmentation)
+        )
+        return load_settings(config)
+
+    return settings
+
+
+def put(
+    folder: Path, name: str, samples: np.ndarray, sampling_rate: int = 16_000, codec: str = "wav-float"
+) -> Path:
+    path = folder / "calls" / f"{DAY:%Y/%m/%d}" / "oslo" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_audio(path, samples if samples.ndim == 2 else samples[:, None], sampling_rate, codec)
+    return path
+
+
+def noise(seconds: float, sampling_rate: int = 16_000) -> np.ndarray:
+    return np.random.default_rng(5).normal(0, 0.1, round(seconds * sampling_rate)).astype(np.float32)
+
+
+def planned(settings: Settings) -> list[SourceObject]:
+    source = open_source(settings.source.uri, settings.source.s3)
+    key = analysis_key(settings, model_entry(settings))
+    return list(plan_day(source, settings.source.key_pattern(), None, DAY, key=key, listing=Listing()))
+
+
+def analysed(settings: Settings, objects: list[SourceObject]) -> dict[str, Analysis]:
+    source = open_source(settings.source.uri, settings.source.s3)
+    model = loaded_model(model_entry(settings), settings.inference)
+    found = analyse(objects, source=source, model=model, settings=settings, timings=Timings())
+    assert [each.item.key for each in found] == [each.key for each in objects]
+    return {each.item.key.rpartition("/")[2]: each for each in found}
+
+
+def committed(settings: Settings, objects: list[SourceObject]) -> Counts:
+    entry = model_entry(settings)
+    key = analysis_key(settings, entry)
+    return run_shard(objects, settings=settings, entry=entry, key=key, run_id="run-1", message="a shard")
+
+
+def row(channel: int, index: int, start_s: float, end_s: float, speech_ratio: float = 1.0) -> SegmentRow:
+    return SegmentRow(channel, index, start_s, end_s, speech_ratio, None)
+
+
+@given(
+    samples=st.integers(1, 2000),
+    window=st.integers(2, 300),
+    hop_share=st.floats(0.05, 1.0),
+    channels=st.integers(1, 3),
+    speech_ratio=st.floats(0, 1),
+)
+def test_no_second_of_speech_counts_twice(
+    samples: int, window: int, hop_share: float, channels: int, speech_ratio: float
+) -> None:
+    """Windows of one constant ratio, however they overlap, hold that share of each channel."""
+    bounds = window_bounds(samples, window=window, hop=max(1, round(window * hop_share)), min_tail=1)
+    rows = [
+        row(channel, index, start / 100, end / 100, speech_ratio)
+        for channel in range(channels)
+        for index, (start, end) in enumerate(bounds)
+    ]
+    assert speech_seconds(rows) == pytest.approx(channels * speech_ratio * samples / 100)
+
+
+def test_an_overlapping_window_owns_the_time_up_to_the_next() -> None:
+    rows = [row(0, 0, 0.0, 10.0, 1.0), row(0, 1, 5.0, 15.0, 0.0), row(1, 0, 0.0, 10.0, 0.5)]
+    assert speech_seconds(rows) == pytest.approx(5.0 + 0.0 + 5.0)
+    assert speech_seconds([]) == 0.0
+
+
+@pytest.mark.parametrize("sampling_rate", [8000, 11_025, 44_100])
+def test_the_last_segment_ends_with_the_sources_own_last_sample(
+    tmp_path: Path, configure: Configure, sampling_rate: int
+) -> None:
+    settings = configure("min_speech_ratio = 0.0", 'channels = "split"')
+    samples = noise(23.4567, sampling_rate)
+    put(tmp_path, "odd.wav", np.stack([samples, -samples], axis=1), sampling_rate)
+    found = analysed(settings, planned(settings))["odd.wav"]
+    assert (found.status, found.sampling_rate, found.channels) == ("ok", sampling_rate, 2)
+    assert found.duration_s == len(samples) / sampling_rate
+    assert [(each.channel, each.index, each.start_s) for each in found.rows] == [
+        (channel, index, index * 10.0) for channel in (0, 1) for index in (0, 1, 2)
+    ]
+    assert [each.end_s for each in found.rows] == [10.0, 20.0, len(samples) / sampling_rate] * 2
+    assert all(each.scores is not None for each in found.rows)
+
+
+def test_an_error_in_the_last_part_drops_every_row(tmp_path: Path, configure: Configure) -> None:
+    settings = configure("min_speech_ratio = 0.0", "window_s = 2.0", "hop_s = 2.0")
+    poisoned = noise(30.0)
+    poisoned[-100] = np.nan
+    put(tmp_path, "a good.wav", noise(4.0))
+    put(tmp_path, "b poisoned.wav", poisoned)
+    put(tmp_path, "c good.wav", noise(6.0))
+    objects = planned(settings)
+    found = analysed(settings, objects)
+    assert {name: (each.status, len(each.rows)) for name, each in found.items()} == {
+        "a good.wav": ("ok", 2),
+        "b poisoned.wav": ("quarantined", 0),
+        "c good.wav": ("ok", 3),
+    }
+    assert (found["b poisoned.wav"].reason or "").startswith("non_finite: decode: ")
+    counts = committed(settings, objects)
+    assert (counts.done, counts.quarantined, counts.segments, counts.audio_seconds) == (3, 1, 5, 10.0)
+
+
+def test_a_recording_too_short_for_the_model_is_quarantined(tmp_path: Path, configure: Configure) -> None:
+    settings = configure()
+    put(tmp_path, "short.wav", noise(399 / 16_000))
+    put(tmp_path, "long enough.wav", noise(400 / 16_000))
+    found = analysed(settings, planned(settings))
+    assert (found["short.wav"].reason or "").startswith("too_short: segment: 399 samples")
+    assert found["long enough.wav"].error is None
+
+
+def test_silence_is_stored_without_a_label(tmp_path: Path, configure: Configure) -> None:
+    settings = configure()
+    put(tmp_path, "silent.wav", np.zeros(16_000 * 12, np.float32))
+    objects = planned(settings)
+    found = analysed(settings, objects)["silent.wav"]
+    assert (found.status, found.reason) == ("silent", None)
+    assert [(each.start_s, each.end_s, each.scores) for each in found.rows] == [(0, 10, None), (10, 12, None)]
+    assert committed(settings, objects).labelled == 0
+    with open_lake(settings.warehouse, read_only=True) as lake:
+        assert (
+            lake.rows("SELECT label, emotion, confidence, probabilities, entropy, logit_range FROM segments")
+            == [(None,) * 6] * 2
+        )
+
+
+def test_what_vanished_has_a_row_and_none_in_the_ledger(tmp_path: Path, configure: Configure) -> None:
+    settings = configure("min_speech_ratio = 0.0")
+    put(tmp_path, "here.wav", noise(2.0))
+    gone = put(tmp_path, "gone.wav", noise(2.0))
+    objects = planned(settings)
+    gone.unlink()
+    counts = committed(settings, objects)
+    assert (counts.done, counts.quarantined) == (2, 1)
+    with open_lake(settings.warehouse, read_only=True) as lake:
+        recordings = lake.rows("SELECT uri, status, split_part(error, ':', 1) FROM recordings ORDER BY uri")
+        (ledger,) = lake.rows("SELECT uri FROM analyses JOIN recordings USING (recording_id)")
+    assert [(uri.rpartition("/")[2], *rest) for uri, *rest in recordings] == [
+        ("gone.wav", "quarantined", "vanished"),
+        ("here.wav", "ok", None),
+    ]
+    assert ledger[0].endswith("here.wav")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_only_what_may_pass_stays_out_of_the_ledger(
+    tmp_path: Path, configure: Configure, reason: Reason
+) -> None:
+    settings = configure()
+    put(tmp_path, "call.wav", noise(1.0))
+    (item,) = planned(settings)
+    key = analysis_key(settings, model_entry(settings))
+    analysis = Analysis(item, error=BadRecordingError(reason, "made up", stage="fetch"))
+    rows = shard_rows([analysis], labels=LABELS, emotions={}, key=key, run_id="run-1")
+    assert rows.recordings.column("error").to_pylist() == [f"{reason}: fetch: made up"]
+    assert rows.analyses.num_rows == (0 if reason in ("vanished", "fetch_failed") else 1)
+
+
+def test_a_scored_row_carries_what_the_model_said(tmp_path: Path, configure: Configure) -> None:
+    settings = configure()
+    put(tmp_path, "call.wav", noise(1.0))
+    (item,) = planned(settings)
+    key = analysis_key(settings, model_entry(settings))
+    logits = np.array([0.0, 3.0, -1.0, 1.0], np.float32)
+    probabilities = (np.exp(logits) / np.exp(logits).sum()).astype(np.float32)
+    analysis = Analysis(item, rows=[replace(row(0, 0, 0.0, 1.0), scores=Scores(logits, probabilities))])
+    emotions = {"anger": "anger", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness"}
+    (made,) = shard_rows(
+        [analysis], labels=LABELS, emotions=emotions, key=key, run_id="run-1"
+    ).segments.to_pylist()
+    assert made["label"] == made["emotion"] == "happiness"
+    assert made["confidence"] == pytest.approx(0.84, abs=0.01)
+    assert dict(made["probabilities"]) == pytest.approx(dict(zip(LABELS, probabilities, strict=True)))
+    assert made["logit_range"] == 4.0
+    assert made["entropy"] == pytest.approx(-(probabilities * np.log(probabilities)).sum(), abs=1e-6)
