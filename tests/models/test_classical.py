@@ -4,6 +4,7 @@ import importlib.util
 import json
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ def training() -> Any:
 
 def reference(clip: np.ndarray, kind: str) -> np.ndarray:
     """The libraries' own answer: openSMILE's table, or librosa called by hand."""
+    return _reference(clip.tobytes(), kind)
+
+
+@cache
+def _reference(samples: bytes, kind: str) -> np.ndarray:
+    clip = np.frombuffer(samples, dtype=np.float32)
     if kind == "egemaps":
         import opensmile
 

@@ -66,7 +66,10 @@ class PublishedModel(nn.Module):
         transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(
             folder
         )
-        renamed = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+        renamed = {
+            "parametrizations.weight.original0": "weight_g",
+            "parametrizations.weight.original1": "weight_v",
+        }
         tensors = {}
         for name, tensor in self.state_dict().items():
             for new, old in renamed.items():
@@ -250,7 +253,11 @@ def test_a_changed_byte_is_another_model(folder: Path, name: str) -> None:
     before = entry(folder).fingerprint
     path = folder / name
     content = path.read_bytes()
-    changed = content.replace(b"0.", b"1.", 1) if name.endswith(".json") else content[:-1] + bytes([content[-1] ^ 1])
+    changed = (
+        content.replace(b"0.", b"1.", 1)
+        if name.endswith(".json")
+        else content[:-1] + bytes([content[-1] ^ 1])
+    )
     path.write_bytes(changed)
     assert changed != content
     assert entry(folder).fingerprint != before

@@ -6,6 +6,7 @@ Here the front end is checked against numpy and scipy, and the network against s
 
 import csv
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -183,10 +184,14 @@ def reference_scores(weights: Weights, patch: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-(maps.mean(axis=(0, 1)) @ weights["dense/kernel"] + weights["dense/bias"])))
 
 
-def reference_probabilities(weights: Weights, wave: np.ndarray) -> np.ndarray:
-    means = np.mean([reference_scores(weights, patch) for patch in reference_patches(wave)], axis=0)
-    five = means[[NAMES.index(event) for event in EVENTS]]
-    return np.asarray(five / five.sum())
+@pytest.fixture(scope="module")
+def means(weights: Weights, clips: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The reference's five scores, averaged over patches, of some clips: it is slow."""
+    found = {}
+    for name in ("shortest", "a sample more", "tone", "silence", "clipped", "quiet"):
+        each = [reference_scores(weights, patch) for patch in reference_patches(clips[name])]
+        found[name] = np.mean(each, axis=0)[[NAMES.index(event) for event in EVENTS]]
+    return found
 
 
 def test_the_front_end_is_yamnets(clips: dict[str, np.ndarray]) -> None:
@@ -196,18 +201,18 @@ def test_the_front_end_is_yamnets(clips: dict[str, np.ndarray]) -> None:
         padded[: len(wave)] = wave
         found = log_mel_patches(torch.from_numpy(padded).unfold(0, 15_600, 7_680)).numpy()
         assert found.shape == wanted.shape
-        assert np.abs(found - wanted).max() < 2e-3  # float32 against float64, near log(0.001) for the quiet clip
+        # Before the logarithm, as TensorFlow's own float32 leaves 1e-6 of a tone in bands that hold nothing.
+        assert np.allclose(np.exp(found), np.exp(wanted), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_samples", [1, 10_000_000], ids=["alone", "one batch"])
 def test_answers_are_those_of_the_reference(
-    original: Path, weights: Weights, clips: dict[str, np.ndarray], batch_samples: int
+    original: Path, means: dict[str, np.ndarray], clips: dict[str, np.ndarray], batch_samples: int
 ) -> None:
     found = probabilities(load(original / "yamnet.h5"), list(clips.values()), batch_samples)
-    chosen = ["shortest", "a sample more", "tone", "silence", "clipped", "quiet"]  # the reference is slow
-    wanted = np.stack([reference_probabilities(weights, clips[name]) for name in chosen])
+    wanted = np.stack([each / each.sum() for each in means.values()])
     assert np.ptp(wanted, axis=0).max() > 0.02  # the clips differ, so agreement says something
-    assert np.abs(found[[list(clips).index(name) for name in chosen]] - wanted).max() < TOLERANCE
+    assert np.abs(found[[list(clips).index(name) for name in means]] - wanted).max() < TOLERANCE
 
 
 def test_a_batch_leaves_every_clip_as_it_is(original: Path, clips: dict[str, np.ndarray]) -> None:
@@ -262,17 +267,17 @@ def test_an_onnx_file_answers_the_same(original: Path, tmp_path: Path, clips: di
     assert np.abs(probabilities(onnx, waves, 1) - probabilities(model, waves, 1)).max() < TOLERANCE
 
 
-def test_below_the_threshold_there_is_no_label(original: Path, clips: dict[str, np.ndarray], weights: Weights) -> None:
-    waves = [clips["tone"], clips["clipped"]]
-    best = []
-    for wave in waves:
-        means = np.mean([reference_scores(weights, patch) for patch in reference_patches(wave)], axis=0)
-        best.append(max(means[NAMES.index(event)] for event in EVENTS))
-    between = sum(best) / 2
-    assert abs(best[0] - best[1]) > 0.01
-    found = scores(load(original / "yamnet.h5", threshold=between), waves, 1)
-    assert [each.labelled for each in found] == [score > between for score in best]
-    assert [each.best is None for each in found] == [score < between for score in best]
+def test_below_the_threshold_there_is_no_label(
+    original: Path, clips: dict[str, np.ndarray], means: dict[str, np.ndarray]
+) -> None:
+    best = sorted((five.max(), name) for name, five in means.items())
+    gaps = [high[0] - low[0] for low, high in pairwise(best)]
+    widest = int(np.argmax(gaps))
+    assert gaps[widest] > 1e-3
+    between = (best[widest][0] + best[widest + 1][0]) / 2
+    found = scores(load(original / "yamnet.h5", threshold=between), [clips[name] for _, name in best], 1)
+    assert [each.labelled for each in found] == [score > between for score, _ in best]
+    assert [each.best is None for each in found] == [score < between for score, _ in best]
 
 
 def test_labels_are_found_by_name(original: Path, copy: Path, clips: dict[str, np.ndarray]) -> None:

@@ -11,7 +11,6 @@ import csv
 import json
 import math
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -268,7 +267,7 @@ def torch_weights(named: Mapping[str, np.ndarray], path: Path) -> dict[str, torc
         tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
         if layer is None and tensor_name in ("kernel", "bias"):
             key = "dense.weight" if tensor_name == "kernel" else "dense.bias"
-            tensor = tensor.T.contiguous()
+            tensor = tensor.T.contiguous() if tensor.ndim == 2 else tensor
         elif layer is not None and _NORM.search(name) and tensor_name in _TENSORS:
             key = f"blocks.layer{layer[1]}_{layer[2]}.bn.{_TENSORS[tensor_name]}"
         elif layer is not None and tensor_name in ("kernel", "depthwise_kernel") and tensor.ndim == 4:
@@ -312,7 +311,7 @@ def write_folder(state: Mapping[str, torch.Tensor], out: Path, class_map: Path, 
     _filled(state, events, source)
     out.mkdir(parents=True, exist_ok=True)
     save_file(dict(state), out / WEIGHTS_FILE)
-    shutil.copyfile(class_map, out / CLASS_MAP_FILE)
+    (out / CLASS_MAP_FILE).write_bytes(class_map.read_bytes())
     (out / CONFIG_FILE).write_text(json.dumps({"family": Yamnet.family, "events": events}) + "\n", "utf-8")
 
 
