@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_model import write_tiny_model
 
 from emolake.models.protocol import Batching
 from emolake.models.spectrogram_cnn import SpectrogramCnn
 from emolake.tasks.classify import ModelOutputError, batches, classify, softmax
 from emolake.tasks.segment import Segment
+
+from made_model import write_tiny_model
 
 
 def piece(length: int, *, index: int = 0, speech_ratio: float = 1.0, seed: int = 0) -> Segment:
@@ -72,10 +73,15 @@ def test_every_position_is_in_one_batch_that_its_batching_allows(
 
 @settings(max_examples=40, deadline=None)
 @given(
-    given_pieces=st.lists(st.tuples(st.sampled_from([10, 399, 400, 16_000, 16_000, 23_456]), st.sampled_from([0.0, 0.09, 0.1, 1.0])), max_size=30),
+    given_pieces=st.lists(
+        st.tuples(
+            st.sampled_from([10, 399, 400, 16_000, 16_000, 23_456]), st.sampled_from([0.0, 0.09, 0.1, 1.0])
+        ),
+        max_size=30,
+    ),
     batching=st.sampled_from(Batching),
     batch_seconds=st.sampled_from([0.01, 1.0, 3.0, 500.0]),
-)  # fmt: skip
+)
 def test_order_is_kept_and_silence_never_reaches_the_model(
     given_pieces: list[tuple[int, float]], batching: Batching, batch_seconds: float
 ) -> None:
@@ -89,7 +95,8 @@ def test_order_is_kept_and_silence_never_reaches_the_model(
         else:
             assert logits == pytest.approx([len(each.samples), each.samples.sum()], abs=1e-2)
     sent = sorted(length for batch in model.seen for length in batch)
-    assert sent == sorted(len(each.samples) for each, (_, logits) in zip(pieces, answers, strict=True) if logits is not None)
+    answered = [each for each, (_, logits) in zip(pieces, answers, strict=True) if logits is not None]
+    assert sent == sorted(len(each.samples) for each in answered)
 
 
 def test_segments_are_taken_as_they_are_needed() -> None:

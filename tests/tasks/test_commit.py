@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from emolake.schemas.records import AnalysisKey
 from emolake.tasks.commit import commit_shard
-from made_lake import DAY, KEY, Call, Piece, shard_rows, tiled
+from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse, tiled
 
 from emolake.lake import SchemaError, open_lake
 
@@ -17,8 +17,6 @@ OTHER_CONFIG = replace(KEY, config_id="b" * 16)
 
 @pytest.fixture(scope="module")
 def shared_lake(tmp_path_factory):
-    from made_lake import sqlite_warehouse
-
     with open_lake(sqlite_warehouse(tmp_path_factory.mktemp("lake"))) as lake:
         yield lake
 
