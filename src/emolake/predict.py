@@ -51,7 +51,7 @@ def audio_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def predict(
-    files: Iterator[Path], *, settings: Settings, entry: ModelEntry, logits: bool
+    files: Iterable[Path], *, settings: Settings, entry: ModelEntry, logits: bool
 ) -> Iterator[Prediction]:
     """Yield the prediction of each file, in order.
 
