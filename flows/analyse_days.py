@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from itertools import islice
 from pathlib import Path
+from typing import Any, cast
 
-from emolake.schemas.records import AnalysisKey, Counts, SourceObject
-from emolake.tasks.aggregate import aggregate_days, held_back_days
-from emolake.tasks.plan import plan_day, shards
 from prefect import flow, get_run_logger, task, unmapped
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from emolake import progress
@@ -21,9 +20,12 @@ from emolake.identity import analysis_key
 from emolake.lake import Lake, LakeError, open_lake
 from emolake.models.registry import model_entry, resolve_device
 from emolake.runs import Run, RunFailedError
+from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import default_config_file, load_settings
 from emolake.shard import run_shard
 from emolake.storage import SourceError, open_source
+from emolake.tasks.aggregate import aggregate_days
+from emolake.tasks.plan import plan_day, shards
 
 
 def _may_succeed_later(_task: Task[..., Counts], _run: TaskRun, state: State[Counts]) -> bool:
@@ -62,9 +64,9 @@ def run_days(
 ) -> dict[str, object]:
     """Run `analyse_days` with as many shards side by side as the configuration allows."""
     config = config or default_config_file()
-    runner: ThreadPoolTaskRunner[Counts] = ThreadPoolTaskRunner(
-        max_workers=load_settings(config).run.parallel_shards
-    )
+    workers = load_settings(config).run.parallel_shards
+    # Prefect's stubs leave the type of a runner's futures open to no subclass.
+    runner = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=workers))
     sized = analyse_days.with_options(task_runner=runner)
     return sized(flow_name, config and config.resolve(), days, model, force)
 
@@ -87,7 +89,9 @@ def analyse_days(
             for day in days:
                 _analyse_day(run, config, lake, day, force=force)
             if run.counts.labelled:
-                health = record_run_health(lake, days, run_id=run.run_id, key=run.key, options=settings.health)
+                health = record_run_health(
+                    lake, days, run_id=run.run_id, key=run.key, options=settings.health
+                )
                 get_run_logger().info("%s: %s", health.verdict, health.detail)
                 if health.verdict == "flat":
                     run.failures.append(f"the model {run.key.model} is degenerate: {health.detail}")

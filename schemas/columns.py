@@ -6,6 +6,7 @@ Arrow schemas, DDL and the data dictionary are derived from here and from `table
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+
 from emolake.schemas.labels import EMOTIONS
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -155,7 +156,10 @@ LEDGER_STATE = Column(
 )
 
 LOGIT_RANGE_MEAN = Column(
-    "logit_range_mean", pa.float64(), "mean over the labelled segments of largest minus smallest logit", nullable=True
+    "logit_range_mean",
+    pa.float64(),
+    "mean over the labelled segments of largest minus smallest logit",
+    nullable=True,
 )
 LOGIT_RANGE_SD = Column("logit_range_sd", pa.float64(), "standard deviation of the same", nullable=True)
 LABEL_ENTROPY = Column(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pyarrow as pa
+
 from emolake.schemas import columns as c
 from emolake.schemas.columns import Column
 
@@ -193,4 +194,13 @@ GUARDS = Table(
     partition_by=("guard",),
 )
 
-TABLES: tuple[Table, ...] = (RECORDINGS, ANALYSES, SEGMENTS, DAILY_EMOTIONS, AGGREGATIONS, RUNS, MODEL_HEALTH, GUARDS)
+TABLES: tuple[Table, ...] = (
+    RECORDINGS,
+    ANALYSES,
+    SEGMENTS,
+    DAILY_EMOTIONS,
+    AGGREGATIONS,
+    RUNS,
+    MODEL_HEALTH,
+    GUARDS,
+)

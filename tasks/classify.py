@@ -7,10 +7,10 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from emolake.tasks.segment import Segment
 
 from emolake.errors import EmolakeError
 from emolake.models.protocol import Batching, EmotionModel
+from emolake.tasks.segment import Segment
 
 if TYPE_CHECKING:
     import torch
@@ -191,7 +191,9 @@ def _checked(what: str, values: "torch.Tensor", expected: tuple[int, int]) -> np
     if array.shape != expected:
         raise ModelOutputError(f"the model gave {what} of shape {array.shape}, expected {expected}")
     if not np.isfinite(array).all():
-        raise ModelOutputError(f"the model gave {what} that are not finite; its weights or its precision are broken")
+        raise ModelOutputError(
+            f"the model gave {what} that are not finite; its weights or its precision are broken"
+        )
     return array
 
 

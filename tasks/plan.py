@@ -5,13 +5,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
-from pathlib import PurePosixPath
 
 import pyarrow as pa
-from emolake.schemas.records import AnalysisKey, SourceObject
 
 from emolake.lake import Lake
 from emolake.pattern import KeyPattern
+from emolake.schemas.records import AnalysisKey, SourceObject
 from emolake.sql import statement
 from emolake.storage import Source
 
@@ -19,9 +18,46 @@ from emolake.storage import Source
 _AUDIO_EXTENSIONS = frozenset(
     # fmt: off
     (
-        "3gp", "aac", "ac3", "aif", "aifc", "aiff", "alaw", "amr", "ape", "au", "avi", "awb", "caf", "flac", "gsm",
-        "m4a", "m4b", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "ogv", "opus", "ra", "rf64",
-        "snd", "spx", "ts", "ulaw", "w64", "wav", "wave", "webm", "wma", "wv",
+        "3gp",
+        "aac",
+        "ac3",
+        "aif",
+        "aifc",
+        "aiff",
+        "alaw",
+        "amr",
+        "ape",
+        "au",
+        "avi",
+        "awb",
+        "caf",
+        "flac",
+        "gsm",
+        "m4a",
+        "m4b",
+        "mka",
+        "mkv",
+        "mov",
+        "mp2",
+        "mp3",
+        "mp4",
+        "mpga",
+        "oga",
+        "ogg",
+        "ogv",
+        "opus",
+        "ra",
+        "rf64",
+        "snd",
+        "spx",
+        "ts",
+        "ulaw",
+        "w64",
+        "wav",
+        "wave",
+        "webm",
+        "wma",
+        "wv",
     )
     # fmt: on
 )
@@ -178,7 +214,9 @@ def _states(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) 
 
 
 def _extension(key: str) -> str:
-    return PurePosixPath(key).suffix.removeprefix(".").lower()
+    # Not by pathlib, which interns every part of every key and is far slower.
+    stem, _, ending = key.rpartition("/")[2].rpartition(".")
+    return ending.lower() if stem else ""
 
 
 def _is_text(key: str) -> bool:

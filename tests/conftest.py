@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_lake import sqlite_warehouse
 
 from emolake.demo.s3 import serve_s3
 from emolake.settings import WarehouseSettings
+
+from made_lake import sqlite_warehouse
 
 ROOT = Path(__file__).parents[1]
 ACCESS_KEY, SECRET_KEY = "made-up-key", "made-up-secret"

@@ -9,17 +9,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from made_model import LABELS, write_tiny_model
 
 from emolake.commented import commented_toml
 from emolake.demo.encode import write_audio
 from emolake.settings import Settings, load_settings
 
+from made_model import LABELS, write_tiny_model
+
 COMMANDS = ("demo", "init", "doctor", "nightly", "backfill", "query", "report", "predict", "models", "train")
 KEYS = {"path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "probabilities", "logits"}
 
 
-def emolake(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def emolake(
+    *arguments: str | Path, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}
     return subprocess.run(
         [Path(sys.executable).with_name("emolake"), *arguments],
@@ -80,7 +83,9 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
         "except SystemExit as end: assert end.code == 0\n"
         "print('HEAVY', sorted({'torch', 'prefect', 'duckdb', 'boto3'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     assert all(command in done.stdout for command in COMMANDS)
     assert "HEAVY []" in done.stdout
 
@@ -96,17 +101,23 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
         (("train", "--model", "oracle", "--data", ".", "--out", "x"), "oracle"),
     ],
 )
-def test_a_wrong_call_exits_with_2_and_says_the_remedy(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_a_wrong_call_exits_with_2_and_says_the_remedy(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
     assert said in sentence(emolake(*arguments, cwd=tmp_path), 2)
 
 
-@pytest.mark.parametrize("arguments", [("nightly", "--date", "20.11.2026"), ("backfill", "2026-11-20"), ("dance",)])
+@pytest.mark.parametrize(
+    "arguments", [("nightly", "--date", "20.11.2026"), ("backfill", "2026-11-20"), ("dance",)]
+)
 def test_arguments_that_do_not_parse_exit_with_2(site: Path, arguments: tuple[str, ...]) -> None:
     assert emolake(*arguments, cwd=site).returncode == 2
 
 
 def test_a_range_that_ends_before_it_begins(site: Path) -> None:
-    assert "give the earlier date first" in sentence(emolake("backfill", "2026-11-20", "2026-11-19", cwd=site), 2)
+    assert "give the earlier date first" in sentence(
+        emolake("backfill", "2026-11-20", "2026-11-19", cwd=site), 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,11 +199,19 @@ def test_doctor_on_s3_names_bucket_and_credentials(s3: tuple[str, Path], site: P
 
 
 def test_plan_tells_and_changes_nothing(site: Path, tmp_path: Path) -> None:
-    empty = {"EMOLAKE_WAREHOUSE__CATALOG": f"sqlite:{tmp_path / 'c.sqlite'}", "EMOLAKE_WAREHOUSE__DATA": str(tmp_path / "d")}
+    empty = {
+        "EMOLAKE_WAREHOUSE__CATALOG": f"sqlite:{tmp_path / 'c.sqlite'}",
+        "EMOLAKE_WAREHOUSE__DATA": str(tmp_path / "d"),
+    }
     done = emolake("backfill", "2026-11-19", "2026-11-20", "--plan", cwd=site, **empty)
     assert done.returncode == 0, done.stderr
-    cells = [[cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines() if "2026-" in line]
-    assert [row[:5] for row in cells] == [["2026-11-19", "0", "0", "0", "0"], ["2026-11-20", "3", "0", "0", "0"]]
+    cells = [
+        [cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines() if "2026-" in line
+    ]
+    assert [row[:5] for row in cells] == [
+        ["2026-11-19", "0", "0", "0", "0"],
+        ["2026-11-20", "3", "0", "0", "0"],
+    ]
     assert list(tmp_path.iterdir()) == []
     done = emolake("backfill", "2026-11-20", "2026-11-20", "--plan", cwd=site)
     assert "│     0 │      0 │    3 │" in done.stdout
@@ -214,13 +233,17 @@ def test_query_json_has_plain_types(site: Path) -> None:
 
 
 def test_query_writes_csv_and_parquet(site: Path, tmp_path: Path) -> None:
-    done = emolake("query", "SELECT segment_index, end_s FROM segments ORDER BY ALL", "--format", "csv", cwd=site)
+    done = emolake(
+        "query", "SELECT segment_index, end_s FROM segments ORDER BY ALL", "--format", "csv", cwd=site
+    )
     assert done.stdout.splitlines() == ["segment_index,end_s", "0,2.0", "0,10.0", "1,20.0", "2,23.0"]
     target = tmp_path / "segments.parquet"
     done = emolake("query", "FROM segments", "--format", "parquet", "-o", target, cwd=site)
     assert done.returncode == 0, done.stderr
     assert pq.read_table(target).num_rows == 4
-    assert "name a file with -o" in sentence(emolake("query", "FROM segments", "--format", "parquet", cwd=site), 1)
+    assert "name a file with -o" in sentence(
+        emolake("query", "FROM segments", "--format", "parquet", cwd=site), 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -244,7 +267,10 @@ def test_predict_gives_the_lakes_numbers(site: Path) -> None:
     done = emolake("predict", "calls/2026/11/20/oslo/long.wav", "--format", "json", "--logits", cwd=site)
     assert done.returncode == 0, done.stderr
     predicted = json.loads(done.stdout)
-    stored = rows(site, "SELECT * FROM segments JOIN recordings USING (recording_id) WHERE uri LIKE '%long.wav' ORDER BY start_s")
+    stored = rows(
+        site,
+        "SELECT * FROM segments JOIN recordings USING (recording_id) WHERE uri LIKE '%long.wav' ORDER BY start_s",
+    )
     assert len(predicted) == len(stored) == 3
     for row, kept in zip(predicted, stored, strict=True):
         assert set(row) == KEYS
@@ -259,7 +285,9 @@ def test_predict_gives_the_lakes_numbers(site: Path) -> None:
 def test_predict_names_a_bad_file_and_still_gives_the_good_ones(site: Path) -> None:
     done = emolake("predict", "calls", "--format", "json", cwd=site)
     assert done.returncode == 1
-    assert [row["path"].rpartition("/")[2] for row in json.loads(done.stdout)] == ["long.wav"] * 3 + ["short.wav"]
+    assert [row["path"].rpartition("/")[2] for row in json.loads(done.stdout)] == ["long.wav"] * 3 + [
+        "short.wav"
+    ]
     assert "broken.wav: undecodable" in done.stderr
     assert all(row["logits"] is None for row in json.loads(done.stdout))
 

@@ -17,4 +17,7 @@ def test_examples_load(path: Path) -> None:
 
 
 def test_there_is_an_example_of_each_setting() -> None:
-    assert {load_settings(path).warehouse.catalog.partition(":")[0] for path in EXAMPLES} == {"sqlite", "postgres"}
+    assert {load_settings(path).warehouse.catalog.partition(":")[0] for path in EXAMPLES} == {
+        "sqlite",
+        "postgres",
+    }

@@ -31,7 +31,9 @@ def config_id(entry: ModelEntry, **sections: dict[str, object]) -> str:
         {"inference": {"precision": "bf16"}},
     ],
 )
-def test_what_changes_a_result_changes_the_id(entry: ModelEntry, sections: dict[str, dict[str, object]]) -> None:
+def test_what_changes_a_result_changes_the_id(
+    entry: ModelEntry, sections: dict[str, dict[str, object]]
+) -> None:
     assert config_id(entry, **sections) != config_id(entry)
 
 
@@ -45,7 +47,9 @@ def test_what_changes_a_result_changes_the_id(entry: ModelEntry, sections: dict[
         {"warehouse": {"data": "elsewhere"}},
     ],
 )
-def test_what_changes_no_result_keeps_the_id(entry: ModelEntry, sections: dict[str, dict[str, object]]) -> None:
+def test_what_changes_no_result_keeps_the_id(
+    entry: ModelEntry, sections: dict[str, dict[str, object]]
+) -> None:
     assert config_id(entry, **sections) == config_id(entry)
 
 

@@ -29,7 +29,9 @@ class Health:
 def judge(segments: int, logit_range_mean: float | None, options: HealthSettings) -> Health:
     """Return the verdict on a model from the mean range of its logits over some labelled segments."""
     if segments < options.min_segments or logit_range_mean is None:
-        return Health("too few", f"{segments} labelled segments, expected {options.min_segments} for a verdict")
+        return Health(
+            "too few", f"{segments} labelled segments, expected {options.min_segments} for a verdict"
+        )
     if logit_range_mean < options.min_logit_range:
         return Health(
             "flat",
@@ -37,7 +39,9 @@ def judge(segments: int, logit_range_mean: float | None, options: HealthSettings
             f"health.min_logit_range = {options.min_logit_range:g}: the model answers nearly the same to everything; "
             "`emolake diagnose` shows its stages",
         )
-    return Health("healthy", f"the logits of {segments} segments range over {logit_range_mean:.2f} on average")
+    return Health(
+        "healthy", f"the logits of {segments} segments range over {logit_range_mean:.2f} on average"
+    )
 
 
 def record_run_health(
@@ -59,5 +63,7 @@ def record_run_health(
         append(connection, MODEL_HEALTH, pa.Table.from_pylist([row], schema=MODEL_HEALTH.schema))
 
     if found["segments"]:
-        lake.transact(work, author=run_id, message=f"health of {key.model}: {health.verdict}", extra={"run_id": run_id})
+        lake.transact(
+            work, author=run_id, message=f"health of {key.model}: {health.verdict}", extra={"run_id": run_id}
+        )
     return health

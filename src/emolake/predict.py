@@ -57,7 +57,7 @@ def audio_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def predict(
-    files: Iterator[Path], *, settings: Settings, entry: ModelEntry, logits: bool
+    files: Iterable[Path], *, settings: Settings, entry: ModelEntry, logits: bool
 ) -> Iterator[FilePrediction]:
     """Yield the prediction of each file, in order.
 
@@ -135,9 +135,15 @@ def write_diagnosis(path: Path, *, settings: Settings, entry: ModelEntry, output
     model = loaded_model(entry, settings.inference)
     with AudioReader(path) as reader:
         pieces = segment(reader.blocks(), options=settings.segmentation, vad=speech_detector())
-        waves = [piece.samples for piece in islice(pieces, _SEGMENTS_DIAGNOSED) if len(piece.samples) >= model.min_samples]
+        waves = [
+            piece.samples
+            for piece in islice(pieces, _SEGMENTS_DIAGNOSED)
+            if len(piece.samples) >= model.min_samples
+        ]
     if not waves:
-        raise BadRecordingError(Reason.TOO_SHORT, f"expected at least {model.min_samples} samples", stage="segment")
+        raise BadRecordingError(
+            Reason.TOO_SHORT, f"expected at least {model.min_samples} samples", stage="segment"
+        )
     found = diagnose(model, waves, settings.health)
     print(f"model {entry.name}: {entry.family}, fingerprint {entry.fingerprint}", file=output)
     for name, weights in found.layer_weights.items():
@@ -146,7 +152,9 @@ def write_diagnosis(path: Path, *, settings: Settings, entry: ModelEntry, output
     if stages:
         print_table(("stage of the first segment", "shape", "rms", "peak"), stages, output)
     if found.labels:
-        print_table(("segment", *found.labels), [(n, *row.tolist()) for n, row in enumerate(found.logits)], output)
+        print_table(
+            ("segment", *found.labels), [(n, *row.tolist()) for n, row in enumerate(found.logits)], output
+        )
     print(f"{found.health.verdict}: {found.health.detail}", file=output)
 
 

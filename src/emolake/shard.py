@@ -250,7 +250,7 @@ _loading = Lock()
 
 
 @cache
-def _loaded(entry: ModelEntry, fingerprint: str, inference: InferenceSettings) -> EmotionModel:  # noqa: ARG001
+def _loaded(entry: ModelEntry, fingerprint: str, inference: InferenceSettings) -> EmotionModel:
     return entry.load(inference)
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from made_model import write_tiny_model
 
 from emolake.demo.encode import write_audio
 from emolake.lake import open_lake
 from emolake.settings import load_settings
+
+from made_model import write_tiny_model
 
 ROOT = Path(__file__).parents[2]
 DAYS = (date(2026, 11, 19), date(2026, 11, 20))
@@ -61,7 +62,12 @@ def running(command: list[str], site: Site, log: Path) -> Iterator[subprocess.Po
     """Start a process in a group of its own, and end the whole group by its id."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=site.environment, cwd=site.folder, stdout=output, stderr=output, start_new_session=True
+            command,
+            env=site.environment,
+            cwd=site.folder,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
             yield process
@@ -130,7 +136,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running(start, made, server_log) as server:
         wait_until_healthy(made, server, server_log)
         made.prefect("work-pool", "create", "emolake", "--type", "process")
-        made.prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(ROOT / "deployments" / "prefect.yaml"))
+        made.prefect(
+            "--no-prompt", "deploy", "--all", "--prefect-file", str(ROOT / "deployments" / "prefect.yaml")
+        )
         with running([*prefect, "worker", "start", "--pool", "emolake"], made, worker_log):
             yield made
 
@@ -161,7 +169,10 @@ def test_a_nightly_and_a_backfill_run_on_the_worker(site: Site) -> None:
     assert ended["state_type"] == "COMPLETED", (site.folder / "worker.log").read_text()[-3000:]
     with open_lake(settings.warehouse, read_only=True) as lake:
         assert lake.rows("SELECT count(*) FROM segments") == [(2,)]
-        assert lake.rows("SELECT flow, done FROM runs ORDER BY started_at") == [("nightly", 2), ("backfill", 2)]
+        assert lake.rows("SELECT flow, done FROM runs ORDER BY started_at") == [
+            ("nightly", 2),
+            ("backfill", 2),
+        ]
     artifacts = site.post("artifacts/filter", {})
     assert {artifact["key"] for artifact in artifacts} == {"emolake-nightly", "emolake-backfill"}
     assert all('"done": 2' in artifact["data"] for artifact in artifacts)

@@ -12,14 +12,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 import safetensors.torch
-from conftest import ACCESS_KEY, SECRET_KEY
-from emolake.flows.backfill import backfill
-from emolake.flows.nightly import nightly
-from emolake.tasks.plan import Listing, plan_day
-from made_model import write_tiny_model
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
@@ -28,6 +24,8 @@ from emolake.demo.encode import write_audio
 from emolake.demo.s3 import serve_s3
 from emolake.demo.speech import synthesise
 from emolake.errors import EmolakeError
+from emolake.flows.backfill import backfill
+from emolake.flows.nightly import nightly
 from emolake.identity import analysis_key
 from emolake.lake import open_lake
 from emolake.models.registry import model_entry
@@ -35,6 +33,10 @@ from emolake.runs import RunFailedError
 from emolake.settings import Settings, WarehouseSettings, load_settings
 from emolake.shard import run_shard
 from emolake.storage import SourceError, open_source
+from emolake.tasks.plan import Listing, plan_day
+
+from conftest import ACCESS_KEY, SECRET_KEY
+from made_model import write_tiny_model
 
 LAST = date(2026, 11, 20)
 DAYS = [LAST - timedelta(days=back) for back in range(3, -1, -1)]  # with the default lookback
@@ -175,11 +177,11 @@ def test_a_night_of_made_calls(site: Site) -> None:
     }
     assert Counter(row["status"] for row in recordings) == {"ok": 8, "quarantined": 1}
     tiles = site.rows(
-        "SELECT uri, list((start_s, end_s) ORDER BY segment_index) AS tiles "
+        "SELECT uri, list([start_s, end_s] ORDER BY segment_index) AS tiles "
         "FROM segments JOIN recordings USING (recording_id) GROUP BY uri"
     )
-    assert {row["uri"]: [tuple(tile.values()) for tile in row["tiles"]] for row in tiles} == {
-        uri: [(0.0, 10.0), (10.0, seconds)] for uri, (_, seconds) in lengths.items()
+    assert {row["uri"]: row["tiles"] for row in tiles} == {
+        uri: [[0.0, 10.0], [10.0, seconds]] for uri, (_, seconds) in lengths.items()
     }
     (run,) = site.rows("SELECT * FROM runs")
     assert (run["outcome"], run["first_date"], run["last_date"]) == ("completed", DAYS[0], LAST)
@@ -287,6 +289,7 @@ def test_wrong_credentials_leave_a_failed_run(site: Site, monkeypatch: pytest.Mo
     site.put(LAST, "call.wav")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody-else")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret-that-is-wrong")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it holds the credentials that it found first
     run = failed_run(site, SourceError, "check")
     assert "another-secret-that-is-wrong" not in str(run)
 
@@ -329,19 +332,11 @@ def test_too_many_bad_recordings_fail_the_run_with_the_good_ones_committed(site:
 
 
 def start_nightly(site: Site, log: Path) -> subprocess.Popen[bytes]:
-    """Start `emolake nightly` in a process of its own, against this process' Prefect server."""
+    """Start `emolake nightly` in a process of its own, against the Prefect server of the tests."""
+    emolake = Path(sys.executable).with_name("emolake")
     with log.open("wb") as output:
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "emolake.cli",
-                "nightly",
-                "--date",
-                str(LAST),
-                "--config",
-                str(site.config),
-            ],
+            [emolake, "nightly", "--date", str(LAST), "--config", site.config],
             env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()},
             stdout=output,
             stderr=subprocess.STDOUT,

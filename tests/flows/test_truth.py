@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ACCESS_KEY, SECRET_KEY
-from corpus import PATTERN, Truth, make_corpus
-from made_model import write_tiny_model
 from prefect.testing.utilities import prefect_test_harness
 
 from emolake.demo.s3 import serve_s3
@@ -18,8 +15,19 @@ from emolake.flows.nightly import nightly
 from emolake.lake import open_lake
 from emolake.settings import Settings, load_settings
 
+from conftest import ACCESS_KEY, SECRET_KEY
+from corpus import PATTERN, Truth, make_corpus
+from made_model import write_tiny_model
+
 DAYS = (date(2026, 3, 28), date(2026, 3, 29), date(2026, 3, 30))  # over the change to summer time
-LOSSY_PADDING_S = {"m4a": 0.07, "amr": 0.04, "mp3": 0.06, "ogg-opus": 0.03, "webm-opus": 0.03, "ogg-vorbis": 0.005}
+LOSSY_PADDING_S = {
+    "m4a": 0.07,
+    "amr": 0.04,
+    "mp3": 0.06,
+    "ogg-opus": 0.03,
+    "webm-opus": 0.03,
+    "ogg-vorbis": 0.005,
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,9 @@ def night(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_every_object_ends_as_the_truth_says(night: Night) -> None:
-    found = {night.key(row["uri"]): row for row in night.rows("SELECT uri, status, date, error FROM recordings")}
+    found = {
+        night.key(row["uri"]): row for row in night.rows("SELECT uri, status, date, error FROM recordings")
+    }
     expected = {laid.key: laid for laid in night.truth.objects if laid.expected != "not_audio"}
     assert found.keys() == expected.keys()
     wrong = {key: (row["status"], expected[key].expected, expected[key].fault, row["error"])
@@ -85,7 +95,9 @@ def test_segments_tile_every_recording_to_its_true_end(night: Night) -> None:
         "list(end_s ORDER BY segment_index) AS ends FROM segments JOIN recordings USING (recording_id) "
         "GROUP BY uri, duration_s, channel"
     )
-    assert {night.key(row["uri"]) for row in rows} == {each.key for each in night.truth.of("ok", "truncated", "silent")}
+    assert {night.key(row["uri"]) for row in rows} == {
+        each.key for each in night.truth.of("ok", "truncated", "silent")
+    }
     for row in rows:
         truth = laid[night.key(row["uri"])]
         starts, ends = row["starts"], row["ends"]
@@ -95,19 +107,24 @@ def test_segments_tile_every_recording_to_its_true_end(night: Night) -> None:
         if truth.samples is not None:
             assert row["duration_s"] == pytest.approx(truth.samples / truth.sampling_rate, abs=1e-9), truth
         elif truth.duration_s is not None:
-            assert row["duration_s"] == pytest.approx(truth.duration_s, abs=LOSSY_PADDING_S[truth.codec]), truth
+            assert row["duration_s"] == pytest.approx(truth.duration_s, abs=LOSSY_PADDING_S[truth.codec]), (
+                truth
+            )
 
 
 def test_speech_is_found_where_it_was_laid(night: Night) -> None:
     laid = {each.key: each for each in night.truth.of("ok")}
-    rows = night.rows("SELECT uri, start_s, end_s, speech_ratio FROM segments JOIN recordings USING (recording_id)")
+    rows = night.rows(
+        "SELECT uri, start_s, end_s, speech_ratio FROM segments JOIN recordings USING (recording_id)"
+    )
     full = empty = 0
     for row in rows:
         truth = laid.get(night.key(row["uri"]))
         if truth is None:
             continue
         spoken = sum(
-            max(0.0, min(clip.end_s, row["end_s"]) - max(clip.start_s, row["start_s"])) for clip in truth.clips
+            max(0.0, min(clip.end_s, row["end_s"]) - max(clip.start_s, row["start_s"]))
+            for clip in truth.clips
         )
         if spoken > 0.5 * (row["end_s"] - row["start_s"]) and truth.channels == 1:
             full += 1
@@ -147,7 +164,9 @@ def test_daily_figures_add_up_to_the_segments(night: Night) -> None:
         assert day["seconds"] == pytest.approx(raw["seconds"], abs=1e-6)
         assert day["shares"] == pytest.approx(1.0)
     assert {row["date"] for row in by_day} == set(DAYS)
-    (ledger,) = night.rows("SELECT sum(speech_seconds) AS seconds, sum(segments)::BIGINT AS segments FROM analyses")
+    (ledger,) = night.rows(
+        "SELECT sum(speech_seconds) AS seconds, sum(segments)::BIGINT AS segments FROM analyses"
+    )
     assert ledger["seconds"] == pytest.approx(sum(row["seconds"] for row in segments), abs=1e-6)
     assert ledger["segments"] == sum(row["segments"] for row in segments)
 
@@ -167,6 +186,8 @@ def test_a_forced_backfill_gives_the_same_rows(night: Night) -> None:
     )
     before = night.rows(content)
     summary = backfill(first=DAYS[0], last=DAYS[0], config=night.config, force=True)
-    assert summary["done"] == sum(laid.day == DAYS[0] for laid in night.truth.objects if laid.expected != "not_audio")
+    assert summary["done"] == sum(
+        laid.day == DAYS[0] for laid in night.truth.objects if laid.expected != "not_audio"
+    )
     assert night.rows(content) == before
     assert len(night.rows("SELECT 1 FROM analyses GROUP BY recording_id, model HAVING count(*) > 1")) == 0

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import skops.io
 import torch
-from emolake.schemas.labels import UnknownLabelError
-from emolake.tasks.classify import Engine
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
@@ -28,7 +26,9 @@ from emolake.models import classical, classical_features
 from emolake.models.classical_features import FeatureError, LibrosaFeatures, extractor, feature_names
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry, model_entry
+from emolake.schemas.labels import UnknownLabelError
 from emolake.settings import InferenceSettings, Settings
+from emolake.tasks.classify import Engine
 
 TOLERANCE = 1e-4
 LABELS = ("neutral", "joy", "anger")  # not in the order of the classifier, which sorts

@@ -22,7 +22,16 @@ needs_funasr = pytest.mark.skipif(
     find_spec("funasr") is None, reason='FunASR is not installed: pip install "emolake[emotion2vec]"'
 )
 TOLERANCE = 1e-4
-TOKENS = ["生气/angry", "厌恶/disgusted", "恐惧/fearful", "开心/happy", "中立/neutral", "unuse_0", "难过/sad", "<unk>"]
+TOKENS = [
+    "生气/angry",
+    "厌恶/disgusted",
+    "恐惧/fearful",
+    "开心/happy",
+    "中立/neutral",
+    "unuse_0",
+    "难过/sad",
+    "<unk>",
+]
 LABELS = ("angry", "disgusted", "fearful", "happy", "neutral", "sad", "<unk>")
 CONVOLUTIONS = "[(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16,2,2)] + [(16,2,2)]"
 
@@ -108,7 +117,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = {}
     for name, tensor in network.state_dict().items():
         if name.startswith("proj."):
-            state[name] = torch.randn_like(tensor)  # as it is, answers are all near 1/8 and agree with anything
+            state[name] = torch.randn_like(
+                tensor
+            )  # as it is, answers are all near 1/8 and agree with anything
         else:
             state[f"d2v_model.{name}"] = tensor + 0.05 * torch.randn_like(tensor)
     torch.save({"model": state}, folder / "model.pt")
@@ -223,7 +234,9 @@ def test_weights_that_do_not_fit_are_named(copy: Path, change: Callable[..., obj
 
 
 @needs_funasr
-def test_what_only_training_needs_may_be_named(copy: Path, clips: dict[str, np.ndarray], answers: np.ndarray) -> None:
+def test_what_only_training_needs_may_be_named(
+    copy: Path, clips: dict[str, np.ndarray], answers: np.ndarray
+) -> None:
     changed(copy, lambda state: state.update({"_ema.step": torch.zeros(1)}))
     model = load(copy, unused_weights=["_ema."])
     assert np.abs(probabilities(model, list(clips.values()), 1) - answers).max() < TOLERANCE
@@ -270,7 +283,9 @@ def test_a_missing_or_truncated_file_is_named(copy: Path, name: str) -> None:
 
 
 @needs_funasr
-@pytest.mark.parametrize("text", ["[]", "model: Paraformer", "model: Emotion2vec", "a: [", "model_conf: {}\nmodel: Emotion2vec"])
+@pytest.mark.parametrize(
+    "text", ["[]", "model: Paraformer", "model: Emotion2vec", "a: [", "model_conf: {}\nmodel: Emotion2vec"]
+)
 def test_another_config_is_refused(copy: Path, text: str) -> None:
     (copy / "config.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match=r"config\.yaml"):

@@ -11,13 +11,13 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from emolake.tasks.classify import Engine
 
 from emolake.errors import ConfigurationError
 from emolake.models import keras_network
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry, model_entry
 from emolake.settings import InferenceSettings, Settings
+from emolake.tasks.classify import Engine
 
 # Keras itself is imported by the family alone, which sets its backend; h5py comes with it.
 h5py = pytest.importorskip("h5py", reason='pip install "emolake[keras]"')

@@ -9,14 +9,14 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from emolake.schemas.labels import UnknownLabelError
-from emolake.tasks.classify import Engine
 from safetensors.torch import load_file, save_file
 
 from emolake.errors import ConfigurationError
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry, model_entry
+from emolake.schemas.labels import UnknownLabelError
 from emolake.settings import InferenceSettings, Settings
+from emolake.tasks.classify import Engine
 
 TOLERANCE = 1e-4
 LABELS = ("neutral", "joy", "anger", "sadness", "fear", "disgust", "surprise")

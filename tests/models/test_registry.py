@@ -13,7 +13,9 @@ from emolake.settings import InferenceSettings, Settings
 
 def write_model(folder: Path, **config: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"family": "spectrogram_cnn", "labels": ["anger"], **config}))
+    (folder / "config.json").write_text(
+        json.dumps({"family": "spectrogram_cnn", "labels": ["anger"], **config})
+    )
     (folder / "model.safetensors").write_bytes(b"")
     return folder
 
@@ -37,7 +39,9 @@ def test_a_named_model_is_found_by_its_path(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(ConfigurationError, match=r"'nobody'; known are default, mine; add \[models\.nobody\]"):
+    with pytest.raises(
+        ConfigurationError, match=r"'nobody'; known are default, mine; add \[models\.nobody\]"
+    ):
         model_entry(Settings(models={"mine": {"path": "x"}}), "nobody")
 
 
@@ -74,11 +78,11 @@ def test_a_label_that_the_taxonomy_lacks_stops_the_load(tmp_path: Path) -> None:
 
 def test_a_runtime_that_the_family_lacks_is_refused_not_ignored(tmp_path: Path) -> None:
     entry = ModelEntry("mine", write_model(tmp_path))
-    with pytest.raises(ConfigurationError, match="onnx.*runs on torch only"):
+    with pytest.raises(ConfigurationError, match=r"onnx.*runs on torch only"):
         entry.load(InferenceSettings(runtime="onnx"))
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
     assert resolve_device("cpu") == "cpu"
-    with pytest.raises(ConfigurationError, match="'cuda:99'.*use auto or cpu"):
+    with pytest.raises(ConfigurationError, match=r"'cuda:99'.*use auto or cpu"):
         resolve_device("cuda:99")

@@ -28,7 +28,12 @@ pytestmark = pytest.mark.skipif(not GOLDENS.is_dir(), reason="../shared/goldens 
 
 
 def entry(folder: Path, **options: Any) -> ModelEntry:
-    keys = {"family": "s3prl", "upstream": str(folder / "hf"), "checkpoint": str(folder / "dev-best.ckpt"), **options}
+    keys = {
+        "family": "s3prl",
+        "upstream": str(folder / "hf"),
+        "checkpoint": str(folder / "dev-best.ckpt"),
+        **options,
+    }
     return model_entry(Settings(models={"golden": keys}), "golden")
 
 

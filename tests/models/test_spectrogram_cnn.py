@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from emolake.tasks.featurize import MelOptions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -19,10 +18,12 @@ from emolake.models.spectrogram_cnn import (
     NetworkOptions,
     SpectrogramCnn,
     SpectrogramCnnOptions,
+    TrainedFolder,
     clip_features,
     speech_bounds,
     state_to_tensors,
 )
+from emolake.tasks.featurize import MelOptions
 
 SMALL = NetworkOptions(channels=(4, 6, 8, 10), track_channels=4, hidden=12)
 SEVEN = ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")
@@ -65,7 +66,7 @@ def write(folder, options, seed=0):
 def model(tmp_path_factory):
     options = SpectrogramCnnOptions(labels=SEVEN, network=SMALL, members=2)
     return SpectrogramCnn.load(
-        write(tmp_path_factory.mktemp("model"), options), device="cpu", precision="fp32"
+        TrainedFolder(path=write(tmp_path_factory.mktemp("model"), options)), device="cpu", precision="fp32"
     )
 
 
@@ -73,7 +74,7 @@ def model(tmp_path_factory):
 def mfcc_model(tmp_path_factory):
     options = SpectrogramCnnOptions(labels=SEVEN[:3], network=SMALL, features=FeatureOptions(kind="mfcc"))
     return SpectrogramCnn.load(
-        write(tmp_path_factory.mktemp("mfcc"), options), device="cpu", precision="fp32"
+        TrainedFolder(path=write(tmp_path_factory.mktemp("mfcc"), options)), device="cpu", precision="fp32"
     )
 
 
@@ -104,14 +105,14 @@ def padded(clips, extra=0):
 def test_the_batch_does_not_change_the_answer(model, mfcc_model, sizes, extra, seed):
     clips = [clip(size, seed + row) for row, size in enumerate(sizes)]
     for each in (model, mfcc_model):
-        batch = each.predict(*padded(clips, extra))
-        alone = torch.cat([each.predict(*padded([wave])) for wave in clips])
+        batch = each.predict(*padded(clips, extra)).logits
+        alone = torch.cat([each.predict(*padded([wave])).logits for wave in clips])
         torch.testing.assert_close(batch.softmax(dim=1), alone.softmax(dim=1), atol=1e-5, rtol=0)
         assert alone.shape == (len(clips), len(each.labels))
 
 
 def test_random_weights_tell_clips_apart(model):
-    answers = model.predict(*padded([clip(16000, seed) for seed in range(4)]))
+    answers = model.predict(*padded([clip(16000, seed) for seed in range(4)])).logits
     assert answers.std(dim=0).max() > 1e-2  # else the property above would hold for a constant
 
 
@@ -131,13 +132,13 @@ def test_random_weights_tell_clips_apart(model):
 )
 def test_odd_input_gives_finite_logits(model, mfcc_model, wave):
     for each in (model, mfcc_model):
-        logits = each.predict(*padded([wave]))
+        logits = each.predict(*padded([wave])).logits
         assert logits.dtype == torch.float32
         assert logits.isfinite().all()
 
 
 def test_a_long_recording_is_answered(model):
-    assert model.predict(*padded([clip(16000 * 90, 0)])).isfinite().all()
+    assert model.predict(*padded([clip(16000 * 90, 0)])).logits.isfinite().all()
 
 
 def test_it_keeps_the_protocol(model):
@@ -148,9 +149,9 @@ def test_it_keeps_the_protocol(model):
 def test_leading_and_trailing_silence_is_cut(model):
     wave = clip(24000, 8)
     quiet = torch.nn.functional.pad(wave[5000:19000], (16000, 16000))  # whole hops, so the frames fall alike
-    spread = model.predict(*padded([quiet])).softmax(dim=1) - model.predict(
+    spread = model.predict(*padded([quiet])).logits.softmax(dim=1) - model.predict(
         *padded([wave[5000:19000]])
-    ).softmax(dim=1)
+    ).logits.softmax(dim=1)
     assert spread.abs().max() < 0.05
 
 
@@ -182,11 +183,15 @@ def test_the_level_comes_back_as_one_number():
 
 def test_temperature_divides_the_logits(tmp_path):
     options = SpectrogramCnnOptions(labels=SEVEN, network=SMALL)
-    plain = SpectrogramCnn.load(write(tmp_path / "a", options), device="cpu", precision="fp32")
+    plain = SpectrogramCnn.load(
+        TrainedFolder(path=write(tmp_path / "a", options)), device="cpu", precision="fp32"
+    )
     cooled = options.model_copy(update={"temperature": 2.0})
-    halved = SpectrogramCnn.load(write(tmp_path / "b", cooled), device="cpu", precision="fp32")
+    halved = SpectrogramCnn.load(
+        TrainedFolder(path=write(tmp_path / "b", cooled)), device="cpu", precision="fp32"
+    )
     wave = padded([clip(9000, 0)])
-    torch.testing.assert_close(halved.predict(*wave) * 2, plain.predict(*wave))
+    torch.testing.assert_close(halved.predict(*wave).logits * 2, plain.predict(*wave).logits)
 
 
 def test_members_are_averaged(tmp_path):
@@ -194,13 +199,19 @@ def test_members_are_averaged(tmp_path):
     both = one.model_copy(update={"members": 2})
     wave = padded([clip(9000, 0)])
     single = [
-        SpectrogramCnn.load(write(tmp_path / str(seed), one, seed), device="cpu", precision="fp32").predict(
-            *wave
+        SpectrogramCnn.load(
+            TrainedFolder(path=write(tmp_path / str(seed), one, seed)), device="cpu", precision="fp32"
         )
+        .predict(*wave)
+        .logits
         for seed in (5, 6)
     ]
-    together = SpectrogramCnn.load(write(tmp_path / "both", both, 5), device="cpu", precision="fp32").predict(
-        *wave
+    together = (
+        SpectrogramCnn.load(
+            TrainedFolder(path=write(tmp_path / "both", both, 5)), device="cpu", precision="fp32"
+        )
+        .predict(*wave)
+        .logits
     )
     torch.testing.assert_close(together, (single[0] + single[1]) / 2)
 
@@ -249,13 +260,13 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path, spoil, message):
     folder = write(tmp_path / "model", SpectrogramCnnOptions(labels=SEVEN, network=SMALL))
     spoil(folder)
     with pytest.raises(ConfigurationError, match=message):
-        SpectrogramCnn.load(folder, device="cpu", precision="fp32")
+        SpectrogramCnn.load(TrainedFolder(path=folder), device="cpu", precision="fp32")
 
 
 def test_another_precision_is_refused(tmp_path):
     folder = write(tmp_path / "model", SpectrogramCnnOptions(labels=SEVEN, network=SMALL))
     with pytest.raises(ConfigurationError, match=r"'bf16'.*supports fp32"):
-        SpectrogramCnn.load(folder, device="cpu", precision="bf16")
+        SpectrogramCnn.load(TrainedFolder(path=folder), device="cpu", precision="bf16")
 
 
 @pytest.mark.parametrize("rows", [16, 40, 41, 64, 80])
@@ -275,12 +286,12 @@ def test_the_committed_weights_know_the_clips_that_they_were_trained_on(shared_d
     from emolake.training.dataset import read_dataset
 
     folder = Path(str(files("emolake.models.default")))
-    default = SpectrogramCnn.load(folder, device="cpu", precision="fp32")
+    default = SpectrogramCnn.load(TrainedFolder(path=folder), device="cpu", precision="fp32")
     clips = read_dataset(shared_data)[::12]
     waves = [torch.from_numpy(soundfile.read(each.path, dtype="float32")[0]) for each in clips]
     right = 0
     for start in range(0, len(clips), 16):
-        guess = default.predict(*padded(waves[start : start + 16])).argmax(dim=1)
+        guess = default.predict(*padded(waves[start : start + 16])).logits.argmax(dim=1)
         right += sum(
             default.labels[index] == each.emotion
             for index, each in zip(guess.tolist(), clips[start : start + 16], strict=True)

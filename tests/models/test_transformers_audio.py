@@ -20,7 +20,10 @@ transformers = pytest.importorskip("transformers")
 
 TOLERANCE = 1e-4
 LABELS = ("neutral", "joy", "anger", "sadness")
-NAMED = {"id2label": dict(enumerate(LABELS)), "label2id": {label: index for index, label in enumerate(LABELS)}}
+NAMED = {
+    "id2label": dict(enumerate(LABELS)),
+    "label2id": {label: index for index, label in enumerate(LABELS)},
+}
 ENCODER = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -38,7 +41,9 @@ def _encoder(name: str, norm: str) -> tuple[Any, Any]:
         **ENCODER, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer", **NAMED
     )
     model = getattr(transformers, f"{name}ForSequenceClassification")(config)
-    return model, transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=norm == "layer")
+    return model, transformers.Wav2Vec2FeatureExtractor(
+        do_normalize=True, return_attention_mask=norm == "layer"
+    )
 
 
 def _whisper() -> tuple[Any, Any]:
@@ -72,7 +77,9 @@ def clips() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
+def checkpoint(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Any, Any]:
     """A folder with a tiny random checkpoint, the model that wrote it and its extractor."""
     torch.manual_seed(5)
     folder = tmp_path_factory.mktemp(str(request.param))
@@ -86,7 +93,9 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 def entry(folder: Path, **options: Any) -> ModelEntry:
-    return model_entry(Settings(models={"tiny": {"family": "transformers", "model": str(folder), **options}}), "tiny")
+    return model_entry(
+        Settings(models={"tiny": {"family": "transformers", "model": str(folder), **options}}), "tiny"
+    )
 
 
 def logits(model: Any, clips: list[np.ndarray], batch_seconds: float) -> np.ndarray:
@@ -97,7 +106,9 @@ def logits(model: Any, clips: list[np.ndarray], batch_seconds: float) -> np.ndar
 
 def reference(model: Any, extractor: Any, clips: list[np.ndarray]) -> np.ndarray:
     with torch.inference_mode():
-        answers = [model(**extractor(clip, sampling_rate=16_000, return_tensors="pt")).logits[0] for clip in clips]
+        answers = [
+            model(**extractor(clip, sampling_rate=16_000, return_tensors="pt")).logits[0] for clip in clips
+        ]
     return torch.stack(answers).numpy()
 
 

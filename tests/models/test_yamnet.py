@@ -164,7 +164,9 @@ def reference_scores(weights: Weights, patch: np.ndarray) -> np.ndarray:
         return np.pad(maps, [*edges, (0, 0)])
 
     def normed(maps: np.ndarray, layer: str) -> np.ndarray:
-        beta, mean, variance = (weights[f"{layer}/bn/{each}"] for each in ("beta", "moving_mean", "moving_variance"))
+        beta, mean, variance = (
+            weights[f"{layer}/bn/{each}"] for each in ("beta", "moving_mean", "moving_variance")
+        )
         return np.maximum(0, (maps - mean) / np.sqrt(variance + 1e-4) + beta)
 
     def correlated(maps: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
@@ -172,7 +174,9 @@ def reference_scores(weights: Weights, patch: np.ndarray) -> np.ndarray:
 
     kernel = weights["layer1/conv/kernel"].astype(np.float64)
     single = padded(patch[:, :, None].astype(np.float64), 2)[:, :, 0]
-    maps = normed(np.stack([correlated(single, kernel[:, :, 0, i], 2) for i in range(32)], axis=2), "layer1/conv")
+    maps = normed(
+        np.stack([correlated(single, kernel[:, :, 0, i], 2) for i in range(32)], axis=2), "layer1/conv"
+    )
     for index, (_, stride) in enumerate(CHANNELS, start=2):
         layer = f"layer{index}/depthwise_conv"
         kernel = weights[f"{layer}/depthwise_kernel"].astype(np.float64)
@@ -232,14 +236,18 @@ def test_a_batch_leaves_every_clip_as_it_is(original: Path, clips: dict[str, np.
 
 
 @pytest.mark.parametrize("spelling", ["/", "_"])
-def test_both_spellings_of_layer_names(weights: Weights, copy: Path, spelling: str, clips: dict[str, np.ndarray]) -> None:
+def test_both_spellings_of_layer_names(
+    weights: Weights, copy: Path, spelling: str, clips: dict[str, np.ndarray]
+) -> None:
     wave = [clips["odd"]]
     before = probabilities(load(copy / "yamnet.h5"), wave, 1)
     write_h5(copy / "other.h5", weights, spelling=spelling)
     assert np.array_equal(probabilities(load(copy / "other.h5"), wave, 1), before)
 
 
-def test_a_converted_folder_answers_the_same(original: Path, tmp_path: Path, clips: dict[str, np.ndarray]) -> None:
+def test_a_converted_folder_answers_the_same(
+    original: Path, tmp_path: Path, clips: dict[str, np.ndarray]
+) -> None:
     assert main([str(original / "yamnet.h5"), str(tmp_path / "out")]) == 0
     found = probabilities(load(tmp_path / "out"), [clips["odd"]], 1)
     assert np.array_equal(found, probabilities(load(original / "yamnet.h5"), [clips["odd"]], 1))
@@ -299,7 +307,10 @@ def _lacks(name: str) -> Callable[[Weights], Weights]:
     [
         (_lacks("dense/kernel"), r"dense\.weight is missing"),
         (_lacks("layer14/pointwise_conv/bn/beta"), "layer14_pointwise_conv.*is missing"),
-        (lambda weights: {**weights, "layer15/conv/kernel": weights["layer1/conv/kernel"]}, "layer15_conv.*left over"),
+        (
+            lambda weights: {**weights, "layer15/conv/kernel": weights["layer1/conv/kernel"]},
+            "layer15_conv.*left over",
+        ),
         (lambda weights: {**weights, "layer2/depthwise_conv/bn/gamma": np.ones(32)}, "gamma.*no place for"),
         (lambda weights: {**weights, "other/kernel": weights["dense/kernel"]}, "twice"),
         (lambda weights: {**weights, "dense/kernel": np.zeros((1024, 8), "f")}, r"expected \(7, 1024\)"),
@@ -330,7 +341,10 @@ def test_a_truncated_or_missing_file_is_named(copy: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ("index,mid,display_name\n0,/m/0,Speech\n", "does not name 'Laughter', 'Crying, sobbing', 'Screaming', 'Shout'"),
+        (
+            "index,mid,display_name\n0,/m/0,Speech\n",
+            "does not name 'Laughter', 'Crying, sobbing', 'Screaming', 'Shout'",
+        ),
         ("index,mid,display_name\n1,/m/0,Speech\n", "row 1: expected index 0"),
         ("mid\n/m/0\n", "row 1"),
     ],

@@ -7,9 +7,18 @@ from emolake.schemas.labels import EMOTIONS, UnknownLabelError, canonical
 
 @pytest.mark.parametrize(
     ("label", "emotion"),
-    [("neu", "neutral"), ("hap", "happiness"), ("ang", "anger"), ("sad", "sadness"), ("exc", "excitement"), ("fru", "frustration"),
-     ("joy", "happiness"), ("Fearful", "fear"), (" surprised ", "surprise")],
-)  # fmt: skip
+    [
+        ("neu", "neutral"),
+        ("hap", "happiness"),
+        ("ang", "anger"),
+        ("sad", "sadness"),
+        ("exc", "excitement"),
+        ("fru", "frustration"),
+        ("joy", "happiness"),
+        ("Fearful", "fear"),
+        (" surprised ", "surprise"),
+    ],
+)
 def test_common_spellings(label: str, emotion: str) -> None:
     assert canonical(label) == emotion
 

@@ -27,7 +27,9 @@ def test_ddl_gives_the_arrow_types(table: Table) -> None:
     connection.execute("ATTACH ':memory:' AS lake")
     connection.execute(table.ddl)
     made = connection.execute(f"SELECT * FROM lake.{table.name}").to_arrow_table().schema
-    assert [(field.name, field.type) for field in made] == [(field.name, field.type) for field in table.schema]
+    assert [(field.name, field.type) for field in made] == [
+        (field.name, field.type) for field in table.schema
+    ]
 
 
 def test_descriptions_reach_arrow() -> None:

@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_model import write_tiny_model
 
-from emolake.models.protocol import Batching
-from emolake.models.spectrogram_cnn import SpectrogramCnn
+from emolake.models.protocol import Batching, Prediction
+from emolake.models.spectrogram_cnn import SpectrogramCnn, TrainedFolder
 from emolake.tasks.classify import ModelOutputError, batches, classify, softmax
 from emolake.tasks.segment import Segment
+
+from made_model import write_tiny_model
 
 
 def piece(length: int, *, index: int = 0, speech_ratio: float = 1.0, seed: int = 0) -> Segment:
@@ -34,7 +35,7 @@ class Recorder:
         self._room = room
         self._answer = answer
 
-    def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
         if self._room is not None and len(waves) > self._room:
             self.refused += 1
             raise torch.OutOfMemoryError("made up: no room")
@@ -43,7 +44,7 @@ class Recorder:
         sums = waves.sum(dim=1)
         if self._answer is not None:
             sums = torch.full_like(sums, self._answer)
-        return torch.stack([lengths.float(), sums], dim=1)
+        return Prediction(torch.stack([lengths.float(), sums], dim=1))
 
 
 def run(model: Recorder, pieces: Sequence[Segment], **options: float) -> list[tuple[int, np.ndarray | None]]:
@@ -72,10 +73,15 @@ def test_every_position_is_in_one_batch_that_its_batching_allows(
 
 @settings(max_examples=40, deadline=None)
 @given(
-    given_pieces=st.lists(st.tuples(st.sampled_from([10, 399, 400, 16_000, 16_000, 23_456]), st.sampled_from([0.0, 0.09, 0.1, 1.0])), max_size=30),
+    given_pieces=st.lists(
+        st.tuples(
+            st.sampled_from([10, 399, 400, 16_000, 16_000, 23_456]), st.sampled_from([0.0, 0.09, 0.1, 1.0])
+        ),
+        max_size=30,
+    ),
     batching=st.sampled_from(Batching),
     batch_seconds=st.sampled_from([0.01, 1.0, 3.0, 500.0]),
-)  # fmt: skip
+)
 def test_order_is_kept_and_silence_never_reaches_the_model(
     given_pieces: list[tuple[int, float]], batching: Batching, batch_seconds: float
 ) -> None:
@@ -89,7 +95,8 @@ def test_order_is_kept_and_silence_never_reaches_the_model(
         else:
             assert logits == pytest.approx([len(each.samples), each.samples.sum()], abs=1e-2)
     sent = sorted(length for batch in model.seen for length in batch)
-    assert sent == sorted(len(each.samples) for each, (_, logits) in zip(pieces, answers, strict=True) if logits is not None)
+    answered = [each for each, (_, logits) in zip(pieces, answers, strict=True) if logits is not None]
+    assert sent == sorted(len(each.samples) for each in answered)
 
 
 def test_segments_are_taken_as_they_are_needed() -> None:
@@ -155,4 +162,4 @@ def test_the_batch_does_not_change_a_real_networks_answer(
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> SpectrogramCnn:
     folder: Path = write_tiny_model(tmp_path_factory.mktemp("tiny"))
-    return SpectrogramCnn.load(folder, device="cpu", precision="fp32")
+    return SpectrogramCnn.load(TrainedFolder(path=folder), device="cpu", precision="fp32")

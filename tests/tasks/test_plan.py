@@ -3,20 +3,23 @@
 import os
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from emolake.schemas.records import SourceObject
-from emolake.tasks.commit import commit_shard
-from emolake.tasks.plan import Listing, estimated_seconds, is_audio, list_day, plan_day, recording_id, shards
 from hypothesis import given
 from hypothesis import strategies as st
-from made_lake import DAY, KEY, Call, shard_rows
 
 from emolake.lake import open_lake
 from emolake.pattern import KeyPattern
+from emolake.schemas.records import SourceObject
 from emolake.storage import FolderSource, Listed
+from emolake.tasks import plan as tasks_plan
+from emolake.tasks.commit import commit_shard
+from emolake.tasks.plan import Listing, estimated_seconds, is_audio, list_day, plan_day, recording_id, shards
+
+from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse
 
 UTC_ZONE = ZoneInfo("UTC")
 PATTERN = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", UTC_ZONE)
@@ -106,8 +109,6 @@ def test_named_keys_are_the_first_hundred():
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
-    from made_lake import sqlite_warehouse
-
     done = [Call(f"2026/11/20/oslo/{name}.wav") for name in ("done", "changed", "other")]
     failed = Call("2026/11/20/oslo/failed.wav", status="quarantined", error="fetch_failed: fetch: x", pieces=(),
                   analysed=False)  # fmt: skip
@@ -128,8 +129,6 @@ def test_only_the_difference_is_planned(lake):
 
 
 def test_another_configuration_makes_all_stale(lake):
-    from dataclasses import replace
-
     _, listing = plan(SOURCE, lake, key=replace(KEY, config_id="b" * 16))
     assert (listing.skipped, listing.stale, listing.failed, listing.missing) == (0, 3, 1, 1)
 
@@ -140,25 +139,28 @@ def test_force_plans_what_is_done_as_well(lake):
     assert (listing.skipped, listing.stale) == (0, 3)
 
 
-def test_a_million_keys_in_constant_memory():
+def test_memory_does_not_grow_with_the_number_of_keys(monkeypatch):
+    monkeypatch.setattr(tasks_plan, "_COMPARED_AT_ONCE", 500)
+
     def peak(keys: int) -> int:
         listing = Listing()
         source = Made(lambda: (f"2026/11/20/oslo/{number}.wav" for number in range(keys)))
+        planned = plan_day(source, PATTERN, None, DAY, key=KEY, listing=listing)
         tracemalloc.start()
-        cut = shards(plan_day(source, PATTERN, None, DAY, key=KEY, listing=listing), shard_seconds=3600, shard_objects=200)
-        planned = sum(len(shard) for shard in cut)
+        total = sum(len(shard) for shard in shards(planned, shard_seconds=3600, shard_objects=200))
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert planned == listing.found == keys
+        assert total == listing.found == keys
         return most
 
-    few = peak(20_000)
-    assert peak(60_000) < 1.2 * few
-    assert few < 30_000_000
+    peak(1000)  # what is made once
+    assert peak(12_000) < 1.2 * peak(2000)
 
 
 def item(number: int, size_bytes: int, ext: str = "wav") -> SourceObject:
-    return SourceObject(f"{number}.{ext}", f"s3://calls/{number}.{ext}", str(number), "v1", size_bytes, DAY, None, {})
+    return SourceObject(
+        f"{number}.{ext}", f"s3://calls/{number}.{ext}", str(number), "v1", size_bytes, DAY, None, {}
+    )
 
 
 @given(st.lists(st.integers(0, 40_000_000), max_size=60), st.integers(1, 20), st.floats(1, 2000))

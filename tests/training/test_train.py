@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from emolake.tasks.decode import load_mono
 
 from emolake.errors import ConfigurationError
-from emolake.models.spectrogram_cnn import FeatureOptions, NetworkOptions, SpectrogramCnn
+from emolake.models.spectrogram_cnn import FeatureOptions, NetworkOptions, SpectrogramCnn, TrainedFolder
+from emolake.tasks.decode import load_mono
 from emolake.training.augment import AugmentOptions
 from emolake.training.cache import build_cache
 from emolake.training.loop import LoopOptions, train_network
@@ -82,10 +82,10 @@ def test_it_learned_what_is_easy(trained):
 
 
 def test_the_written_folder_loads_and_predicts(trained, voices):
-    model = SpectrogramCnn.load(trained.folder, device="cpu", precision="fp32")
+    model = SpectrogramCnn.load(TrainedFolder(path=trained.folder), device="cpu", precision="fp32")
     for name, label in (("1-angry-2.wav", "anger"), ("2-sad-0.wav", "sadness")):
         wave = torch.from_numpy(load_mono(voices.parent / name, sampling_rate=16000))
-        logits = model.predict(wave[None], torch.tensor([len(wave)]))
+        logits = model.predict(wave[None], torch.tensor([len(wave)])).logits
         assert model.labels[int(logits.argmax())] == label
 
 
@@ -177,7 +177,7 @@ def test_an_mfcc_network_is_trained_by_the_same_words(voices, tmp_path):
         recipe=recipe,
     )
     assert RECIPES["mfcc_cnn"].features.rows == 40
-    model = SpectrogramCnn.load(tmp_path, device="cpu", precision="fp32")
+    model = SpectrogramCnn.load(TrainedFolder(path=tmp_path), device="cpu", precision="fp32")
     assert model.options.features.kind == "mfcc"
     assert "drawn at random" in (tmp_path / "README.md").read_text()
     assert trained.results["split"] == "random"

@@ -76,7 +76,9 @@ class Emotion2vec:
     def load(cls, options: Emotion2vecOptions, *, device: str, precision: str) -> Self:
         """Build FunASR's network from config.yaml and fill it from model.pt, exactly."""
         if precision != cls.precision:
-            raise ConfigurationError(f"precision {precision!r} was asked of the family emotion2vec, which supports fp32")
+            raise ConfigurationError(
+                f"precision {precision!r} was asked of the family emotion2vec, which supports fp32"
+            )
         folder = _folder(options)
         outputs = _named_outputs(folder)
         network_class = _funasr_class()
@@ -85,7 +87,9 @@ class Emotion2vec:
         try:
             network = network_class(model_conf=config["model_conf"], vocab_size=tokens)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ConfigurationError(f"{folder / _CONFIG} does not describe an emotion2vec network: {error}") from error
+            raise ConfigurationError(
+                f"{folder / _CONFIG} does not describe an emotion2vec network: {error}"
+            ) from error
         _fill(network, folder / _WEIGHTS, config.get("scope_map"), options.unused_weights)
         network.eval()
         return cls(network, labels=tuple(outputs.values()), outputs=tuple(outputs), device=device)
@@ -115,7 +119,9 @@ def _folder(options: Emotion2vecOptions) -> Path:
     folder = model_folder(options.model, options.revision, (_CONFIG, _WEIGHTS, _TOKENS))
     missing = [name for name in (_CONFIG, _WEIGHTS, _TOKENS) if not (folder / name).is_file()]
     if missing:
-        raise ConfigurationError(f"{folder} has no {', '.join(missing)}; give a classifier in FunASR's layout, such as emotion2vec+")
+        raise ConfigurationError(
+            f"{folder} has no {', '.join(missing)}; give a classifier in FunASR's layout, such as emotion2vec+"
+        )
     return folder
 
 
@@ -175,8 +181,14 @@ def _read_config(path: Path) -> Mapping[str, Any]:
         config = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
         raise ConfigurationError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(config, dict) or config.get("model") != "Emotion2vec" or not isinstance(config.get("model_conf"), dict):
-        raise ConfigurationError(f"{path} does not describe an Emotion2vec model; expected model: Emotion2vec and model_conf")
+    if (
+        not isinstance(config, dict)
+        or config.get("model") != "Emotion2vec"
+        or not isinstance(config.get("model_conf"), dict)
+    ):
+        raise ConfigurationError(
+            f"{path} does not describe an Emotion2vec model; expected model: Emotion2vec and model_conf"
+        )
     found = [value for value in _strings(config) if "${" in value]
     if found:
         raise ConfigurationError(f"{path} holds the interpolation {found[0]!r}; write the value itself")
@@ -235,8 +247,14 @@ def _dropped_prefixes(scope_map: object) -> list[str]:
     if scope_map is None:
         return []
     pairs = scope_map.split(",") if isinstance(scope_map, str) else scope_map
-    if not isinstance(pairs, list) or len(pairs) % 2 or any(str(each).casefold() != "none" for each in pairs[1::2]):
-        raise ConfigurationError(f"scope_map {scope_map!r} renames weights; expected prefixes that are taken off")
+    if (
+        not isinstance(pairs, list)
+        or len(pairs) % 2
+        or any(str(each).casefold() != "none" for each in pairs[1::2])
+    ):
+        raise ConfigurationError(
+            f"scope_map {scope_map!r} renames weights; expected prefixes that are taken off"
+        )
     return [str(each) for each in pairs[::2] if str(each).casefold() != "none"]
 
 
@@ -253,7 +271,9 @@ def _unpickled(path: Path) -> "Mapping[str, torch.Tensor]":
         if isinstance(state, dict) and isinstance(state.get(nested), dict):
             state = state[nested]
     if not isinstance(state, dict) or not all(isinstance(each, torch.Tensor) for each in state.values()):
-        raise ConfigurationError(f"{path} holds something else than named tensors; expected FunASR's model.pt")
+        raise ConfigurationError(
+            f"{path} holds something else than named tensors; expected FunASR's model.pt"
+        )
     found: Mapping[str, torch.Tensor] = state
     return found
 

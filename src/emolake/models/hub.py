@@ -22,7 +22,9 @@ def model_folder(spec: str, revision: str | None, patterns: tuple[str, ...]) -> 
     _check_is_repository(spec, "folder")
     from huggingface_hub import snapshot_download
 
-    return Path(_download(spec, lambda: snapshot_download(spec, revision=revision, allow_patterns=list(patterns))))
+    return Path(
+        _download(spec, lambda: snapshot_download(spec, revision=revision, allow_patterns=list(patterns)))
+    )
 
 
 def model_file(spec: str, revision: str | None) -> Path:
@@ -66,4 +68,6 @@ def _download(spec: str, download: Callable[[], str]) -> str:
 
 def _check_is_repository(spec: str, kind: str) -> None:
     if spec.startswith((".", "/", "~")) or "/" not in spec:
-        raise ConfigurationError(f"there is no {kind} {spec}; correct the path, or give owner/name on the hub")
+        raise ConfigurationError(
+            f"there is no {kind} {spec}; correct the path, or give owner/name on the hub"
+        )

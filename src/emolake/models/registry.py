@@ -23,8 +23,11 @@ from emolake.settings import DEFAULT_MODEL, InferenceSettings, Settings
 # family -> module:class, imported when a model of the family is named.
 FAMILIES: dict[str, str] = {
     "spectrogram_cnn": "emolake.models.spectrogram_cnn:SpectrogramCnn",
+    "mfcc_mlp": "emolake.models.mfcc_mlp:MfccMlp",
     "s3prl": "emolake.models.s3prl:S3prl",
     "transformers": "emolake.models.transformers_audio:TransformersAudio",
+    "classical": "emolake.models.classical:Classical",
+    "keras": "emolake.models.keras_network:KerasNetwork",
 }
 
 
@@ -65,14 +68,20 @@ class ModelEntry:
     def fingerprint(self) -> str:
         """Hash of family, parameters, labels and every byte that a load reads: a changed file is a changed model."""
         described = self.description
-        decides = {"family": self.family, "labels": described.labels, "parameters": dict(described.parameters)}
+        decides = {
+            "family": self.family,
+            "labels": described.labels,
+            "parameters": dict(described.parameters),
+        }
         digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
         for name, path in sorted(described.files.items()):
             try:
                 with path.open("rb") as file:
                     digest.update(f"\n{name}\n".encode() + hashlib.file_digest(file, "sha256").digest())
             except FileNotFoundError as error:
-                raise ConfigurationError(f"the model {self.name!r} has no {path}; correct [models.{self.name}]") from error
+                raise ConfigurationError(
+                    f"the model {self.name!r} has no {path}; correct [models.{self.name}]"
+                ) from error
         return digest.hexdigest()[:32]
 
     def emotions(self) -> dict[str, str]:
@@ -96,7 +105,9 @@ class ModelEntry:
                 "set it to auto"
             )
         self.emotions()
-        return self._family.load(self.options, device=resolve_device(inference.device), precision=inference.precision)
+        return self._family.load(
+            self.options, device=resolve_device(inference.device), precision=inference.precision
+        )
 
 
 def model_entry(settings: Settings, name: str | None = None) -> ModelEntry:
@@ -147,7 +158,9 @@ def _validated(name: str, entry: Mapping[str, Any]) -> ModelEntry:
             for problem in error.errors()
         )
         keys = ", ".join(family_class.Options.model_fields)
-        raise ConfigurationError(f"[models.{name}] is wrong: {problems}; the keys of {family} are {keys}") from error
+        raise ConfigurationError(
+            f"[models.{name}] is wrong: {problems}; the keys of {family} are {keys}"
+        ) from error
 
 
 def _family_of_folder(name: str, folder: Path) -> str:

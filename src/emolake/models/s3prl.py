@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _METADATA = "train_meta_data.json"
-_CHECKPOINT_PARTS = {"Optimizer", "Scheduler", "Step", "Epoch", "Args", "Config", "WorldSize", "Featurizer", "Downstream"}
+_CHECKPOINT_PARTS = {
+    "Optimizer",
+    "Scheduler",
+    "Step",
+    "Epoch",
+    "Args",
+    "Config",
+    "WorldSize",
+    "Featurizer",
+    "Downstream",
+}
 _HEAD = {
     "projector.weight",
     "projector.bias",
@@ -102,7 +112,9 @@ class S3prl:
         from transformers import AutoModel
 
         if precision != cls.precision:
-            raise ConfigurationError(f"precision {precision!r} was asked of the family s3prl, which supports fp32")
+            raise ConfigurationError(
+                f"precision {precision!r} was asked of the family s3prl, which supports fp32"
+            )
         folder = _encoder_folder(options)
         config = speech_encoder.read_json(folder / "config.json")
         if config.get("model_type") not in speech_encoder.MODEL_TYPES:
@@ -162,7 +174,11 @@ class S3prl:
         layers = self._encoder.encoder.layers
         hooks = [layer.register_forward_pre_hook(take, with_kwargs=True) for layer in layers]
         try:
-            mask = None if bool((lengths == waves.shape[1]).all()) else valid_mask(lengths, waves.shape[1]).long()
+            mask = (
+                None
+                if bool((lengths == waves.shape[1]).all())
+                else valid_mask(lengths, waves.shape[1]).long()
+            )
             output = self._encoder(waves, attention_mask=mask)
         finally:
             for hook in hooks:
@@ -193,9 +209,13 @@ class _Head:
 
         weighted = [weight * state for weight, state in zip(self.layer_weights, pooled, strict=True)]
         features = sum(weighted[1:], start=weighted[0])
-        projected = functional.linear(features, self._tensors["projector.weight"], self._tensors["projector.bias"])
+        projected = functional.linear(
+            features, self._tensors["projector.weight"], self._tensors["projector.bias"]
+        )
         return functional.linear(
-            projected, self._tensors["model.post_net.linear.weight"], self._tensors["model.post_net.linear.bias"]
+            projected,
+            self._tensors["model.post_net.linear.weight"],
+            self._tensors["model.post_net.linear.bias"],
         )
 
 
@@ -210,7 +230,11 @@ def _checkpoint_files(options: S3prlOptions) -> list[Path]:
 def _labels(options: S3prlOptions, checkpoint: Path) -> tuple[str, ...]:
     if options.labels is not None:
         return options.labels
-    path = model_file(options.metadata, options.checkpoint_revision) if options.metadata else checkpoint.with_name(_METADATA)
+    path = (
+        model_file(options.metadata, options.checkpoint_revision)
+        if options.metadata
+        else checkpoint.with_name(_METADATA)
+    )
     if not path.is_file():
         raise ConfigurationError(
             f"{checkpoint} has no {_METADATA} beside it, and a checkpoint holds no label names; set labels or metadata"
@@ -231,7 +255,9 @@ def _read_head(path: Path, config: Any, labels: int) -> _Head:
     weights, head = checkpoint["Featurizer"].get("weights"), dict(checkpoint["Downstream"])
     head.pop("best_score", None)
     if set(checkpoint["Featurizer"]) != {"weights"}:
-        raise _refused(path, f"its Featurizer holds {', '.join(checkpoint['Featurizer']) or 'nothing'}, expected weights")
+        raise _refused(
+            path, f"its Featurizer holds {', '.join(checkpoint['Featurizer']) or 'nothing'}, expected weights"
+        )
     if set(head) != _HEAD:
         odd = sorted(set(head) ^ _HEAD)
         raise _refused(path, f"its Downstream differs by {', '.join(odd)}")
@@ -248,7 +274,8 @@ def _read_head(path: Path, config: Any, labels: int) -> _Head:
     }
     if shapes != expected:
         raise _refused(
-            path, f"its head is {shapes}, and an upstream of {config.hidden_size} with {labels} labels needs {expected}"
+            path,
+            f"its head is {shapes}, and an upstream of {config.hidden_size} with {labels} labels needs {expected}",
         )
     return _Head(weights.float(), {name: tensor.float() for name, tensor in head.items()})
 
@@ -264,9 +291,13 @@ def _unpickled(path: Path) -> Mapping[str, Any]:
         raise ConfigurationError(
             f"{path} is no checkpoint that can be read without running code: {str(error).splitlines()[0]}"
         ) from error
-    missing = {"Args", "Config", "Featurizer", "Downstream"} - set(checkpoint if isinstance(checkpoint, dict) else ())
+    missing = {"Args", "Config", "Featurizer", "Downstream"} - set(
+        checkpoint if isinstance(checkpoint, dict) else ()
+    )
     if missing:
-        raise ConfigurationError(f"{path} lacks {', '.join(sorted(missing))}; expected a checkpoint of S3PRL's Runner")
+        raise ConfigurationError(
+            f"{path} lacks {', '.join(sorted(missing))}; expected a checkpoint of S3PRL's Runner"
+        )
     found: Mapping[str, Any] = checkpoint
     return found
 
@@ -278,11 +309,16 @@ def _check_recipe(path: Path, checkpoint: Mapping[str, Any]) -> None:
     if args.get("upstream_layer_selection") is not None:
         raise _refused(path, f"it selects the layer {args['upstream_layer_selection']}")
     if args.get("upstream_feature_selection", "hidden_states") != "hidden_states":
-        raise _refused(path, f"it was trained on {args['upstream_feature_selection']}, expected hidden_states")
+        raise _refused(
+            path, f"it was trained on {args['upstream_feature_selection']}, expected hidden_states"
+        )
     recipe = checkpoint["Config"].get("downstream_expert", {}).get("modelrc", {})
     pooling = recipe.get("UtteranceLevel", {}).get("pooling")
     if recipe.get("select") != "UtteranceLevel" or pooling != "MeanPooling":
-        raise _refused(path, f"its head is {recipe.get('select')} with {pooling}, expected UtteranceLevel with MeanPooling")
+        raise _refused(
+            path,
+            f"its head is {recipe.get('select')} with {pooling}, expected UtteranceLevel with MeanPooling",
+        )
     odd = sorted(set(recipe.get("UtteranceLevel", {})) - {"pooling"})
     if odd:
         raise _refused(path, f"its UtteranceLevel has {', '.join(odd)}")

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 MODEL_TYPES = ("hubert", "wav2vec2", "wavlm")
 MIN_SAMPLES = 400  # one frame of the convolutions; fewer raise inside them
 HUGGING_FACE_EPS = 1e-7  # of transformers' feature extractor; S3PRL's own hubert expert uses 1e-5
-FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*.safetensors",
+)
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
@@ -42,7 +48,12 @@ def weight_files(folder: Path) -> dict[str, Path]:
         raise ConfigurationError(
             f"{folder} has no .safetensors; convert its weights, pickled ones are not loaded (they can run code)"
         )
-    named = [folder / "config.json", folder / "preprocessor_config.json", folder / "model.safetensors.index.json", *weights]
+    named = [
+        folder / "config.json",
+        folder / "preprocessor_config.json",
+        folder / "model.safetensors.index.json",
+        *weights,
+    ]
     return {path.name: path for path in named if path.is_file()}
 
 
@@ -78,11 +89,17 @@ def load_exactly(loader: Any, folder: Path, **arguments: Any) -> "PreTrainedMode
             **arguments,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
-        raise ConfigurationError(f"{folder} cannot be loaded by transformers: {str(error).splitlines()[0]}") from error
+        raise ConfigurationError(
+            f"{folder} cannot be loaded by transformers: {str(error).splitlines()[0]}"
+        ) from error
     problems = {kind: names for kind, names in info.items() if names}
     if problems:
-        listed = "; ".join(f"{kind}: {', '.join(map(str, sorted(names, key=str)[:5]))}" for kind, names in problems.items())
-        raise ConfigurationError(f"the weights in {folder} do not fit its config.json: {listed}; use a complete checkpoint")
+        listed = "; ".join(
+            f"{kind}: {', '.join(map(str, sorted(names, key=str)[:5]))}" for kind, names in problems.items()
+        )
+        raise ConfigurationError(
+            f"the weights in {folder} do not fit its config.json: {listed}; use a complete checkpoint"
+        )
     model.eval()
     loaded: PreTrainedModel = model
     return loaded

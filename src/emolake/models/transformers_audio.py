@@ -70,7 +70,9 @@ class TransformersAudio:
         from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
         if precision != cls.precision:
-            raise ConfigurationError(f"precision {precision!r} was asked of the family transformers, which supports fp32")
+            raise ConfigurationError(
+                f"precision {precision!r} was asked of the family transformers, which supports fp32"
+            )
         folder = _folder(options)
         config = speech_encoder.read_json(folder / "config.json")
         kind = config.get("model_type")
@@ -87,14 +89,22 @@ class TransformersAudio:
             raise ConfigurationError(
                 f"{folder} takes {extractor.sampling_rate} Hz, expected {cls.sampling_rate} Hz; use a 16 kHz checkpoint"
             )
-        return cls(model, extractor, labels=_labels(options, config, folder), device=device, whisper=kind == "whisper")
+        return cls(
+            model,
+            extractor,
+            labels=_labels(options, config, folder),
+            device=device,
+            whisper=kind == "whisper",
+        )
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
         """See `emolake.models.protocol.EmotionModel`."""
         import torch
 
         with torch.inference_mode():
-            logits = self._whisper_logits(waves, lengths) if self._whisper else self._wave_logits(waves, lengths)
+            logits = (
+                self._whisper_logits(waves, lengths) if self._whisper else self._wave_logits(waves, lengths)
+            )
         return Prediction(logits.to("cpu", torch.float32))
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
@@ -116,7 +126,9 @@ class TransformersAudio:
 
     def _whisper_logits(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
         clips = [wave[:length].cpu().numpy() for wave, length in zip(waves, lengths.tolist(), strict=True)]
-        features = self._extractor(clips, sampling_rate=self.sampling_rate, return_tensors="pt").input_features
+        features = self._extractor(
+            clips, sampling_rate=self.sampling_rate, return_tensors="pt"
+        ).input_features
         logits: torch.Tensor = self._model(features.to(self.device)).logits
         return logits
 
@@ -131,10 +143,16 @@ def _labels(options: TransformersAudioOptions, config: Mapping[str, Any], folder
     try:
         own = tuple(str(named[str(index)]) for index in range(len(named)))
     except KeyError as error:
-        raise ConfigurationError(f"{folder / 'config.json'} numbers its labels with a gap at {error}; set labels") from error
+        raise ConfigurationError(
+            f"{folder / 'config.json'} numbers its labels with a gap at {error}; set labels"
+        ) from error
     labels = options.labels or own
     if len(labels) != (len(own) or len(labels)):
-        raise ConfigurationError(f"{folder} has {len(own)} outputs, and labels names {len(labels)}; name each output once")
+        raise ConfigurationError(
+            f"{folder} has {len(own)} outputs, and labels names {len(labels)}; name each output once"
+        )
     if not labels or any(label.startswith("LABEL_") for label in labels):
-        raise ConfigurationError(f"{folder} does not name its labels ({', '.join(labels) or 'none'}); set labels")
+        raise ConfigurationError(
+            f"{folder} does not name its labels ({', '.join(labels) or 'none'}); set labels"
+        )
     return labels

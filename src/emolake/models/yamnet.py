@@ -27,7 +27,7 @@ from emolake.models.speech_encoder import read_json
 from emolake.tasks.featurize import valid_mask
 
 if TYPE_CHECKING:
-    import onnxruntime
+    pass
 
 EVENTS = ("Speech", "Laughter", "Crying, sobbing", "Screaming", "Shout")
 CONFIG_FILE, WEIGHTS_FILE, CLASS_MAP_FILE = "config.json", "model.safetensors", "yamnet_class_map.csv"
@@ -42,7 +42,17 @@ _NORM_EPS = 1e-4
 _PATCHES_PER_CALL = 64  # bounds the memory of a long segment
 # Channels and stride of the 13 depthwise separable convolutions after the first, full one (MobileNet v1).
 _FIRST_CHANNELS = 32
-_SEPARABLE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
+_SEPARABLE = (
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    *[(512, 1)] * 5,
+    (1024, 2),
+    (1024, 1),
+)
 _LAYER = re.compile(r"layer(\d+)[/_](depthwise_conv|pointwise_conv|conv)(?=[/_:])")
 _NORM = re.compile(r"[/_]bn[/_]")
 _TENSORS = {"beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -69,13 +79,20 @@ class Yamnet:
     family = "yamnet"
     labels = EVENTS
     sampling_rate = SAMPLING_RATE
-    min_samples = _WINDOW  # a patch is filled up with zeros, of which a clip is to be more than a part of a frame
+    min_samples = (
+        _WINDOW  # a patch is filled up with zeros, of which a clip is to be more than a part of a frame
+    )
     max_samples: int | None = None
     batching = Batching.MASKED  # patches are scored one by one, and only a clip's own are averaged
     precision = "fp32"
 
     def __init__(
-        self, scores: Callable[[torch.Tensor], torch.Tensor], columns: list[int], *, threshold: float, device: str
+        self,
+        scores: Callable[[torch.Tensor], torch.Tensor],
+        columns: list[int],
+        *,
+        threshold: float,
+        device: str,
     ) -> None:
         self.device = device
         self._scores = scores  # patches [N, 96, 64] to scores [N, events], 0 to 1
@@ -88,18 +105,26 @@ class Yamnet:
         class_map = _class_map(options)
         _columns(class_map)
         model = options.model
-        files = {WEIGHTS_FILE: model / WEIGHTS_FILE, CONFIG_FILE: model / CONFIG_FILE} if model.is_dir() else {"weights": model}
+        files = (
+            {WEIGHTS_FILE: model / WEIGHTS_FILE, CONFIG_FILE: model / CONFIG_FILE}
+            if model.is_dir()
+            else {"weights": model}
+        )
         files = {**files, CLASS_MAP_FILE: class_map}
         missing = [path for path in files.values() if not path.is_file()]
         if missing:
-            raise ConfigurationError(f"there is no {missing[0]}; give yamnet.h5, a converted folder or an ONNX file")
+            raise ConfigurationError(
+                f"there is no {missing[0]}; give yamnet.h5, a converted folder or an ONNX file"
+            )
         return Description(EVENTS, files, {"threshold": options.threshold}, licence="Apache-2.0")
 
     @classmethod
     def load(cls, options: YamnetOptions, *, device: str, precision: str) -> Self:
         """Load the network; an ONNX file runs on the CPU whatever the device."""
         if precision != cls.precision:
-            raise ConfigurationError(f"precision {precision!r} was asked of the family yamnet, which supports fp32")
+            raise ConfigurationError(
+                f"precision {precision!r} was asked of the family yamnet, which supports fp32"
+            )
         cls.describe(options)
         columns, events = _columns(_class_map(options))
         path = options.model
@@ -123,7 +148,10 @@ class Yamnet:
         valid = valid_mask(counts, int(counts.max()))
         with torch.inference_mode():
             own = padded.unfold(1, PATCH_SAMPLES, PATCH_HOP)[valid]
-            blocks = [self._scores(log_mel_patches(block))[:, self._columns] for block in own.split(_PATCHES_PER_CALL)]
+            blocks = [
+                self._scores(log_mel_patches(block))[:, self._columns]
+                for block in own.split(_PATCHES_PER_CALL)
+            ]
             scores = torch.zeros(*valid.shape, len(EVENTS), device=padded.device)
             scores[valid] = torch.cat(blocks)
             means = (scores.sum(dim=1) / counts[:, None]).to("cpu", torch.float64)
@@ -148,7 +176,9 @@ class Network(nn.Module):
         blocks: dict[str, nn.Module] = {"layer1_conv": _Convolution(1, _FIRST_CHANNELS, stride=2)}
         channels = _FIRST_CHANNELS
         for index, (out_channels, stride) in enumerate(_SEPARABLE, start=2):
-            blocks[f"layer{index}_depthwise_conv"] = _Convolution(channels, channels, stride=stride, groups=channels)
+            blocks[f"layer{index}_depthwise_conv"] = _Convolution(
+                channels, channels, stride=stride, groups=channels
+            )
             blocks[f"layer{index}_pointwise_conv"] = _Convolution(channels, out_channels, kernel=1)
             channels = out_channels
         self.blocks = nn.ModuleDict(blocks)
@@ -165,7 +195,9 @@ class Network(nn.Module):
 class _Convolution(nn.Module):
     """Convolution with TensorFlow's SAME padding, batch norm without scale, ReLU; [N, C, time, bands]."""
 
-    def __init__(self, channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, groups: int = 1) -> None:
+    def __init__(
+        self, channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, groups: int = 1
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, out_channels, kernel, stride, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(out_channels, eps=_NORM_EPS)
@@ -188,14 +220,21 @@ class _OnnxScores:
 
     def __init__(self, path: Path, events: int) -> None:
         import onnxruntime
-        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NoSuchFile
+        from onnxruntime.capi.onnxruntime_pybind11_state import (
+            Fail,
+            InvalidGraph,
+            InvalidProtobuf,
+            NoSuchFile,
+        )
 
         try:
             self._session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
                 str(path), providers=["CPUExecutionProvider"]
             )
         except (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
-            raise ConfigurationError(f"{path} cannot be read as ONNX: {str(error).splitlines()[0]}") from error
+            raise ConfigurationError(
+                f"{path} cannot be read as ONNX: {str(error).splitlines()[0]}"
+            ) from error
         inputs = self._session.get_inputs()
         outputs = [each.name for each in self._session.get_outputs() if list(each.shape[1:]) == [events]]
         if len(inputs) != 1 or list(inputs[0].shape[1:]) != [96, BANDS] or not outputs:
@@ -274,7 +313,9 @@ def torch_weights(named: Mapping[str, np.ndarray], path: Path) -> dict[str, torc
             key = f"blocks.layer{layer[1]}_{layer[2]}.conv.weight"
             tensor = tensor.permute(*((2, 3) if layer[2] == "depthwise_conv" else (3, 2)), 0, 1).contiguous()
         else:
-            raise ConfigurationError(f"{path} holds {name} {array.shape}, which YAMNet has no place for; give yamnet.h5")
+            raise ConfigurationError(
+                f"{path} holds {name} {array.shape}, which YAMNet has no place for; give yamnet.h5"
+            )
         if key in state:
             raise ConfigurationError(f"{path} holds {key} twice, the second time as {name}; give yamnet.h5")
         state[key] = tensor
@@ -287,11 +328,15 @@ def read_folder(folder: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     if read_json(folder / CONFIG_FILE).get("family") != Yamnet.family:
-        raise ConfigurationError(f"{folder / CONFIG_FILE} is not of the family yamnet; convert yamnet.h5 again")
+        raise ConfigurationError(
+            f"{folder / CONFIG_FILE} is not of the family yamnet; convert yamnet.h5 again"
+        )
     try:
         return dict(load_file(folder / WEIGHTS_FILE))
     except (OSError, SafetensorError) as error:
-        raise ConfigurationError(f"{folder / WEIGHTS_FILE} cannot be read as safetensors ({error}); convert it again") from error
+        raise ConfigurationError(
+            f"{folder / WEIGHTS_FILE} cannot be read as safetensors ({error}); convert it again"
+        ) from error
 
 
 def convert_h5(h5: Path, out: Path, class_map: Path) -> None:
@@ -331,7 +376,9 @@ def _filled(state: Mapping[str, torch.Tensor], events: int, path: Path) -> Netwo
     ]
     faults += [f"{name} is not finite" for name, tensor in state.items() if not tensor.isfinite().all()]
     if faults:
-        raise ConfigurationError(f"{path} does not hold YAMNet with {events} events: {'; '.join(sorted(faults)[:5])}")
+        raise ConfigurationError(
+            f"{path} does not hold YAMNet with {events} events: {'; '.join(sorted(faults)[:5])}"
+        )
     network.load_state_dict(dict(state), strict=False)  # the scales, all 1, are in no file
     return network.eval()
 
@@ -348,12 +395,16 @@ def _columns(class_map: Path) -> tuple[list[int], int]:
         with class_map.open(newline="", encoding="utf-8") as file:
             names = _names(csv.DictReader(file), class_map)
     except FileNotFoundError as error:
-        raise ConfigurationError(f"there is no {class_map}; set class_map to YAMNet's {CLASS_MAP_FILE}") from error
+        raise ConfigurationError(
+            f"there is no {class_map}; set class_map to YAMNet's {CLASS_MAP_FILE}"
+        ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{class_map} is not CSV: {error}") from error
     absent = [event for event in EVENTS if names.count(event) != 1]
     if absent:
-        raise ConfigurationError(f"{class_map} does not name {', '.join(map(repr, absent))} once; use YAMNet's {CLASS_MAP_FILE}")
+        raise ConfigurationError(
+            f"{class_map} does not name {', '.join(map(repr, absent))} once; use YAMNet's {CLASS_MAP_FILE}"
+        )
     return [names.index(event) for event in EVENTS], len(names)
 
 
@@ -361,7 +412,9 @@ def _names(rows: Iterable[Mapping[str, Any]], class_map: Path) -> list[str]:
     names = []
     for position, row in enumerate(rows):
         if row.get("index") != str(position) or not row.get("display_name"):
-            raise ConfigurationError(f"{class_map}, row {position + 1}: expected index {position} and display_name, found {dict(row)}")
+            raise ConfigurationError(
+                f"{class_map}, row {position + 1}: expected index {position} and display_name, found {dict(row)}"
+            )
         names.append(str(row["display_name"]))
     return names
 
