@@ -24,7 +24,7 @@ from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import default_config_file, load_settings
 from emolake.shard import run_shard
 from emolake.storage import SourceError, open_source
-from emolake.tasks.aggregate import aggregate_days
+from emolake.tasks.aggregate import aggregate_days, held_back_days
 from emolake.tasks.plan import plan_day, shards
 
 

@@ -193,7 +193,7 @@ class Multimodal:
     def transcripts(self, waves: torch.Tensor, lengths: torch.Tensor) -> tuple[str, ...]:
         """What is said in each of waves [B, T] of `lengths` [B] samples; of the batch predicted last it costs nothing.
 
-        Each clip is decoded by itself: which token is chosen hangs on the last bits of its score, which a batch changes.
+        Each clip is decoded by itself: the choice of a token hangs on the last bits of scores, which a batch changes.
         """
         longest = int(lengths.max())
         if longest > self.max_samples:

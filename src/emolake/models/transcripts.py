@@ -84,7 +84,7 @@ class TranscriptCache:
         """Return the transcript of a clip by the hash of its samples, or None; a broken one is as good as none."""
         path = self._path(clip)
         try:
-            return path.read_text("utf-8")
+            return path.read_bytes().decode("utf-8")
         except FileNotFoundError:
             return None
         except UnicodeDecodeError:
@@ -98,8 +98,8 @@ class TranscriptCache:
         # Readable for its owner alone: what was said is as private as the recording.
         descriptor, name = tempfile.mkstemp(suffix=".partial", dir=path.parent)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(transcript)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(transcript.encode("utf-8"))
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)
@@ -116,6 +116,7 @@ def model_files(folder: Path) -> dict[str, Path]:
 
 
 def check_type(folder: Path, expected: str) -> None:
+    """Raise ConfigurationError unless a folder holds a model of this type."""
     found = speech_encoder.read_json(folder / "config.json").get("model_type")
     if found != expected:
         raise ConfigurationError(f"{folder} is a {found!r} model; expected a {expected!r} model")
@@ -139,9 +140,8 @@ def _generation_options(model: "PreTrainedModel", language: str | None, folder: 
     if language is None:
         return options
     if f"<|{language}|>" not in languages:
-        known = (
-            ", ".join(sorted(name.strip("<|>") for name in languages)) or "none: it is an English-only model"
-        )
+        codes = sorted(name.strip("<|>") for name in languages)
+        known = ", ".join(codes) or "none: it is an English-only model"
         raise ConfigurationError(
             f"language is {language!r}, and {folder} knows {known}; correct language, or leave it out"
         )
