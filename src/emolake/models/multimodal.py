@@ -31,7 +31,7 @@ from emolake.models.transcripts import (
     Transcriber,
     TranscriptCache,
     check_type,
-    load_part,
+    load_tokenizer,
     model_files,
 )
 from emolake.tasks.featurize import MfccOptions
@@ -246,11 +246,14 @@ class _TextEncoder:
     """BERT with its tokenizer; `width` is that of its states."""
 
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoTokenizer
-
         check_type(folder, "bert")
         self.model = speech_encoder.load_exactly(_BertAlone, folder)
-        self._tokenizer = load_part(AutoTokenizer, folder)
+        self._tokenizer = load_tokenizer(folder, ("tokenizer.json", "vocab.txt"))
+        if len(self._tokenizer) > self.model.config.vocab_size:
+            raise ConfigurationError(
+                f"{folder} has a tokenizer of {len(self._tokenizer)} tokens, and its network knows "
+                f"{self.model.config.vocab_size}; take both from one model"
+            )
         self.width = int(self.model.config.hidden_size)
 
     def states(self, texts: Sequence[str]) -> torch.Tensor:

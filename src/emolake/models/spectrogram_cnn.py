@@ -314,6 +314,14 @@ class SpectrogramCnn:
             )
         return cls(options, networks, device=device)
 
+    def modules(self) -> dict[str, nn.Module]:
+        """See `emolake.diagnose.Inspectable`."""
+        return {f"network{member}": network for member, network in enumerate(self._networks)}
+
+    def layer_weights(self) -> dict[str, torch.Tensor]:
+        """See `emolake.diagnose.Inspectable`: nothing is summed over layers."""
+        return {}
+
     @torch.inference_mode()
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
         """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""

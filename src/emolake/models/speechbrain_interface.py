@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from pickle import UnpicklingError
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -239,7 +240,7 @@ def _interface(options: SpeechbrainOptions, device: str) -> Any:
             fetch_config=FetchConfig(allow_network=False, allow_updates=False),
             **arguments,
         )
-    except Exception as error:  # noqa: BLE001  the folder's own code may raise anything
+    except (ImportError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
         raise ConfigurationError(
             f"the interface in {options.model} cannot be loaded: {type(error).__name__}: {str(error).strip() or 'no message'}"
         ) from error

@@ -32,12 +32,14 @@ class Transcriber:
 
     def __init__(self, folder: Path, *, language: str | None, max_new_tokens: int) -> None:
         """Load from a folder; `language` is a two-letter code, or None to have it guessed clip by clip."""
-        from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq, AutoTokenizer
+        from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq
 
         check_type(folder, "whisper")
+        # Without it transformers makes one up, and decodes with other rules.
+        speech_encoder.read_json(folder / "generation_config.json")
         self.model = speech_encoder.load_exactly(AutoModelForSpeechSeq2Seq, folder)
         self._extractor = load_part(AutoFeatureExtractor, folder)
-        self._tokenizer = load_part(AutoTokenizer, folder)
+        self._tokenizer = load_tokenizer(folder, ("tokenizer.json", "vocab.json"))
         self._generation = _generation_options(self.model, language, folder)
         self._max_new_tokens = max_new_tokens
         self.max_samples = int(self._extractor.n_samples)
@@ -123,13 +125,22 @@ def check_type(folder: Path, expected: str) -> None:
 
 
 def load_part(loader: Any, folder: Path) -> Any:
-    """Load a tokenizer or feature extractor."""
+    """Load a tokenizer or feature extractor with an Auto class of transformers."""
     try:
         return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"{folder} has no usable files for {loader.__name__}: {str(error).splitlines()[0]}; give a complete folder"
         ) from error
+
+
+def load_tokenizer(folder: Path, vocabularies: tuple[str, ...]) -> Any:
+    """Load a tokenizer that is in one of the files `vocabularies`; without any, transformers gives one without words."""
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in vocabularies):
+        raise ConfigurationError(f"{folder} has no {' or '.join(vocabularies)}; give a complete folder")
+    return load_part(AutoTokenizer, folder)
 
 
 def _generation_options(model: "PreTrainedModel", language: str | None, folder: Path) -> dict[str, str]:
