@@ -41,7 +41,7 @@ wav2vec2: !new:speechbrain.integrations.huggingface.wav2vec2.Wav2Vec2
     source: !ref <wav2vec2_hub>
     output_norm: True
     freeze: True
-    save_path: null
+    save_path: wav2vec2_checkpoint
 avg_pool: !new:speechbrain.nnet.pooling.StatisticsPooling
     return_std: False
 output_mlp: !new:speechbrain.nnet.linear.Linear
@@ -112,9 +112,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoder = Wav2Vec2Model(config)
     encoder.save_pretrained(folder / "hub")
     Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder / "hub")
-    state = {f"model.{name}": tensor + 0.02 * torch.randn_like(tensor) for name, tensor in encoder.state_dict().items()}
+    state = {
+        f"model.{name}": tensor + 0.02 * torch.randn_like(tensor)
+        for name, tensor in encoder.state_dict().items()
+    }
     torch.save(state, folder / "wav2vec2.ckpt")
-    torch.save({"0.0.w.weight": 2 * torch.randn(4, 32)}, folder / "model.ckpt")
+    torch.save({"0.w.weight": 2 * torch.randn(4, 32)}, folder / "model.ckpt")
     return folder
 
 
@@ -135,7 +138,9 @@ def code(tmp_path: Path) -> Path:
     trace = f"__import__('pathlib').Path({str(tmp_path / 'executed')!r}).touch()\n"
     write_code(tmp_path)
     (tmp_path / "custom_interface.py").write_text(trace + INTERFACE)
-    (tmp_path / "hyperparams.yaml").write_text(f"trace: !apply:os.mkdir [{tmp_path / 'executed'}]\n{HYPERPARAMETERS}")
+    (tmp_path / "hyperparams.yaml").write_text(
+        f"trace: !apply:os.mkdir [{tmp_path / 'executed'}]\n{HYPERPARAMETERS}"
+    )
     return tmp_path
 
 
@@ -166,7 +171,13 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def options(folder: Path, **changed: Any) -> SpeechbrainOptions:
-    keys = {"model": folder, "trust_remote_code": True, "sha256": hashes(folder), "overrides": OVERRIDES, **changed}
+    keys = {
+        "model": folder,
+        "trust_remote_code": True,
+        "sha256": hashes(folder),
+        "overrides": OVERRIDES,
+        **changed,
+    }
     return SpeechbrainOptions.model_validate(keys)
 
 
@@ -189,7 +200,9 @@ def test_untrusted_code_does_not_run(code: Path, sha256: dict[str, str] | None) 
 def test_code_that_changed_does_not_run(code: Path, name: str) -> None:
     trusted = hashes(code)
     (code / name).write_text((code / name).read_text() + "# changed\n")
-    with pytest.raises(ConfigurationError, match=f"{name} has {hashes(code)[name]}, expected {trusted[name]}"):
+    with pytest.raises(
+        ConfigurationError, match=f"{name} has {hashes(code)[name]}, expected {trusted[name]}"
+    ):
         load(code, sha256=trusted)
     del trusted[name]
     with pytest.raises(ConfigurationError, match=f"{name} has .*expected none given"):
@@ -222,7 +235,9 @@ def test_labels_come_from_the_encoder_without_running_anything(code: Path) -> No
     assert not (code / "executed").exists()
 
 
-@pytest.mark.parametrize("name", ["hyperparams.yaml", "custom_interface.py", "label_encoder.txt", "model.ckpt"])
+@pytest.mark.parametrize(
+    "name", ["hyperparams.yaml", "custom_interface.py", "label_encoder.txt", "model.ckpt"]
+)
 def test_a_changed_byte_is_another_model(code: Path, name: str) -> None:
     (code / "model.ckpt").write_bytes(b"weights")
 
@@ -243,7 +258,9 @@ def test_without_speechbrain_the_extra_is_named(code: Path, monkeypatch: pytest.
 
 
 @needs_speechbrain
-def test_answers_are_those_of_speechbrain(original: Path, clips: dict[str, np.ndarray]) -> None:
+def test_answers_are_those_of_speechbrain(
+    original: Path, clips: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     model = load(original)
     with _torchaudio():
         from speechbrain.inference.interfaces import foreign_class
@@ -253,12 +270,16 @@ def test_answers_are_those_of_speechbrain(original: Path, clips: dict[str, np.nd
             pymodule_file="custom_interface.py",
             classname="CustomEncoderWav2vec2Classifier",
             overrides={"pretrained_path": str(original), "wav2vec2_hub": str(original / "hub")},
-            savedir=str(original / "saved"),
+            savedir=str(tmp_path / "saved"),
         )
     wanted = np.concatenate(
-        [interface.classify_batch(torch.from_numpy(wave)[None], torch.ones(1))[0].numpy() for wave in clips.values()]
+        [
+            interface.classify_batch(torch.from_numpy(wave)[None], torch.ones(1))[0].numpy()
+            for wave in clips.values()
+        ]
     )
     assert np.ptp(wanted, axis=0).max() > 0.05  # the clips differ, so agreement says something
+    print(np.abs(probabilities(model, list(clips.values()), 1) - wanted).max(1), list(clips))
     for batch_samples in (1, 10_000_000):
         assert np.abs(probabilities(model, list(clips.values()), batch_samples) - wanted).max() < TOLERANCE
 
@@ -282,7 +303,10 @@ def test_a_load_is_loud_on_stderr_and_leaves_nothing_behind(
     path, had_torchaudio = list(sys.path), "torchaudio" in sys.modules
     with caplog.at_level(logging.WARNING):
         load(original)
-    assert any("trust_remote_code is true" in each.message and str(original) in each.message for each in caplog.records)
+    assert any(
+        "trust_remote_code is true" in each.message and str(original) in each.message
+        for each in caplog.records
+    )
     printed = capsys.readouterr()
     assert "custom code ran" in printed.err
     assert printed.out == ""
@@ -293,21 +317,34 @@ def test_a_load_is_loud_on_stderr_and_leaves_nothing_behind(
 @pytest.mark.parametrize(
     ("name", "state", "named"),
     [
-        ("model.ckpt", {}, r"missing: 0\.0\.w\.weight"),
-        ("model.ckpt", {"0.0.w.weight": torch.zeros(4, 32), "odd": torch.zeros(1)}, "left over: odd"),
-        ("model.ckpt", {"0.0.w.weight": torch.zeros(3, 32)}, "cannot be loaded.*shape"),
+        ("model.ckpt", {}, r"missing: 0\.w\.weight"),
+        ("model.ckpt", {"0.w.weight": torch.zeros(4, 32), "odd": torch.zeros(1)}, "left over: odd"),
+        ("model.ckpt", {"0.w.weight": torch.zeros(3, 32)}, "cannot be loaded.*shape"),
     ],
 )
-def test_weights_that_do_not_fit_are_named(copy: Path, name: str, state: dict[str, torch.Tensor], named: str) -> None:
+def test_weights_that_do_not_fit_are_named(
+    copy: Path, name: str, state: dict[str, torch.Tensor], named: str
+) -> None:
     torch.save(state, copy / name)
     with pytest.raises(ConfigurationError, match=f"(?s){named}"):
         load(copy)
 
 
 @needs_speechbrain
+def test_what_only_training_needs_may_be_named(copy: Path) -> None:
+    state = torch.load(copy / "model.ckpt", weights_only=True)
+    torch.save({**state, "optimizer.step": torch.zeros(1)}, copy / "model.ckpt")
+    with pytest.raises(ConfigurationError, match=r"left over: optimizer\.step"):
+        load(copy)
+    assert load(copy, unused_weights=["optimizer."]).labels == LABELS
+
+
+@needs_speechbrain
 def test_a_module_that_no_checkpoint_fills_is_named(copy: Path) -> None:
     text = (copy / "hyperparams.yaml").read_text()
-    text = text.replace("        model: !ref <model>\n", "").replace("        model: !ref <pretrained_path>/model.ckpt\n", "")
+    text = text.replace("        model: !ref <model>\n", "").replace(
+        "        model: !ref <pretrained_path>/model.ckpt\n", ""
+    )
     (copy / "hyperparams.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match="output_mlp is in no checkpoint"):
         load(copy)
@@ -324,7 +361,7 @@ class _Bomb:
 
 @needs_speechbrain
 def test_a_broken_or_malicious_checkpoint_is_an_error(copy: Path) -> None:
-    torch.save({"0.0.w.weight": _Bomb(copy / "executed")}, copy / "model.ckpt")
+    torch.save({"0.w.weight": _Bomb(copy / "executed")}, copy / "model.ckpt")
     with pytest.raises(ConfigurationError, match="cannot be loaded: UnpicklingError"):
         load(copy)
     assert not (copy / "executed").exists()
@@ -334,14 +371,16 @@ def test_a_broken_or_malicious_checkpoint_is_an_error(copy: Path) -> None:
     (copy / "model.ckpt").unlink()
     with pytest.raises(ConfigurationError, match=r"cannot be loaded.*model\.ckpt"):
         load(copy)
-    with pytest.raises(ConfigurationError, match="no_such_class|NoSuchClass"):
+    with pytest.raises(ConfigurationError, match="NoSuchClass"):
         load(copy, class_name="NoSuchClass")
 
 
 @needs_speechbrain
-def test_an_answer_that_is_not_what_the_options_say_is_an_error(original: Path, clips: dict[str, np.ndarray]) -> None:
+def test_an_answer_that_is_not_what_the_options_say_is_an_error(
+    original: Path, clips: dict[str, np.ndarray]
+) -> None:
     wave = [clips["tone"]]
-    with pytest.raises(InterfaceError, match="log_probabilities that sum to .*expected 1"):
+    with pytest.raises(InterfaceError, match=r"log_probabilities that sum to .*expected 1"):
         probabilities(load(original, output="log_probabilities"), wave)
     with pytest.raises(InterfaceError, match="gave 4 outputs, and there are 3 labels"):
         probabilities(load(original, labels=["neu", "ang", "hap"]), wave)

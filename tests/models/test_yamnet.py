@@ -24,9 +24,9 @@ from emolake.models.yamnet import (
     Yamnet,
     YamnetOptions,
     convert_h5,
-    log_mel_patches,
 )
 from emolake.models.yamnet_convert import main
+from emolake.models.yamnet_network import log_mel_patches
 from emolake.tasks.classify import Engine, Scores
 
 TOLERANCE = 1e-4

@@ -196,8 +196,8 @@ def _read_config(path: Path) -> Mapping[str, Any]:
     convolutions = str(audio.get("feature_encoder_spec"))
     if not _CONVOLUTIONS.fullmatch(convolutions) or "**" in convolutions:
         raise ConfigurationError(
-            f"{path} gives {convolutions!r} as feature_encoder_spec, which FunASR would run as code; expected tuples of "
-            "numbers such as [(512, 10, 5)] + [(512, 3, 2)] * 4"
+            f"{path} gives {convolutions!r} as feature_encoder_spec, which FunASR would run as code; expected tuples "
+            "of numbers such as [(512, 10, 5)] + [(512, 3, 2)] * 4"
         )
     named: Mapping[str, Any] = {str(key): value for key, value in config.items()}
     return named

@@ -28,6 +28,13 @@ FAMILIES: dict[str, str] = {
     "transformers": "emolake.models.transformers_audio:TransformersAudio",
     "classical": "emolake.models.classical:Classical",
     "keras": "emolake.models.keras_network:KerasNetwork",
+    "encoder_head": "emolake.models.encoder_head:EncoderHead",
+    "multimodal": "emolake.models.multimodal:Multimodal",
+    "dimensional": "emolake.models.dimensional:Dimensional",
+    "yamnet": "emolake.models.yamnet:Yamnet",
+    "emotion2vec": "emolake.models.emotion2vec:Emotion2vec",
+    "speechbrain": "emolake.models.speechbrain_interface:SpeechbrainInterface",
+    "ensemble": "emolake.models.ensemble:Ensemble",
 }
 
 
@@ -110,8 +117,13 @@ class ModelEntry:
         )
 
 
-def model_entry(settings: Settings, name: str | None = None) -> ModelEntry:
+def model_entry(settings: Settings, name: str | None = None, *, within: tuple[str, ...] = ()) -> ModelEntry:
     """Return a model of the configuration: the given one, or the one that [inference] names.
+
+    Args:
+        settings: the configuration.
+        name: name of the model.
+        within: names of the models, from the outermost in, of which it is a member.
 
     Raises:
         ConfigurationError: no model has that name, or its entry is wrong.
@@ -125,7 +137,7 @@ def model_entry(settings: Settings, name: str | None = None) -> ModelEntry:
                 f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration"
             )
         entry = {"path": str(files("emolake.models.default"))}
-    return _validated(name, entry)
+    return _validated(name, entry, {"settings": settings, "within": (*within, name)})
 
 
 def model_names(settings: Settings) -> list[str]:
@@ -133,8 +145,11 @@ def model_names(settings: Settings) -> list[str]:
     return [DEFAULT_MODEL, *(name for name in settings.models if name != DEFAULT_MODEL)]
 
 
-def _validated(name: str, entry: Mapping[str, Any]) -> ModelEntry:
-    """Hold an entry against its family's options; a trained folder says its family itself."""
+def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) -> ModelEntry:
+    """Hold an entry against its family's options; a trained folder says its family itself.
+
+    `context` is for families that are made of other models of the configuration.
+    """
     given = dict(entry)
     family = given.pop("family", None)
     if family is None:
@@ -151,7 +166,7 @@ def _validated(name: str, entry: Mapping[str, Any]) -> ModelEntry:
     module, _, class_name = FAMILIES[family].partition(":")
     family_class: Family = getattr(import_module(module), class_name)
     try:
-        return ModelEntry(name, family, family_class.Options.model_validate(given))
+        return ModelEntry(name, family, family_class.Options.model_validate(given, context=dict(context)))
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"

@@ -42,7 +42,9 @@ class InterfaceError(EmolakeError):
 class SpeechbrainOptions(BaseModel):
     """The keys of a model of this family."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
+    )
 
     model: Path
     """Folder of the model. Hub ids are not taken: what runs is to be read first."""
@@ -64,6 +66,8 @@ class SpeechbrainOptions(BaseModel):
     """Order of the outputs; read from label_encoder.txt when left out."""
     min_samples: int = Field(400, ge=1)
     """The fewest samples at 16 kHz that the model takes."""
+    unused_weights: tuple[str, ...] = ()
+    """Prefixes of weights in the checkpoints that serve training only; any other weight left over is an error."""
     self_loading: tuple[str, ...] = ()
     """Modules whose weights the interface loads itself, not SpeechBrain's pretrainer; any other without is an error."""
 
@@ -79,7 +83,9 @@ class SpeechbrainInterface:
     batching = Batching.SINGLE
     precision = "fp32"
 
-    def __init__(self, interface: Any, options: SpeechbrainOptions, *, labels: tuple[str, ...], device: str) -> None:
+    def __init__(
+        self, interface: Any, options: SpeechbrainOptions, *, labels: tuple[str, ...], device: str
+    ) -> None:
         self.labels = labels
         self.device = device
         self.min_samples = options.min_samples
@@ -105,7 +111,9 @@ class SpeechbrainInterface:
     def load(cls, options: SpeechbrainOptions, *, device: str, precision: str) -> Self:
         """Run the folder's code, if it is trusted and is what was trusted, and load its weights exactly."""
         if precision != cls.precision:
-            raise ConfigurationError(f"precision {precision!r} was asked of the family speechbrain, which supports fp32")
+            raise ConfigurationError(
+                f"precision {precision!r} was asked of the family speechbrain, which supports fp32"
+            )
         _existing(options)
         labels = _labels(options)
         _check_trust(options)
@@ -119,7 +127,7 @@ class SpeechbrainInterface:
             stack.enter_context(redirect_stdout(sys.stderr))  # stdout is for rows
             stack.enter_context(_torchaudio())
             stack.enter_context(_same_path())
-            problems = stack.enter_context(_transfer_problems())
+            problems = stack.enter_context(_transfer_problems(options.unused_weights))
             interface = _interface(options, device)
         problems += _never_loaded(interface, options.self_loading)
         if problems:
@@ -129,7 +137,9 @@ class SpeechbrainInterface:
             )
         rate = getattr(interface.hparams, "sample_rate", cls.sampling_rate)
         if rate != cls.sampling_rate:
-            raise ConfigurationError(f"{options.model} takes {rate} Hz, expected {cls.sampling_rate} Hz; use a 16 kHz model")
+            raise ConfigurationError(
+                f"{options.model} takes {rate} Hz, expected {cls.sampling_rate} Hz; use a 16 kHz model"
+            )
         return cls(interface, options, labels=labels, device=device)
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
@@ -139,7 +149,9 @@ class SpeechbrainInterface:
         rows = []
         with torch.inference_mode(), redirect_stdout(sys.stderr):
             for wave, length in zip(waves.to(self.device), lengths.tolist(), strict=True):
-                answer = self._interface.classify_batch(wave[None, :length], torch.ones(1, device=self.device))
+                answer = self._interface.classify_batch(
+                    wave[None, :length], torch.ones(1, device=self.device)
+                )
                 rows.append(self._logits(answer))
         return Prediction(torch.stack(rows))
 
@@ -157,10 +169,14 @@ class SpeechbrainInterface:
         output, _, index, text = answer
         row = torch.as_tensor(output).detach().to("cpu", torch.float32).reshape(-1)
         if len(row) != len(self.labels):
-            raise InterfaceError(f"the interface gave {len(row)} outputs, and there are {len(self.labels)} labels; correct labels")
+            raise InterfaceError(
+                f"the interface gave {len(row)} outputs, and there are {len(self.labels)} labels; correct labels"
+            )
         named, said = self.labels[int(torch.as_tensor(index).reshape(-1)[0])], _first(text)
         if self._own_labels and said != named:
-            raise InterfaceError(f"the interface calls {said!r} what {_ENCODER_FILE} calls {named!r}; set labels")
+            raise InterfaceError(
+                f"the interface calls {said!r} what {_ENCODER_FILE} calls {named!r}; set labels"
+            )
         if self._output == "logits":
             return row
         total = float((row.exp() if self._output == "log_probabilities" else row).sum())
@@ -175,7 +191,9 @@ class SpeechbrainInterface:
 def _existing(options: SpeechbrainOptions) -> None:
     for name in (options.hparams_file, options.interface_file):
         if not (options.model / name).is_file():
-            raise ConfigurationError(f"there is no {options.model / name}; give the folder of a SpeechBrain interface")
+            raise ConfigurationError(
+                f"there is no {options.model / name}; give the folder of a SpeechBrain interface"
+            )
 
 
 def _files(folder: Path) -> list[Path]:
@@ -196,7 +214,9 @@ def _labels(options: SpeechbrainOptions) -> tuple[str, ...]:
     encoded = [_ENCODED.fullmatch(line.strip()) for line in head.splitlines() if line.strip()]
     named = {int(match[2]): match[1] for match in encoded if match}
     if not named or len(named) != len(encoded) or sorted(named) != list(range(len(named))):
-        raise ConfigurationError(f"{path} does not map labels to 0, 1, …; set labels to the order of the outputs")
+        raise ConfigurationError(
+            f"{path} does not map labels to 0, 1, …; set labels to the order of the outputs"
+        )
     return tuple(named[index] for index in range(len(named)))
 
 
@@ -204,7 +224,8 @@ def _check_trust(options: SpeechbrainOptions) -> None:
     """Refuse code that nobody trusted, changed since, or was not there then."""
     code = [path for path in _files(options.model) if path.suffix.casefold() in _CODE]
     found = {
-        path.relative_to(options.model).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in code
+        path.relative_to(options.model).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in code
     }
     if not options.trust_remote_code:
         raise ConfigurationError(
@@ -213,11 +234,17 @@ def _check_trust(options: SpeechbrainOptions) -> None:
         )
     odd = [name for name in found if options.sha256.get(name, "").casefold() != found[name]]
     if odd:
-        listed = "; ".join(f"{name} has {found[name]}, expected {options.sha256.get(name, 'none given')}" for name in odd)
-        raise ConfigurationError(f"the code in {options.model} is not what sha256 trusts: {listed}; read it again before you change sha256")
+        listed = "; ".join(
+            f"{name} has {found[name]}, expected {options.sha256.get(name, 'none given')}" for name in odd
+        )
+        raise ConfigurationError(
+            f"the code in {options.model} is not what sha256 trusts: {listed}; read it again before you change sha256"
+        )
     absent = sorted(options.sha256.keys() - found.keys())
     if absent:
-        raise ConfigurationError(f"sha256 names {', '.join(absent)}, which {options.model} does not hold; take them out")
+        raise ConfigurationError(
+            f"sha256 names {', '.join(absent)}, which {options.model} does not hold; take them out"
+        )
 
 
 def _interface(options: SpeechbrainOptions, device: str) -> Any:
@@ -240,7 +267,16 @@ def _interface(options: SpeechbrainOptions, device: str) -> Any:
             fetch_config=FetchConfig(allow_network=False, allow_updates=False),
             **arguments,
         )
-    except (ImportError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
+    except (
+        ImportError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        UnpicklingError,
+    ) as error:
         raise ConfigurationError(
             f"the interface in {options.model} cannot be loaded: {type(error).__name__}: {str(error).strip() or 'no message'}"
         ) from error
@@ -267,15 +303,17 @@ def _never_loaded(interface: Any, self_loading: tuple[str, ...]) -> list[str]:
 
 
 @contextmanager
-def _transfer_problems() -> Iterator[list[str]]:
+def _transfer_problems(unused: tuple[str, ...]) -> Iterator[list[str]]:
     """Yield a list that takes up what SpeechBrain only warns of: weights missing or left over."""
     problems: list[str] = []
 
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.getMessage().startswith("During parameter transfer"):
-                kind = "left over" if "could not use" in record.getMessage() else "missing"
-                problems.append(f"{kind}: {record.getMessage().rpartition(': ')[2]}")
+            message = record.getMessage()
+            if message.startswith("During parameter transfer"):
+                name, left_over = message.rpartition(": ")[2], "could not use" in message
+                if not (left_over and name.startswith(unused or ("\0",))):
+                    problems.append(f"{'left over' if left_over else 'missing'}: {name}")
 
     logger = logging.getLogger("speechbrain.utils.checkpoints")
     collector = Collector(logging.WARNING)
@@ -305,7 +343,10 @@ def _torchaudio() -> Iterator[None]:
     try:
         import torchaudio  # noqa: F401
     except (ImportError, OSError):
-        missing = {name: ModuleType(name) for name in ("torchaudio", "torchaudio.transforms", "torchaudio.functional")}
+        missing = {
+            name: ModuleType(name)
+            for name in ("torchaudio", "torchaudio.transforms", "torchaudio.functional")
+        }
         for name, module in missing.items():
             module.__spec__ = ModuleSpec(name, None)
             parent, _, child = name.rpartition(".")

@@ -135,7 +135,7 @@ def load_part(loader: Any, folder: Path) -> Any:
 
 
 def load_tokenizer(folder: Path, vocabularies: tuple[str, ...]) -> Any:
-    """Load a tokenizer that is in one of the files `vocabularies`; without any, transformers gives one without words."""
+    """Load a tokenizer that lies in one of the files `vocabularies`; without any transformers gives an empty one."""
     from transformers import AutoTokenizer
 
     if not any((folder / name).is_file() for name in vocabularies):

@@ -1,18 +1,16 @@
 """Family "yamnet": sound events of YAMNet as emotions (Speech, Laughter, Crying, Screaming, Shout).
 
-Of YAMNet's 521 sound events five stand for an emotion, by their display name; the scores of all others are dropped. The five
-scores are averaged over a segment's patches of 0.96 s; where none reaches the threshold the segment has no label.
-They are independent sigmoids, so probabilities are the five divided by their sum. Front end, padding and network
+Of YAMNet's 521 sound events five stand for an emotion, by their display name; the scores of all others are dropped.
+The five scores are averaged over a segment's patches of 0.96 s; where none reaches the threshold the segment has no
+label. They are independent sigmoids, so probabilities are the five divided by their sum. Front end, padding and network
 are those of https://github.com/tensorflow/models/tree/master/research/audioset/yamnet (`features.py`, `yamnet.py`,
 Apache-2.0), in torch: TensorFlow is not needed.
 """
 
 import csv
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +22,17 @@ from torch import nn
 from emolake.errors import ConfigurationError
 from emolake.models.protocol import Batching, Description, Prediction
 from emolake.models.speech_encoder import read_json
+from emolake.models.yamnet_network import (
+    BANDS,
+    FRAMES,
+    PATCH_HOP,
+    PATCH_SAMPLES,
+    SAMPLING_RATE,
+    WINDOW,
+    Network,
+    log_mel_patches,
+    patch_counts,
+)
 from emolake.tasks.featurize import valid_mask
 
 if TYPE_CHECKING:
@@ -31,28 +40,7 @@ if TYPE_CHECKING:
 
 EVENTS = ("Speech", "Laughter", "Crying, sobbing", "Screaming", "Shout")
 CONFIG_FILE, WEIGHTS_FILE, CLASS_MAP_FILE = "config.json", "model.safetensors", "yamnet_class_map.csv"
-SAMPLING_RATE = 16_000
-PATCH_SAMPLES = 15_600  # 96 frames of 25 ms every 10 ms
-PATCH_HOP = 7_680  # 48 frames
-BANDS = 64
-_WINDOW, _HOP, _N_FFT = 400, 160, 512
-_MEL_HZ = (125.0, 7500.0)
-_LOG_OFFSET = 0.001
-_NORM_EPS = 1e-4
 _PATCHES_PER_CALL = 64  # bounds the memory of a long segment
-# Channels and stride of the 13 depthwise separable convolutions after the first, full one (MobileNet v1).
-_FIRST_CHANNELS = 32
-_SEPARABLE = (
-    (64, 1),
-    (128, 2),
-    (128, 1),
-    (256, 2),
-    (256, 1),
-    (512, 2),
-    *[(512, 1)] * 5,
-    (1024, 2),
-    (1024, 1),
-)
 _LAYER = re.compile(r"layer(\d+)[/_](depthwise_conv|pointwise_conv|conv)(?=[/_:])")
 _NORM = re.compile(r"[/_]bn[/_]")
 _TENSORS = {"beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -80,7 +68,7 @@ class Yamnet:
     labels = EVENTS
     sampling_rate = SAMPLING_RATE
     min_samples = (
-        _WINDOW  # a patch is filled up with zeros, of which a clip is to be more than a part of a frame
+        WINDOW  # a patch is filled up with zeros, of which a clip is to be more than a part of a frame
     )
     max_samples: int | None = None
     batching = Batching.MASKED  # patches are scored one by one, and only a clip's own are averaged
@@ -168,53 +156,6 @@ class Yamnet:
         return {}
 
 
-class Network(nn.Module):
-    """Patches [N, 96, 64] of log-mel to independent scores [N, events] of sound events."""
-
-    def __init__(self, events: int) -> None:
-        super().__init__()
-        blocks: dict[str, nn.Module] = {"layer1_conv": _Convolution(1, _FIRST_CHANNELS, stride=2)}
-        channels = _FIRST_CHANNELS
-        for index, (out_channels, stride) in enumerate(_SEPARABLE, start=2):
-            blocks[f"layer{index}_depthwise_conv"] = _Convolution(
-                channels, channels, stride=stride, groups=channels
-            )
-            blocks[f"layer{index}_pointwise_conv"] = _Convolution(channels, out_channels, kernel=1)
-            channels = out_channels
-        self.blocks = nn.ModuleDict(blocks)
-        self.dense = nn.Linear(channels, events)
-
-    def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        maps = patches[:, None]
-        for block in self.blocks.values():
-            maps = block(maps)
-        return torch.sigmoid(self.dense(maps.mean(dim=(2, 3))))
-
-
-class _Convolution(nn.Module):
-    """Convolution with TensorFlow's SAME padding, batch norm without scale, ReLU; [N, C, time, bands]."""
-
-    def __init__(
-        self, channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, groups: int = 1
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, out_channels, kernel, stride, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels, eps=_NORM_EPS)
-        nn.init.ones_(self.bn.weight)  # not in the file: the published norms have no scale
-        self._kernel, self._stride = kernel, stride
-
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        # At stride 2 the odd zero of SAME goes to the end, where torch's own padding puts one on each side.
-        edges = [edge for size in (maps.shape[3], maps.shape[2]) for edge in self._edges(size)]
-        return torch.relu(self.bn(self.conv(nn.functional.pad(maps, edges))))
-
-    def _edges(self, size: int) -> tuple[int, int]:
-        total = max(0, (math.ceil(size / self._stride) - 1) * self._stride + self._kernel - size)
-        return total // 2, total - total // 2
-
-
 class _OnnxScores:
     """The network of an ONNX file, patches [N, 96, 64] to scores [N, events], run by onnxruntime on the CPU."""
 
@@ -237,31 +178,16 @@ class _OnnxScores:
             ) from error
         inputs = self._session.get_inputs()
         outputs = [each.name for each in self._session.get_outputs() if list(each.shape[1:]) == [events]]
-        if len(inputs) != 1 or list(inputs[0].shape[1:]) != [96, BANDS] or not outputs:
+        if len(inputs) != 1 or list(inputs[0].shape[1:]) != [FRAMES, BANDS] or not outputs:
             raise ConfigurationError(
-                f"{path} takes {[each.shape for each in inputs]} and gives {[each.shape for each in self._session.get_outputs()]}; "
-                f"expected patches [N, 96, {BANDS}] and scores [N, {events}]"
+                f"{path} takes {[each.shape for each in inputs]} and gives "
+                f"{[each.shape for each in self._session.get_outputs()]}; "
+                f"expected patches [N, {FRAMES}, {BANDS}] and scores [N, {events}]"
             )
         self._input, self._output = inputs[0].name, outputs[0]
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self._session.run([self._output], {self._input: patches.numpy()})[0])
-
-
-def patch_counts(lengths: torch.Tensor) -> torch.Tensor:
-    """Patches of clips of `lengths` [B] samples: the last one is filled up with zeros.
-
-    >>> patch_counts(torch.tensor([400, 15_600, 15_601, 30_960])).tolist()
-    [1, 1, 2, 3]
-    """
-    return 1 + (-(-(lengths - PATCH_SAMPLES) // PATCH_HOP)).clamp_min(0)
-
-
-def log_mel_patches(patches: torch.Tensor) -> torch.Tensor:
-    """Samples [N, 15600] to [N, 96, 64]: log of the magnitude in mel bands plus 0.001."""
-    window = torch.hann_window(_WINDOW, periodic=True, device=patches.device)
-    magnitude = torch.fft.rfft(patches.unfold(1, _WINDOW, _HOP) * window, n=_N_FFT).abs()
-    return torch.log(magnitude @ torch.from_numpy(_mel_bank()).to(patches.device) + _LOG_OFFSET)
 
 
 def read_h5(path: Path) -> dict[str, torch.Tensor]:
@@ -274,7 +200,8 @@ def read_h5(path: Path) -> dict[str, torch.Tensor]:
         import h5py
     except ImportError as error:
         raise ConfigurationError(
-            f'reading {path} needs h5py; pip install "emolake[yamnet]", or convert it once with emolake.models.yamnet_convert'
+            f'reading {path} needs h5py; pip install "emolake[yamnet]", or convert it once elsewhere '
+            "with emolake.models.yamnet_convert"
         ) from error
     named: dict[str, np.ndarray] = {}
 
@@ -421,15 +348,3 @@ def _names(rows: Iterable[Mapping[str, Any]], class_map: Path) -> list[str]:
 
 def _padded_samples(counts: torch.Tensor) -> int:
     return PATCH_SAMPLES + PATCH_HOP * (int(counts.max()) - 1)
-
-
-@lru_cache(maxsize=1)
-def _mel_bank() -> np.ndarray:
-    """Triangles [257, 64] float32, linear in HTK mel (1127 ln(1 + f / 700)) and not normalised; none takes the 0 Hz bin."""
-    edges = np.linspace(*(1127 * np.log1p(hz / 700) for hz in _MEL_HZ), BANDS + 2)
-    bins = 1127 * np.log1p(np.arange(_N_FFT // 2 + 1)[:, None] * SAMPLING_RATE / _N_FFT / 700)
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    bank = np.maximum(0, np.minimum(rising, falling))
-    bank[0] = 0
-    return bank.astype(np.float32)
