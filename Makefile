@@ -2,14 +2,16 @@
 PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
+VENV_EXTRAS := .venv-extras
 # A file that joins or leaves a package changes its folder: the strict editable install then has to be made again.
 PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __pycache__)
 
-.PHONY: demo test lint types clean help
+.PHONY: demo test test-extras lint types clean help
 
 help:
 	@echo "make demo   set up and run the nightly job on three days of made-up calls (into ./demo)"
 	@echo "make test   set up, lint, check types, run the tests"
+	@echo "make test-extras  set up an environment for the families that conflict with the lock, run their tests"
 	@echo "make clean  remove what the two made"
 
 demo: $(STAMP)
@@ -17,6 +19,10 @@ demo: $(STAMP)
 
 test: lint types
 	$(VENV)/bin/python -m pytest
+
+# Without conftest.py, which needs all of the lock.
+test-extras: $(VENV_EXTRAS)/.installed
+	$(VENV_EXTRAS)/bin/python -m pytest --noconftest tests/extras
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
@@ -39,5 +45,17 @@ $(STAMP): $(VENV)/.locked pyproject.toml $(PACKAGES)
 		--config-settings editable_mode=strict --editable .
 	touch $@
 
+# torch first and with whatever its wheel needs on this machine; the rest without, as the lock leaves torchaudio out.
+$(VENV_EXTRAS)/.locked: requirements-extras.lock
+	$(PYTHON) -m venv --clear $(VENV_EXTRAS)
+	$(VENV_EXTRAS)/bin/pip install --quiet --disable-pip-version-check --constraint $< torch
+	$(VENV_EXTRAS)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	touch $@
+
+$(VENV_EXTRAS)/.installed: $(VENV_EXTRAS)/.locked pyproject.toml $(PACKAGES)
+	rm -rf build
+	$(VENV_EXTRAS)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) build demo
+	rm -rf $(VENV) $(VENV_EXTRAS) build demo

@@ -18,20 +18,34 @@ EMOTIONS: tuple[str, ...] = (
     "surprise",
 )
 
-# Spellings of RAVDESS, EmoDB, CREMA-D, IEMOCAP, TESS, SAVEE, MELD, JTES, MSP-Podcast and emotion2vec.
+# Spellings of RAVDESS, EmoDB, CREMA-D, IEMOCAP, TESS, SAVEE, MELD, JTES, MSP-Podcast, emotion2vec, the 15 emotions of
+# Korean conversation corpora, and the sound events of YAMNet that stand for an emotion. What names a manner of speaking
+# and no emotion of the taxonomy (kind, dry, tease, …) is "other" by decision, not by default.
 _SPELLINGS: dict[str, tuple[str, ...]] = {
-    "anger": ("ang", "angry", "anger", "wut", "ärger"),
+    "anger": ("ang", "angry", "anger", "wut", "ärger", "shout"),
     "boredom": ("bor", "bored", "boredom", "langeweile"),
     "calm": ("cal", "calm"),
     "contempt": ("con", "contempt", "contemptuous"),
     "disgust": ("dis", "disgust", "disgusted", "ekel"),
     "excitement": ("exc", "excited", "excitement"),
-    "fear": ("fea", "fear", "fearful", "afraid", "angst"),
+    "fear": ("fea", "fear", "fearful", "afraid", "anxious", "angst", "screaming"),
     "frustration": ("fru", "frustrated", "frustration"),
-    "happiness": ("hap", "happy", "happiness", "joy", "joyful", "freude"),
-    "neutral": ("neu", "neutral"),
-    "other": ("oth", "other"),
-    "sadness": ("sad", "sadness", "trauer"),
+    "happiness": ("hap", "happy", "happiness", "joy", "joyful", "freude", "laughter"),
+    "neutral": ("neu", "neutral", "speech"),
+    "other": (
+        "oth",
+        "other",
+        "<unk>",
+        "doubt",
+        "dry",
+        "hesitate",
+        "hurry",
+        "kind",
+        "serious",
+        "shy",
+        "tease",
+    ),
+    "sadness": ("sad", "sadness", "trauer", "crying, sobbing"),
     "surprise": ("sur", "surprise", "surprised", "ps", "pleasant_surprise"),
 }
 _TAXONOMY = {spelling: emotion for emotion, spellings in _SPELLINGS.items() for spelling in spellings}

@@ -23,11 +23,14 @@ from made_model import write_tiny_model
 OPTIONS = HealthSettings(min_logit_range=0.5, min_segments=10)
 
 
-def shard(run_id: str, *, logit_range: float, labels: str = "neutral", day: date = DAY, version: str = "v1") -> ShardRows:
+def shard(
+    run_id: str, *, logit_range: float, labels: str = "neutral", day: date = DAY, version: str = "v1"
+) -> ShardRows:
     """Twelve windows of one call whose logits have one range, with labels in turn."""
     named = labels.split()
     pieces = tuple(
-        Piece(start_s=10.0 * n, end_s=10.0 * n + 10, index=n, emotion=named[n % len(named)]) for n in range(12)
+        Piece(start_s=10.0 * n, end_s=10.0 * n + 10, index=n, emotion=named[n % len(named)])
+        for n in range(12)
     )
     rows = shard_rows([Call(f"{day}.wav", day=day, pieces=pieces, version=version)], run_id=run_id)
     column = SEGMENTS.schema.get_field_index("logit_range")
@@ -44,7 +47,9 @@ def night(lake: Lake, rows: ShardRows, run_id: str, day: date = DAY) -> str:
 
 
 def published(lake: Lake, day: date = DAY) -> list[tuple[object, ...]]:
-    return lake.rows("SELECT emotion, segments FROM daily_emotions WHERE date = $day ORDER BY ALL", {"day": day})
+    return lake.rows(
+        "SELECT emotion, segments FROM daily_emotions WHERE date = $day ORDER BY ALL", {"day": day}
+    )
 
 
 @pytest.fixture
@@ -55,7 +60,13 @@ def lake(tmp_path: Path) -> Lake:
 
 @pytest.mark.parametrize(
     ("segments", "logit_range", "verdict"),
-    [(9, 0.1, "too few"), (10, 0.49, "flat"), (10, 0.5, "healthy"), (1000, 8.0, "healthy"), (0, None, "too few")],
+    [
+        (9, 0.1, "too few"),
+        (10, 0.49, "flat"),
+        (10, 0.5, "healthy"),
+        (1000, 8.0, "healthy"),
+        (0, None, "too few"),
+    ],
 )
 def test_the_floor_decides(segments: int, logit_range: float | None, verdict: str) -> None:
     assert judge(segments, logit_range, OPTIONS).verdict == verdict
@@ -111,7 +122,9 @@ def test_figures_of_the_labels(lake: Lake) -> None:
 
 
 def test_diagnose_shows_stages_logits_and_the_verdict(tmp_path: Path) -> None:
-    model = SpectrogramCnn.load(TrainedFolder(path=write_tiny_model(tmp_path)), device="cpu", precision="fp32")
+    model = SpectrogramCnn.load(
+        TrainedFolder(path=write_tiny_model(tmp_path)), device="cpu", precision="fp32"
+    )
     waves = [np.random.default_rng(n).normal(0, 0.1, 16_000).astype(np.float32) for n in range(3)]
     found = diagnose(model, waves, HealthSettings())
     assert found.logits.shape == (3, len(model.labels))

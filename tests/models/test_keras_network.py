@@ -28,7 +28,7 @@ LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    return keras_network._keras()
+    return keras_network.import_keras()
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +282,7 @@ def test_a_changed_byte_or_option_is_another_model(path: Path) -> None:
 def test_keras_leaves_environment_and_home_alone(tmp_path: Path) -> None:
     code = (
         "import os, sys; from emolake.models.keras_network import _keras; "
-        "print(_keras().backend.backend(), os.environ.get('KERAS_BACKEND'), 'tensorflow' in sys.modules)"
+        "print(import_keras().backend.backend(), os.environ.get('KERAS_BACKEND'), 'tensorflow' in sys.modules)"
     )
     environment = os.environ | {"HOME": str(tmp_path), "KERAS_BACKEND": "tensorflow"}
     done = subprocess.run(

@@ -7,7 +7,7 @@ The head is a regression without a bound: its values lie around 0 to 1, and are 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -17,11 +17,8 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Model, Wav2Ve
 from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.hub import model_folder
-from emolake.models.protocol import AFFECT_DIMENSIONS, Description, Prediction
+from emolake.models.protocol import AFFECT_DIMENSIONS, Batching, Description, Prediction
 from emolake.tasks.featurize import normalise_waveform, valid_mask
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 class DimensionalOptions(BaseModel):
@@ -47,11 +44,17 @@ class Dimensional:
     precision = "fp32"
 
     def __init__(
-        self, network: "PreTrainedModel", *, outputs: tuple[str, ...], normalise: bool, device: str
+        self,
+        network: nn.Module,
+        *,
+        outputs: tuple[str, ...],
+        batching: Batching,
+        normalise: bool,
+        device: str,
     ) -> None:
         """Take a network whose outputs are `outputs`, in that order; `normalise`: the waveform, clip by clip."""
         self.device = device
-        self.batching = speech_encoder.batching(network.config.to_dict())
+        self.batching = batching
         self._network = network.to(device)
         self._normalise = normalise
         self._order = [outputs.index(dimension) for dimension in AFFECT_DIMENSIONS]
@@ -71,7 +74,8 @@ class Dimensional:
                 f"precision {precision!r} was asked of the family dimensional, which supports fp32"
             )
         folder = _folder(options)
-        outputs = _outputs(_config(folder), folder)
+        config = _config(folder)
+        outputs = _outputs(config, folder)
         extractor = speech_encoder.read_json(folder / "preprocessor_config.json")
         rate = extractor.get("sampling_rate", cls.sampling_rate)
         if rate != cls.sampling_rate:
@@ -80,7 +84,11 @@ class Dimensional:
             )
         network = speech_encoder.load_exactly(_Network, folder)
         return cls(
-            network, outputs=outputs, normalise=bool(extractor.get("do_normalize", True)), device=device
+            network,
+            outputs=outputs,
+            batching=speech_encoder.batching(config),
+            normalise=bool(extractor.get("do_normalize", True)),
+            device=device,
         )
 
     @torch.inference_mode()
@@ -101,7 +109,7 @@ class Dimensional:
         return {}
 
 
-class _Network(Wav2Vec2PreTrainedModel):
+class _Network(Wav2Vec2PreTrainedModel):  # type: ignore[no-untyped-call]
     """The checkpoint's modules by the names that it has for them."""
 
     def __init__(self, config: Any) -> None:
@@ -113,7 +121,7 @@ class _Network(Wav2Vec2PreTrainedModel):
                 "out_proj": nn.Linear(config.hidden_size, config.num_labels),
             }
         )
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """[B, outputs] of waves [B, T], each member as if it were alone."""

@@ -8,7 +8,7 @@ the frames that hold the clip, never over padding, and goes through an optional 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -20,7 +20,11 @@ from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.hub import model_folder
 from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.transcripts import load_part
 from emolake.tasks.featurize import normalise_waveform, valid_mask
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SAMPLING_RATE: Final = 16_000
 CONFIG_FILE: Final = "config.json"
@@ -88,7 +92,9 @@ def whisper_frames(lengths: torch.Tensor) -> torch.Tensor:
 class EncoderNetwork(nn.Module):
     """An encoder and a linear head, from waveforms to logits; training and inference run the same code."""
 
-    def __init__(self, encoder: nn.Module, extractor: Any, *, labels: int, projector: int | None) -> None:
+    def __init__(
+        self, encoder: "PreTrainedModel", extractor: Any, *, labels: int, projector: int | None
+    ) -> None:
         """Put a head on an encoder.
 
         Args:
@@ -122,7 +128,7 @@ class EncoderNetwork(nn.Module):
         return logits
 
     def pooled(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Mean of the encoder's output over each clip's own frames, [B, hidden]; kept, it saves a frozen encoder's work."""
+        """Mean of the encoder's output over each clip's own frames, [B, hidden]; a frozen encoder's can be kept."""
         if self.whisper:
             return mean_over_frames(self._whisper_states(waves, lengths), whisper_frames(lengths))
         if self._extractor.do_normalize:
@@ -228,12 +234,7 @@ def new_network(folder: Path, *, labels: int, projector: int | None) -> EncoderN
             f"{folder} has an adapter after its encoder, whose frames are not counted; use an encoder without"
         )
     speech_encoder.read_json(folder / "preprocessor_config.json")
-    try:
-        extractor = AutoFeatureExtractor.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{folder} has no usable preprocessor_config.json: {error}") from error
+    extractor = load_part(AutoFeatureExtractor, folder)
     if extractor.sampling_rate != SAMPLING_RATE:
         raise ConfigurationError(
             f"{folder} takes {extractor.sampling_rate} Hz, expected {SAMPLING_RATE} Hz; use a 16 kHz encoder"
@@ -248,7 +249,7 @@ def new_network(folder: Path, *, labels: int, projector: int | None) -> EncoderN
             f"{_WHISPER_HOP} apart; take both files from one model"
         )
     model = speech_encoder.load_exactly(_WithoutOtherHeads, folder)
-    encoder: nn.Module = model.encoder if kind == "whisper" else model
+    encoder: Any = model.encoder if kind == "whisper" else model
     return EncoderNetwork(encoder, extractor, labels=labels, projector=projector)
 
 

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    JsonValue,
     ValidationInfo,
     model_validator,
 )
@@ -123,17 +124,17 @@ class Ensemble:
             for name, path in member.files.items()
         }
         # Names and weights' common factor change no number, so they are no part of the fingerprint.
-        parameters = [
+        parameters: list[JsonValue] = [
             {"family": entry.family, "labels": list(member.labels), "parameters": dict(member.parameters)}
             for entry, member in zip(options.members, described, strict=True)
         ]
         weights = _weights(options)
-        shares = [weight / sum(weights) for weight in weights]
+        shares: list[JsonValue] = [weight / sum(weights) for weight in weights]
         licences = dict.fromkeys(member.licence for member in described)
         return Description(
             _emotions([member.labels for member in described]),
             files,
-            {"weights": [*shares], "members": [*parameters]},
+            {"weights": shares, "members": parameters},
             licence=", ".join(licences),
         )
 
@@ -192,7 +193,8 @@ class Ensemble:
             return None
         weights = torch.stack([weight for weight, _ in given])
         values = torch.stack([affect for _, affect in given])
-        return (torch.tensordot(weights, values, dims=1) / weights.sum()).float()
+        mean: torch.Tensor = torch.tensordot(weights, values, dims=1) / weights.sum()
+        return mean.float()
 
 
 def _emotions(labels: Sequence[Sequence[str]]) -> tuple[str, ...]:

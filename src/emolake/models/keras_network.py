@@ -130,7 +130,7 @@ class KerasNetwork:
             raise ConfigurationError(
                 f"precision {precision!r} was asked of the family keras, which supports fp32"
             )
-        keras = _keras()
+        keras = import_keras()
         path = options.path
         stored = _stored_weights(path)
         try:
@@ -212,7 +212,7 @@ class KerasNetwork:
         return {"none": vector, "first": vector[:, None], "last": vector[:, :, None]}[self._options.expand]
 
     def _outputs(self, features: "torch.Tensor") -> "torch.Tensor":
-        with _keras().device(self.device):
+        with import_keras().device(self.device):
             outputs: torch.Tensor = self._model(features, training=False)
         return outputs.to("cpu")
 
@@ -244,7 +244,7 @@ class KerasNetwork:
             )
 
 
-def _keras() -> ModuleType:
+def import_keras() -> ModuleType:
     """Import Keras on torch, with a configuration of nobody's home.
 
     Raises:

@@ -33,6 +33,17 @@ _ENCODED = re.compile(r"'(.+)' => (\d+)")
 _FOLDER = "{model}"  # in an override, stands for the model's folder
 _CODE = (".py", ".yaml", ".yml")
 _TINY = 1e-38
+# What SpeechBrain, PyYAML's tags and a folder's own code raise for a file that is missing or does not fit.
+_LOAD_ERRORS = (
+    ImportError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    UnpicklingError,
+)
 
 
 class InterfaceError(EmolakeError):
@@ -149,9 +160,12 @@ class SpeechbrainInterface:
         rows = []
         with torch.inference_mode(), redirect_stdout(sys.stderr):
             for wave, length in zip(waves.to(self.device), lengths.tolist(), strict=True):
-                answer = self._interface.classify_batch(
-                    wave[None, :length], torch.ones(1, device=self.device)
-                )
+                with torch.random.fork_rng(devices=_cuda_devices(self.device)):
+                    # SpeechBrain's StatisticsPooling adds noise of 1e-5: the same for each clip, each time.
+                    torch.manual_seed(0)
+                    answer = self._interface.classify_batch(
+                        wave[None, :length], torch.ones(1, device=self.device)
+                    )
                 rows.append(self._logits(answer))
         return Prediction(torch.stack(rows))
 
@@ -229,8 +243,8 @@ def _check_trust(options: SpeechbrainOptions) -> None:
     }
     if not options.trust_remote_code:
         raise ConfigurationError(
-            f"{options.model} runs its own code ({', '.join(found)}) with all rights of this process; read it, then set "
-            "trust_remote_code = true and the sha256 of each of these files"
+            f"{options.model} runs its own code ({', '.join(found)}) with all rights of this process; read it, then "
+            "set trust_remote_code = true and the sha256 of each of these files"
         )
     odd = [name for name in found if options.sha256.get(name, "").casefold() != found[name]]
     if odd:
@@ -253,8 +267,8 @@ def _interface(options: SpeechbrainOptions, device: str) -> Any:
         from speechbrain.utils.fetching import FetchConfig, LocalStrategy
     except ImportError as error:
         raise ConfigurationError(
-            f'the family speechbrain needs SpeechBrain ({error}); pip install "emolake[speechbrain]" into an environment '
-            "of its own: it needs ruamel.yaml below 0.19"
+            f'the family speechbrain needs SpeechBrain ({error}); pip install "emolake[speechbrain]" into '
+            "an environment of its own: it needs ruamel.yaml below 0.19"
         ) from error
     arguments = {"overrides": _expanded(options.overrides, options.model), "run_opts": {"device": device}}
     try:
@@ -267,18 +281,9 @@ def _interface(options: SpeechbrainOptions, device: str) -> Any:
             fetch_config=FetchConfig(allow_network=False, allow_updates=False),
             **arguments,
         )
-    except (
-        ImportError,
-        AttributeError,
-        LookupError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        UnpicklingError,
-    ) as error:
+    except _LOAD_ERRORS as error:
         raise ConfigurationError(
-            f"the interface in {options.model} cannot be loaded: {type(error).__name__}: {str(error).strip() or 'no message'}"
+            f"the interface in {options.model} cannot be loaded: {type(error).__name__}: {str(error).strip()}"
         ) from error
 
 
@@ -360,6 +365,11 @@ def _torchaudio() -> Iterator[None]:
                 sys.modules.pop(name, None)
     else:
         yield
+
+
+def _cuda_devices(device: str) -> list[str]:
+    """Return the devices whose random state is to be kept beside the CPU's."""
+    return [device] if device.startswith("cuda") else []
 
 
 def _first(text: object) -> object:

@@ -1,0 +1,140 @@
+"""Every family in the nightly job, over a real S3 bucket into one lake, by naming it in the configuration."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+from zoo import BUILDERS
+
+from emolake.demo.encode import write_audio
+from emolake.demo.s3 import serve_s3
+from emolake.demo.speech import synthesise
+from emolake.flows.backfill import backfill
+from emolake.flows.nightly import nightly
+from emolake.lake import open_lake
+from emolake.schemas.labels import EMOTIONS
+from emolake.settings import load_settings
+
+from conftest import ACCESS_KEY, SECRET_KEY
+
+DAY = date(2026, 11, 20)
+TEXTS = (
+    "Good morning, how may I help you today?",
+    "I have been waiting for three weeks and nobody has called me back!",
+)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
+    """A configuration with a model of every family, and a lake in which all have heard the same calls."""
+    folder = tmp_path_factory.mktemp("families")
+    calls = folder / "s3" / "calls" / f"{DAY:%Y/%m/%d}" / "oslo"
+    calls.mkdir(parents=True)
+    for number, text in enumerate(TEXTS):
+        samples, rate = synthesise(text, voice="en", pitch=40 + 20 * number)
+        write_audio(calls / f"call {number}.wav", samples[:, None], rate, "wav")
+    write_audio(calls / "silent.wav", np.zeros((32_000, 1), np.float32), 16_000, "wav")
+    models: dict[str, dict[str, Any]] = {}
+    for family, build in BUILDERS.items():
+        (folder / "models" / family).mkdir(parents=True)
+        try:
+            models[family] = build(folder / "models" / family)
+        except pytest.skip.Exception:
+            continue
+    config = folder / "emolake.toml"
+    with (
+        serve_s3(folder / "s3", access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url,
+        prefect_test_harness(server_startup_timeout=60),
+    ):
+        lines = ["[source]", 'uri = "s3://calls"', f'endpoint_url = "{url}"']
+        lines += ["[inference]", 'model = "spectrogram_cnn"', 'device = "cpu"']
+        for name, keys in models.items():
+            lines += [f"[models.{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())]
+        config.write_text("\n".join(lines) + "\n", "utf-8")
+        nightly(config=config, date=DAY)
+        for name in models:
+            if name != "spectrogram_cnn":
+                backfill(first=DAY, last=DAY, config=config, model=name)
+        yield config, list(models)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()
+
+
+def rows(config: Path, sql: str) -> list[tuple[Any, ...]]:
+    settings = load_settings(config)
+    with open_lake(settings.warehouse, read_only=True) as opened:
+        return opened.rows(sql)
+
+
+def test_each_model_keeps_rows_of_its_own(lake: tuple[Path, list[str]]) -> None:
+    config, models = lake
+    found = rows(config, "SELECT model, count(*), count(DISTINCT recording_id) FROM segments GROUP BY model")
+    assert dict((model, (segments, recordings)) for model, segments, recordings in found) == dict.fromkeys(
+        models, (3, 3)
+    )
+    assert rows(config, "SELECT count(*), count(DISTINCT uri) FROM recordings") == [(3, 3)]
+    assert rows(config, "SELECT count(*) FROM analyses") == [(3 * len(models),)]
+
+
+def test_speech_is_answered_and_silence_is_not(lake: tuple[Path, list[str]]) -> None:
+    config, _ = lake
+    found = rows(
+        config,
+        "SELECT model, uri LIKE '%silent%', label, emotion, probabilities, affect FROM segments "
+        "JOIN recordings USING (recording_id)",
+    )
+    for model, silent, label, emotion, probabilities, affect in found:
+        if silent:
+            assert (label, emotion, probabilities, affect) == (None, None, None, None)
+        elif model == "dimensional":
+            assert label is None
+            assert set(affect) == {"arousal", "dominance", "valence"}
+        else:
+            assert emotion in EMOTIONS
+            assert max(probabilities, key=probabilities.get) == label
+            assert sum(probabilities.values()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_days_are_aggregated_by_model(lake: tuple[Path, list[str]]) -> None:
+    config, models = lake
+    shares = dict(
+        rows(config, "SELECT model, sum(share) FROM daily_emotions WHERE emotion IS NOT NULL GROUP BY model")
+    )
+    assert shares == {model: pytest.approx(1.0) for model in models if model != "dimensional"}
+    (affect,) = rows(
+        config, "SELECT affect FROM daily_emotions WHERE model = 'dimensional' AND affect IS NOT NULL"
+    )
+    (mean,) = rows(
+        config,
+        "SELECT sum(affect['valence'] * speech_ratio * (end_s - start_s)) / "
+        "sum(speech_ratio * (end_s - start_s)) FROM segments WHERE model = 'dimensional' AND affect IS NOT NULL",
+    )
+    # The silent call weighs nothing, so both means are over the two spoken ones.
+    assert affect[0]["valence"] == pytest.approx(mean[0], rel=1e-4)
+
+
+def test_two_models_can_be_compared(lake: tuple[Path, list[str]]) -> None:
+    config, models = lake
+    pairs = len(models) * (len(models) - 1) // 2
+    assert rows(config, "SELECT count(*) FROM model_comparison") == [(3 * pairs,)]
+    both = rows(
+        config,
+        "SELECT count(*), count(*) FILTER (agree) FROM model_comparison "
+        "WHERE model_a = 'mfcc_mlp' AND model_b = 'spectrogram_cnn'",
+    )
+    assert both[0][0] == 3
+    assert both[0][1] >= 1, "the silent call has no emotion by either"
+
+
+def test_every_model_has_its_health(lake: tuple[Path, list[str]]) -> None:
+    config, models = lake
+    judged = dict(rows(config, "SELECT model, verdict FROM model_health"))
+    assert judged == {model: "too few" for model in models if model != "dimensional"}
