@@ -3,11 +3,11 @@
 from datetime import date
 from pathlib import Path
 
-from emolake.tasks.aggregate import aggregate_days
 from prefect import flow
 
 from emolake.lake import open_lake
 from emolake.settings import default_config_file, load_settings
+from emolake.tasks.aggregate import aggregate_days
 
 
 @flow(name="aggregate-day", flow_run_name="aggregate-{first}-{last}", validate_parameters=True)

@@ -3,10 +3,10 @@
 from datetime import date, timedelta
 from pathlib import Path
 
-from emolake.flows.analyse_days import run_days
 from prefect import flow
 
 from emolake.errors import ConfigurationError
+from emolake.flows.analyse_days import run_days
 
 
 @flow(name="backfill", flow_run_name="backfill-{first}-{last}", validate_parameters=True)

@@ -4,9 +4,9 @@ from datetime import date as Date
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from emolake.flows.analyse_days import run_days
 from prefect import flow
 
+from emolake.flows.analyse_days import run_days
 from emolake.settings import default_config_file, load_settings
 
 

@@ -6,6 +6,7 @@ Arrow schemas, DDL and the data dictionary are derived from here and from `table
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+
 from emolake.schemas.labels import EMOTIONS
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")

@@ -18,7 +18,9 @@ def _lines() -> Iterator[str]:
     for table in TABLES:
         yield from ("", f"## {table.name}", "", table.description, "")
         yield f"Key: {', '.join(f'`{name}`' for name in table.key)}." + (
-            f" Partitioned by {', '.join(f'`{name}`' for name in table.partition_by)}." if table.partition_by else ""
+            f" Partitioned by {', '.join(f'`{name}`' for name in table.partition_by)}."
+            if table.partition_by
+            else ""
         )
         yield from ("", "| column | type | unit | NULL | meaning |", "|---|---|---|---|---|")
         for column in table.columns:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pyarrow as pa
+
 from emolake.schemas import columns as c
 from emolake.schemas.columns import Column
 

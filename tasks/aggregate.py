@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime
 
 import duckdb
 import pyarrow as pa
-from emolake.schemas.tables import AGGREGATIONS, DAILY_EMOTIONS
 
 from emolake.lake import Lake, append, take_guards
+from emolake.schemas.tables import AGGREGATIONS, DAILY_EMOTIONS
 from emolake.sql import statement
 
 

@@ -7,10 +7,10 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from emolake.tasks.segment import Segment
 
 from emolake.errors import EmolakeError
 from emolake.models.protocol import Batching, EmotionModel
+from emolake.tasks.segment import Segment
 
 if TYPE_CHECKING:
     import torch

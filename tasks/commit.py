@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from emolake.schemas.records import AnalysisKey
-from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
 
 from emolake.lake import Lake, append, check_rows, take_guards
+from emolake.schemas.records import AnalysisKey
+from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
 from emolake.sql import statement
 
 

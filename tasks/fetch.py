@@ -10,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from emolake.schemas.records import SourceObject
 from pydantic import BaseModel, ConfigDict, Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from emolake.errors import BadRecordingError, Reason
+from emolake.schemas.records import SourceObject
 from emolake.storage import Source, TransientSourceError, VersionChangedError
 
 

@@ -7,23 +7,21 @@ from datetime import date
 from itertools import islice
 
 import pyarrow as pa
-from emolake.schemas.records import AnalysisKey, SourceObject
 
 from emolake.lake import Lake
 from emolake.pattern import KeyPattern
+from emolake.schemas.records import AnalysisKey, SourceObject
 from emolake.sql import statement
 from emolake.storage import Source
 
 # What may hold audio. A key with another ending is counted and named, and never downloaded.
-_AUDIO_EXTENSIONS = frozenset(
-    # fmt: off
-    (
-        "3gp", "aac", "ac3", "aif", "aifc", "aiff", "alaw", "amr", "ape", "au", "avi", "awb", "caf", "flac", "gsm",
-        "m4a", "m4b", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "ogv", "opus", "ra", "rf64",
-        "snd", "spx", "ts", "ulaw", "w64", "wav", "wave", "webm", "wma", "wv",
-    )
-    # fmt: on
-)
+# fmt: off
+_AUDIO_EXTENSIONS = frozenset((
+    "3gp", "aac", "ac3", "aif", "aifc", "aiff", "alaw", "amr", "ape", "au", "avi", "awb", "caf", "flac", "gsm", "m4a",
+    "m4b", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "ogv", "opus", "ra", "rf64", "snd", "spx",
+    "ts", "ulaw", "w64", "wav", "wave", "webm", "wma", "wv",
+))
+# fmt: on
 # Bytes per second of audio by which a shard's length is guessed before anything is decoded.
 _BYTES_PER_SECOND = {"wav": 32_000, "wave": 32_000, "aiff": 32_000, "flac": 16_000}
 _COMPRESSED_BYTES_PER_SECOND = 8_000

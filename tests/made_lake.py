@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
+
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import ANALYSES, RECORDINGS, RUNS, SEGMENTS
+from emolake.settings import WarehouseSettings
 from emolake.tasks.commit import ShardRows
 from emolake.tasks.plan import recording_id
-
-from emolake.settings import WarehouseSettings
 
 DAY = date(2026, 11, 20)
 KEY = AnalysisKey(model="m", model_fingerprint="f" * 32, config_id="c" * 16)

@@ -9,9 +9,10 @@ import pytest
 import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
-from made_audio import FFMPEG, LIBSNDFILE, SECONDS, tone, write_ffmpeg, write_made
 
 from emolake.containers import declaration, sniff
+
+from made_audio import FFMPEG, LIBSNDFILE, SECONDS, tone, write_ffmpeg, write_made
 
 UNDECLARED = {"bare.mp3", "live.webm", "raw.aac", "phone.amr", "sound.avi"}
 """Files whose headers say nothing of their duration."""

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from corpus import CLIP_HZ, PATTERN, LaidObject, Truth, make_corpus
 
 from emolake.demo.encode import CODECS
 from emolake.pattern import KeyPattern
+
+from corpus import CLIP_HZ, PATTERN, LaidObject, Truth, make_corpus
 
 DAYS = [date(2026, 11, 18), date(2026, 11, 19), date(2026, 11, 20)]
 

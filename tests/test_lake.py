@@ -12,11 +12,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from emolake.schemas.tables import AGGREGATIONS, RECORDINGS, RUNS, SEGMENTS, TABLES
-from made_lake import DAY, Call, run_row, shard_rows, sqlite_warehouse
 
 from emolake.lake import Lake, LakeError, SchemaError, append, check_rows, open_lake, take_guards
+from emolake.schemas.tables import AGGREGATIONS, RECORDINGS, RUNS, SEGMENTS, TABLES
 from emolake.settings import WarehouseSettings
+
+from made_lake import DAY, Call, run_row, shard_rows, sqlite_warehouse
 
 WRITER = Path(__file__).with_name("writer.py")
 
@@ -187,8 +188,9 @@ def test_a_reader_cannot_write(warehouse):
 
 
 def test_reading_makes_no_lake(tmp_path):
-    with pytest.raises(LakeError, match="no lake at .* yet; `emolake nightly`"), open_lake(
-        sqlite_warehouse(tmp_path), read_only=True
+    with (
+        pytest.raises(LakeError, match="no lake at .* yet; `emolake nightly`"),
+        open_lake(sqlite_warehouse(tmp_path), read_only=True),
     ):
         pass
     assert list(tmp_path.iterdir()) == []

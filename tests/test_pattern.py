@@ -63,12 +63,20 @@ def test_a_key_gives_back_what_it_was_made_of(text, day, site, call_id):
 
 
 @pytest.mark.parametrize("text", PATTERNS)
-@given(day=days, neighbours=st.lists(st.integers(-40, 40), max_size=6), sites=st.sets(names, min_size=1, max_size=3))
+@given(
+    day=days,
+    neighbours=st.lists(st.integers(-40, 40), max_size=6),
+    sites=st.sets(names, min_size=1, max_size=3),
+)
 def test_prefixes_hold_all_of_the_day_and_list_nothing_flat_above_it(text, day, neighbours, sites):
     pattern = KeyPattern(text, BERLIN)
     keys_of = {
         other: [
-            written(text, datetime(other.year, other.month, other.day), {"site": site, "call_id": "c", "ext": "wav"})
+            written(
+                text,
+                datetime(other.year, other.month, other.day),
+                {"site": site, "call_id": "c", "ext": "wav"},
+            )
             for site in sites
         ]
         for other in {day, *(day + timedelta(days=offset) for offset in neighbours)}
@@ -101,7 +109,15 @@ def test_a_leading_dimension_asks_for_its_folders_only():
 
 
 @pytest.mark.parametrize(
-    "call_id", ["reclamação 3 + reembolso #2", "お問い合わせ", "a b%20c", "it's \"quoted\" & ?", "line\nbreak", "nfd-e\u0301"]
+    "call_id",
+    [
+        "reclamação 3 + reembolso #2",
+        "お問い合わせ",
+        "a b%20c",
+        'it\'s "quoted" & ?',
+        "line\nbreak",
+        "nfd-e\u0301",
+    ],
 )
 def test_any_text_may_stand_in_a_key(call_id):
     matched = KeyPattern(PATTERNS[0], BERLIN).match(f"2026/11/20/oslo/{call_id}.wav")

@@ -7,19 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from emolake.schemas.records import Counts, SourceObject
-from emolake.tasks.classify import Scores
-from emolake.tasks.plan import Listing, plan_day
-from emolake.tasks.segment import window_bounds
 from hypothesis import given
 from hypothesis import strategies as st
-from made_model import LABELS, write_tiny_model
 
 from emolake.demo.encode import write_audio
 from emolake.errors import BadRecordingError, Reason
 from emolake.identity import analysis_key
 from emolake.lake import open_lake
 from emolake.models.registry import model_entry
+from emolake.schemas.records import Counts, SourceObject
 from emolake.settings import Settings, load_settings
 from emolake.shard import (
     Analysis,
@@ -32,6 +28,11 @@ from emolake.shard import (
     speech_seconds,
 )
 from emolake.storage import open_source
+from emolake.tasks.classify import Scores
+from emolake.tasks.plan import Listing, plan_day
+from emolake.tasks.segment import window_bounds
+
+from made_model import LABELS, write_tiny_model
 
 DAY = date(2026, 11, 20)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from emolake.tasks.decode import load_mono
 
 from emolake.errors import ConfigurationError
+from emolake.tasks.decode import load_mono
 from emolake.vad import CHUNK, SpeechDetector, model_path
 
 

@@ -6,13 +6,13 @@ It says "ready" when its rows are made, waits for a line, and then commits them,
 import sys
 import time
 
+from emolake.lake import append, open_lake, take_guards
 from emolake.schemas.tables import RECORDINGS, SEGMENTS
+from emolake.settings import WarehouseSettings
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
-from made_lake import DAY, KEY, Call, shard_rows, tiled
 
-from emolake.lake import append, open_lake, take_guards
-from emolake.settings import WarehouseSettings
+from made_lake import DAY, KEY, Call, shard_rows, tiled
 
 CALLS = [Call(f"{number}.wav", pieces=tiled(["anger", "neutral", None])) for number in range(8)]
 

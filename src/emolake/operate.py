@@ -98,7 +98,9 @@ def print_quarantined(settings: Settings, run_id: str | None, output: IO[str]) -
 def _shown(run: Callable[[], Any], settings: Settings, output: IO[str]) -> None:
     with progress.shown():
         summary = run()
-    figures = [(name, f"{value:.1f}" if isinstance(value, float) else str(value)) for name, value in summary.items()]
+    figures = [
+        (name, f"{value:.1f}" if isinstance(value, float) else str(value)) for name, value in summary.items()
+    ]
     print_table(("run", str(summary["flow"])), [row for row in figures if row[1] != "None"], output)
     print_quarantined(settings, str(summary["run_id"]), output)
 

@@ -250,7 +250,7 @@ _loading = Lock()
 
 
 @cache
-def _loaded(name: str, folder: Path, fingerprint: str, inference: InferenceSettings) -> EmotionModel:  # noqa: ARG001
+def _loaded(name: str, folder: Path, fingerprint: str, inference: InferenceSettings) -> EmotionModel:
     return ModelEntry(name, folder).load(inference)
 
 

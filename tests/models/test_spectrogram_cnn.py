@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from emolake.tasks.featurize import MelOptions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -23,6 +22,7 @@ from emolake.models.spectrogram_cnn import (
     speech_bounds,
     state_to_tensors,
 )
+from emolake.tasks.featurize import MelOptions
 
 SMALL = NetworkOptions(channels=(4, 6, 8, 10), track_channels=4, hidden=12)
 SEVEN = ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness")

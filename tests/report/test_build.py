@@ -6,18 +6,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from emolake.schemas.labels import EMOTIONS
-from emolake.schemas.records import AnalysisKey
-from emolake.schemas.tables import RECORDINGS, RUNS
-from emolake.tasks.aggregate import aggregate_days
-from emolake.tasks.commit import commit_shard
-from made_lake import DAY, KEY, Call, Piece, run_row, shard_rows, sqlite_warehouse, tiled
 
 from emolake.errors import ConfigurationError
 from emolake.lake import Lake, append, open_lake
 from emolake.report import build
 from emolake.report.build import write_report
+from emolake.schemas.labels import EMOTIONS
+from emolake.schemas.records import AnalysisKey
+from emolake.schemas.tables import RECORDINGS, RUNS
 from emolake.settings import WarehouseSettings
+from emolake.tasks.aggregate import aggregate_days
+from emolake.tasks.commit import commit_shard
+
+from made_lake import DAY, KEY, Call, Piece, run_row, shard_rows, sqlite_warehouse, tiled
 
 HOSTILE = "<script>document.title='owned'</script>"
 EARLIER = DAY - timedelta(days=2)

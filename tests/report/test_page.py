@@ -10,14 +10,15 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
+
+from emolake.lake import append, open_lake
+from emolake.report.build import write_report
 from emolake.schemas.labels import EMOTIONS
 from emolake.schemas.tables import RUNS
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
-from made_lake import DAY, KEY, Call, run_row, shard_rows, sqlite_warehouse, tiled
 
-from emolake.lake import append, open_lake
-from emolake.report.build import write_report
+from made_lake import DAY, KEY, Call, run_row, shard_rows, sqlite_warehouse, tiled
 
 HOSTILE = [
     "<script>document.title='owned'</script>",

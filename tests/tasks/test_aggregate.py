@@ -4,14 +4,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emolake.lake import open_lake
 from emolake.schemas.records import AnalysisKey
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse, tiled
 
-from emolake.lake import open_lake
+from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse, tiled
 
 EARLIER = DAY - timedelta(days=1)
 
@@ -71,7 +72,9 @@ def test_overlapping_windows_count_no_second_twice(lake):
 
 
 def test_channels_do_not_overlap_one_another(lake):
-    fill(lake, [Call("a.wav", pieces=(Piece(0, 10, emotion="anger"), Piece(0, 10, emotion="fear", channel=1)))])
+    fill(
+        lake, [Call("a.wav", pieces=(Piece(0, 10, emotion="anger"), Piece(0, 10, emotion="fear", channel=1)))]
+    )
     aggregate(lake)
     assert daily(lake) == [("anger", 1, 10.0, 0.5), ("fear", 1, 10.0, 0.5)]
 
@@ -149,7 +152,9 @@ def test_a_day_that_lost_its_last_recording_loses_its_rows(lake):
 
 pieces = st.lists(
     st.tuples(
-        st.integers(1, 200), st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.sampled_from(["anger", "fear", "calm", None])
+        st.integers(1, 200),
+        st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+        st.sampled_from(["anger", "fear", "calm", None]),
     ),
     min_size=1,
     max_size=12,
@@ -173,7 +178,9 @@ def test_sums_over_the_days_rows_are_sums_over_the_segments(shared_lake, recordi
     ((rows, summed),) = lake.rows("SELECT sum(segments)::INTEGER, sum(speech_seconds) FROM daily_emotions")
     assert rows == segments
     assert summed == pytest.approx(seconds, abs=1e-6)
-    for (total,) in lake.rows("SELECT sum(share) FROM daily_emotions WHERE share IS NOT NULL GROUP BY dimensions"):
+    for (total,) in lake.rows(
+        "SELECT sum(share) FROM daily_emotions WHERE share IS NOT NULL GROUP BY dimensions"
+    ):
         assert total == pytest.approx(1)
 
 

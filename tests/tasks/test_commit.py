@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from emolake.schemas.records import AnalysisKey
-from emolake.tasks.commit import commit_shard
-from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse, tiled
 
 from emolake.lake import SchemaError, open_lake
+from emolake.schemas.records import AnalysisKey
+from emolake.tasks.commit import commit_shard
+
+from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse, tiled
 
 OTHER_MODEL = AnalysisKey("other", "e" * 32, "d" * 16)
 OTHER_CONFIG = replace(KEY, config_id="b" * 16)
@@ -36,7 +37,9 @@ def commit(lake, calls, *, key=KEY, run_id="run-1", force=False):
 
 
 def counts(lake) -> tuple[int, ...]:
-    return tuple(lake.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("recordings", "analyses", "segments"))
+    return tuple(
+        lake.rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("recordings", "analyses", "segments")
+    )
 
 
 CALLS = [Call("a.wav", pieces=tiled(["anger", None])), Call("b.wav", day=DAY - timedelta(days=1))]
@@ -91,7 +94,10 @@ def test_another_model_stands_beside(lake):
     commit(lake, CALLS)
     commit(lake, CALLS, key=OTHER_MODEL)
     assert counts(lake) == (2, 4, 6)
-    assert lake.rows("SELECT model, count(*) FROM segments GROUP BY ALL ORDER BY ALL") == [("m", 3), ("other", 3)]
+    assert lake.rows("SELECT model, count(*) FROM segments GROUP BY ALL ORDER BY ALL") == [
+        ("m", 3),
+        ("other", 3),
+    ]
 
 
 def test_a_changed_object_takes_every_models_rows_with_it(lake):
@@ -100,7 +106,9 @@ def test_a_changed_object_takes_every_models_rows_with_it(lake):
     changed = replace(CALLS[0], version="v2", pieces=(Piece(),))
     commit(lake, [changed])
     assert lake.rows("SELECT version FROM recordings WHERE date = $day", {"day": DAY}) == [("v2",)]
-    assert lake.rows("SELECT model, count(*) FROM segments WHERE date = $day GROUP BY ALL", {"day": DAY}) == [("m", 1)]
+    assert lake.rows("SELECT model, count(*) FROM segments WHERE date = $day GROUP BY ALL", {"day": DAY}) == [
+        ("m", 1)
+    ]
     assert counts(lake) == (2, 3, 3)
 
 

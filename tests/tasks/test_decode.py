@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 import soxr
-from emolake.tasks.decode import AudioReader, DecodeOptions, _to_float, load_mono
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_audio import FFMPEG, LIBSNDFILE, SECONDS, tone, write_ffmpeg, write_made
 
 from emolake.errors import BadRecordingError, Reason
+from emolake.tasks.decode import AudioReader, DecodeOptions, _to_float, load_mono
+
+from made_audio import FFMPEG, LIBSNDFILE, SECONDS, tone, write_ffmpeg, write_made
 
 LOSSLESS = {
     "plain.wav",

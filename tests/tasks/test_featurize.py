@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from emolake.tasks.featurize import (
     MelOptions,
     MfccOptions,
@@ -17,8 +20,6 @@ from emolake.tasks.featurize import (
     pitch_track,
     warped_mel_power,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 RATE = 16000
 pytestmark = pytest.mark.filterwarnings("ignore:n_fft=.* is too large")  # librosa's, of the shortest clip

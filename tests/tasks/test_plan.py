@@ -8,17 +8,18 @@ from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from emolake.schemas.records import SourceObject
-from emolake.tasks import plan as tasks_plan
-from emolake.tasks.commit import commit_shard
-from emolake.tasks.plan import Listing, estimated_seconds, is_audio, list_day, plan_day, recording_id, shards
 from hypothesis import given
 from hypothesis import strategies as st
-from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse
 
 from emolake.lake import open_lake
 from emolake.pattern import KeyPattern
+from emolake.schemas.records import SourceObject
 from emolake.storage import FolderSource, Listed
+from emolake.tasks import plan as tasks_plan
+from emolake.tasks.commit import commit_shard
+from emolake.tasks.plan import Listing, estimated_seconds, is_audio, list_day, plan_day, recording_id, shards
+
+from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse
 
 UTC_ZONE = ZoneInfo("UTC")
 PATTERN = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", UTC_ZONE)
@@ -157,7 +158,9 @@ def test_memory_does_not_grow_with_the_number_of_keys(monkeypatch):
 
 
 def item(number: int, size_bytes: int, ext: str = "wav") -> SourceObject:
-    return SourceObject(f"{number}.{ext}", f"s3://calls/{number}.{ext}", str(number), "v1", size_bytes, DAY, None, {})
+    return SourceObject(
+        f"{number}.{ext}", f"s3://calls/{number}.{ext}", str(number), "v1", size_bytes, DAY, None, {}
+    )
 
 
 @given(st.lists(st.integers(0, 40_000_000), max_size=60), st.integers(1, 20), st.floats(1, 2000))

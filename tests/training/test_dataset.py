@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import soundfile
-from emolake.schemas.labels import UnknownLabelError
 
 from emolake.errors import ConfigurationError
+from emolake.schemas.labels import UnknownLabelError
 from emolake.training.dataset import Clip, data_hash, load_clips, read_dataset, require_speakers
 
 

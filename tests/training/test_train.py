@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from emolake.tasks.decode import load_mono
 
 from emolake.errors import ConfigurationError
 from emolake.models.spectrogram_cnn import FeatureOptions, NetworkOptions, SpectrogramCnn
+from emolake.tasks.decode import load_mono
 from emolake.training.augment import AugmentOptions
 from emolake.training.cache import build_cache
 from emolake.training.loop import LoopOptions, train_network
