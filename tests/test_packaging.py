@@ -33,9 +33,7 @@ def test_every_data_file_is_taken_along():
     declared = SETUPTOOLS["package-data"]
     for package, folder in folders().items():
         taken = {path for pattern in declared.get(package, ()) for path in folder.glob(pattern)}
-        left = {
-            path for path in folder.iterdir() if path.is_file() and path.suffix not in (".py", ".pyc")
-        } - taken  # fmt: skip
+        left = {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"} - taken
         assert not left, f"{package} leaves behind {left}"
 
 
