@@ -1,4 +1,4 @@
-"""A TCP proxy before an HTTP server that breaks connections off in the middle of an answer, and notes what was asked."""
+"""A TCP proxy before an HTTP server that breaks connections off in mid-answer, and notes what was asked."""
 
 import re
 import socket
