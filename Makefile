@@ -52,8 +52,8 @@ $(VENV_EXTRAS)/.locked: requirements-extras.lock
 	$(VENV_EXTRAS)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	touch $@
 
+# Not strict: the links of the strict install of $(VENV) lie in build/, which this one has to leave alone.
 $(VENV_EXTRAS)/.installed: $(VENV_EXTRAS)/.locked pyproject.toml $(PACKAGES)
-	rm -rf build
 	$(VENV_EXTRAS)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -1,6 +1,7 @@
 """Where recordings lie: an S3 bucket or a local folder, behind one interface."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -121,8 +122,8 @@ def open_source(uri: str, options: S3Options) -> Source:
     Raises:
         ConfigurationError: another scheme.
     """
-    scheme, _, rest = uri.partition("://")
-    if not rest:
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
         return FolderSource(Path(uri))
     if scheme == "file":
         return FolderSource(Path(rest))
@@ -142,8 +143,13 @@ def without_secrets(uri: str) -> str:
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return uri
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+    host = re.split("[/?]", rest, maxsplit=1)[0]
+    if "@" in host:
+        rest = rest[host.rindex("@") + 1 :]
+    elif ":" in host and not host.rpartition(":")[2].isdigit():
+        # No port: a secret with a slash in it, as AWS makes them, that was not percent-encoded.
+        rest = rest.partition("@")[2] or host.partition(":")[0]
+    return f"{scheme}://{rest.partition('?')[0]}"
 
 
 class S3Source:
@@ -249,7 +255,8 @@ class S3Source:
 
 def s3_client(options: S3Options) -> Any:
     """Return a boto3 S3 client with retries and time-outs."""
-    return boto3.client(
+    # A session of its own: boto3's default one may not make clients in several threads at once.
+    return boto3.Session().client(
         "s3",
         endpoint_url=options.endpoint_url,
         region_name=options.region,

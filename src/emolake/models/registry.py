@@ -108,8 +108,8 @@ class ModelEntry:
         """
         if inference.runtime == "onnx":
             raise ConfigurationError(
-                f"inference.runtime is onnx, and the family {self.family} of the model {self.name!r} runs on torch only; "
-                "set it to auto"
+                f"inference.runtime is onnx, and the family {self.family} of the model {self.name!r} "
+                "runs on torch only; set it to auto"
             )
         self.emotions()
         return self._family.load(

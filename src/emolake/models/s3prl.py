@@ -119,7 +119,8 @@ class S3prl:
         config = speech_encoder.read_json(folder / "config.json")
         if config.get("model_type") not in speech_encoder.MODEL_TYPES:
             raise ConfigurationError(
-                f"{folder} is a {config.get('model_type')!r} model; expected one of {', '.join(speech_encoder.MODEL_TYPES)}"
+                f"{folder} is a {config.get('model_type')!r} model; "
+                f"expected one of {', '.join(speech_encoder.MODEL_TYPES)}"
             )
         extractor = speech_encoder.read_json(folder / "preprocessor_config.json")
         checkpoints = _checkpoint_files(options)
@@ -326,6 +327,6 @@ def _check_recipe(path: Path, checkpoint: Mapping[str, Any]) -> None:
 
 def _refused(path: Path, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{path} is not of the layout that this family computes exactly: {why}; use a head with projector, mean pooling "
-        "and one linear output on frozen hidden states"
+        f"{path} is not of the layout that this family computes exactly: {why}; use a head with projector, "
+        "mean pooling and one linear output on frozen hidden states"
     )

@@ -1,0 +1,224 @@
+"""Fetching: broken downloads go on where they broke, replaced objects start anew, and nothing ends the run."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cutting_proxy import Cuts, cutting_proxy
+
+from emolake.errors import BadRecordingError, Reason
+from emolake.schemas.records import SourceObject
+from emolake.storage import FolderSource, S3Options, S3Source, Source
+from emolake.tasks.fetch import FetchOptions, fetch, fetched
+
+OPTIONS = FetchOptions(backoff_s=0.001, download_attempts=4)
+MIB = 1 << 20
+PASSING = MIB + MIB // 3
+CONTENT = np.random.default_rng(0).bytes(3 * MIB + 123)
+
+
+def item(source: Source, key: str = "a.wav") -> SourceObject:
+    (listed,) = source.list(key)
+    return SourceObject(
+        key, source.object_uri(key), "id", listed.version, listed.size_bytes, date(2026, 11, 20), None, {}
+    )
+
+
+def bucket(url: str, **options: float) -> S3Source:
+    return S3Source("s3://calls", S3Options(endpoint_url=url, attempts=1, **options))
+
+
+@pytest.fixture
+def calls(s3):
+    """URL of the server, and the bucket's folder with one object in it."""
+    url, folder = s3
+    (folder / "calls" / "a.wav").write_bytes(CONTENT)
+    return url, folder / "calls"
+
+
+def test_an_object_is_downloaded_whole(calls, tmp_path):
+    source = bucket(calls[0])
+    read, path = fetch(source, item(source), tmp_path / "target", options=OPTIONS)
+    assert path == tmp_path / "target"
+    assert path.read_bytes() == CONTENT
+    assert read == item(source)
+
+
+def test_a_broken_download_goes_on_where_it_broke(calls, tmp_path):
+    cuts = Cuts(after=lambda number: PASSING if number <= 2 else None)
+    with cutting_proxy(calls[0], "a.wav", cuts) as url:
+        source = bucket(url)
+        _, path = fetch(source, item(bucket(calls[0])), tmp_path / "target", options=OPTIONS)
+    assert path.read_bytes() == CONTENT
+    first, *resumed = cuts.ranges
+    assert first is None
+    # What came is kept, to the byte: the answer's head, under 2 kB, counts among what passed.
+    offsets = [int((each or "").removeprefix("bytes=").removesuffix("-")) for each in resumed]
+    assert len(offsets) == 2
+    for number, offset in enumerate(offsets, 1):
+        assert number * (PASSING - 2000) < offset < number * PASSING
+
+
+def test_a_download_that_always_breaks_is_set_aside_for_the_next_run(calls, tmp_path):
+    cuts = Cuts(after=lambda _: 700)
+    with cutting_proxy(calls[0], "a.wav", cuts) as url, pytest.raises(BadRecordingError) as caught:
+        fetch(bucket(url), item(bucket(calls[0])), tmp_path / "target", options=OPTIONS)
+    assert caught.value.reason is Reason.FETCH_FAILED
+    assert caught.value.reason.transient
+    assert len(cuts.ranges) == OPTIONS.download_attempts
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_silent_server_is_given_up(calls, tmp_path):
+    # The answer's head passes and nothing follows: the read times out instead of waiting for ever.
+    held = threading.Event()
+    cuts = Cuts(after=lambda _: 700, before_cut=lambda: held.wait(20) and None)
+    with cutting_proxy(calls[0], "a.wav", cuts) as url, pytest.raises(BadRecordingError) as caught:
+        source = bucket(url, read_timeout_s=0.3)
+        fetch(
+            source,
+            item(bucket(calls[0])),
+            tmp_path / "target",
+            options=FetchOptions(download_attempts=2, backoff_s=0),
+        )
+    held.set()
+    assert caught.value.reason is Reason.FETCH_FAILED
+
+
+def test_an_object_replaced_after_the_listing_comes_with_its_new_version(calls, tmp_path):
+    url, folder = calls
+    source = bucket(url)
+    listed = item(source)
+    (folder / "a.wav").write_bytes(b"another")
+    read, path = fetch(source, listed, tmp_path / "target", options=OPTIONS)
+    assert path.read_bytes() == b"another"
+    assert read == item(source)
+    assert read.version != listed.version
+
+
+def test_an_object_replaced_during_the_download_is_no_mixture(calls, tmp_path):
+    url, folder = calls
+    new = bytes(reversed(CONTENT))
+    cuts = Cuts(
+        after=lambda number: 2 * MIB if number == 1 else None,
+        before_cut=lambda: (folder / "a.wav").write_bytes(new) and None,
+    )
+    with cutting_proxy(url, "a.wav", cuts) as through:
+        read, path = fetch(bucket(through), item(bucket(url)), tmp_path / "target", options=OPTIONS)
+    assert path.read_bytes() == new
+    assert read == item(bucket(url))
+    assert cuts.ranges[0] is None
+    assert cuts.ranges[-1] is None
+
+
+def test_an_object_that_is_gone_is_vanished(calls, tmp_path):
+    url, folder = calls
+    source = bucket(url)
+    listed = item(source)
+    (folder / "a.wav").unlink()
+    with pytest.raises(BadRecordingError) as caught:
+        fetch(source, listed, tmp_path / "target", options=OPTIONS)
+    assert (caught.value.reason, caught.value.stage) == (Reason.VANISHED, "fetch")
+    assert not (tmp_path / "target").exists()
+
+
+@dataclass
+class Shaky:
+    """A source that answers with the parts it was given, whatever is asked."""
+
+    answers: list[bytes]
+    offsets: list[int] = field(default_factory=list)
+    uri: str = "s3://calls"
+
+    def local_path(self, key: str) -> Path | None:
+        return None
+
+    def read(self, key: str, version: str, offset: int) -> Iterator[bytes]:
+        self.offsets.append(offset)
+        yield self.answers.pop(0)
+
+
+SHAKY_ITEM = SourceObject("a.wav", "s3://calls/a.wav", "id", "v1", 10, date(2026, 11, 20), None, {})
+
+
+def test_fewer_bytes_than_listed_are_not_taken_for_the_whole(tmp_path):
+    source = Shaky([b"0123", b"456789"])
+    _, path = fetch(source, SHAKY_ITEM, tmp_path / "target", options=OPTIONS)
+    assert path.read_bytes() == b"0123456789"
+    assert source.offsets == [0, 4]
+
+
+def test_a_server_that_overlooks_ranges_is_read_from_the_start(tmp_path):
+    source = Shaky([b"0123", b"0123456789", b"0123456789"])
+    _, path = fetch(source, SHAKY_ITEM, tmp_path / "target", options=OPTIONS)
+    assert path.read_bytes() == b"0123456789"
+    assert source.offsets == [0, 4, 0]
+
+
+def test_several_come_in_order_with_the_reasons_of_the_bad(calls):
+    url, folder = calls
+    names = [f"{number}.wav" for number in range(9)]
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    source = bucket(url)
+    items = [item(source, name) for name in names]
+    (folder / "3.wav").unlink()
+    seen: list[str] = []
+    paths: list[Path] = []
+    with fetched(source, items, options=OPTIONS.model_copy(update={"parallel_downloads": 3})) as results:
+        for each, result in results:
+            assert not any(path.exists() for path in paths), "a file outlived its turn"
+            if isinstance(result, Path):
+                assert result.read_bytes() == each.key.encode()
+                paths.append(result)
+            else:
+                assert result.reason is Reason.VANISHED
+            seen.append(each.key)
+    assert seen == names
+    assert len(paths) == 8
+
+
+def test_no_more_lie_downloaded_than_were_asked_for(tmp_path):
+    begun: list[str] = []
+
+    class Noted(FolderSource):
+        def local_path(self, key: str) -> Path | None:
+            begun.append(key)
+            return super().local_path(key)
+
+    for number in range(20):
+        (tmp_path / f"{number:02d}.wav").write_bytes(b"x")
+    source = Noted(tmp_path)
+    items = [item(source, f"{number:02d}.wav") for number in range(20)]
+    with fetched(source, items, options=FetchOptions(parallel_downloads=2)) as results:
+        for position, _ in enumerate(results):
+            assert len(begun) <= position + 3
+
+
+def test_files_of_a_folder_are_read_in_place_and_stay(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"x")
+    source = FolderSource(tmp_path)
+    with fetched(source, [item(source)] * 2, options=OPTIONS) as results:
+        assert [path for _, path in results] == [(tmp_path / "a.wav").resolve()] * 2
+    assert (tmp_path / "a.wav").exists()
+
+
+def test_what_is_no_fault_of_the_object_is_raised(tmp_path):
+    class Broken(Shaky):
+        def read(self, key: str, version: str, offset: int) -> Iterator[bytes]:
+            raise ZeroDivisionError
+
+    with fetched(Broken([]), [SHAKY_ITEM], options=OPTIONS) as results, pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_leaving_early_ends_what_is_under_way(calls):
+    source = bucket(calls[0])
+    with fetched(source, [item(source)] * 50, options=OPTIONS) as results:
+        _, path = next(results)
+        assert isinstance(path, Path)
+    assert not path.parent.exists()
