@@ -119,7 +119,7 @@ SHARE = Column(
 MEAN_PROBABILITY = Column(
     "mean_probability",
     pa.float64(),
-    "mean probability of the emotion over the labelled speech, weighted by seconds",
+    "mean probability of the label over the row's segments, weighted by seconds of speech",
     nullable=True,
 )
 MEAN_AFFECT = Column(

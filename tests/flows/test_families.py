@@ -77,9 +77,8 @@ def rows(config: Path, sql: str) -> list[tuple[Any, ...]]:
 def test_each_model_keeps_rows_of_its_own(lake: tuple[Path, list[str]]) -> None:
     config, models = lake
     found = rows(config, "SELECT model, count(*), count(DISTINCT recording_id) FROM segments GROUP BY model")
-    assert dict((model, (segments, recordings)) for model, segments, recordings in found) == dict.fromkeys(
-        models, (3, 3)
-    )
+    counts = {model: (segments, recordings) for model, segments, recordings in found}
+    assert counts == dict.fromkeys(models, (3, 3))
     assert rows(config, "SELECT count(*), count(DISTINCT uri) FROM recordings") == [(3, 3)]
     assert rows(config, "SELECT count(*) FROM analyses") == [(3 * len(models),)]
 

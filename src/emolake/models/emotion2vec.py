@@ -61,7 +61,8 @@ class Emotion2vec:
         self.labels = labels
         self.device = device
         self._outputs = list(outputs)
-        self._network: Any = network.to(device)
+        network.to(device)
+        self._network: Any = network
         self.min_samples = _receptive_field(self._network.modality_encoders["AUDIO"].feature_enc_layers)
 
     @classmethod

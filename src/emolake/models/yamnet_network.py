@@ -17,7 +17,7 @@ PATCH_HOP = 7_680  # 48 frames
 FRAMES = 96
 BANDS = 64
 _HOP, _N_FFT = 160, 512
-_MEL_HZ = (125.0, 7500.0)
+_MEL_MIN_HZ, _MEL_MAX_HZ = 125.0, 7500.0
 _LOG_OFFSET = 0.001
 _NORM_EPS = 1e-4
 # Channels and stride of the 13 depthwise separable convolutions after the first, full one (MobileNet v1).
@@ -101,10 +101,11 @@ def log_mel_patches(patches: torch.Tensor) -> torch.Tensor:
 @lru_cache(maxsize=1)
 def _mel_bank() -> np.ndarray:
     """Triangles [257, 64] float32, linear in HTK mel (1127 ln(1 + f / 700)), not normalised, without the 0 Hz bin."""
-    edges = np.linspace(*(1127 * np.log1p(hz / 700) for hz in _MEL_HZ), BANDS + 2)
+    edges = np.linspace(1127 * math.log1p(_MEL_MIN_HZ / 700), 1127 * math.log1p(_MEL_MAX_HZ / 700), BANDS + 2)
     bins = 1127 * np.log1p(np.arange(_N_FFT // 2 + 1)[:, None] * SAMPLING_RATE / _N_FFT / 700)
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    bank = np.maximum(0, np.minimum(rising, falling))
+    bank: np.ndarray = np.maximum(0, np.minimum(rising, falling))
     bank[0] = 0
-    return bank.astype(np.float32)
+    single: np.ndarray = bank.astype(np.float32)
+    return single
