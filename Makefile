@@ -17,12 +17,17 @@ help:
 demo: $(STAMP)
 	$(VENV)/bin/emolake demo demo
 
-test: lint types
+test: lint types $(VENV)/.families
 	$(VENV)/bin/python -m pytest
 
 # Without conftest.py, which needs all of the lock.
 test-extras: $(VENV_EXTRAS)/.installed
 	$(VENV_EXTRAS)/bin/python -m pytest --noconftest tests/extras
+
+# The packages of the optional families that live beside the lock.
+$(VENV)/.families: $(VENV)/.locked requirements-families.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements-families.lock
+	touch $@
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

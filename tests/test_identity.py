@@ -6,19 +6,22 @@ from pathlib import Path
 import pytest
 
 from emolake.identity import analysis_key, options_json
-from emolake.models.registry import ModelEntry
+from emolake.models.registry import model_entry
 from emolake.settings import Settings
 
 
 @pytest.fixture
-def entry(tmp_path: Path) -> ModelEntry:
-    (tmp_path / "config.json").write_text(json.dumps({"family": "spectrogram_cnn", "labels": ["anger"]}))
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"family": "spectrogram_cnn", "labels": ["anger", "sadness"]})
+    )
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    return ModelEntry("m", tmp_path)
+    return tmp_path
 
 
-def config_id(entry: ModelEntry, **sections: dict[str, object]) -> str:
-    return analysis_key(Settings(**sections), ModelEntry(entry.name, entry.folder)).config_id
+def config_id(folder: Path, **sections: dict[str, object]) -> str:
+    settings = Settings(models={"m": {"path": str(folder)}}, **sections)
+    return analysis_key(settings, model_entry(settings, "m")).config_id
 
 
 @pytest.mark.parametrize(
@@ -31,10 +34,8 @@ def config_id(entry: ModelEntry, **sections: dict[str, object]) -> str:
         {"inference": {"precision": "bf16"}},
     ],
 )
-def test_what_changes_a_result_changes_the_id(
-    entry: ModelEntry, sections: dict[str, dict[str, object]]
-) -> None:
-    assert config_id(entry, **sections) != config_id(entry)
+def test_what_changes_a_result_changes_the_id(folder: Path, sections: dict[str, dict[str, object]]) -> None:
+    assert config_id(folder, **sections) != config_id(folder)
 
 
 @pytest.mark.parametrize(
@@ -47,18 +48,16 @@ def test_what_changes_a_result_changes_the_id(
         {"warehouse": {"data": "elsewhere"}},
     ],
 )
-def test_what_changes_no_result_keeps_the_id(
-    entry: ModelEntry, sections: dict[str, dict[str, object]]
-) -> None:
-    assert config_id(entry, **sections) == config_id(entry)
+def test_what_changes_no_result_keeps_the_id(folder: Path, sections: dict[str, dict[str, object]]) -> None:
+    assert config_id(folder, **sections) == config_id(folder)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_one_more_byte_is_another_model(entry: ModelEntry, name: str) -> None:
-    before = config_id(entry)
-    with (entry.folder / name).open("ab") as file:
+def test_one_more_byte_is_another_model(folder: Path, name: str) -> None:
+    before = config_id(folder)
+    with (folder / name).open("ab") as file:
         file.write(b" ")
-    assert config_id(entry) != before
+    assert config_id(folder) != before
 
 
 def test_options_stored_with_a_run_hold_no_secret() -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from emolake import progress
 from emolake.background import ahead
-from emolake.errors import BadRecordingError, Reason
+from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.lake import open_lake
 from emolake.models.protocol import AFFECT_DIMENSIONS, EmotionModel
 from emolake.models.registry import ModelEntry
@@ -163,6 +163,7 @@ def analyse(
 
     A bad recording ends as an analysis with an error; anything else that fails is raised.
     """
+    _check_longest(model, settings)
     analyses: list[Analysis] = []
     decoding = _decode_all(objects, source, settings, model.min_samples, analyses, timings)
     with ahead(timings.of("decode", decoding), capacity=_SEGMENTS_AHEAD, name="decode") as segments:
@@ -264,6 +265,22 @@ def loaded_model(entry: ModelEntry, inference: InferenceSettings) -> EmotionMode
 def speech_detector() -> SpeechDetector:
     """Return the process' voice-activity detector."""
     return SpeechDetector()
+
+
+def _check_longest(model: EmotionModel, settings: Settings) -> None:
+    """Raise ConfigurationError when segments can be longer than the model takes; it would cut them in silence."""
+    options = settings.segmentation
+    longest_s = options.window_s + options.min_tail_s
+    if options.method == "vad":
+        longest_s = (
+            options.vad_max_segment_s + (options.vad_min_speech_ms + options.vad_min_silence_ms) / 1000
+        )
+    if model.max_samples is not None and longest_s * model.sampling_rate > model.max_samples:
+        most_s = model.max_samples / model.sampling_rate
+        raise ConfigurationError(
+            f"segments can be {longest_s:g} s long, and the model takes {most_s:g} s at most; "
+            "lower segmentation.window_s, or vad_max_segment_s"
+        )
 
 
 def _decode_all(

@@ -14,7 +14,7 @@ from emolake.settings import InferenceSettings, Settings
 def write_model(folder: Path, **config: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(
-        json.dumps({"family": "spectrogram_cnn", "labels": ["anger"], **config})
+        json.dumps({"family": "spectrogram_cnn", "labels": ["anger", "sadness"], **config})
     )
     (folder / "model.safetensors").write_bytes(b"")
     return folder
@@ -29,12 +29,8 @@ def test_a_named_model_is_found_by_its_path(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "mine", licence="CC0-1.0")
     settings = Settings(models={"mine": {"path": str(folder)}}, inference={"model": "mine"})
     entry = model_entry(settings)
-    assert (entry.folder, entry.family, entry.labels, entry.licence) == (
-        folder,
-        "spectrogram_cnn",
-        ("anger",),
-        "CC0-1.0",
-    )
+    assert (entry.family, entry.labels, entry.licence) == ("spectrogram_cnn", ("anger", "sadness"), "CC0-1.0")
+    assert entry.description.files["model.safetensors"] == folder / "model.safetensors"
     assert model_entry(settings, "default").name == "default"
 
 
@@ -45,41 +41,48 @@ def test_an_unknown_name_lists_the_known() -> None:
         model_entry(Settings(models={"mine": {"path": "x"}}), "nobody")
 
 
-@pytest.mark.parametrize("entry", [{}, {"path": 3}, {"path": "x", "colour": "red"}])
-def test_a_wrong_entry_is_refused(entry: dict[str, object]) -> None:
+def entry_of(folder: Path) -> ModelEntry:
+    return model_entry(Settings(models={"mine": {"path": str(folder)}}), "mine")
+
+
+@pytest.mark.parametrize("entry", [{}, {"path": 3}])
+def test_an_entry_without_folder_or_family_is_refused(entry: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match=r"\[models\.mine\] holds .*expected path"):
         model_entry(Settings(models={"mine": entry}), "mine")
 
 
+def test_a_key_that_the_family_does_not_have_names_those_it_has(tmp_path: Path) -> None:
+    entry = {"path": str(write_model(tmp_path)), "colour": "red"}
+    with pytest.raises(ConfigurationError, match=r"colour: .*; the keys of spectrogram_cnn are path"):
+        model_entry(Settings(models={"mine": entry}), "mine")
+
+
 def test_an_unknown_family_names_the_known(tmp_path: Path) -> None:
-    entry = ModelEntry("mine", write_model(tmp_path, family="oracle"))
     with pytest.raises(ConfigurationError, match=f"'oracle'; expected one of {', '.join(sorted(FAMILIES))}"):
-        _ = entry.family
+        entry_of(write_model(tmp_path, family="oracle"))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])
 def test_a_broken_config_is_a_configuration_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ConfigurationError, match="'mine'"):
-        _ = ModelEntry("mine", tmp_path).family
+        entry_of(tmp_path)
 
 
 def test_missing_weights_name_the_file(tmp_path: Path) -> None:
     (write_model(tmp_path) / "model.safetensors").unlink()
     with pytest.raises(ConfigurationError, match=r"model\.safetensors"):
-        _ = ModelEntry("mine", tmp_path).fingerprint
+        _ = entry_of(tmp_path).fingerprint
 
 
 def test_a_label_that_the_taxonomy_lacks_stops_the_load(tmp_path: Path) -> None:
-    entry = ModelEntry("mine", write_model(tmp_path, labels=["anger", "melancholy"]))
     with pytest.raises(UnknownLabelError, match="'melancholy'"):
-        entry.load(InferenceSettings())
+        entry_of(write_model(tmp_path, labels=["anger", "melancholy"])).load(InferenceSettings())
 
 
 def test_a_runtime_that_the_family_lacks_is_refused_not_ignored(tmp_path: Path) -> None:
-    entry = ModelEntry("mine", write_model(tmp_path))
-    with pytest.raises(ConfigurationError, match=r"onnx.*runs on torch only"):
-        entry.load(InferenceSettings(runtime="onnx"))
+    with pytest.raises(ConfigurationError, match="onnx.*runs on torch only"):
+        entry_of(write_model(tmp_path)).load(InferenceSettings(runtime="onnx"))
 
 
 def test_a_device_that_is_not_there_is_named() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from emolake.errors import ConfigurationError
 from emolake.models.protocol import Batching
@@ -163,10 +164,33 @@ def test_made_up_label_names_are_refused(hubert: Path) -> None:
         _ = entry(hubert, labels=["neu", "hap"]).labels
 
 
-def test_pickled_weights_alone_are_not_loaded(hubert: Path) -> None:
-    torch.save({}, hubert / "pytorch_model.bin")
+def test_older_checkpoints_load_as_tensors_only(hubert: Path, clips: list[np.ndarray]) -> None:
+    before = logits(entry(hubert).load(InferenceSettings(device="cpu")), clips, 5.0)
+    torch.save(load_file(hubert / "model.safetensors"), hubert / "pytorch_model.bin")
     (hubert / "model.safetensors").unlink()
-    with pytest.raises(ConfigurationError, match=r"no \.safetensors"):
+    assert np.array_equal(logits(entry(hubert).load(InferenceSettings(device="cpu")), clips, 5.0), before)
+
+
+class _Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_that_runs_code_runs_nothing(hubert: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    executed = tmp_path_factory.mktemp("bomb") / "executed"
+    torch.save({"classifier.bias": _Bomb(executed)}, hubert / "pytorch_model.bin")
+    (hubert / "model.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match=str(hubert)):
+        entry(hubert).load(InferenceSettings(device="cpu"))
+    assert not executed.exists()
+
+
+def test_a_checkpoint_without_weights_is_refused(hubert: Path) -> None:
+    (hubert / "model.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
         entry(hubert).load(InferenceSettings(device="cpu"))
 
 

@@ -63,7 +63,8 @@ class Emotion2vec:
         self._outputs = list(outputs)
         network.to(device)
         self._network: Any = network
-        self.min_samples = _receptive_field(self._network.modality_encoders["AUDIO"].feature_enc_layers)
+        encoders: Any = network.modality_encoders
+        self.min_samples = _receptive_field(encoders["AUDIO"].feature_enc_layers)
 
     @classmethod
     def describe(cls, options: Emotion2vecOptions) -> Description:

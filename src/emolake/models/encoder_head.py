@@ -32,7 +32,6 @@ WEIGHTS_FILE: Final = "model.safetensors"
 _WHISPER_HOP = 160  # samples between two mel frames, in every Whisper
 # Heads that published encoders were trained with and that are no part of the encoder: of wav2vec 2.0's pre-training
 # and of speech recognition. Anything else left over is an error.
-_OTHER_HEADS = ("quantizer.", "project_q.", "project_hid.", "lm_head.", "proj_out.")
 
 
 class EncoderHeadOptions(BaseModel):
@@ -248,21 +247,11 @@ def new_network(folder: Path, *, labels: int, projector: int | None) -> EncoderN
             f"{extractor.nb_max_frames} frames {extractor.hop_length} samples apart, expected twice as many frames "
             f"{_WHISPER_HOP} apart; take both files from one model"
         )
-    model = speech_encoder.load_exactly(_WithoutOtherHeads, folder)
+    from transformers import AutoModel
+
+    model = speech_encoder.load_exactly(AutoModel, folder, other_heads=speech_encoder.OTHER_HEADS)
     encoder: Any = model.encoder if kind == "whisper" else model
     return EncoderNetwork(encoder, extractor, labels=labels, projector=projector)
-
-
-class _WithoutOtherHeads:
-    """Loads an encoder from a checkpoint that may hold the head of another task beside it."""
-
-    @staticmethod
-    def from_pretrained(folder: Path, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        from transformers import AutoModel
-
-        model, info = AutoModel.from_pretrained(folder, **arguments)
-        left_over = {name for name in info["unexpected_keys"] if not name.startswith(_OTHER_HEADS)}
-        return model, {**info, "unexpected_keys": left_over}
 
 
 def _encoder_folder(config: EncoderHeadConfig, beside: Path) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -247,7 +247,11 @@ class _TextEncoder:
 
     def __init__(self, folder: Path) -> None:
         check_type(folder, "bert")
-        self.model = speech_encoder.load_exactly(_BertAlone, folder)
+        from transformers import AutoModel
+
+        self.model = speech_encoder.load_exactly(
+            AutoModel, folder, other_heads=_OTHER_HEADS, add_pooling_layer=False
+        )
         self._tokenizer = load_tokenizer(folder, ("tokenizer.json", "vocab.txt"))
         if len(self._tokenizer) > self.model.config.vocab_size:
             raise ConfigurationError(
@@ -267,18 +271,6 @@ class _TextEncoder:
         ).to(self.model.device)
         states: torch.Tensor = self.model(**tokens).last_hidden_state[:, 0]
         return states
-
-
-class _BertAlone:
-    """Loads BERT's encoder from a checkpoint that may hold the heads of its pre-training."""
-
-    @staticmethod
-    def from_pretrained(folder: Path, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        from transformers import AutoModel
-
-        model, info = AutoModel.from_pretrained(folder, add_pooling_layer=False, **arguments)
-        left_over = {name for name in info["unexpected_keys"] if not name.startswith(_OTHER_HEADS)}
-        return model, {**info, "unexpected_keys": left_over}
 
 
 def _speech_to_text_folder(config: MultimodalConfig, beside: Path) -> Path:

@@ -125,7 +125,7 @@ class S3prl:
         extractor = speech_encoder.read_json(folder / "preprocessor_config.json")
         checkpoints = _checkpoint_files(options)
         labels = _labels(options, checkpoints[0])
-        encoder = speech_encoder.load_exactly(AutoModel, folder)
+        encoder = speech_encoder.load_exactly(AutoModel, folder, other_heads=speech_encoder.OTHER_HEADS)
         heads = [_read_head(path, encoder.config, len(labels)) for path in checkpoints]
         return cls(
             encoder,

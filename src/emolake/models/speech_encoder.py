@@ -7,6 +7,7 @@ every member's states as they are when it is alone.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from emolake.errors import ConfigurationError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MODEL_TYPES = ("hubert", "wav2vec2", "wavlm")
+# Heads of other tasks that published encoders were saved with: pre-training, recognition of speech.
+OTHER_HEADS = ("quantizer.", "project_q.", "project_hid.", "lm_head.", "proj_out.")
 MIN_SAMPLES = 400  # one frame of the convolutions; fewer raise inside them
 HUGGING_FACE_EPS = 1e-7  # of transformers' feature extractor; S3PRL's own hubert expert uses 1e-5
 FILES = (
@@ -25,6 +28,8 @@ FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*.safetensors",
+    "pytorch_model*.bin",
+    "pytorch_model.bin.index.json",
 )
 
 
@@ -42,16 +47,17 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def weight_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a folder that a load reads, by name; raises ConfigurationError without safetensors."""
-    weights = sorted(folder.glob("*.safetensors"))
+    """Return the files of a folder that a load reads, by name; raises ConfigurationError without weights."""
+    weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not weights:
         raise ConfigurationError(
-            f"{folder} has no .safetensors; convert its weights, pickled ones are not loaded (they can run code)"
+            f"{folder} has neither model.safetensors nor pytorch_model.bin; give a whole checkpoint"
         )
     named = [
         folder / "config.json",
         folder / "preprocessor_config.json",
         folder / "model.safetensors.index.json",
+        folder / "pytorch_model.bin.index.json",
         *weights,
     ]
     return {path.name: path for path in named if path.is_file()}
@@ -62,12 +68,17 @@ def batching(config: Mapping[str, Any]) -> Batching:
     return Batching.EQUAL_LENGTH if config.get("feat_extract_norm", "group") == "group" else Batching.MASKED
 
 
-def load_exactly(loader: Any, folder: Path, **arguments: Any) -> "PreTrainedModel":
+def load_exactly(
+    loader: Any, folder: Path, *, other_heads: tuple[str, ...] = (), **arguments: Any
+) -> "PreTrainedModel":
     """Load transformers weights in float32 and eval mode, refusing weights that are missing or left over.
+
+    Pickled weights are loaded only where there are no others, and then as tensors and nothing else.
 
     Args:
         loader: an Auto class of transformers.
         folder: a local folder.
+        other_heads: prefixes of weights that may be left over, being another task's.
         arguments: passed to `from_pretrained`.
 
     Raises:
@@ -78,21 +89,24 @@ def load_exactly(loader: Any, folder: Path, **arguments: Any) -> "PreTrainedMode
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what its report of the load says is an error here, told below
     try:
         model, info = loader.from_pretrained(
             folder,
             local_files_only=True,
-            use_safetensors=True,
+            use_safetensors=any(folder.glob("*.safetensors")),
+            weights_only=True,
             trust_remote_code=False,
             dtype=torch.float32,
             output_loading_info=True,
             **arguments,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError, UnpicklingError) as error:
         raise ConfigurationError(
             f"{folder} cannot be loaded by transformers: {str(error).splitlines()[0]}"
         ) from error
-    problems = {kind: names for kind, names in info.items() if names}
+    left_over = {name for name in info["unexpected_keys"] if not name.startswith(other_heads)}
+    problems = {kind: names for kind, names in {**info, "unexpected_keys": left_over}.items() if names}
     if problems:
         listed = "; ".join(
             f"{kind}: {', '.join(map(str, sorted(names, key=str)[:5]))}" for kind, names in problems.items()
