@@ -109,7 +109,7 @@ class Dimensional:
         return {}
 
 
-class _Network(Wav2Vec2PreTrainedModel):  # type: ignore[no-untyped-call]
+class _Network(Wav2Vec2PreTrainedModel):
     """The checkpoint's modules by the names that it has for them."""
 
     def __init__(self, config: Any) -> None:

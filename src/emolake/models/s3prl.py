@@ -92,7 +92,8 @@ class S3prl:
         self.labels = labels
         self.device = device
         self.batching = speech_encoder.batching(encoder.config.to_dict())
-        self._encoder = encoder.to(device)
+        self._encoder: Any = encoder  # transformers' own types of `to` admit no device's name
+        self._encoder.to(device)
         self._heads = [head.to(device) for head in heads]
         self._normalise = normalise
         self._waveform_eps = waveform_eps

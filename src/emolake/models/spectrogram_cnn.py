@@ -294,11 +294,11 @@ class SpectrogramCnn:
                 f"precision {precision!r} was asked of {folder}, and the family {FAMILY} supports "
                 f"{', '.join(_PRECISIONS)}; set precision to it"
             )
-        options = _read_options(folder / CONFIG_FILE)
+        config = _read_options(folder / CONFIG_FILE)
         tensors = _read_tensors(folder / WEIGHTS_FILE)
         networks = []
-        for member in range(options.members):
-            network = EmotionNetwork(options.network, rows=options.features.rows, labels=len(options.labels))
+        for member in range(config.members):
+            network = EmotionNetwork(config.network, rows=config.features.rows, labels=len(config.labels))
             prefix = f"members.{member}."
             own = {
                 name.removeprefix(prefix): tensors.pop(name)
@@ -310,9 +310,9 @@ class SpectrogramCnn:
         if tensors:
             raise ConfigurationError(
                 f"{folder / WEIGHTS_FILE} holds {', '.join(sorted(tensors))}, which {CONFIG_FILE} with its "
-                f"{options.members} members has no place for; take both files from one training"
+                f"{config.members} members has no place for; take both files from one training"
             )
-        return cls(options, networks, device=device)
+        return cls(config, networks, device=device)
 
     def modules(self) -> dict[str, nn.Module]:
         """See `emolake.diagnose.Inspectable`."""

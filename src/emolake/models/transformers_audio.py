@@ -50,7 +50,8 @@ class TransformersAudio:
     ) -> None:
         self.labels = labels
         self.device = device
-        self._model = model.to(device)
+        self._model: Any = model
+        self._model.to(device)
         self._extractor = extractor
         self._whisper = whisper
         # Whisper's encoder sees 30 s whatever is in them, so nothing of a batch reaches its members.

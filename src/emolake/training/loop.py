@@ -104,7 +104,7 @@ def train_network(
                         f"the loss is {loss.item()} in epoch {epoch}; lower learning_rate"
                     )
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
                 optimizer.step()
                 schedule.step()
