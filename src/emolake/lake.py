@@ -22,8 +22,15 @@ from emolake.storage import without_secrets
 # Enough that writers of different days rarely meet, few enough that their files stay a handful.
 GUARD_SLOTS = 16
 
-# What DuckLake and its catalogs say when another writer was first.
-_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock detected")
+# What DuckLake and its catalogs say when another writer was first. The last is what is left of such an error when it
+# strikes a statement that DuckDB had begun to run ahead; seen with two writers on a PostgreSQL catalog.
+_CONFLICTS = (
+    "database is locked",
+    "conflict",
+    "could not serialize",
+    "deadlock detected",
+    "unsuccessful or closed pending query result",
+)
 
 T = TypeVar("T")
 

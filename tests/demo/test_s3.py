@@ -135,7 +135,9 @@ def test_ends_with_the_context_also_after_an_error(tmp_path: Path):
 
 def test_ends_with_an_interrupted_program(tmp_path: Path):
     program = (
-        "import sys, time; from pathlib import Path; from emolake.demo.s3 import serve_s3\n"
+        "import signal, sys, time; from pathlib import Path; from emolake.demo.s3 import serve_s3\n"
+        # A suite that was started in the background hands on that interrupts are ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with serve_s3(Path(sys.argv[1]), access_key='k', secret_key='s') as endpoint:\n"
         "    print(endpoint, flush=True); time.sleep(60)\n"
     )
