@@ -16,7 +16,19 @@ from emolake.settings import Settings, load_settings
 
 from made_model import LABELS, write_tiny_model
 
-COMMANDS = ("demo", "init", "doctor", "nightly", "backfill", "query", "report", "predict", "models", "train")
+COMMANDS = (
+    "demo",
+    "init",
+    "doctor",
+    "nightly",
+    "backfill",
+    "query",
+    "report",
+    "predict",
+    "models",
+    "diagnose",
+    "train",
+)
 KEYS = {"path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "probabilities", "logits"}
 
 

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -92,7 +92,7 @@ class S3prl:
         self.labels = labels
         self.device = device
         self.batching = speech_encoder.batching(encoder.config.to_dict())
-        self._encoder: Any = encoder  # transformers' own types of `to` admit no device's name
+        self._encoder = cast("Any", encoder)  # transformers' own types of `to` admit no device's name
         self._encoder.to(device)
         self._heads = [head.to(device) for head in heads]
         self._normalise = normalise

@@ -6,7 +6,7 @@ checkpoint's configuration.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,7 +50,7 @@ class TransformersAudio:
     ) -> None:
         self.labels = labels
         self.device = device
-        self._model: Any = model
+        self._model = cast("Any", model)  # transformers' own types of `to` admit no device's name
         self._model.to(device)
         self._extractor = extractor
         self._whisper = whisper
