@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from emolake.demo.s3 import serve_s3
 from emolake.settings import WarehouseSettings
@@ -15,6 +16,11 @@ from made_lake import sqlite_warehouse
 
 ROOT = Path(__file__).parents[1]
 ACCESS_KEY, SECRET_KEY = "made-up-key", "made-up-secret"
+
+# CI tries the same examples every time; a person's runs look for new ones.
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("person", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "person")
 
 _FOREIGN = ("AWS_", "EMOLAKE_", "PREFECT_", "PG")
 

@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from emolake.errors import ConfigurationError
-from emolake.models.protocol import Batching
+from emolake.models.protocol import Batching, TrainedFolder
 from emolake.models.spectrogram_cnn import (
     EmotionNetwork,
     FeatureOptions,
     NetworkOptions,
     SpectrogramCnn,
     SpectrogramCnnOptions,
-    TrainedFolder,
     clip_features,
     speech_bounds,
     state_to_tensors,
@@ -107,7 +106,7 @@ def test_the_batch_does_not_change_the_answer(model, mfcc_model, sizes, extra, s
     for each in (model, mfcc_model):
         batch = each.predict(*padded(clips, extra)).logits
         alone = torch.cat([each.predict(*padded([wave])).logits for wave in clips])
-        torch.testing.assert_close(batch.softmax(dim=1), alone.softmax(dim=1), atol=1e-5, rtol=0)
+        torch.testing.assert_close(batch.softmax(dim=1), alone.softmax(dim=1), atol=1e-4, rtol=0)
         assert alone.shape == (len(clips), len(each.labels))
 
 

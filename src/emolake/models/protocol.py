@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +76,15 @@ class Description:
     files: Mapping[str, Path]
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
     licence: str = "not stated"
+
+
+class TrainedFolder(BaseModel):
+    """The key of a family whose models are folders that `emolake train` wrote."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    path: Path
+    """Folder that `emolake train` wrote."""
 
 
 class Family(Protocol):

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from emolake.errors import ConfigurationError
-from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.protocol import Batching, Description, Prediction, TrainedFolder
 from emolake.tasks.featurize import (
     MelOptions,
     PitchOptions,
@@ -246,15 +246,6 @@ class EmotionNetwork(nn.Module):
         return _masked(functional.relu(self.track_norms[layer](self.track_convolutions[layer](maps))), frames)
 
 
-class TrainedFolder(BaseModel):
-    """The key of a model of this family."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    path: Path
-    """Folder that `emolake train` wrote."""
-
-
 class SpectrogramCnn:
     """A trained folder of this family, ready to predict. See `emolake.models.protocol.EmotionModel`."""
 
@@ -354,9 +345,7 @@ def _read_options(path: Path) -> SpectrogramCnnOptions:
     try:
         return SpectrogramCnnOptions.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error}); give a folder `emolake train` wrote"
-        ) from error
+        raise ConfigurationError(f"{path} cannot be read ({error}); give a trained folder") from error
     except ValidationError as error:
         raise ConfigurationError(f"{path} is not a configuration of the family {FAMILY}: {error}") from error
 
@@ -365,9 +354,7 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise ConfigurationError(
-            f"{path} cannot be read as safetensors ({error}); train or copy it again"
-        ) from error
+        raise ConfigurationError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
 
 
 def _fill(network: EmotionNetwork, tensors: dict[str, torch.Tensor], path: Path, prefix: str) -> None:
