@@ -218,6 +218,11 @@ def cepstrum(decibels: torch.Tensor, coefficients: int) -> torch.Tensor:
     return torch.matmul(basis, decibels)
 
 
+def band_centres_hz(options: MelOptions) -> np.ndarray:
+    """Where each mel band has its peak, [bands] in Hz."""
+    return _band_edges(options)[1:-1]
+
+
 def hz_to_mel(hz: np.ndarray) -> np.ndarray:
     """Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, where it is 15 mel, logarithmic above.
 
@@ -236,17 +241,22 @@ def mel_to_hz(mel: np.ndarray) -> np.ndarray:
 def _mel_bank(options: MelOptions, warp: float) -> np.ndarray:
     """Triangular filters [bands, n_fft // 2 + 1], each of unit area in Hz, with all edges multiplied by
     `warp`."""
-    f_max_hz = options.f_max_hz if options.f_max_hz is not None else options.sampling_rate / 2
-    if f_max_hz <= options.f_min_hz:
-        raise ValueError(f"f_max_hz is {f_max_hz} and must be above f_min_hz, {options.f_min_hz}")
-    limits = hz_to_mel(np.array([options.f_min_hz, f_max_hz]))
-    edges = mel_to_hz(np.linspace(limits[0], limits[1], options.bands + 2))
+    edges = _band_edges(options)
     height = 2 / (edges[2:] - edges[:-2])  # without the warp, which is not to change the level
     edges = edges * warp
     bins = np.arange(options.n_fft // 2 + 1) * options.sampling_rate / options.n_fft
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
     return np.asarray(np.maximum(0, np.minimum(rising, falling)) * height[:, None])
+
+
+def _band_edges(options: MelOptions) -> np.ndarray:
+    """Edges and centres in Hz of the triangular filters, [bands + 2], evenly apart in mel."""
+    f_max_hz = options.f_max_hz if options.f_max_hz is not None else options.sampling_rate / 2
+    if f_max_hz <= options.f_min_hz:
+        raise ValueError(f"f_max_hz is {f_max_hz} and must be above f_min_hz, {options.f_min_hz}")
+    limits = hz_to_mel(np.array([options.f_min_hz, f_max_hz]))
+    return np.asarray(mel_to_hz(np.linspace(limits[0], limits[1], options.bands + 2)))
 
 
 def _power_spectra(

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emolake.models.spectrogram_cnn import FeatureOptions, clip_features
+from emolake.tasks.featurize import MelOptions, band_centres_hz
 from emolake.training.augment import AugmentOptions, choose_warps, crop_and_hide, disturb, mix, stretch
 
 NOTHING = AugmentOptions(
-    noise_chance=0, room_chance=0, tilt_db=0, level_db=0, mixup=0, band_mask=0, frame_mask=0
+    noise_chance=0, room_chance=0, band_chance=0, tilt_db=0, level_db=0, mixup=0, band_mask=0, frame_mask=0
 )
 
 
@@ -19,6 +20,9 @@ def batch(frames=(150, 40), seed=0):
     lengths = torch.tensor(frames)
     valid = (torch.arange(max(frames)) < lengths[:, None])[:, None]
     return (torch.rand(len(frames), 64, max(frames)) + 0.1) * valid, lengths
+
+
+PLACE = {"hop_s": 0.016, "centres_hz": band_centres_hz(MelOptions())}
 
 
 def features(frames=(150, 40)):
@@ -30,7 +34,7 @@ def features(frames=(150, 40)):
 def test_nothing_asked_changes_nothing():
     power, frames = batch()
     torch.testing.assert_close(
-        disturb(power.clone(), frames, np.random.default_rng(0), NOTHING, hop_s=0.016), power
+        disturb(power.clone(), frames, np.random.default_rng(0), NOTHING, **PLACE), power
     )
 
 
@@ -38,20 +42,20 @@ def test_nothing_asked_changes_nothing():
 @given(seed=st.integers(0, 9999))
 def test_disturbed_power_is_power_and_padding_stays_silent(seed):
     power, frames = batch()
-    options = AugmentOptions(noise_chance=1, room_chance=1)
-    changed = disturb(power.clone(), frames, np.random.default_rng(seed), options, hop_s=0.016)
+    options = AugmentOptions(noise_chance=1, room_chance=1, band_chance=1)
+    changed = disturb(power.clone(), frames, np.random.default_rng(seed), options, **PLACE)
     assert changed.isfinite().all()
     assert (changed[0] > 0).all()
     assert (changed[1, :, :40] > 0).all()
     assert changed[1, :, 40:].abs().sum() == 0
-    again = disturb(power.clone(), frames, np.random.default_rng(seed), options, hop_s=0.016)
+    again = disturb(power.clone(), frames, np.random.default_rng(seed), options, **PLACE)
     torch.testing.assert_close(again, changed, atol=0, rtol=0)
 
 
 def test_noise_has_the_ratio_that_was_asked():
     power, frames = batch((400,))
     options = NOTHING.model_copy(update={"noise_chance": 1.0, "noise_snr_db": (10.0, 10.0)})
-    noise = disturb(power.clone(), frames, np.random.default_rng(1), options, hop_s=0.016) - power
+    noise = disturb(power.clone(), frames, np.random.default_rng(1), options, **PLACE) - power
     assert 10 * torch.log10(power.mean() / noise.mean()) == pytest.approx(10, abs=0.3)
 
 
@@ -59,7 +63,7 @@ def test_a_room_only_adds_after_the_sound():
     power, frames = torch.zeros(1, 64, 60), torch.tensor([60])
     power[:, :, 20] = 1
     options = NOTHING.model_copy(update={"room_chance": 1.0})
-    heard = disturb(power.clone(), frames, np.random.default_rng(1), options, hop_s=0.016)[0, 5]
+    heard = disturb(power.clone(), frames, np.random.default_rng(1), options, **PLACE)[0, 5]
     assert heard[:20].abs().sum() == 0
     assert heard[20] == 1
     assert (heard[21:40].diff() < 0).all()
@@ -110,3 +114,18 @@ def test_mixing_keeps_targets_a_distribution_and_the_first_clip_in_front():
     assert (shares.diagonal() < 1).any()
     assert (mixed.frames >= clips.frames).all()
     assert mix(clips, targets, np.random.default_rng(0), NOTHING)[0] is clips
+
+
+def test_a_narrow_channel_takes_away_what_lies_outside_of_it():
+    power, frames = torch.ones(1, 64, 50), torch.tensor([50])
+    options = NOTHING.model_copy(
+        update={"band_chance": 1.0, "band_low_hz": (300.0, 300.0), "band_high_hz": (3400.0, 3400.0)}
+    )
+    heard = 10 * torch.log10(disturb(power, frames, np.random.default_rng(1), options, **PLACE)[0, :, 7])
+    centres = torch.from_numpy(PLACE["centres_hz"])
+    inside = (centres > 300) & (centres < 3400)
+    assert heard[inside].abs().max() < 1e-4
+    assert (heard[~inside] < 0).all()
+    octave = int((centres - 6800).abs().argmin())
+    expected = -60 * float(torch.log2(centres[octave] / 3400))
+    assert float(heard[octave]) == pytest.approx(expected, abs=1e-3)

@@ -31,6 +31,14 @@ class AugmentOptions(BaseModel):
     room_rt60_s: tuple[float, float] = Field(
         default=(0.1, 0.5), description="Time in which the tail falls by 60 dB."
     )
+    band_chance: float = Field(
+        default=0.2, ge=0, le=1, description="Share of clips heard through a channel of less bandwidth."
+    )
+    band_low_hz: tuple[float, float] = Field(default=(60.0, 350.0), description="Lower edge of that channel.")
+    band_high_hz: tuple[float, float] = Field(
+        default=(3000.0, 7000.0), description="Upper edge of that channel; a telephone's is 3400 Hz."
+    )
+    band_slope_db: float = Field(default=60.0, gt=0, description="Attenuation per octave outside of it.")
     tilt_db: float = Field(
         default=2.0, ge=0, description="Standard deviation of a smooth change of the spectrum."
     )
@@ -66,9 +74,10 @@ def disturb(
     options: AugmentOptions,
     *,
     hop_s: float,
+    centres_hz: np.ndarray,
 ) -> torch.Tensor:
-    """Add rooms and noise to shares of the batch, and a change of spectrum and level to all of it; power
-    again."""
+    """Add rooms, noise and narrow channels to shares of the batch, and a change of spectrum and level to all
+    of it; power again. `centres_hz` [bands] are the bands' middles."""
     size, bands, width = power.shape
     mask = valid_mask(frames, width)[:, None]
     for member in np.flatnonzero(generator.random(size) < options.room_chance):
@@ -90,6 +99,8 @@ def disturb(
     level = generator.normal(size=(size, 1)) * options.level_db
     position = np.linspace(0, 3, bands)
     decibels = np.stack([np.interp(position, np.arange(4), own) for own in knots]) + level
+    for member in np.flatnonzero(generator.random(size) < options.band_chance):
+        decibels[member] -= _attenuation(centres_hz, generator, options)
     return power * _tensor(10 ** (decibels / 10))[:, :, None] * mask
 
 
@@ -148,6 +159,15 @@ def _room(
     padded = functional.pad(power[:, None], (len(steps) - 1, 0))
     heard: torch.Tensor = functional.conv1d(padded, kernel)[:, 0]
     return heard
+
+
+def _attenuation(
+    centres_hz: np.ndarray, generator: np.random.Generator, options: AugmentOptions
+) -> np.ndarray:
+    """Decibels [bands] that a channel with random edges takes away."""
+    low, high = generator.uniform(*options.band_low_hz), generator.uniform(*options.band_high_hz)
+    octaves = np.maximum(np.log2(low / centres_hz), np.log2(centres_hz / high))
+    return np.asarray(options.band_slope_db * np.maximum(octaves, 0))
 
 
 def _stretch_of(generator: np.random.Generator, size: int, most: int) -> tuple[int, int]:
