@@ -107,6 +107,12 @@ EMOTION = Column(
 CONFIDENCE = Column("confidence", pa.float32(), "probability of the label", nullable=True)
 PROBABILITIES = Column("probabilities", FLOAT_MAP, "probability by the model's own label", nullable=True)
 AFFECT = Column("affect", FLOAT_MAP, "arousal, dominance, valence of models that give them", nullable=True)
+TRANSCRIPT = Column(
+    "transcript",
+    pa.string(),
+    "what was said, by models that write it down; NULL unless inference.store_transcripts is on",
+    nullable=True,
+)
 ENTROPY = Column("entropy", pa.float32(), "Shannon entropy of the probabilities", "nat", nullable=True)
 LOGIT_RANGE = Column("logit_range", pa.float32(), "largest minus smallest logit", nullable=True)
 

@@ -95,6 +95,7 @@ SEGMENTS = Table(
         c.AFFECT,
         c.ENTROPY,
         c.LOGIT_RANGE,
+        c.TRANSCRIPT,
         c.CONFIG_ID,
         c.RUN_ID,
     ),

@@ -30,13 +30,15 @@ class ModelOutputError(EmolakeError):
 class Scores:
     """What a model says of one segment: logits and probabilities [labels] in label order, affect [3] or None.
 
-    `labelled` is False where the model itself gives no label; its probabilities then mean nothing.
+    `labelled` is False where the model itself gives no label; its probabilities then mean nothing. `transcript` is
+    what was said, of models that write it down.
     """
 
     logits: np.ndarray
     probabilities: np.ndarray
     affect: np.ndarray | None = None
     labelled: bool = True
+    transcript: str | None = None
 
     @property
     def best(self) -> int | None:
@@ -182,8 +184,11 @@ class Engine:
         if prediction.affect is not None:
             affect = list(_checked("affect", prediction.affect, (len(waves), 3)))
         labelled = [True] * len(waves) if prediction.labelled is None else prediction.labelled.tolist()
+        transcripts = prediction.transcripts or [None] * len(waves)
         probabilities = softmax(logits) if logits.shape[1] else logits
-        return [Scores(*each) for each in zip(logits, probabilities, affect, labelled, strict=True)]
+        return [
+            Scores(*each) for each in zip(logits, probabilities, affect, labelled, transcripts, strict=True)
+        ]
 
 
 def _checked(what: str, values: "torch.Tensor", expected: tuple[int, int]) -> np.ndarray:

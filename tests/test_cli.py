@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file, save_file
 
 from emolake.commented import commented_toml
 from emolake.demo.encode import write_audio
@@ -184,8 +186,22 @@ def test_the_environment_wins_over_the_file(site: Path, tmp_path: Path) -> None:
 def test_doctor_is_content_with_a_folder(site: Path) -> None:
     done = emolake("doctor", cwd=site)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("ok  ") == 8
+    assert done.stdout.count("ok  ") == 9
     assert "FAIL" not in done.stdout
+
+
+def test_doctor_finds_a_model_that_answers_the_same_to_everything(site: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    shutil.copytree(site / "tiny", flat)
+    weights = load_file(flat / "model.safetensors")
+    weights["members.0.output.weight"] *= 1e-3
+    save_file(weights, flat / "model.safetensors")
+    (tmp_path / "emolake.toml").write_text(
+        f'[source]\nuri = "{site / "calls"}"\n[inference]\nmodel = "flat"\n[models.flat]\npath = "{flat}"\n'
+    )
+    done = emolake("doctor", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "flat is degenerate: the logits of 12 segments" in done.stdout
 
 
 def test_doctor_names_a_pattern_that_matches_nothing(site: Path) -> None:

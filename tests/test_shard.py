@@ -20,7 +20,6 @@ from emolake.settings import Settings, load_settings
 from emolake.shard import (
     Analysis,
     SegmentRow,
-    Timings,
     analyse,
     loaded_model,
     run_shard,
@@ -31,6 +30,7 @@ from emolake.storage import open_source
 from emolake.tasks.classify import Scores
 from emolake.tasks.plan import Listing, plan_day
 from emolake.tasks.segment import window_bounds
+from emolake.timings import Timings
 
 from made_model import LABELS, write_tiny_model
 

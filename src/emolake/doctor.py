@@ -8,16 +8,22 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import soxr
 
+from emolake.demo.scripts import PROSODY, SCRIPTS
+from emolake.demo.speech import synthesise
 from emolake.errors import EmolakeError
+from emolake.health import judge
 from emolake.lake import open_lake
 from emolake.models.registry import ModelEntry, model_entry, resolve_device
 from emolake.settings import Settings
 from emolake.shard import loaded_model, speech_detector
 from emolake.storage import open_source, s3_client, without_secrets
+from emolake.tasks.classify import Engine
 from emolake.tasks.segment import SegmentOptions
 
 _LEAST_FREE_GB = 2.0
+_VOICES = 12
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ def examine(settings: Settings, model: str | None = None) -> Iterator[Check]:
         "data": lambda: _data(settings),
         "device": lambda: _device(settings),
         "model": lambda: _model(settings, model_entry(settings, model)),
+        "model health": lambda: _model_health(settings, model_entry(settings, model)),
         "voice activity": _voice_activity,
         "scratch": _scratch,
     }
@@ -115,6 +122,28 @@ def _device(settings: Settings) -> str:
 def _model(settings: Settings, entry: ModelEntry) -> str:
     model = loaded_model(entry, settings.inference)
     return f"{entry.name}: {entry.family}, fingerprint {entry.fingerprint[:12]}, labels {', '.join(model.labels)}"
+
+
+def _model_health(settings: Settings, entry: ModelEntry) -> str:
+    """Hold the model's logits for a few synthesised voices against the floor that a run is held against."""
+    model = loaded_model(entry, settings.inference)
+    engine = Engine(model, int(settings.inference.batch_seconds * model.sampling_rate))
+    scores = engine.scores([_voice(number, model.sampling_rate) for number in range(_VOICES)])
+    ranges = [each.logit_range for each in scores if each.best is not None]
+    if not ranges:
+        return "the model gives synthesised speech no label, so its logits cannot be judged here"
+    floor = settings.health.model_copy(update={"min_segments": 1})
+    health = judge(len(ranges), sum(ranges) / len(ranges), floor)
+    if health.verdict == "flat":
+        raise EmolakeError(f"{entry.name} is degenerate: {health.detail}")
+    return health.detail
+
+
+def _voice(number: int, sampling_rate: int) -> np.ndarray:
+    moods = list(PROSODY)
+    text = SCRIPTS["en"][moods[number % len(moods)]][number // len(moods) % 3]
+    samples, rate = synthesise(text, voice="en", **vars(PROSODY[moods[number % len(moods)]]))
+    return np.asarray(soxr.resample(samples, rate, sampling_rate), dtype=np.float32)
 
 
 def _voice_activity() -> str:

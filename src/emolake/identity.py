@@ -33,6 +33,7 @@ def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
         "voice_activity": version("silero-vad"),
         "model": model.fingerprint,
         "precision": settings.inference.precision,
+        "transcripts": settings.inference.store_transcripts,
     }
     canonical = json.dumps(decides, sort_keys=True, separators=(",", ":"))
     return AnalysisKey(

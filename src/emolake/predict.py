@@ -16,11 +16,12 @@ from emolake.models.registry import ModelEntry
 from emolake.query import print_table, write_json
 from emolake.schemas.records import SourceObject
 from emolake.settings import Settings
-from emolake.shard import SegmentRow, Timings, analyse, loaded_model, speech_detector
+from emolake.shard import SegmentRow, analyse, loaded_model, speech_detector
 from emolake.storage import FolderSource
 from emolake.tasks.decode import AudioReader
 from emolake.tasks.plan import is_audio, recording_id
 from emolake.tasks.segment import segment
+from emolake.timings import Timings
 
 _FILES_AT_ONCE = 64
 _SEGMENTS_DIAGNOSED = 32
@@ -76,7 +77,8 @@ def predict(
         analyses = analyse(objects, source=source, model=model, settings=settings, timings=Timings())
         for path, analysis in zip(chunk, analyses, strict=True):
             rows = [_row(path, row, model.labels, emotions, logits) for row in analysis.rows]
-            ranges = [row.scores.logit_range for row in analysis.rows if row.scores is not None]
+            scores = (row.scores for row in analysis.rows)
+            ranges = [each.logit_range for each in scores if each is not None and each.best is not None]
             yield FilePrediction(str(path), rows, analysis.reason, ranges)
 
 

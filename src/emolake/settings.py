@@ -93,6 +93,8 @@ class InferenceSettings(_Section):
     """What executes the network; auto takes what the family runs on."""
     batch_seconds: float = Field(160.0, gt=0)
     """Seconds of audio, padding included, that make a batch."""
+    store_transcripts: bool = False
+    """Keep what was said beside each segment in the lake, of models that write it down: personal data."""
 
 
 class WarehouseSettings(_Section):

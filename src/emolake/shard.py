@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,7 @@ from emolake import progress
 from emolake.background import ahead
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.lake import open_lake
-from emolake.models.protocol import AFFECT_DIMENSIONS, EmotionModel
+from emolake.models.protocol import AFFECT_DIMENSIONS, EmotionModel, Transcribing
 from emolake.models.registry import ModelEntry
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
@@ -31,12 +30,11 @@ from emolake.tasks.commit import ShardRows, commit_shard
 from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome
 from emolake.tasks.fetch import fetched
 from emolake.tasks.segment import Segment, segment
+from emolake.timings import Timings
 from emolake.vad import SpeechDetector
 
 # Segments that lie decoded ahead of the model: 64 windows of 10 s are 41 MB.
 _SEGMENTS_AHEAD = 64
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -87,30 +85,6 @@ class SegmentRow:
     scores: Scores | None
 
 
-class Timings:
-    """Seconds by stage of one shard; stages run side by side, so their sum may pass the wall time."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def add(self, stage: str, seconds: float) -> None:
-        """Add seconds to a stage."""
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-
-    def of(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items, adding the time that each took to come to a stage."""
-        iterator = iter(items)
-        while True:
-            started = perf_counter()
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-            finally:
-                self.add(stage, perf_counter() - started)
-            yield item
-
-
 def run_shard(
     objects: Sequence[SourceObject],
     *,
@@ -132,7 +106,14 @@ def run_shard(
     source = open_source(settings.source.uri, settings.source.s3)
     model = loaded_model(entry, settings.inference)
     analyses = analyse(objects, source=source, model=model, settings=settings, timings=timings)
-    rows = shard_rows(analyses, labels=model.labels, emotions=entry.emotions(), key=key, run_id=run_id)
+    rows = shard_rows(
+        analyses,
+        labels=model.labels,
+        emotions=entry.emotions(),
+        key=key,
+        run_id=run_id,
+        transcripts=settings.inference.store_transcripts,
+    )
     started = perf_counter()
     with open_lake(settings.warehouse, endpoint_url=settings.source.endpoint_url) as lake:
         committed = commit_shard(lake, rows, key=key, run_id=run_id, message=message, force=force)
@@ -164,6 +145,11 @@ def analyse(
     A bad recording ends as an analysis with an error; anything else that fails is raised.
     """
     _check_longest(model, settings)
+    if settings.inference.store_transcripts and not isinstance(model, Transcribing):
+        raise ConfigurationError(
+            f"inference.store_transcripts is on, and a model of the family {model.family} writes no transcripts; "
+            "turn it off, or choose a model of the family multimodal"
+        )
     analyses: list[Analysis] = []
     decoding = _decode_all(objects, source, settings, model.min_samples, analyses, timings)
     with ahead(timings.of("decode", decoding), capacity=_SEGMENTS_AHEAD, name="decode") as segments:
@@ -198,8 +184,9 @@ def shard_rows(
     emotions: Mapping[str, str],
     key: AnalysisKey,
     run_id: str,
+    transcripts: bool = False,
 ) -> ShardRows:
-    """Return the rows of a shard's analyses.
+    """Return the rows of a shard's analyses, with what was said if `transcripts` asks for it.
 
     A recording that may succeed at a later try gets no row in the ledger, so that the next run takes it up again.
     """
@@ -222,7 +209,11 @@ def shard_rows(
         if analysis.error is None or not analysis.error.reason.transient
     ]
     segments = [
-        _segment_row(analysis, row, labels, emotions, key, run_id)
+        _segment_row(analysis, row, labels, emotions, key)
+        | {
+            "run_id": run_id,
+            "transcript": row.scores.transcript if transcripts and row.scores is not None else None,
+        }
         for analysis in analyses
         for row in analysis.rows
     ]
@@ -359,7 +350,6 @@ def _segment_row(
     labels: Sequence[str],
     emotions: Mapping[str, str],
     key: AnalysisKey,
-    run_id: str,
 ) -> dict[str, object]:
     scored: dict[str, object] = dict.fromkeys(
         ("label", "emotion", "confidence", "probabilities", "entropy", "logit_range")
@@ -389,5 +379,4 @@ def _segment_row(
         **scored,
         "affect": affect,
         "config_id": key.config_id,
-        "run_id": run_id,
     }

@@ -133,6 +133,24 @@ def test_two_models_can_be_compared(lake: tuple[Path, list[str]]) -> None:
     assert both[0][1] >= 1, "the silent call has no emotion by either"
 
 
+def test_transcripts_are_stored_only_when_asked_for(lake: tuple[Path, list[str]]) -> None:
+    config, _ = lake
+    assert rows(config, "SELECT count(transcript) FROM segments") == [(0,)]
+    asked = config.with_name("transcripts.toml")
+    asked.write_text(
+        config.read_text("utf-8").replace("[inference]", "[inference]\nstore_transcripts = true")
+    )
+    backfill(first=DAY, last=DAY, config=asked, model="multimodal")
+    found = rows(
+        config,
+        "SELECT model, probabilities IS NULL, transcript IS NULL, count(*) FROM segments "
+        "WHERE model = 'multimodal' OR transcript IS NOT NULL GROUP BY ALL ORDER BY ALL",
+    )
+    assert found == [("multimodal", False, False, 2), ("multimodal", True, True, 1)]
+    with pytest.raises(Exception, match="writes no transcripts.*multimodal"):
+        backfill(first=DAY, last=DAY, config=asked, model="mfcc_mlp")
+
+
 def test_every_model_has_its_health(lake: tuple[Path, list[str]]) -> None:
     config, models = lake
     judged = dict(rows(config, "SELECT model, verdict FROM model_health"))

@@ -1,6 +1,6 @@
 """Model files from a local path or the hub: pinned by revision, token from the environment, cached."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from emolake.errors import ConfigurationError
@@ -8,6 +8,8 @@ from emolake.errors import ConfigurationError
 
 def model_folder(spec: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
     """Return a folder with a model's files: the path itself, or a snapshot of a hub repository.
+
+    Pickled weights are fetched only from a repository that has no safetensors.
 
     Args:
         spec: a local folder, or `owner/name` on the hub.
@@ -22,9 +24,14 @@ def model_folder(spec: str, revision: str | None, patterns: tuple[str, ...]) -> 
     _check_is_repository(spec, "folder")
     from huggingface_hub import snapshot_download
 
-    return Path(
-        _download(spec, lambda: snapshot_download(spec, revision=revision, allow_patterns=list(patterns)))
-    )
+    def snapshot(wanted: Sequence[str]) -> Path:
+        return Path(
+            _download(spec, lambda: snapshot_download(spec, revision=revision, allow_patterns=list(wanted)))
+        )
+
+    safe = [pattern for pattern in patterns if not pattern.endswith(".bin")]
+    folder = snapshot(safe)
+    return folder if any(folder.glob("*.safetensors")) else snapshot(patterns)
 
 
 def model_file(spec: str, revision: str | None) -> Path:

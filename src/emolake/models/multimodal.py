@@ -187,11 +187,12 @@ class Multimodal:
         with self._on_device(self._text_encoder.model):
             text = self._text_encoder.states(transcripts)
         sound = mean_over_time(waves.to(self.device), lengths.to(self.device), self._mfcc)
-        return Prediction(self._head(torch.cat([text, sound], dim=1)).to("cpu", torch.float32))
+        logits = self._head(torch.cat([text, sound], dim=1)).to("cpu", torch.float32)
+        return Prediction(logits, transcripts=transcripts)
 
     @torch.inference_mode()
     def transcripts(self, waves: torch.Tensor, lengths: torch.Tensor) -> tuple[str, ...]:
-        """What is said in each of waves [B, T] of `lengths` [B] samples; of the batch predicted last it costs nothing.
+        """What is said in each of waves [B, T] of `lengths` [B] samples; see `emolake.models.protocol.Transcribing`.
 
         Each clip is decoded by itself: the choice of a token hangs on the last bits of scores, which a batch changes.
         """

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -30,12 +30,14 @@ class Prediction:
     `logits` [B, labels] float32: their softmax, taken by the engine, gives the probabilities. A family whose
     network ends in probabilities gives their logarithms, and one without categories has no labels and [B, 0].
     `affect` [B, 3] float32 holds arousal, dominance and valence of models that give them. `labelled` [B] bool is
-    False where the model itself gives a segment no label; None means that every segment has one.
+    False where the model itself gives a segment no label; None means that every segment has one. `transcripts`
+    [B] is what was said, of models that write it down (see `Transcribing`).
     """
 
     logits: "torch.Tensor"
     affect: "torch.Tensor | None" = None
     labelled: "torch.Tensor | None" = None
+    transcripts: tuple[str, ...] | None = None
 
 
 class EmotionModel(Protocol):
@@ -61,6 +63,15 @@ class EmotionModel(Protocol):
 
         Calibration is in the logits already.
         """
+        ...
+
+
+@runtime_checkable
+class Transcribing(Protocol):
+    """A classifier that writes down what is said before it judges it; its predictions carry `transcripts`."""
+
+    def transcripts(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> tuple[str, ...]:
+        """[B, T] float32 zero-padded and [B] int64, on any device -> what is said in each."""
         ...
 
 
