@@ -6,14 +6,13 @@ import torch
 from safetensors.torch import save_file
 
 from emolake.models.spectrogram_cnn import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
     EmotionNetwork,
     FeatureOptions,
     NetworkOptions,
     SpectrogramCnnOptions,
     state_to_tensors,
 )
+from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 
 LABELS = ("anger", "happiness", "neutral", "sadness")
 

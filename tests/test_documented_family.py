@@ -13,7 +13,7 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "models.md"
 
 def test_the_example_is_a_family() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
-    assert len(code.splitlines()) <= 42
+    assert len([line for line in code.splitlines() if line]) <= 30
     made: dict[str, Any] = {}
     exec(compile(code, str(DOCUMENT), "exec"), made)  # our own page
     family = made["Loudness"]

@@ -11,8 +11,8 @@ import pytest
 from emolake.diagnose import diagnose
 from emolake.health import judge, record_run_health
 from emolake.lake import Lake, open_lake
-from emolake.models.protocol import TrainedFolder
 from emolake.models.spectrogram_cnn import SpectrogramCnn
+from emolake.models.trained_folder import TrainedFolder
 from emolake.schemas.tables import SEGMENTS
 from emolake.settings import HealthSettings
 from emolake.tasks.aggregate import aggregate_days, held_back_days

@@ -369,11 +369,6 @@ def test_a_label_that_the_taxonomy_lacks_stops_the_load(tmp_path: Path, training
         load(write(tmp_path, pipeline, LIBROSA, labels=["neutral", "melancholy", "anger"]))
 
 
-def test_another_precision_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigurationError, match="supports fp32"):
-        entry(folder).load(InferenceSettings(device="cpu", precision="bf16"))
-
-
 def test_a_zero_of_the_forest_stays_a_probability(tmp_path: Path, training: Any) -> None:
     pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=1)).fit(
         *training(LIBROSA)

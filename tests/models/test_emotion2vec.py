@@ -305,12 +305,6 @@ def test_a_changed_byte_is_another_model(copy: Path, name: str) -> None:
     assert fingerprint() != before
 
 
-@needs_funasr
-def test_other_precisions_are_refused(original: Path) -> None:
-    with pytest.raises(ConfigurationError, match="bf16"):
-        Emotion2vec.load(Emotion2vecOptions(model=str(original)), device="cpu", precision="bf16")
-
-
 def test_without_funasr_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("config.yaml", "model.pt"):
         (tmp_path / name).touch()

@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from emolake.errors import ConfigurationError
 from emolake.models.encoder_head import (
     EncoderHead,
-    EncoderHeadOptions,
     mean_over_frames,
     new_network,
     whisper_frames,
 )
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
+from emolake.models.trained_folder import TrainedFolder
 from emolake.tasks.classify import Engine
 
 transformers = pytest.importorskip("transformers")
@@ -124,11 +124,11 @@ def model_folder(tmp_path: Path) -> Path:
 
 
 def entry(folder: Path) -> ModelEntry:
-    return ModelEntry("tiny", "encoder_head", EncoderHeadOptions(path=folder))
+    return ModelEntry("tiny", "encoder_head", TrainedFolder(path=folder))
 
 
 def load(folder: Path) -> EncoderHead:
-    return EncoderHead.load(EncoderHeadOptions(path=folder), device="cpu", precision="fp32")
+    return EncoderHead.load(TrainedFolder(path=folder), device="cpu", precision="fp32")
 
 
 def logits(model: Any, clips: list[np.ndarray], batch_seconds: float) -> np.ndarray:
@@ -372,7 +372,5 @@ def test_a_pickle_runs_nothing(model_folder: Path, tmp_path: Path, name: str) ->
     assert not (tmp_path / "executed").exists()
 
 
-def test_other_precisions_are_refused(model_folder: Path) -> None:
-    with pytest.raises(ConfigurationError, match="supports fp32"):
-        EncoderHead.load(EncoderHeadOptions(path=model_folder), device="cpu", precision="int8")
+def test_the_shortest_clip_is_a_frame(model_folder: Path) -> None:
     assert load(model_folder).min_samples == 400

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from zoo import BUILDERS
 
+from emolake.errors import ConfigurationError
 from emolake.models.protocol import EmotionModel
 from emolake.models.registry import FAMILIES, ModelEntry, model_entry
 from emolake.settings import InferenceSettings, Settings
@@ -60,6 +61,17 @@ def test_the_batch_does_not_change_the_answer(model: EmotionModel) -> None:
     order = [3, 0, 6, 2, 5, 1, 4]
     shuffled = answers(model, [waves[position] for position in order], 5.0)
     assert np.abs(shuffled - alone[order]).max() < 1e-4
+
+
+@pytest.mark.parametrize("family", BUILDERS)
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "int8"])
+def test_a_precision_that_the_family_lacks_is_refused_not_ignored(
+    entries: dict[str, ModelEntry], family: str, precision: Any
+) -> None:
+    if family not in entries:
+        pytest.skip(f"the extra of {family} is not installed here")
+    with pytest.raises(ConfigurationError, match=f"inference.precision is {precision}.*supports fp32"):
+        entries[family].load(InferenceSettings(device="cpu", precision=precision))
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,3 @@ def test_a_label_that_the_taxonomy_lacks_stops_the_load(
     change_config(model[0], labels=[*LABELS[:6], "melancholy"])
     with pytest.raises(UnknownLabelError, match="'melancholy'"):
         load(model[0])
-
-
-def test_another_precision_is_refused(model: tuple[Path, Callable[..., np.ndarray]]) -> None:
-    with pytest.raises(ConfigurationError, match="supports fp32"):
-        entry(model[0]).load(InferenceSettings(device="cpu", precision="bf16"))

@@ -308,7 +308,7 @@ def test_whisper_takes_no_more_than_it_pads_to(made: Path) -> None:
         ({"speech_to_text": "bert"}, "'bert' model; expected a 'whisper' model"),
         ({"text_encoder": "whisper"}, "'whisper' model; expected a 'bert' model"),
         ({"text_encoder": "/nowhere"}, "there is no folder /nowhere"),
-        ({"labels": ["happy", "sad"]}, r"size mismatch for layers\.2\.weight"),
+        ({"labels": ["happy", "sad"]}, r"layers\.2\.weight has the shape"),
         ({"hidden": [256]}, r"layers\.2\.weight"),
         ({"colour": "red"}, "not a configuration of the family multimodal"),
     ],
@@ -408,8 +408,3 @@ def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
         vocabulary.write("\nunheard")
     with pytest.raises(ConfigurationError, match="a tokenizer of 194 tokens, and its network knows 193"):
         load(folder)
-
-
-def test_other_precisions_are_refused(made: Path) -> None:
-    with pytest.raises(ConfigurationError, match="supports fp32"):
-        Multimodal.load(MultimodalOptions(path=made), device="cpu", precision="fp16")

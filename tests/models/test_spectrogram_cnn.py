@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from emolake.errors import ConfigurationError
-from emolake.models.protocol import Batching, TrainedFolder
+from emolake.models.protocol import Batching
 from emolake.models.spectrogram_cnn import (
     EmotionNetwork,
     FeatureOptions,
@@ -22,6 +22,7 @@ from emolake.models.spectrogram_cnn import (
     speech_bounds,
     state_to_tensors,
 )
+from emolake.models.trained_folder import TrainedFolder
 from emolake.tasks.featurize import MelOptions
 
 SMALL = NetworkOptions(channels=(4, 6, 8, 10), track_channels=4, hidden=12)
@@ -235,7 +236,7 @@ def spoil_config(folder, **values):
     [
         (lambda f: change(f, members__0__output__bias=None), "members.0.output.bias is missing"),
         (lambda f: change(f, members__0__extra=torch.ones(2)), "members.0.extra is not expected"),
-        (lambda f: change(f, members__7__extra=torch.ones(2)), "members.7.extra.*no place"),
+        (lambda f: change(f, members__7__extra=torch.ones(2)), "members.7.extra is not expected"),
         (
             lambda f: change(f, members__0__output__bias=torch.ones(3)),
             r"output.bias has the shape \(3,\), expected \(7,\)",
@@ -245,7 +246,7 @@ def spoil_config(folder, **values):
             "output.bias is not finite",
         ),
         (lambda f: spoil_config(f, labels=SEVEN[:5]), r"output.bias has the shape \(7,\), expected \(5,\)"),
-        (lambda f: spoil_config(f, members=3), "members.1.output.bias is missing"),
+        (lambda f: spoil_config(f, members=3), r"members\.1\.convolutions.* is missing"),
         (lambda f: spoil_config(f, colour="red"), "colour"),
         (lambda f: spoil_config(f, family="hubert"), "family"),
         (lambda f: spoil_config(f, temperature=0), "temperature"),
@@ -260,12 +261,6 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path, spoil, message):
     spoil(folder)
     with pytest.raises(ConfigurationError, match=message):
         SpectrogramCnn.load(TrainedFolder(path=folder), device="cpu", precision="fp32")
-
-
-def test_another_precision_is_refused(tmp_path):
-    folder = write(tmp_path / "model", SpectrogramCnnOptions(labels=SEVEN, network=SMALL))
-    with pytest.raises(ConfigurationError, match=r"'bf16'.*supports fp32"):
-        SpectrogramCnn.load(TrainedFolder(path=folder), device="cpu", precision="bf16")
 
 
 @pytest.mark.parametrize("rows", [16, 40, 41, 64, 80])

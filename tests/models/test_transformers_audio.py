@@ -208,9 +208,3 @@ def test_a_truncated_checkpoint_names_the_folder(hubert: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ConfigurationError, match=str(hubert)):
         entry(hubert).load(InferenceSettings(device="cpu"))
-
-
-@pytest.mark.parametrize("option", ["bf16", "fp16", "int8"])
-def test_other_precisions_are_refused_not_ignored(hubert: Path, option: Any) -> None:
-    with pytest.raises(ConfigurationError, match="supports fp32"):
-        entry(hubert).load(InferenceSettings(device="cpu", precision=option))

@@ -370,8 +370,3 @@ def test_a_changed_byte_is_another_model(copy: Path, name: str) -> None:
     content[-3] ^= 1
     (copy / name).write_bytes(content)
     assert fingerprint() != before
-
-
-def test_other_precisions_are_refused(original: Path) -> None:
-    with pytest.raises(ConfigurationError, match="bf16"):
-        Yamnet.load(YamnetOptions(model=original / "yamnet.h5"), device="cpu", precision="bf16")

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emolake.models.protocol import Batching, Prediction, TrainedFolder
+from emolake.models.protocol import Batching, Prediction
 from emolake.models.spectrogram_cnn import SpectrogramCnn
+from emolake.models.trained_folder import TrainedFolder
 from emolake.tasks.classify import ModelOutputError, batches, classify, softmax
 from emolake.tasks.segment import Segment
 

@@ -11,8 +11,8 @@ import soundfile
 import torch
 
 from emolake.errors import ConfigurationError
-from emolake.models.protocol import TrainedFolder
 from emolake.models.spectrogram_cnn import FeatureOptions, NetworkOptions, SpectrogramCnn
+from emolake.models.trained_folder import TrainedFolder
 from emolake.tasks.decode import load_mono
 from emolake.training.augment import AugmentOptions
 from emolake.training.cache import build_cache

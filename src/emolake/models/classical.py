@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from emolake.errors import ConfigurationError
 from emolake.models.classical_features import (
@@ -25,12 +25,12 @@ from emolake.models.classical_features import (
 from emolake.models.classical_features import min_samples as shortest
 from emolake.models.feature_cache import FeatureCache
 from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, read_config
 
 if TYPE_CHECKING:
     import torch
     from sklearn.pipeline import Pipeline
 
-CONFIG_FILE: Final = "config.json"
 MODEL_FILE: Final = "model.skops"
 _FLOOR = 1e-7  # a forest says exactly 0 of a label that none of its leaves has
 _MIN_SAMPLES = 400  # as every family; a clip too short for the features gets no label
@@ -42,13 +42,9 @@ _TRUSTED = (
 )
 
 
-class ClassicalOptions(BaseModel):
+class ClassicalOptions(TrainedFolder):
     """The keys of a model of this family."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    path: Path
-    """Folder with model.skops and config.json."""
     cache: Path | None = None
     """Existing folder that keeps the features of every clip heard, for all runs and models that share it."""
     cache_mb: int = Field(1024, ge=1)
@@ -86,6 +82,7 @@ class Classical:
     batching = Batching.MASKED
     device = "cpu"
     precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(
         self,
@@ -106,18 +103,13 @@ class Classical:
     @classmethod
     def describe(cls, options: ClassicalOptions) -> Description:
         """Read the labels; see `emolake.models.protocol.Family`."""
-        config = _read_config(options.path / CONFIG_FILE)
-        files = {name: options.path / name for name in (CONFIG_FILE, MODEL_FILE)}
-        return Description(config.labels, files, licence=config.licence)
+        config = read_config(options.path, ClassicalConfig, cls.family)
+        return Description(config.labels, options.files(MODEL_FILE), licence=config.licence)
 
     @classmethod
     def load(cls, options: ClassicalOptions, *, device: str, precision: str) -> Self:
         """Load the pipeline, refusing types beyond the list and what does not fit the configuration."""
-        if precision != cls.precision:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of the family classical, which supports fp32"
-            )
-        config = _read_config(options.path / CONFIG_FILE)
+        config = read_config(options.path, ClassicalConfig, cls.family)
         pipeline = _read_pipeline(options.path / MODEL_FILE)
         _check_fits(options.path / MODEL_FILE, pipeline, config)
         cache = None
@@ -148,17 +140,6 @@ class Classical:
 
     def _features(self, wave: np.ndarray) -> np.ndarray:
         return self._extract(wave) if self._cache is None else self._cache.get(wave, self._extract)
-
-
-def _read_config(path: Path) -> ClassicalConfig:
-    try:
-        return ClassicalConfig.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error}); give a folder of the family classical"
-        ) from error
-    except ValidationError as error:
-        raise ConfigurationError(f"{path} is not a configuration of the family classical: {error}") from error
 
 
 def _read_pipeline(path: Path) -> "Pipeline":

@@ -42,6 +42,7 @@ class Dimensional:
     min_samples = speech_encoder.MIN_SAMPLES
     max_samples: int | None = None
     precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(
         self,
@@ -69,10 +70,6 @@ class Dimensional:
     @classmethod
     def load(cls, options: DimensionalOptions, *, device: str, precision: str) -> Self:
         """Load the checkpoint, refusing one whose head is missing or of another layout."""
-        if precision != cls.precision:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of the family dimensional, which supports fp32"
-            )
         folder = _folder(options)
         config = _config(folder)
         outputs = _outputs(config, folder)

@@ -54,6 +54,7 @@ class Emotion2vec:
     # FunASR's padding mask leaves a convolution's view of the padding: only equal lengths are exact.
     batching = Batching.EQUAL_LENGTH
     precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(
         self, network: "torch.nn.Module", *, labels: tuple[str, ...], outputs: tuple[int, ...], device: str
@@ -77,10 +78,6 @@ class Emotion2vec:
     @classmethod
     def load(cls, options: Emotion2vecOptions, *, device: str, precision: str) -> Self:
         """Build FunASR's network from config.yaml and fill it from model.pt, exactly."""
-        if precision != cls.precision:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of the family emotion2vec, which supports fp32"
-            )
         folder = _folder(options)
         outputs = _named_outputs(folder)
         network_class = _funasr_class()

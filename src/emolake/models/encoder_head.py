@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import nn
 
 from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.hub import model_folder
 from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, fill, read_config
 from emolake.models.transcripts import load_part
 from emolake.tasks.featurize import normalise_waveform, valid_mask
 
@@ -27,20 +26,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SAMPLING_RATE: Final = 16_000
-CONFIG_FILE: Final = "config.json"
-WEIGHTS_FILE: Final = "model.safetensors"
 _WHISPER_HOP = 160  # samples between two mel frames, in every Whisper
 # Heads that published encoders were trained with and that are no part of the encoder: of wav2vec 2.0's pre-training
 # and of speech recognition. Anything else left over is an error.
-
-
-class EncoderHeadOptions(BaseModel):
-    """The keys of a model of this family."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    path: Path
-    """Folder with config.json and model.safetensors."""
 
 
 class EncoderHeadConfig(BaseModel):
@@ -162,11 +150,12 @@ class EncoderNetwork(nn.Module):
 class EncoderHead:
     """A loaded folder of this family. See `emolake.models.protocol.EmotionModel`."""
 
-    Options = EncoderHeadOptions
+    Options = TrainedFolder
     family = "encoder_head"
     sampling_rate = SAMPLING_RATE
     min_samples = speech_encoder.MIN_SAMPLES
     precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(
         self, network: EncoderNetwork, *, labels: tuple[str, ...], temperature: float, device: str
@@ -179,26 +168,26 @@ class EncoderHead:
         self._temperature = temperature
 
     @classmethod
-    def describe(cls, options: EncoderHeadOptions) -> Description:
+    def describe(cls, options: TrainedFolder) -> Description:
         """Read the labels and find the encoder; see `emolake.models.protocol.Family`."""
-        config = _read_config(options.path / CONFIG_FILE)
+        config = read_config(options.path, EncoderHeadConfig, cls.family)
         encoder = speech_encoder.weight_files(_encoder_folder(config, options.path))
-        files = {name: options.path / name for name in (CONFIG_FILE, WEIGHTS_FILE)}
-        files |= {f"encoder/{name}": path for name, path in encoder.items()}
+        files = options.files() | {f"encoder/{name}": path for name, path in encoder.items()}
         return Description(config.labels, files, licence=config.licence)
 
     @classmethod
-    def load(cls, options: EncoderHeadOptions, *, device: str, precision: str) -> Self:
+    def load(cls, options: TrainedFolder, *, device: str, precision: str) -> Self:
         """Load the encoder and put the folder's weights in place: the whole head, and of the encoder what was tuned."""
-        if precision != cls.precision:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of the family encoder_head, which supports fp32"
-            )
-        config = _read_config(options.path / CONFIG_FILE)
+        config = read_config(options.path, EncoderHeadConfig, cls.family)
         network = new_network(
             _encoder_folder(config, options.path), labels=len(config.labels), projector=config.projector
         )
-        _fill(network, options.path / WEIGHTS_FILE)
+        fill(
+            dict(network.named_parameters()),
+            options.path,
+            beside=f"{CONFIG_FILE} and encoder",
+            may_lack=("encoder.",),
+        )
         return cls(network, labels=config.labels, temperature=config.temperature, device=device)
 
     @torch.inference_mode()
@@ -257,44 +246,3 @@ def new_network(folder: Path, *, labels: int, projector: int | None) -> EncoderN
 def _encoder_folder(config: EncoderHeadConfig, beside: Path) -> Path:
     own = beside / config.encoder
     return own if own.is_dir() else model_folder(config.encoder, config.revision, speech_encoder.FILES)
-
-
-def _read_config(path: Path) -> EncoderHeadConfig:
-    try:
-        return EncoderHeadConfig.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error}); give a folder of the family encoder_head"
-        ) from error
-    except ValidationError as error:
-        raise ConfigurationError(
-            f"{path} is not a configuration of the family encoder_head: {error}"
-        ) from error
-
-
-def _fill(network: EncoderNetwork, path: Path) -> None:
-    """Put the tensors of a file in place: each has one, and none of the head's is missing."""
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ConfigurationError(
-            f"{path} cannot be read as safetensors ({error}); train or copy it again"
-        ) from error
-    places = dict(network.named_parameters())
-    faults = [
-        f"{name} is missing" for name in places if name not in tensors and not name.startswith("encoder.")
-    ]
-    for name, tensor in tensors.items():
-        if name not in places:
-            faults.append(f"{name} is not expected")
-        elif tensor.shape != places[name].shape:
-            faults.append(f"{name} has the shape {tuple(tensor.shape)}, expected {tuple(places[name].shape)}")
-        elif not tensor.isfinite().all():
-            faults.append(f"{name} is not finite")
-    if faults:
-        raise ConfigurationError(
-            f"{path} does not fit its {CONFIG_FILE} and encoder: {'; '.join(sorted(faults)[:10])}"
-        )
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            places[name].copy_(tensor)

@@ -81,6 +81,7 @@ class Ensemble:
 
     Options = EnsembleOptions
     family = "ensemble"
+    precisions = ("fp32", "bf16", "fp16", "int8")  # the members refuse what they lack
 
     def __init__(self, members: Sequence[EmotionModel], weights: Sequence[float]) -> None:
         """Join loaded models.

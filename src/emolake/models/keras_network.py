@@ -107,6 +107,7 @@ class KerasNetwork:
     max_samples: int | None = None
     batching = Batching.MASKED
     precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(self, options: KerasNetworkOptions, model: Any, *, width: int, device: str) -> None:
         self.labels = options.labels
@@ -126,10 +127,6 @@ class KerasNetwork:
     @classmethod
     def load(cls, options: KerasNetworkOptions, *, device: str, precision: str) -> Self:
         """Load the network, refusing code, weights that are missing or left over, and shapes that do not fit."""
-        if precision != cls.precision:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of the family keras, which supports fp32"
-            )
         keras = import_keras()
         path = options.path
         stored = _stored_weights(path)

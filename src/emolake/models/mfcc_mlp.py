@@ -5,32 +5,18 @@ A folder of this family holds `config.json` (see `MfccMlpConfig`) and `model.saf
 """
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Final, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
 from torch import nn
 from torch.nn import functional
 
-from emolake.errors import ConfigurationError
 from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.trained_folder import TrainedFolder, fill, read_config
 from emolake.tasks.featurize import MfccOptions, mfcc, valid_mask
 
 SAMPLING_RATE: Final = 16_000
-CONFIG_FILE: Final = "config.json"
-WEIGHTS_FILE: Final = "model.safetensors"
-
-
-class MfccMlpOptions(BaseModel):
-    """The keys of a model of this family."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    path: Path
-    """Folder with model.safetensors and config.json."""
 
 
 class MfccMlpConfig(BaseModel):
@@ -94,13 +80,14 @@ def mean_over_time(waves: torch.Tensor, lengths: torch.Tensor, options: MfccOpti
 class MfccMlp:
     """A loaded folder of this family. See `emolake.models.protocol.EmotionModel`."""
 
-    Options = MfccMlpOptions
+    Options = TrainedFolder
     family = "mfcc_mlp"
     sampling_rate = SAMPLING_RATE
     min_samples = 400
     max_samples: int | None = None
     batching = Batching.MASKED
     precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(self, config: MfccMlpConfig, layers: list[nn.Linear], *, device: str) -> None:
         self.labels = config.labels
@@ -112,21 +99,20 @@ class MfccMlp:
         self._layers = [layer.to(device).eval() for layer in layers]
 
     @classmethod
-    def describe(cls, options: MfccMlpOptions) -> Description:
+    def describe(cls, options: TrainedFolder) -> Description:
         """Read the labels; see `emolake.models.protocol.Family`."""
-        config = _read_config(options.path / CONFIG_FILE)
-        files = {name: options.path / name for name in (CONFIG_FILE, WEIGHTS_FILE)}
-        return Description(config.labels, files, licence=config.licence)
+        config = read_config(options.path, MfccMlpConfig, cls.family)
+        return Description(config.labels, options.files(), licence=config.licence)
 
     @classmethod
-    def load(cls, options: MfccMlpOptions, *, device: str, precision: str) -> Self:
+    def load(cls, options: TrainedFolder, *, device: str, precision: str) -> Self:
         """Load the layers; all that the configuration describes must be there, and no others."""
-        if precision != cls.precision:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of the family mfcc_mlp, which supports fp32"
-            )
-        config = _read_config(options.path / CONFIG_FILE)
-        return cls(config, _read_layers(options.path / WEIGHTS_FILE, config), device=device)
+        config = read_config(options.path, MfccMlpConfig, cls.family)
+        sizes = (config.mfcc.coefficients, *config.hidden, len(config.labels))
+        layers = [nn.Linear(before, after) for before, after in pairwise(sizes)]
+        places = nn.ModuleDict({"layers": nn.ModuleList(layers)})
+        fill(dict(places.named_parameters()), options.path)
+        return cls(config, layers, device=device)
 
     @torch.inference_mode()
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
@@ -136,44 +122,3 @@ class MfccMlp:
         for layer in self._layers[:-1]:
             values = self._activation(layer(values))
         return Prediction(self._layers[-1](values).to("cpu", torch.float32))
-
-
-def _read_config(path: Path) -> MfccMlpConfig:
-    try:
-        return MfccMlpConfig.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error}); give a folder of the family mfcc_mlp"
-        ) from error
-    except ValidationError as error:
-        raise ConfigurationError(f"{path} is not a configuration of the family mfcc_mlp: {error}") from error
-
-
-def _read_layers(path: Path, config: MfccMlpConfig) -> list[nn.Linear]:
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ConfigurationError(
-            f"{path} cannot be read as safetensors ({error}); train or copy it again"
-        ) from error
-    sizes = (config.mfcc.coefficients, *config.hidden, len(config.labels))
-    layers = [nn.Linear(before, after) for before, after in pairwise(sizes)]
-    expected = {
-        f"layers.{index}.{name}": parameter
-        for index, layer in enumerate(layers)
-        for name, parameter in layer.named_parameters()
-    }
-    faults = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
-    faults += [f"{name} is not expected" for name in tensors.keys() - expected.keys()]
-    for name in expected.keys() & tensors.keys():
-        found, wanted = tuple(tensors[name].shape), tuple(expected[name].shape)
-        if found != wanted:
-            faults.append(f"{name} has the shape {found}, expected {wanted}")
-        elif not tensors[name].isfinite().all():
-            faults.append(f"{name} is not finite")
-    if faults:
-        raise ConfigurationError(f"{path} does not fit its {CONFIG_FILE}: {'; '.join(sorted(faults))}")
-    with torch.no_grad():
-        for name, parameter in expected.items():
-            parameter.copy_(tensors[name])
-    return layers

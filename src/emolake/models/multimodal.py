@@ -11,12 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import nn
 from torch.nn import functional
 
@@ -25,6 +23,7 @@ from emolake.models import speech_encoder
 from emolake.models.hub import model_folder
 from emolake.models.mfcc_mlp import mean_over_time
 from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, fill, read_config
 from emolake.models.transcripts import (
     SAMPLING_RATE,
     TOKENIZER_FILES,
@@ -36,19 +35,13 @@ from emolake.models.transcripts import (
 )
 from emolake.tasks.featurize import MfccOptions
 
-CONFIG_FILE: Final = "config.json"
-WEIGHTS_FILE: Final = "model.safetensors"
 # Of BERT's pre-training; the [CLS] state is taken before the pooler.
 _OTHER_HEADS = ("cls.", "pooler.", "bert.pooler.")
 
 
-class MultimodalOptions(BaseModel):
+class MultimodalOptions(TrainedFolder):
     """The keys of a model of this family."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    path: Path
-    """Folder with config.json and model.safetensors."""
     keep_loaded: bool = False
     """Leave both large models on the device; else one at a time is there, and the other waits in main memory."""
     transcript_cache: Path | None = None
@@ -115,6 +108,7 @@ class Multimodal:
     # Clips are transcribed one by one (see `transcripts`), text and sound are masked.
     batching = Batching.MASKED
     precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(
         self,
@@ -141,8 +135,8 @@ class Multimodal:
     @classmethod
     def describe(cls, options: MultimodalOptions) -> Description:
         """Read the labels and find the three networks; see `emolake.models.protocol.Family`."""
-        config = _read_config(options.path / CONFIG_FILE)
-        files = {name: options.path / name for name in (CONFIG_FILE, WEIGHTS_FILE)}
+        config = read_config(options.path, MultimodalConfig, cls.family)
+        files = options.files()
         for part, folder in (
             ("speech_to_text", _speech_to_text_folder(config, options.path)),
             ("text_encoder", _text_encoder_folder(config, options.path)),
@@ -153,11 +147,7 @@ class Multimodal:
     @classmethod
     def load(cls, options: MultimodalOptions, *, device: str, precision: str) -> Self:
         """Load all three networks into main memory; the large ones visit the device when they are used."""
-        if precision != cls.precision:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of the family multimodal, which supports fp32"
-            )
-        config = _read_config(options.path / CONFIG_FILE)
+        config = read_config(options.path, MultimodalConfig, cls.family)
         speech_to_text = _speech_to_text_folder(config, options.path)
         transcriber = Transcriber(
             speech_to_text, language=config.language, max_new_tokens=config.max_new_tokens
@@ -165,7 +155,7 @@ class Multimodal:
         text_encoder = _TextEncoder(_text_encoder_folder(config, options.path))
         sizes = (text_encoder.width + config.mfcc.coefficients, *config.hidden, len(config.labels))
         head = MultimodalHead(sizes, config.dropout)
-        _fill(head, options.path / WEIGHTS_FILE)
+        fill(dict(head.named_parameters()), options.path, beside=f"{CONFIG_FILE} and text encoder")
         cache = None
         if options.transcript_cache is not None:
             recipe = {"language": config.language, "max_new_tokens": config.max_new_tokens}
@@ -285,35 +275,3 @@ def _text_encoder_folder(config: MultimodalConfig, beside: Path) -> Path:
 def _part_folder(spec: str, revision: str | None, beside: Path) -> Path:
     own = beside / spec
     return own if own.is_dir() else model_folder(spec, revision, (*speech_encoder.FILES, *TOKENIZER_FILES))
-
-
-def _read_config(path: Path) -> MultimodalConfig:
-    try:
-        return MultimodalConfig.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read ({error}); give a folder of the family multimodal"
-        ) from error
-    except ValidationError as error:
-        raise ConfigurationError(
-            f"{path} is not a configuration of the family multimodal: {error}"
-        ) from error
-
-
-def _fill(head: MultimodalHead, path: Path) -> None:
-    """Put the tensors of a file in place; all must be there, fit and be finite, and no others."""
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ConfigurationError(
-            f"{path} cannot be read as safetensors ({error}); train or copy it again"
-        ) from error
-    faults = [f"{name} is not finite" for name, tensor in tensors.items() if not tensor.isfinite().all()]
-    if faults:
-        raise ConfigurationError(f"{path} is broken: {'; '.join(sorted(faults))}; train or copy it again")
-    try:
-        head.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ConfigurationError(
-            f"{path} does not fit its {CONFIG_FILE} and text encoder: {' '.join(str(error).split())}"
-        ) from error

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, JsonValue
 
 if TYPE_CHECKING:
     import torch
@@ -89,23 +89,15 @@ class Description:
     licence: str = "not stated"
 
 
-class TrainedFolder(BaseModel):
-    """The key of a family whose models are folders that `emolake train` wrote."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    path: Path
-    """Folder that `emolake train` wrote."""
-
-
 class Family(Protocol):
     """A classifier family: one class of one file, whose instances are its loaded models.
 
     `Options` are the keys of [models.NAME] beside `family`; a folder that `emolake train` wrote comes as the
-    single key `path`.
+    key `path`. `precisions` are the values of inference.precision that `load` is given.
     """
 
     Options: type[BaseModel]
+    precisions: tuple[str, ...]
 
     def describe(self, options: Any) -> Description:
         """Find the model's files and labels; raises ConfigurationError naming what is missing."""

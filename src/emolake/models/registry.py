@@ -111,6 +111,11 @@ class ModelEntry:
                 f"inference.runtime is onnx, and the family {self.family} of the model {self.name!r} "
                 "runs on torch only; set it to auto"
             )
+        if inference.precision not in self._family.precisions:
+            raise ConfigurationError(
+                f"inference.precision is {inference.precision}, and the family {self.family} of the model "
+                f"{self.name!r} supports {', '.join(self._family.precisions)}"
+            )
         self.emotions()
         return self._family.load(
             self.options, device=resolve_device(inference.device), precision=inference.precision

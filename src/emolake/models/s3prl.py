@@ -78,6 +78,7 @@ class S3prl:
     min_samples = speech_encoder.MIN_SAMPLES
     max_samples: int | None = None
     precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(
         self,
@@ -112,10 +113,6 @@ class S3prl:
         """Load encoder and heads, refusing by name whatever the checkpoint holds beyond this layout."""
         from transformers import AutoModel
 
-        if precision != cls.precision:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of the family s3prl, which supports fp32"
-            )
         folder = _encoder_folder(options)
         config = speech_encoder.read_json(folder / "config.json")
         if config.get("model_type") not in speech_encoder.MODEL_TYPES:

@@ -8,20 +8,18 @@ beside the duration. Every layer is masked to the clip's own frames: neither the
 an answer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Final, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import nn
 from torch.nn import functional
 
-from emolake.errors import ConfigurationError
-from emolake.models.protocol import Batching, Description, Prediction, TrainedFolder
+from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.trained_folder import TrainedFolder, fill, read_config
 from emolake.tasks.featurize import (
     MelOptions,
     PitchOptions,
@@ -33,11 +31,8 @@ from emolake.tasks.featurize import (
 )
 
 FAMILY: Final = "spectrogram_cnn"
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 TRACKS = 4  # periodicity, pitch, whether voiced, energy
 CLIP_VALUES = 2  # level, duration
-_PRECISIONS = ("fp32",)
 
 
 class FeatureOptions(BaseModel):
@@ -254,6 +249,8 @@ class SpectrogramCnn:
     batching = Batching.MASKED
     min_samples = 400
     max_samples: int | None = None
+    precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(
         self, options: SpectrogramCnnOptions, networks: list[EmotionNetwork], *, device: str
@@ -262,16 +259,13 @@ class SpectrogramCnn:
         self.labels = options.labels
         self.sampling_rate = options.sampling_rate
         self.device = device
-        self.precision = "fp32"
         self._networks = [network.to(device).eval() for network in networks]
 
     @classmethod
     def describe(cls, options: TrainedFolder) -> Description:
         """Read the labels; see `emolake.models.protocol.Family`."""
-        config = options.path / CONFIG_FILE
-        files = {name: options.path / name for name in (CONFIG_FILE, WEIGHTS_FILE)}
-        described = _read_options(config)
-        return Description(described.labels, files, licence=described.licence)
+        config = read_config(options.path, SpectrogramCnnOptions, FAMILY)
+        return Description(config.labels, options.files(), licence=config.licence)
 
     @classmethod
     def load(cls, options: TrainedFolder, *, device: str, precision: str) -> Self:
@@ -279,30 +273,19 @@ class SpectrogramCnn:
 
         Raises ConfigurationError if either is missing, broken, or does not fit the other.
         """
-        folder = options.path
-        if precision not in _PRECISIONS:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of {folder}, and the family {FAMILY} supports "
-                f"{', '.join(_PRECISIONS)}; set precision to it"
-            )
-        config = _read_options(folder / CONFIG_FILE)
-        tensors = _read_tensors(folder / WEIGHTS_FILE)
-        networks = []
-        for member in range(config.members):
-            network = EmotionNetwork(config.network, rows=config.features.rows, labels=len(config.labels))
-            prefix = f"members.{member}."
-            own = {
-                name.removeprefix(prefix): tensors.pop(name)
-                for name in list(tensors)
-                if name.startswith(prefix)
-            }
-            _fill(network, own, folder / WEIGHTS_FILE, prefix)
-            networks.append(network)
-        if tensors:
-            raise ConfigurationError(
-                f"{folder / WEIGHTS_FILE} holds {', '.join(sorted(tensors))}, which {CONFIG_FILE} with its "
-                f"{config.members} members has no place for; take both files from one training"
-            )
+        config = read_config(options.path, SpectrogramCnnOptions, FAMILY)
+        networks = [
+            EmotionNetwork(config.network, rows=config.features.rows, labels=len(config.labels))
+            for _ in range(config.members)
+        ]
+        fill(
+            {
+                f"members.{member}.{name}": tensor
+                for member, network in enumerate(networks)
+                for name, tensor in _stored(network.state_dict()).items()
+            },
+            options.path,
+        )
         return cls(config, networks, device=device)
 
     def modules(self) -> dict[str, nn.Module]:
@@ -336,46 +319,13 @@ def state_to_tensors(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.T
             torch.float16 if tensor.ndim > 1 else torch.float32
         ).contiguous()
         for member, state in enumerate(states)
-        for name, tensor in state.items()
-        if tensor.is_floating_point()  # the batch counters of the norms serve training only
+        for name, tensor in _stored(state).items()
     }
 
 
-def _read_options(path: Path) -> SpectrogramCnnOptions:
-    try:
-        return SpectrogramCnnOptions.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error}); give a trained folder") from error
-    except ValidationError as error:
-        raise ConfigurationError(f"{path} is not a configuration of the family {FAMILY}: {error}") from error
-
-
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise ConfigurationError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
-
-
-def _fill(network: EmotionNetwork, tensors: dict[str, torch.Tensor], path: Path, prefix: str) -> None:
-    """Put the tensors of one member in place; all of them must be there, and fit."""
-    expected = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
-    faults = [f"{prefix}{name} is missing" for name in expected.keys() - tensors.keys()]
-    faults += [f"{prefix}{name} is not expected" for name in tensors.keys() - expected.keys()]
-    faults += [
-        f"{prefix}{name} has the shape {tuple(tensors[name].shape)}, expected {tuple(expected[name].shape)}"
-        for name in expected.keys() & tensors.keys()
-        if tensors[name].shape != expected[name].shape
-    ]
-    faults += [
-        f"{prefix}{name} is not finite" for name, tensor in tensors.items() if not tensor.isfinite().all()
-    ]
-    if faults:
-        raise ConfigurationError(f"{path} does not fit its {CONFIG_FILE}: {'; '.join(sorted(faults))}")
-    # strict is off for the norms' batch counters alone, which are not stored
-    network.load_state_dict(
-        {name: tensor.to(torch.float32) for name, tensor in tensors.items()}, strict=False
-    )
+def _stored(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """All of a network's state but the batch counters of the norms, which serve training only."""
+    return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
 
 
 def _masked(maps: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

@@ -93,6 +93,7 @@ class SpeechbrainInterface:
     # What padding does to an interface is up to its code; alone is exact whatever that is.
     batching = Batching.SINGLE
     precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(
         self, interface: Any, options: SpeechbrainOptions, *, labels: tuple[str, ...], device: str
@@ -121,10 +122,6 @@ class SpeechbrainInterface:
     @classmethod
     def load(cls, options: SpeechbrainOptions, *, device: str, precision: str) -> Self:
         """Run the folder's code, if it is trusted and is what was trusted, and load its weights exactly."""
-        if precision != cls.precision:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of the family speechbrain, which supports fp32"
-            )
         _existing(options)
         labels = _labels(options)
         _check_trust(options)

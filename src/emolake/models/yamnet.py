@@ -73,6 +73,7 @@ class Yamnet:
     max_samples: int | None = None
     batching = Batching.MASKED  # patches are scored one by one, and only a clip's own are averaged
     precision = "fp32"
+    precisions = ("fp32",)
 
     def __init__(
         self,
@@ -109,10 +110,6 @@ class Yamnet:
     @classmethod
     def load(cls, options: YamnetOptions, *, device: str, precision: str) -> Self:
         """Load the network; an ONNX file runs on the CPU whatever the device."""
-        if precision != cls.precision:
-            raise ConfigurationError(
-                f"precision {precision!r} was asked of the family yamnet, which supports fp32"
-            )
         cls.describe(options)
         columns, events = _columns(_class_map(options))
         path = options.model

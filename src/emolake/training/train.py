@@ -17,13 +17,12 @@ from scipy.special import softmax
 
 from emolake.errors import ConfigurationError
 from emolake.models.spectrogram_cnn import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
     FeatureOptions,
     NetworkOptions,
     SpectrogramCnnOptions,
     state_to_tensors,
 )
+from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 from emolake.training.cache import build_cache
 from emolake.training.card import licence_of, model_card
 from emolake.training.dataset import Clip, data_hash, load_clips, read_dataset, require_speakers
