@@ -73,7 +73,7 @@ def predict(
     source = FolderSource(Path("/"))
     remaining = iter(files)
     while chunk := list(islice(remaining, _FILES_AT_ONCE)):
-        objects = [_object(path) for path in chunk]
+        objects = [source_object(path) for path in chunk]
         analyses = analyse(objects, source=source, model=model, settings=settings, timings=Timings())
         for path, analysis in zip(chunk, analyses, strict=True):
             rows = [_row(path, row, model.labels, emotions, logits) for row in analysis.rows]
@@ -175,7 +175,8 @@ def _write_csv(rows: Iterable[dict[str, Any]], labels: Sequence[str], logits: bo
         )
 
 
-def _object(path: Path) -> SourceObject:
+def source_object(path: Path) -> SourceObject:
+    """Return a file as what a listing of `FolderSource(Path("/"))` would give, without day and version."""
     absolute = path.resolve()
     uri = f"file://{absolute.as_posix()}"
     return SourceObject(

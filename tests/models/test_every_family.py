@@ -6,13 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from zoo import BUILDERS
 
 from emolake.errors import ConfigurationError
 from emolake.models.protocol import EmotionModel
 from emolake.models.registry import FAMILIES, ModelEntry, model_entry
+from emolake.predict import source_object
 from emolake.settings import InferenceSettings, Settings
-from emolake.tasks.classify import Engine
+from emolake.shard import analyse
+from emolake.storage import FolderSource
+from emolake.tasks.classify import Engine, classify
+from emolake.tasks.segment import Segment, SegmentOptions
+from emolake.timings import Timings
 
 # Run code of their own and live in an environment of their own: tests/extras.
 ELSEWHERE = {"speechbrain"}
@@ -90,6 +96,74 @@ def test_odd_input_has_a_finite_answer(model: EmotionModel, wave: np.ndarray) ->
     assert np.isfinite(found).all()
     if model.labels:
         assert found.sum() == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def odd_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that are hard to hear, and one sound one."""
+    folder = tmp_path_factory.mktemp("odd")
+    sound = clip(32_000, 6)
+    broken = sound.copy()
+    broken[20_000] = np.nan
+    (folder / "0 bytes.wav").write_bytes(b"")
+    for name, wave in {
+        "0 samples": sound[:0],
+        "10 ms": sound[:160],
+        "clipped": np.sign(sound),
+        "nan": broken,
+        "silent": np.zeros_like(sound),
+        "sound": sound,
+    }.items():
+        soundfile.write(folder / f"{name}.wav", wave, 16_000, subtype="FLOAT")
+    return folder
+
+
+def test_odd_files_end_the_same_way_in_every_family(model: EmotionModel, odd_files: Path) -> None:
+    settings = Settings(segmentation=SegmentOptions(min_speech_ratio=0.0))
+    objects = [source_object(path) for path in sorted(odd_files.iterdir())]
+    found = analyse(
+        objects, source=FolderSource(Path("/")), model=model, settings=settings, timings=Timings()
+    )
+    ends = {
+        Path(each.item.key).stem: (
+            each.status,
+            each.error.reason if each.error else None,
+            [row.scores is not None for row in each.rows],
+        )
+        for each in found
+    }
+    assert ends == {
+        "0 bytes": ("quarantined", "empty", []),
+        "0 samples": ("quarantined", "no_samples", []),
+        "10 ms": ("quarantined", "too_short", []),
+        "clipped": ("ok", None, [True]),
+        "nan": ("quarantined", "non_finite", []),
+        "silent": ("ok", None, [True]),
+        "sound": ("ok", None, [True]),
+    }
+
+
+@pytest.fixture(scope="module")
+def half_an_hour() -> list[Segment]:
+    """The windows of 30 minutes of silence with noise in three of them, as voice activity would mark it."""
+    made = []
+    for index in range(180):
+        wave = clip(160_000, index) if index in (0, 90, 179) else np.zeros(160_000, np.float32)
+        start = index * 160_000
+        made.append(
+            Segment(
+                0, index, start, start + 160_000, index * 10.0, index * 10.0 + 10.0, wave, float(wave.any())
+            )
+        )
+    return made
+
+
+def test_half_an_hour_has_a_row_for_every_window(model: EmotionModel, half_an_hour: list[Segment]) -> None:
+    found = list(
+        classify(((None, each) for each in half_an_hour), model, batch_seconds=40.0, min_speech_ratio=0.1)
+    )
+    assert [piece.index for _, piece, _ in found] == list(range(180))
+    assert [piece.index for _, piece, scores in found if scores is not None] == [0, 90, 179]
 
 
 def test_the_shortest_segment_is_answered(model: EmotionModel) -> None:

@@ -1,7 +1,8 @@
 """Converts YAMNet's weights, a TensorFlow SavedModel or the Keras file yamnet.h5, to a folder of the family "yamnet".
 
 Only a SavedModel needs TensorFlow, which is best kept in an environment of its own:
-`python -m venv tf && tf/bin/pip install tensorflow-cpu==2.21.0`, then this package with `--no-deps` beside it.
+`python -m venv tf && tf/bin/pip install tensorflow-cpu==2.21.0 torch==2.13.0 pydantic safetensors`, then this package
+with `--no-deps` beside it.
 """
 
 import argparse
