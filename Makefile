@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
 VENV_EXTRAS := .venv-extras
+VENV_TENSORFLOW := .venv-tensorflow
 # A file that joins or leaves a package changes its folder: the strict editable install then has to be made again.
 PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __pycache__)
 
@@ -11,7 +12,7 @@ PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __py
 help:
 	@echo "make demo   set up and run the nightly job on three days of made-up calls (into ./demo)"
 	@echo "make test   set up, lint, check types, run the tests"
-	@echo "make test-extras  set up an environment for the families that conflict with the lock, run their tests"
+	@echo "make test-extras  set up environments for the families that conflict with the lock, run their tests"
 	@echo "make clean  remove what the two made"
 
 demo: $(STAMP)
@@ -21,8 +22,9 @@ test: lint types $(VENV)/.families
 	$(VENV)/bin/python -m pytest
 
 # Without conftest.py, which needs all of the lock.
-test-extras: $(VENV_EXTRAS)/.installed
+test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed
 	$(VENV_EXTRAS)/bin/python -m pytest --noconftest tests/extras
+	TF_CPP_MIN_LOG_LEVEL=3 $(VENV_TENSORFLOW)/bin/python -m pytest --noconftest tests/extras_tensorflow
 
 # The packages of the optional families that live beside the lock.
 $(VENV)/.families: $(VENV)/.locked requirements-families.lock
@@ -51,16 +53,16 @@ $(STAMP): $(VENV)/.locked pyproject.toml $(PACKAGES)
 	touch $@
 
 # torch first and with whatever its wheel needs on this machine; the rest without, as the lock leaves torchaudio out.
-$(VENV_EXTRAS)/.locked: requirements-extras.lock
-	$(PYTHON) -m venv --clear $(VENV_EXTRAS)
-	$(VENV_EXTRAS)/bin/pip install --quiet --disable-pip-version-check --constraint $< torch
-	$(VENV_EXTRAS)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+$(VENV_EXTRAS)/.locked $(VENV_TENSORFLOW)/.locked: .venv-%/.locked: requirements-%.lock
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --constraint $< torch
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	touch $@
 
-# Not strict: the links of the strict install of $(VENV) lie in build/, which this one has to leave alone.
-$(VENV_EXTRAS)/.installed: $(VENV_EXTRAS)/.locked pyproject.toml $(PACKAGES)
-	$(VENV_EXTRAS)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+# Not strict: the links of the strict install of $(VENV) lie in build/, which these have to leave alone.
+$(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed: %/.installed: %/.locked pyproject.toml $(PACKAGES)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_EXTRAS) build demo
+	rm -rf $(VENV) $(VENV_EXTRAS) $(VENV_TENSORFLOW) build demo
