@@ -80,6 +80,15 @@ class SourceSettings(_Section):
         return KeyPattern(self.pattern, self.zone)
 
 
+class DecodeSettings(_Section):
+    """What decoding one recording may take before the recording is given up."""
+
+    timeout_s: float = Field(120.0, gt=0)
+    """How long a decoder may be silent; it is then killed, and its recording quarantined."""
+    memory_mb: int = Field(2048, ge=64)
+    """Memory that a recording may take in its decoder."""
+
+
 class InferenceSettings(_Section):
     """Which model runs, and how."""
 
@@ -152,6 +161,7 @@ class Settings(BaseSettings):
 
     source: SourceSettings = SourceSettings()
     fetch: FetchOptions = FetchOptions()
+    decode: DecodeSettings = DecodeSettings()
     segmentation: SegmentOptions = SegmentOptions()
     inference: InferenceSettings = InferenceSettings()
     warehouse: WarehouseSettings = WarehouseSettings()
@@ -275,4 +285,6 @@ def quiet_prefect() -> None:
     """
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # The API that a run brings with itself takes 10 s to start, and longer than Prefect's 20 s on a busy machine.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from emolake import progress
 from emolake.background import ahead
+from emolake.decoding import Opened, decoded
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.lake import open_lake
 from emolake.models.protocol import AFFECT_DIMENSIONS, EmotionModel, Transcribing
@@ -27,9 +28,9 @@ from emolake.settings import InferenceSettings, Settings
 from emolake.storage import Source, open_source
 from emolake.tasks.classify import Scores, classify
 from emolake.tasks.commit import ShardRows, commit_shard
-from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome
+from emolake.tasks.decode import DecodeOutcome
 from emolake.tasks.fetch import fetched
-from emolake.tasks.segment import Segment, segment
+from emolake.tasks.segment import Segment
 from emolake.timings import Timings
 from emolake.vad import SpeechDetector
 
@@ -298,18 +299,25 @@ def _decode_all(
 
 
 def _decode(path: Path, analysis: Analysis, settings: Settings, min_samples: int) -> Iterator[Segment]:
-    with AudioReader(path, DecodeOptions(), name=analysis.item.key) as reader:
-        analysis.codec, analysis.sampling_rate, analysis.channels = (
-            reader.codec,
-            reader.sampling_rate,
-            reader.channels,
-        )
-        yield from segment(reader.blocks(), options=settings.segmentation, vad=speech_detector())
-        analysis.outcome = reader.outcome
-    if reader.outcome.resampled < min_samples:
+    outcome: DecodeOutcome | None = None
+    for message in decoded(
+        path,
+        name=analysis.item.key,
+        segmentation=settings.segmentation,
+        timeout_s=settings.decode.timeout_s,
+        memory_mb=settings.decode.memory_mb,
+    ):
+        if isinstance(message, Segment):
+            yield message
+        elif isinstance(message, Opened):
+            analysis.codec = message.codec
+            analysis.sampling_rate, analysis.channels = message.sampling_rate, message.channels
+        else:
+            analysis.outcome = outcome = message
+    if outcome is not None and outcome.resampled < min_samples:
         raise BadRecordingError(
             Reason.TOO_SHORT,
-            f"{reader.outcome.resampled} samples at 16 kHz, expected at least {min_samples}",
+            f"{outcome.resampled} samples at 16 kHz, expected at least {min_samples}",
             stage="segment",
         )
 
