@@ -27,7 +27,7 @@ from emolake.training.dataset import Clip, data_hash, load_clips, read_dataset, 
 from emolake.training.jobs import Job, Work, run_jobs
 from emolake.training.loop import LoopOptions
 from emolake.training.metrics import expected_calibration_error, fit_temperature
-from emolake.training.results import Answers, figures, write_results
+from emolake.training.results import Answers, figures, scores, write_results
 from emolake.training.splits import random_folds, speaker_folds
 
 CARD_FILE = "README.md"
@@ -205,7 +205,7 @@ def _figures(
     for corpus, own in found["per_corpus"].items():
         of_corpus = answers.of(corpora == corpus)
         own["single_network_uar"] = [
-            figures(replace(of_corpus, logits=one[corpora == corpus]))["uar"] for one in member_logits
+            scores(replace(of_corpus, logits=one[corpora == corpus]))["uar"] for one in member_logits
         ]
     found["temperature"] = temperature
     found["calibration_error"] = {
