@@ -333,7 +333,7 @@ def test_a_folder_is_judged_compared_counted_and_a_competition_filled(site: Path
     assert "a leak cannot be ruled out" in done.stderr
     done = emolake("compare", "judged", "judged", "-o", "compared", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "+0.000 [+0.000, +0.000], within chance" in done.stdout
+    assert "+0.000 [+0.000, +0.000], 0 lies inside" in done.stdout
     assert (tmp_path / "compared" / "compare.png").is_file()
     done = emolake("distribution", "data", "--format", "csv", "-o", "counts.png", cwd=tmp_path)
     assert done.stdout.splitlines()[1:] == [

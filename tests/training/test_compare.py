@@ -36,7 +36,7 @@ def test_the_table_the_plot_and_the_files(runs, tmp_path):
     assert written in shown.getvalue()
     assert written in markdown
     assert "better against worse on the same 180 clips" in shown.getvalue()
-    assert "beyond chance" in markdown
+    assert "0 lies outside" in markdown
     assert "others against" not in markdown
     with (tmp_path / "out" / "compare.csv").open() as lines:
         rows = list(csv.DictReader(lines))
