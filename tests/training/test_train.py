@@ -72,7 +72,10 @@ def trained(voices, tmp_path_factory):
 
 def test_the_folder_is_whole(trained):
     names = {path.name for path in trained.folder.iterdir()}
-    assert names == {"model.safetensors", "config.json", "README.md", "results.json", "predictions.csv"}
+    assert names == {
+        *("model.safetensors", "config.json", "README.md", "results.json", "predictions.csv", "report.md"),
+        *("confusion_matrix.png", "class_metrics.png"),
+    }
     assert trained.labels == ("anger", "sadness")
 
 
