@@ -82,6 +82,8 @@ class MultimodalConfig(BaseModel):
     """Width of each hidden layer."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Share of values dropped after each hidden layer in training."""
+    temperature: float = Field(default=1.0, gt=0)
+    """The logits are divided by it: calibration."""
     licence: str = "not stated"
     """Under which the weights may be used."""
     training: dict[str, JsonValue] = {}
@@ -120,7 +122,7 @@ class Multimodal:
         self,
         config: MultimodalConfig,
         transcriber: Transcriber,
-        text_encoder: "_TextEncoder",
+        text_encoder: "TextEncoder",
         head: MultimodalHead,
         *,
         device: str,
@@ -131,6 +133,7 @@ class Multimodal:
         self.device = device
         self.max_samples = transcriber.max_samples
         self._mfcc = config.mfcc
+        self._temperature = config.temperature
         self._transcriber = transcriber
         self._text_encoder = text_encoder
         self._head = head.to(device).eval()
@@ -144,8 +147,8 @@ class Multimodal:
         config = _read_config(options.path / CONFIG_FILE)
         files = {name: options.path / name for name in (CONFIG_FILE, WEIGHTS_FILE)}
         for part, folder in (
-            ("speech_to_text", _speech_to_text_folder(config, options.path)),
-            ("text_encoder", _text_encoder_folder(config, options.path)),
+            ("speech_to_text", speech_to_text_folder(config, options.path)),
+            ("text_encoder", text_encoder_folder(config, options.path)),
         ):
             files |= {f"{part}/{name}": path for name, path in model_files(folder).items()}
         return Description(config.labels, files, licence=config.licence)
@@ -158,11 +161,11 @@ class Multimodal:
                 f"precision {precision!r} was asked of the family multimodal, which supports fp32"
             )
         config = _read_config(options.path / CONFIG_FILE)
-        speech_to_text = _speech_to_text_folder(config, options.path)
+        speech_to_text = speech_to_text_folder(config, options.path)
         transcriber = Transcriber(
             speech_to_text, language=config.language, max_new_tokens=config.max_new_tokens
         )
-        text_encoder = _TextEncoder(_text_encoder_folder(config, options.path))
+        text_encoder = TextEncoder(text_encoder_folder(config, options.path))
         sizes = (text_encoder.width + config.mfcc.coefficients, *config.hidden, len(config.labels))
         head = MultimodalHead(sizes, config.dropout)
         _fill(head, options.path / WEIGHTS_FILE)
@@ -182,12 +185,18 @@ class Multimodal:
 
     @torch.inference_mode()
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
-        """See `emolake.models.protocol.EmotionModel`."""
+        """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
+        logits = self._head(self.features(waves, lengths)) / self._temperature
+        return Prediction(logits.to("cpu", torch.float32))
+
+    @torch.inference_mode()
+    def features(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """What the head is given of waves [B, T] of `lengths` [B] samples: text and sound [B, text + coefficients]."""
         transcripts = self.transcripts(waves, lengths)
         with self._on_device(self._text_encoder.model):
             text = self._text_encoder.states(transcripts)
         sound = mean_over_time(waves.to(self.device), lengths.to(self.device), self._mfcc)
-        return Prediction(self._head(torch.cat([text, sound], dim=1)).to("cpu", torch.float32))
+        return torch.cat([text, sound], dim=1)
 
     @torch.inference_mode()
     def transcripts(self, waves: torch.Tensor, lengths: torch.Tensor) -> tuple[str, ...]:
@@ -242,7 +251,7 @@ class Multimodal:
                     torch.cuda.empty_cache()
 
 
-class _TextEncoder:
+class TextEncoder:
     """BERT with its tokenizer; `width` is that of its states."""
 
     def __init__(self, folder: Path) -> None:
@@ -273,11 +282,13 @@ class _TextEncoder:
         return states
 
 
-def _speech_to_text_folder(config: MultimodalConfig, beside: Path) -> Path:
+def speech_to_text_folder(config: MultimodalConfig, beside: Path) -> Path:
+    """Return the folder of Whisper; a relative one is looked for in `beside`."""
     return _part_folder(config.speech_to_text, config.speech_to_text_revision, beside)
 
 
-def _text_encoder_folder(config: MultimodalConfig, beside: Path) -> Path:
+def text_encoder_folder(config: MultimodalConfig, beside: Path) -> Path:
+    """Return the folder of BERT; a relative one is looked for in `beside`."""
     return _part_folder(config.text_encoder, config.text_encoder_revision, beside)
 
 
