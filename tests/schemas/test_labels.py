@@ -17,6 +17,10 @@ from emolake.schemas.labels import EMOTIONS, UnknownLabelError, canonical
         ("joy", "happiness"),
         ("Fearful", "fear"),
         (" surprised ", "surprise"),
+        ("분노", "anger"),
+        ("\u1107\u116e\u11ab\u1102\u1169", "anger"),  # the same word, its letters taken apart
+        ("悲しみ", "sadness"),
+        ("恐怖", "fear"),
     ],
 )
 def test_common_spellings(label: str, emotion: str) -> None:

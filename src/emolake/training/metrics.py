@@ -1,39 +1,15 @@
-"""Figures of a classifier: recalls, confusion, calibration."""
+"""What scikit-learn does not have: calibration of many classes, and bootstrap intervals over speakers or clips."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
+from sklearn.metrics import confusion_matrix
 
-
-def confusion_matrix(truth: np.ndarray, guess: np.ndarray, *, labels: int) -> np.ndarray:
-    """Counts [labels, labels]: rows are the truth, columns what was answered; both given as indices [N]."""
-    counts = np.zeros((labels, labels), dtype=np.int64)
-    np.add.at(counts, (truth, guess), 1)
-    return counts
-
-
-def recalls(confusion: np.ndarray) -> np.ndarray:
-    """Share of each true class that was found, [labels]; NaN for a class without clips."""
-    totals = confusion.sum(axis=1)
-    return np.asarray(
-        np.divide(np.diag(confusion), totals, out=np.full(len(totals), np.nan), where=totals > 0)
-    )
-
-
-def unweighted_average_recall(confusion: np.ndarray) -> float:
-    """Mean of the recalls of the classes that have clips: every class counts the same, however rare.
-
-    >>> unweighted_average_recall(np.array([[9, 1], [1, 1]]))
-    0.7
-    """
-    return float(np.nanmean(recalls(confusion)))
-
-
-def accuracy(confusion: np.ndarray) -> float:
-    """Share of all clips that was answered right."""
-    return float(np.trace(confusion) / confusion.sum())
+RESAMPLES = 2000
+LEVEL = 0.95
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -59,17 +35,75 @@ def expected_calibration_error(logits: np.ndarray, truth: np.ndarray, *, bins: i
     return float(np.abs(gaps).sum() / counts.sum())
 
 
-def per_group(
-    truth: np.ndarray, guess: np.ndarray, groups: Sequence[str], *, labels: int
-) -> dict[str, dict[str, float | int]]:
-    """Clips, accuracy and unweighted average recall of each group (a corpus, a speaker), in order of name."""
-    names = np.array(groups)
-    figures: dict[str, dict[str, float | int]] = {}
-    for name in sorted(set(groups)):
-        own = confusion_matrix(truth[names == name], guess[names == name], labels=labels)
-        figures[name] = {
-            "clips": int(own.sum()),
-            "accuracy": accuracy(own),
-            "uar": unweighted_average_recall(own),
-        }
+@dataclass(frozen=True)
+class Resampled:
+    """Figures of R resamples of the clips: [R], and recalls [R, labels], NaN where a resample has no such clip."""
+
+    accuracy: np.ndarray
+    uar: np.ndarray
+    macro_f1: np.ndarray
+    recall: np.ndarray
+
+
+def resample(
+    truth: np.ndarray,
+    guesses: Sequence[np.ndarray],
+    groups: Sequence[str] | None,
+    *,
+    labels: int,
+    resamples: int = RESAMPLES,
+    seed: int,
+) -> list[Resampled]:
+    """Figures of several classifiers' answers under the same resamples of the clips.
+
+    Args:
+        truth: label of each clip, [N].
+        guesses: for each classifier its answer to each clip, [N].
+        groups: what is drawn as a whole, the speaker of each clip [N]; None draws clips.
+        labels: number of labels.
+        resamples: R, how often as many groups as there are are drawn with replacement.
+        seed: of the draws.
+
+    A figure of a resample is a function of its confusion matrix, and that is the sum of its groups'; drawing
+    how often each group comes replaces drawing clips one by one, which would copy all of them R times.
+    """
+    generator = np.random.default_rng(seed)
+    if groups is None:
+        # Clips that all classifiers answer alike are one kind: how often a kind comes is all that counts.
+        kinds, sizes = np.unique(np.stack([truth, *guesses], axis=1), axis=0, return_counts=True)
+        drawn = generator.multinomial(sizes.sum(), sizes / sizes.sum(), size=resamples)
+        members = [kinds[kind : kind + 1] for kind in range(len(kinds))]
+    else:
+        rows, names = np.stack([truth, *guesses], axis=1), np.array(groups)
+        members = [rows[names == name] for name in np.unique(names)]
+        drawn = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
+    figures = []
+    for place in range(1, len(guesses) + 1):
+        tables = [
+            confusion_matrix(own[:, 0], own[:, place], labels=np.arange(labels)).ravel() for own in members
+        ]
+        figures.append(_figures((drawn @ np.stack(tables)).reshape(resamples, labels, labels)))
     return figures
+
+
+def interval(values: np.ndarray) -> tuple[float, float] | None:
+    """The interval that holds 95 % of the resampled values [R]; None if a class has clips in none of them."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return None
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _figures(confusions: np.ndarray) -> Resampled:
+    """Of confusion matrices [R, labels, labels], rows the truth: scikit-learn takes one at a time."""
+    hits = np.diagonal(confusions, axis1=1, axis2=2).astype(float)
+    said, meant = confusions.sum(axis=1), confusions.sum(axis=2)
+    recall = np.divide(hits, meant, out=np.full_like(hits, np.nan), where=meant > 0)
+    f1 = np.divide(2 * hits, said + meant, out=np.full_like(hits, np.nan), where=said + meant > 0)
+    return Resampled(
+        accuracy=hits.sum(axis=1) / meant.sum(axis=1),
+        uar=np.nanmean(recall, axis=1),
+        macro_f1=np.nanmean(f1, axis=1),
+        recall=recall,
+    )

@@ -1,11 +1,9 @@
 """`emolake train`: cross-validate a recipe, train it on all clips, and write a model folder with its card."""
 
-import csv
 import hashlib
-import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +11,6 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save_file
-from scipy.special import softmax
 
 from emolake.errors import ConfigurationError
 from emolake.models.spectrogram_cnn import (
@@ -29,19 +26,10 @@ from emolake.training.card import licence_of, model_card
 from emolake.training.dataset import Clip, data_hash, load_clips, read_dataset, require_speakers
 from emolake.training.jobs import Job, Work, run_jobs
 from emolake.training.loop import LoopOptions
-from emolake.training.metrics import (
-    accuracy,
-    confusion_matrix,
-    expected_calibration_error,
-    fit_temperature,
-    per_group,
-    recalls,
-    unweighted_average_recall,
-)
+from emolake.training.metrics import expected_calibration_error, fit_temperature
+from emolake.training.results import Answers, figures, write_results
 from emolake.training.splits import random_folds, speaker_folds
 
-RESULTS_FILE = "results.json"
-PREDICTIONS_FILE = "predictions.csv"
 CARD_FILE = "README.md"
 
 
@@ -75,7 +63,7 @@ class TrainingResult:
     @property
     def uar(self) -> dict[str, float]:
         """Unweighted average recall of the averaged networks on unheard clips, by corpus."""
-        return {corpus: figures["uar"] for corpus, figures in self.results["per_corpus"].items()}
+        return {corpus: own["uar"] for corpus, own in self.results["per_corpus"].items()}
 
 
 def train(
@@ -138,6 +126,7 @@ def train(
 
     out.mkdir(parents=True, exist_ok=True)
     save_file(state_to_tensors(states), out / WEIGHTS_FILE)
+    found, answers = _figures(member_logits, targets, clips, labels, fold_of)
     results = {
         "model": model,
         "split": split,
@@ -146,12 +135,10 @@ def train(
         "members": recipe.members,
         "parameters": sum(value.numel() for value in states[0].values() if value.is_floating_point()),
         "torch": torch.__version__,
-        "clips": len(clips),
         "skipped": [{"path": skip.name, "reason": skip.reason} for skip in skipped],
         "data_sha256": data_hash(clips, waves),
         "weights_sha256": hashlib.sha256((out / WEIGHTS_FILE).read_bytes()).hexdigest(),
-        "labels": labels,
-        **_figures(member_logits, targets, clips, labels),
+        **found,
     }
     options = SpectrogramCnnOptions(
         labels=labels,
@@ -167,9 +154,7 @@ def train(
         },
     )
     (out / CONFIG_FILE).write_text(options.model_dump_json(indent=2) + "\n", "utf-8")
-    (out / RESULTS_FILE).write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    logits = member_logits.mean(axis=0) / options.temperature
-    _write_predictions(out / PREDICTIONS_FILE, clips, labels, fold_of, logits)
+    write_results(out, results, answers, [])
     (out / CARD_FILE).write_text(model_card(results, options, clips), "utf-8")
     return TrainingResult(out, labels, results)
 
@@ -204,59 +189,27 @@ def _jobs(fold_of: np.ndarray, folds: int, members: int, seed: int) -> list[Job]
 
 
 def _figures(
-    member_logits: np.ndarray, targets: np.ndarray, clips: Sequence[Clip], labels: tuple[str, ...]
-) -> dict[str, Any]:
+    member_logits: np.ndarray,
+    targets: np.ndarray,
+    clips: Sequence[Clip],
+    labels: tuple[str, ...],
+    fold_of: np.ndarray,
+) -> tuple[dict[str, Any], Answers]:
     """What results.json says of the answers to unheard clips: [members, N, labels] logits against [N]
     truths."""
-    size = len(labels)
     logits = member_logits.mean(axis=0)
-    guess = logits.argmax(axis=1)
     temperature = fit_temperature(logits, targets)
-    confusion = confusion_matrix(targets, guess, labels=size)
+    answers = Answers(tuple(clips), labels, targets, logits / temperature, fold_of)
+    found = figures(answers)
     corpora = np.array([clip.corpus for clip in clips])
-    per_corpus: dict[str, dict[str, Any]] = {}
-    for corpus, figures in per_group(targets, guess, corpora.tolist(), labels=size).items():
-        own = corpora == corpus
-        matrix = confusion_matrix(targets[own], guess[own], labels=size)
-        single = [
-            unweighted_average_recall(confusion_matrix(targets[own], one[own].argmax(axis=1), labels=size))
-            for one in member_logits
+    for corpus, own in found["per_corpus"].items():
+        of_corpus = answers.of(corpora == corpus)
+        own["single_network_uar"] = [
+            figures(replace(of_corpus, logits=one[corpora == corpus]))["uar"] for one in member_logits
         ]
-        per_corpus[corpus] = {
-            **figures,
-            "single_network_uar": single,
-            "recall": _named(recalls(matrix), labels),
-            "confusion": matrix.tolist(),
-        }
-    speakers = [clip.speaker or "unknown" for clip in clips]
-    return {
-        "temperature": temperature,
-        "calibration_error": {
-            "before": expected_calibration_error(logits, targets),
-            "after": expected_calibration_error(logits / temperature, targets),
-        },
-        "accuracy": accuracy(confusion),
-        "uar": unweighted_average_recall(confusion),
-        "recall": _named(recalls(confusion), labels),
-        "confusion": confusion.tolist(),
-        "per_corpus": per_corpus,
-        "per_speaker": per_group(targets, guess, speakers, labels=size),
+    found["temperature"] = temperature
+    found["calibration_error"] = {
+        "before": expected_calibration_error(logits, targets),
+        "after": found["expected_calibration_error"],
     }
-
-
-def _named(values: np.ndarray, labels: tuple[str, ...]) -> dict[str, float]:
-    return {label: float(value) for label, value in zip(labels, values, strict=True) if np.isfinite(value)}
-
-
-def _write_predictions(
-    path: Path, clips: Sequence[Clip], labels: tuple[str, ...], fold_of: np.ndarray, logits: np.ndarray
-) -> None:
-    """One row per clip: what networks that did not hear it answered."""
-    probabilities = softmax(logits, axis=1)
-    with path.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(["path", "corpus", "speaker", "fold", "emotion", "label", "confidence", *labels])
-        for clip, fold, own in zip(clips, fold_of, probabilities, strict=True):
-            best = int(own.argmax())
-            row = [clip.name, clip.corpus, clip.speaker or "", int(fold), clip.emotion, labels[best]]
-            writer.writerow([*row, f"{own[best]:.4f}", *(f"{value:.4f}" for value in own)])
+    return found, answers
