@@ -1,7 +1,6 @@
 """Networks trained side by side, each in a process and a thread of its own, with one progress bar for all."""
 
 import logging
-import math
 import multiprocessing
 import os
 import queue
@@ -17,13 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
 
 from emolake.models.spectrogram_cnn import FeatureOptions, NetworkOptions
 from emolake.training.cache import FeatureCache
 from emolake.training.loop import EpochEnd, LoopOptions, State, answers, train_network
-from emolake.training.metrics import confusion_matrix, unweighted_average_recall
-from emolake.training.optimise import one_thread
+from emolake.training.optimise import one_thread, told, valid_figures
 from emolake.training.progress import Bar, progress_bar
 from emolake.training.protocol import HistoryRow
 from emolake.training.run import Checkpoint
@@ -125,7 +122,9 @@ def _run(work: Work, job: Job, report: Callable[[_Epochs], None]) -> Outcome:
         )
 
     def on_epoch(end: EpochEnd) -> None:
-        valid_loss, uar = _figures(held_out_logits(end.averaged), work.targets[job.held_out])
+        valid_loss, uar = valid_figures(
+            held_out_logits(end.averaged), work.targets[job.held_out], np.ones(work.labels)
+        )
         history.append({
             "run": job.name, "epoch": end.epoch, "train_loss": end.loss, "valid_loss": valid_loss, "valid_uar": uar,
             "learning_rate": end.learning_rate,
@@ -147,15 +146,6 @@ def _run(work: Work, job: Job, report: Callable[[_Epochs], None]) -> Outcome:
         resume=None if found is None else found["network"],
     )
     return Outcome(state, held_out_logits(state), history)
-
-
-def _figures(logits: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Loss and unweighted average recall; NaN without clips."""
-    if not len(truth):
-        return math.nan, math.nan
-    scores = log_softmax(logits.astype(np.float64), axis=1)
-    confusion = confusion_matrix(truth, logits.argmax(axis=1), labels=logits.shape[1])
-    return float(-scores[np.arange(len(truth)), truth].mean()), unweighted_average_recall(confusion)
 
 
 def _start(reports: "Queue[_Epochs]") -> None:
@@ -190,10 +180,7 @@ def _tensors(state: dict[str, np.ndarray], logits: np.ndarray, history: list[His
 def _show(bar: Bar, epochs: _Epochs) -> None:
     row = epochs.row
     bar.advance(row["run"], clips=epochs.clips, loss=row["train_loss"], steps=epochs.count)
-    log.info(
-        "%s, epoch %d: train loss %.4f, loss held out %.4f, UAR held out %.4f, rate %.3g",
-        row["run"], row["epoch"], row["train_loss"], row["valid_loss"], row["valid_uar"], row["learning_rate"],
-    )  # fmt: skip
+    log.info("%s", told(row))
 
 
 def _follow(futures: Sequence["Future[Any]"], reports: "Queue[_Epochs]", bar: Bar) -> None:

@@ -15,12 +15,13 @@ from typing import Any, Literal, Protocol, cast
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import log_softmax
+from sklearn.metrics import recall_score
 from torch import nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from emolake.errors import ConfigurationError
-from emolake.training.metrics import confusion_matrix, unweighted_average_recall
 from emolake.training.protocol import HistoryRow
 from emolake.training.run import Checkpoint
 
@@ -66,6 +67,17 @@ class OptimiseOptions(BaseModel):
     """By how much an epoch must be better to count as such."""
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     """What the training's forward pass runs in; fp16 needs a GPU. Validation and answers are always in fp32."""
+
+
+def told(row: HistoryRow) -> str:
+    """A row of the history for the log."""
+    figures = {
+        "train loss": row["train_loss"],
+        "validation loss": row["valid_loss"],
+        "validation UAR": row["valid_uar"],
+    }
+    known = [f"{name} {value:.4f}" for name, value in figures.items() if value is not None]
+    return f"{row['run']}, epoch {row['epoch']}: {', '.join(known)}, rate {row['learning_rate']:.3g}"
 
 
 class Learner(Protocol):
@@ -143,12 +155,10 @@ def fit(
             "run": name, "epoch": progress.epoch, "train_loss": loss, "valid_loss": valid_loss, "valid_uar": uar,
             "learning_rate": trainer.rate,
         })  # fmt: skip
-        log.info(
-            "%s, epoch %d of at most %d: train loss %.4f, validation loss %.4f, validation UAR %.4f, rate %.3g",
-            name, progress.epoch, options.epochs, loss, valid_loss, uar, trainer.rate,
-        )  # fmt: skip
-        value = uar if options.monitor == "valid_uar" else -valid_loss
-        if not len(validation) or progress.epoch == 1 or value > progress.best + options.threshold:
+        log.info("%s", told(history[-1]))
+        measured = uar if options.monitor == "valid_uar" else valid_loss
+        value = -math.inf if measured is None else measured if measured is uar else -measured
+        if measured is None or progress.epoch == 1 or value > progress.best + options.threshold:
             progress.best, progress.stale, best = value, 0, trained_state(learner.module)
         else:
             progress.stale += 1
@@ -238,17 +248,11 @@ class _Trainer:
             on_step(loss, len(chosen))
         return total / len(order)
 
-    def validate(self, validation: np.ndarray) -> tuple[float, float]:
-        """Loss and unweighted average recall, or NaN where there are no clips."""
-        if not len(validation):
-            return math.nan, math.nan
+    def validate(self, validation: np.ndarray) -> tuple[float | None, float | None]:
+        """Loss and unweighted average recall, or None where there are no clips."""
         labels = len(self._weights)
         logits = answers(self._learner, validation, batch=self._options.batch, labels=labels)
-        wanted = torch.from_numpy(self._targets[validation])
-        each = functional.cross_entropy(torch.from_numpy(logits), wanted, reduction="none")
-        own = self._weights.double().cpu()[wanted]
-        confusion = confusion_matrix(wanted.numpy(), logits.argmax(axis=1), labels=labels)
-        return float((each * own).sum() / own.sum()), unweighted_average_recall(confusion)
+        return valid_figures(logits, self._targets[validation], self._weights.cpu().numpy())
 
     def watch(self, value: float) -> None:
         """Lower the rate if the plateau's schedule says so; larger values are better."""
@@ -263,6 +267,22 @@ class _Trainer:
             "plateau": self._plateau,
             "scaler": self._scaler,
         }
+
+
+def valid_figures(
+    logits: np.ndarray, truth: np.ndarray, weights: np.ndarray
+) -> tuple[float | None, float | None]:
+    """Mean loss of [N, labels] logits, each clip by its label's weight, and unweighted average recall; None of none."""
+    if not len(truth):
+        return None, None
+    scores = log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(truth)), truth]
+    loss = -(scores * weights[truth]).sum() / weights[truth].sum()
+    return float(loss), unweighted_average_recall(truth, logits.argmax(axis=1))
+
+
+def unweighted_average_recall(truth: np.ndarray, guess: np.ndarray) -> float:
+    """Mean of the recalls of the classes that [N] clips have; as balanced_accuracy_score, without its warnings."""
+    return float(recall_score(truth, guess, labels=np.unique(truth), average="macro", zero_division=0))
 
 
 @torch.no_grad()

@@ -33,13 +33,13 @@ KINDS: dict[str, str] = {
 
 
 class HistoryRow(TypedDict):
-    """An epoch of one fit; what was not measured is NaN."""
+    """An epoch of one fit; what was not measured is None."""
 
     run: str
     epoch: int
     train_loss: float
-    valid_loss: float
-    valid_uar: float
+    valid_loss: float | None
+    valid_uar: float | None
     learning_rate: float
 
 

@@ -19,6 +19,8 @@ from emolake.models.classical_features import (
     extractor,
     feature_names,
     min_samples,
+)
+from emolake.models.classical_features import (
     recipe as feature_recipe,
 )
 from emolake.training.heads import compute_features, fit_seed
@@ -119,7 +121,6 @@ def _new_pipeline(recipe: ClassicalRecipe, wanted: np.ndarray, seed: int) -> "Pi
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
@@ -133,7 +134,7 @@ def _new_pipeline(recipe: ClassicalRecipe, wanted: np.ndarray, seed: int) -> "Pi
                 f"the emotion {names[counts.argmin()]} has 1 training clip, and the probabilities of an svc are "
                 "calibrated on 2 or more; give more clips, or another classifier"
             )
-        folds = StratifiedKFold(min(_FOLDS, int(counts.min())), shuffle=True, random_state=seed)
+        folds = min(_FOLDS, int(counts.min()))  # a number, since the family's files hold no splitter
         classifier = CalibratedClassifierCV(
             SVC(C=recipe.regularisation, class_weight=weight), ensemble=False, cv=folds
         )
