@@ -21,9 +21,9 @@ EMOTIONS: tuple[str, ...] = (
 )
 
 # Spellings of RAVDESS, EmoDB, CREMA-D, IEMOCAP, TESS, SAVEE, MELD, JTES, MSP-Podcast, emotion2vec, the 15 emotions of
-# Korean conversation corpora, the words of Korean and Japanese corpora, and the sound events of YAMNet that stand for an
-# emotion. What names a manner of speaking and no emotion of the taxonomy (kind, dry, tease, …) is "other" by decision,
-# not by default.
+# Korean conversation corpora, the words of Korean and Japanese corpora, and the sound events of YAMNet that stand for
+# an emotion. What names a manner of speaking and no emotion of the taxonomy (kind, dry, tease, …) is "other" by
+# decision, not by default.
 _SPELLINGS: dict[str, tuple[str, ...]] = {
     "anger": ("ang", "angry", "anger", "wut", "ärger", "shout", "분노", "화남", "怒り", "怒"),
     "boredom": ("bor", "bored", "boredom", "langeweile", "지루함", "退屈"),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from emolake.cli_evaluation import app as evaluation
+from emolake.cli_options import ConfigOption, ModelOption, RowFormat, settings_or_defaults
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.training.command import EPILOG as TRAIN_EPILOG
 from emolake.training.command import train
@@ -25,19 +27,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", help="Configuration file; ./emolake.toml when there is one.", show_default=False
-    ),
-]
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model", help="Name of a model; the one of [inference] when left out.", show_default=False
-    ),
-]
-
 
 class QueryFormat(StrEnum):
     """How an answer is written."""
@@ -46,14 +35,6 @@ class QueryFormat(StrEnum):
     csv = "csv"
     json = "json"
     parquet = "parquet"
-
-
-class PredictFormat(StrEnum):
-    """How predictions are written."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
 
 
 def _day(text: str) -> date:
@@ -73,13 +54,6 @@ def _required_settings(config: Path | None) -> "tuple[Path, Settings]":
             f"there is no {DEFAULT_FILE} here; `emolake init` writes one, or give --config"
         )
     return path, load_settings(path)
-
-
-def _settings(config: Path | None) -> "Settings":
-    """Load the configuration, or the defaults where there is none."""
-    from emolake.settings import default_config_file, load_settings
-
-    return load_settings(config or default_config_file())
 
 
 @app.callback()
@@ -134,7 +108,7 @@ def doctor(config: ConfigOption = None, model: ModelOption = None) -> None:
     """Check source, catalog, data path, model, device and extensions; say what is wrong and the remedy."""
     from emolake.doctor import examine
 
-    settings = _settings(config)
+    settings = settings_or_defaults(config)
     failed = 0
     for check in examine(settings, model):
         typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:15} {check.detail}")
@@ -223,27 +197,57 @@ def report(
 
 @app.command(epilog="Example: `emolake predict call.wav recordings/ --format json`")
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Audio files, and folders of them.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Audio files, and folders of them; with --submission the folder of the clips."),
+    ] = None,
     model: ModelOption = None,
     logits: Annotated[
         bool, typer.Option("--logits", help="Give raw logits, in the order of the model's labels.")
     ] = False,
-    format: Annotated[PredictFormat, typer.Option(help="How rows are written.")] = PredictFormat.table,
+    format: Annotated[RowFormat, typer.Option(help="How rows are written.")] = RowFormat.table,
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            help="Competition's CSV with id[,path],label to fill: one answer a clip, speech or not."
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV with the competition's own labels, its list of training clips for instance."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for the filled CSV; standard output without.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Give the emotions of files, segment by segment, without the lake."""
-    from emolake.models.registry import model_entry
-    from emolake.predict import write_predictions
+    """Give the emotions of files, segment by segment, without the lake; or fill a competition's CSV."""
+    from emolake.models.registry import model_or_folder
 
-    settings = _settings(config)
-    bad = write_predictions(
-        paths,
-        settings=settings,
-        entry=model_entry(settings, model),
-        logits=logits,
-        format=format.value,
-        output=sys.stdout,
-    )
+    if (output or labels) and submission is None:
+        raise ConfigurationError("--output and --labels belong to --submission; name the competition's CSV")
+    if not paths and submission is None:
+        raise ConfigurationError("there is nothing to predict; name audio files or folders")
+    settings = settings_or_defaults(config)
+    entry = model_or_folder(settings, model)
+    if submission is not None:
+        from emolake.submission import write_submission
+
+        bad = write_submission(
+            submission,
+            paths or [],
+            settings=settings,
+            entry=entry,
+            labels=labels,
+            output=sys.stdout,
+            out=output,
+        )
+    else:
+        from emolake.predict import write_predictions
+
+        bad = write_predictions(
+            paths or [], settings=settings, entry=entry, logits=logits, format=format.value, output=sys.stdout
+        )
     if bad:
         raise EmolakeError(f"{bad} of the files gave no result or broke half-way; the reasons stand above")
 
@@ -254,7 +258,7 @@ def models(config: ConfigOption = None) -> None:
     from emolake.models.registry import model_entry, model_names
     from emolake.query import print_table
 
-    settings = _settings(config)
+    settings = settings_or_defaults(config)
     rows = []
     for name in model_names(settings):
         try:
@@ -275,11 +279,14 @@ def diagnose(
     from emolake.models.registry import model_entry
     from emolake.predict import write_diagnosis
 
-    settings = _settings(config)
+    settings = settings_or_defaults(config)
     write_diagnosis(path, settings=settings, entry=model_entry(settings, model), output=sys.stdout)
 
 
 app.command(epilog=TRAIN_EPILOG)(train)
+
+
+app.add_typer(evaluation)
 
 
 def main() -> None:

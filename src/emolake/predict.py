@@ -16,7 +16,7 @@ from emolake.models.registry import ModelEntry
 from emolake.query import print_table, write_json
 from emolake.schemas.records import SourceObject
 from emolake.settings import Settings
-from emolake.shard import SegmentRow, Timings, analyse, loaded_model, speech_detector
+from emolake.shard import Analysis, SegmentRow, Timings, analyse, loaded_model, speech_detector
 from emolake.storage import FolderSource
 from emolake.tasks.decode import AudioReader
 from emolake.tasks.plan import is_audio, recording_id
@@ -69,15 +69,23 @@ def predict(
     """
     model = loaded_model(entry, settings.inference)
     emotions = entry.emotions()
+    for path, analysis in analyses_of(files, settings=settings, entry=entry):
+        rows = [_row(path, row, model.labels, emotions, logits) for row in analysis.rows]
+        ranges = [row.scores.logit_range for row in analysis.rows if row.scores is not None]
+        yield FilePrediction(str(path), rows, analysis.reason, ranges)
+
+
+def analyses_of(
+    files: Iterable[Path], *, settings: Settings, entry: ModelEntry
+) -> Iterator[tuple[Path, Analysis]]:
+    """Yield each file with its segments and their scores, in order."""
+    model = loaded_model(entry, settings.inference)
     source = FolderSource(Path("/"))
     remaining = iter(files)
     while chunk := list(islice(remaining, _FILES_AT_ONCE)):
         objects = [_object(path) for path in chunk]
         analyses = analyse(objects, source=source, model=model, settings=settings, timings=Timings())
-        for path, analysis in zip(chunk, analyses, strict=True):
-            rows = [_row(path, row, model.labels, emotions, logits) for row in analysis.rows]
-            ranges = [row.scores.logit_range for row in analysis.rows if row.scores is not None]
-            yield FilePrediction(str(path), rows, analysis.reason, ranges)
+        yield from zip(chunk, analyses, strict=True)
 
 
 def write_predictions(

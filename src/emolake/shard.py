@@ -234,17 +234,21 @@ def shard_rows(
 
 
 def speech_seconds(rows: Sequence[SegmentRow]) -> float:
-    """Return the seconds of speech of a recording's segments, in order of channel and time.
+    """Return the seconds of speech of a recording's segments, in order of channel and time."""
+    return sum(speech_of_each(rows))
+
+
+def speech_of_each(rows: Sequence[SegmentRow]) -> list[float]:
+    """Return the seconds of speech of each segment, in order of channel and time.
 
     An overlapping window owns the time up to the start of the next one, so that no second counts twice.
     """
-    total = 0.0
-    for position, row in enumerate(rows):
-        end_s = row.end_s
-        if position + 1 < len(rows) and rows[position + 1].channel == row.channel:
-            end_s = min(end_s, rows[position + 1].start_s)
-        total += row.speech_ratio * (end_s - row.start_s)
-    return total
+    after = [*rows[1:], None]
+    ends = [
+        min(row.end_s, following.start_s) if following and following.channel == row.channel else row.end_s
+        for row, following in zip(rows, after, strict=True)
+    ]
+    return [row.speech_ratio * (end_s - row.start_s) for row, end_s in zip(rows, ends, strict=True)]
 
 
 _loading = Lock()

@@ -143,6 +143,19 @@ def model_entry(settings: Settings, name: str | None = None, *, within: tuple[st
     return _validated(name, entry, {"settings": settings, "within": (*within, name)})
 
 
+def model_or_folder(settings: Settings, model: str | None = None) -> ModelEntry:
+    """Return a model of the configuration, or else the folder of that name that `emolake train` wrote.
+
+    Raises:
+        ConfigurationError: it is neither, or its entry is wrong.
+    """
+    if model is None or model == DEFAULT_MODEL or model in settings.models or not Path(model).is_dir():
+        return model_entry(settings, model)
+    folder = Path(model).resolve()
+    named = settings.model_copy(update={"models": {**settings.models, folder.name: {"path": str(folder)}}})
+    return model_entry(named, folder.name)
+
+
 def model_names(settings: Settings) -> list[str]:
     """Return the name of every model that the configuration can name, the shipped default first."""
     return [DEFAULT_MODEL, *(name for name in settings.models if name != DEFAULT_MODEL)]
@@ -197,7 +210,7 @@ def _family_of_folder(name: str, folder: Path) -> str:
 
 
 def _options_of_folder(folder: Path) -> dict[str, Any]:
-    """Return the family's own keys from a trained folder's `config.json`; what lies in the folder is named by its path."""
+    """Return the family's own keys from a trained folder's `config.json`; files of the folder by their paths."""
     config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
     options = config.get(OPTIONS_KEY)
     if not isinstance(options, dict):

@@ -199,11 +199,13 @@ class Head:
         return self._raw_weights.softmax(dim=0)
 
     def to(self, device: str) -> "Head":
+        """Return the head on a device."""
         return Head(
             self._raw_weights.to(device), {name: tensor.to(device) for name, tensor in self._tensors.items()}
         )
 
     def __call__(self, pooled: "list[torch.Tensor]") -> "torch.Tensor":
+        """Logits [B, labels] of every state's mean, [B, hidden] each; training runs the same code."""
         from torch.nn import functional
 
         weighted = [weight * state for weight, state in zip(self.layer_weights, pooled, strict=True)]

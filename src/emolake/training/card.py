@@ -99,8 +99,8 @@ def _figures(results: dict[str, Any]) -> str:
     heard = (
         f"No figure is of a speaker that the answering networks heard: {how}, split by speaker."
         if results["split"] == "speaker"
-        else f"**The clips were parted at random ({how}), so the networks heard every speaker that they were tested on. "
-        "Expect clearly worse of new voices; train with `--split speaker` to know.**"
+        else f"**The clips were parted at random ({how}), so the networks heard every speaker that they were tested "
+        "on. Expect clearly worse of new voices; train with `--split speaker` to know.**"
     )
     weights = (
         "The committed weights are of the same recipe, trained on all clips, so these figures stand for them."

@@ -25,8 +25,8 @@ class Split(StrEnum):
 
 EPILOG = (
     "Example: `emolake train --model logmel_cnn --data ravdess.csv --out runs/mine` , or "
-    "`emolake train --model wav2vec2_finetune --encoder facebook/wav2vec2-large-xlsr-53 --preset 24gb --data ravdess.csv "
-    "--out runs/xlsr`"
+    "`emolake train --model wav2vec2_finetune --encoder facebook/wav2vec2-large-xlsr-53 --preset 24gb "
+    "--data ravdess.csv --out runs/xlsr`"
 )
 
 

@@ -15,6 +15,7 @@ _PACKAGED = (
     ("matplotlib_fontja", "fonts/ipaexg.ttf"),
     ("koreanize_matplotlib", "fonts/NanumGothic.ttf"),
 )
+_BOXES = "Last Resort"  # of matplotlib: a box for every letter there is
 _PLAIN_WEIGHTS = (400, "normal", "regular", "book")
 
 
@@ -64,7 +65,8 @@ def _candidates() -> Iterator[tuple[str, str]]:
     for path in _packaged():
         yield font_manager.get_font(path).family_name, path
     for entry in sorted(font_manager.fontManager.ttflist, key=lambda entry: (entry.name, str(entry.fname))):
-        if entry.style == "normal" and entry.weight in _PLAIN_WEIGHTS:
+        plain = entry.style == "normal" and entry.weight in _PLAIN_WEIGHTS
+        if plain and not entry.name.startswith(_BOXES):
             yield entry.name, str(entry.fname)
 
 

@@ -24,6 +24,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from emolake.errors import ConfigurationError
 from emolake.training.protocol import HistoryRow
 from emolake.training.run import Checkpoint
+from emolake.training.seeds import seeded
 
 State = dict[str, torch.Tensor]
 
@@ -321,7 +322,7 @@ def backward(
             logits.float(), wanted[own], reduction="none", label_smoothing=options.label_smoothing
         )
         part = (each * weights[wanted[own]]).sum() / total
-        scaler.scale(part).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(part).backward()
         loss += part.item()
     return loss
 
@@ -333,22 +334,8 @@ def class_weights(targets: np.ndarray, labels: int, *, enabled: bool) -> torch.T
     [0.6666666865348816, 2.0]
     """
     counts = np.bincount(targets, minlength=labels)
-    weights = len(targets) / np.maximum(counts, 1) / max(1, np.count_nonzero(counts))
+    weights = len(targets) / np.maximum(counts, 1) / max(1, int(np.count_nonzero(counts)))
     return torch.from_numpy((weights if enabled else np.ones(labels)).astype(np.float32))
-
-
-@contextmanager
-def seeded(*seeds: int) -> Iterator[np.random.Generator]:
-    """Seed every global generator that networks draw from, and give a generator; afterwards all are as before."""
-    sequence = np.random.SeedSequence(seeds)
-    state = np.random.get_state()  # transformers draws SpecAugment's masks from NumPy's global generator
-    with torch.random.fork_rng():
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
-        np.random.seed(sequence.generate_state(4))
-        try:
-            yield np.random.default_rng(sequence)
-        finally:
-            np.random.set_state(state)
 
 
 def _share(rise: int, steps: int, options: OptimiseOptions, step: int) -> float:
@@ -385,14 +372,3 @@ def _check_precision(options: OptimiseOptions, device: str) -> None:
         raise ConfigurationError(
             "precision fp16 was asked on the CPU, which computes fp32 and bf16; give --precision bf16 or fp32"
         )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums over several threads depend on their number, and seeds are to fix the weights."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -130,7 +130,7 @@ def with_options(model: str, recipe: BaseModel, options: Mapping[str, JsonValue]
     """
     content = recipe.model_dump(mode="json")
     for name, value in options.items():
-        place = content
+        place: Any = content
         *path, last = name.split(".")
         for step in path:
             place = place.get(step) if isinstance(place, dict) else None

@@ -43,6 +43,15 @@ def with_interval(figures: Mapping[str, Any], name: str) -> str:
     return value if found is None else f"{value} [{found[0]:.3f}, {found[1]:.3f}]"
 
 
+def headline(results: Mapping[str, Any]) -> str:
+    """One line of what matters most."""
+    return (
+        f"{results['model']} on {results['clips']} clips: unweighted average recall {with_interval(results, 'uar')}, "
+        f"accuracy {with_interval(results, 'accuracy')}, macro F1 {with_interval(results, 'macro_f1')}, "
+        f"expected calibration error {results['expected_calibration_error']:.3f}"
+    )
+
+
 def _summary(results: Mapping[str, Any]) -> str:
     intervals = results["confidence_intervals"]
     rows = [

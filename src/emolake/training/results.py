@@ -99,7 +99,7 @@ def figures(answers: Answers) -> dict[str, Any]:
     return {
         "clips": len(answers.clips),
         "labels": list(answers.labels),
-        **_scores(answers),
+        **scores(answers),
         "expected_calibration_error": expected_calibration_error(answers.logits, answers.targets),
         "recall": {name: row["recall"] for name, row in _classes(answers).items() if row["support"]},
         "classes": _classes(answers),
@@ -178,7 +178,8 @@ def write_results(
     (out / REPORT_FILE).write_text(report(results, names, history, drawn=drawn), "utf-8")
 
 
-def _scores(answers: Answers) -> dict[str, float]:
+def scores(answers: Answers) -> dict[str, float]:
+    """Accuracy, unweighted average recall (under both of its names) and macro F1."""
     truth, guess = answers.targets, answers.guess
     with warnings.catch_warnings():
         # scikit-learn warns of answers outside of the data's own classes, which are simply wrong here.
@@ -193,7 +194,7 @@ def _scores(answers: Answers) -> dict[str, float]:
 
 
 def _counted(answers: Answers) -> dict[str, Any]:
-    return {"clips": len(answers.clips), **_scores(answers)}
+    return {"clips": len(answers.clips), **scores(answers)}
 
 
 def _classes(answers: Answers) -> dict[str, dict[str, float | int]]:

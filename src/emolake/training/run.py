@@ -90,7 +90,8 @@ class Run:
             )
         if finished and not (resume or force):
             raise ConfigurationError(
-                f"{out} holds a finished training ({', '.join(finished)}); give another --out, or replace it with --force"
+                f"{out} holds a finished training ({', '.join(finished)}); give another --out, or replace it with "
+                "--force"
             )
         if out.exists() and not out.is_dir():
             raise ConfigurationError(f"{out} is a file; give a folder to --out")

@@ -3,7 +3,8 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,6 @@ from emolake.models.registry import resolve_device
 from emolake.training.card import licence_of, model_card
 from emolake.training.dataset import Clip, Skipped, data_hash, load_clips, read_dataset
 from emolake.training.metrics import expected_calibration_error, fit_temperature
-from emolake.training.optimise import unweighted_average_recall
 from emolake.training.protocol import (
     Corpus,
     Facts,
@@ -28,7 +28,7 @@ from emolake.training.protocol import (
     find_kind,
     with_options,
 )
-from emolake.training.results import Answers, figures, write_results
+from emolake.training.results import Answers, figures, scores, write_results
 from emolake.training.run import Run
 from emolake.training.splits import Part, plan_parts
 
@@ -105,10 +105,10 @@ def train(
         cache=cache,
     )
     listed = read_dataset(data)
-    plan = {"split": split, "folds": folds, "seed": seed, "validates": kind.validates}
-    plan_parts(listed, **plan)  # refuses what cannot be parted before hours of decoding
+    plan = partial(plan_parts, split=split, folds=folds, seed=seed, validates=kind.validates)
+    plan(listed)  # refuses what cannot be parted before hours of decoding
     corpus, skipped = _load(listed, kind.hearing(recipe), data)
-    parts = plan_parts(corpus.clips, **plan)
+    parts = plan(corpus.clips)
     _check_heard(corpus, parts[-1], data)
     record: dict[str, JsonValue] = {
         "model": model,
@@ -232,9 +232,8 @@ def _figures(members: np.ndarray, answers: Answers) -> dict[str, Any]:
     corpora = np.array([clip.corpus for clip in answers.clips])
     for corpus, own in found["per_corpus"].items():
         chosen = corpora == corpus
-        own["single_network_uar"] = [
-            unweighted_average_recall(answers.targets[chosen], one[chosen].argmax(axis=1)) for one in members
-        ]
+        of_corpus = answers.of(chosen)
+        own["single_network_uar"] = [scores(replace(of_corpus, logits=one[chosen]))["uar"] for one in members]
     return found
 
 

@@ -30,10 +30,11 @@ from emolake.training.encoders import (
     unfreeze,
 )
 from emolake.training.heads import compute_features, fit_heads
-from emolake.training.optimise import OptimiseOptions, seeded
+from emolake.training.optimise import OptimiseOptions
 from emolake.training.progress import progress_bar
 from emolake.training.protocol import Corpus, Facts, Fitted, Hearing
 from emolake.training.run import Run
+from emolake.training.seeds import seeded
 from emolake.training.splits import Part
 from emolake.training.waves import WaveAugmentOptions
 

@@ -21,10 +21,11 @@ from emolake.training.encoders import (
     prepare,
     unfreeze,
 )
-from emolake.training.optimise import OptimiseOptions, seeded
+from emolake.training.optimise import OptimiseOptions
 from emolake.training.progress import progress_bar
 from emolake.training.protocol import Corpus, Facts, Fitted, Hearing
 from emolake.training.run import Run
+from emolake.training.seeds import seeded
 from emolake.training.splits import Part
 from emolake.training.waves import WaveAugmentOptions
 
@@ -118,8 +119,8 @@ class HfFinetuneKind:
     def describe(self, recipe: HfRecipe, fitted: Fitted) -> str:
         """See `emolake.training.protocol.Kind`."""
         return (
-            f"The audio classifier of transformers on {Path(recipe.encoder).name}; {fitted.parameters:,} parameters were "
-            "trained, and the convolutions were left as they are."
+            f"The audio classifier of transformers on {Path(recipe.encoder).name}; {fitted.parameters:,} parameters "
+            "were trained, and the convolutions were left as they are."
         )
 
 

@@ -116,9 +116,9 @@ class MultimodalKind:
     def describe(self, recipe: MultimodalRecipe, fitted: Fitted) -> str:
         """See `emolake.training.protocol.Kind`."""
         return (
-            f"A dense network of {fitted.parameters:,} parameters on the state that {Path(recipe.text_encoder).name} has of "
-            f"what {Path(recipe.speech_to_text).name} writes down, and on the mean over time of "
-            f"{recipe.mfcc.coefficients} cepstral coefficients."
+            f"A dense network of {fitted.parameters:,} parameters on the state that "
+            f"{Path(recipe.text_encoder).name} has of what {Path(recipe.speech_to_text).name} writes down, and on the "
+            f"mean over time of {recipe.mfcc.coefficients} cepstral coefficients."
         )
 
 

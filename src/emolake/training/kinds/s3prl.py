@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import nn
 
 from emolake.models import speech_encoder
@@ -91,7 +91,7 @@ class S3prlHeadKind:
             encoder, [], labels=corpus.labels, normalise=normalise, waveform_eps=recipe.waveform_eps,
             temperature=1.0, device=run.device,
         )  # fmt: skip
-        key = {
+        key: dict[str, JsonValue] = {
             "kind": "mean of every state",
             "encoder": digest(folder),
             "eps": recipe.waveform_eps,

@@ -104,11 +104,11 @@ class SpectrogramKind:
         if features.kind == "mfcc":
             image = f"{features.coefficients} MFCC of {image}"
         return (
-            f"{recipe.members} convolutional networks of {fitted.parameters:,} parameters each, whose logits are averaged. "
-            f"They see {image} of every {1000 * features.mel.hop / features.mel.sampling_rate:.0f} ms, tracks of pitch, "
-            "periodicity and energy, the level and the duration of a clip that was cut to its speech. The level was "
-            "varied little in training: speech recorded far louder or quieter than in the corpora is outside of what "
-            "the figures cover."
+            f"{recipe.members} convolutional networks of {fitted.parameters:,} parameters each, whose logits are "
+            f"averaged. They see {image} of every "
+            f"{1000 * features.mel.hop / features.mel.sampling_rate:.0f} ms, tracks of pitch, periodicity and energy, "
+            "the level and the duration of a clip that was cut to its speech. The level was varied little in training: "
+            "speech recorded far louder or quieter than in the corpora is outside of what the figures cover."
         )
 
 
@@ -118,16 +118,9 @@ def _jobs(parts: Sequence[Part], members: int, run: Run) -> list[Job]:
     for part in parts:
         for member in range(members):
             own = int(np.random.SeedSequence([run.seed, part.number, member]).generate_state(1)[0])
-            jobs.append(
-                Job(
-                    f"{part.name}, network {member + 1}/{members}",
-                    member,
-                    own,
-                    part.heard,
-                    part.asked,
-                    run.checkpoint(f"fit-{part.number}-{member}"),
-                )  # fmt: skip
-            )
+            name = f"{part.name}, network {member + 1}/{members}"
+            checkpoint = run.checkpoint(f"fit-{part.number}-{member}")
+            jobs.append(Job(name, member, own, part.heard, part.asked, checkpoint))
     return jobs
 
 
