@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from models.test_encoder_head import write_encoder
+from typer.testing import CliRunner
 
+from emolake.cli import app
 from emolake.errors import ConfigurationError
 from emolake.training.run import Checkpoint, Run
+from emolake.training.seeds import one_thread
 
 from made_voices import write_voices
 
@@ -39,7 +42,7 @@ def tuned(made: Path, out: Path) -> list[str]:
 
 def networks(made: Path, out: Path) -> list[str]:
     return shlex.split(
-        f"train --model logmel_cnn --folds 2 --epochs 25 --workers 2 --set members=1 --set network.channels=[4,6,8,8] "
+        f"train --model logmel_cnn --folds 2 --epochs 10 --workers 2 --set members=1 --set network.channels=[4,6,8,8] "
         f"--set network.hidden=16 --set loop.batch=8 --data {made / 'voices/list.csv'} --out {out} --device cpu"
     )
 
@@ -51,10 +54,21 @@ def emolake(words: list[str]) -> "subprocess.Popen[str]":
     )
 
 
-def done(words: list[str]) -> None:
-    process = emolake(words)
-    _, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors
+def invoke(words: list[str]) -> tuple[int, str]:
+    """A command that is not to be killed, in this process; its exit status and errors."""
+    result = CliRunner().invoke(app, words)
+    error = result.exception
+    if isinstance(error, ConfigurationError):
+        return 2, str(error)
+    assert result.exit_code == 0, result.output + repr(error)
+    return 0, result.stderr
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """As many threads as the processes that are killed have."""
+    with one_thread():
+        yield
 
 
 def stopped(words: list[str], out: Path, how: signal.Signals) -> "tuple[int, str]":
@@ -88,14 +102,14 @@ def test_a_killed_training_ends_as_the_one_that_was_not(
     status, _ = stopped(words(made, tmp_path / "killed"), tmp_path / "killed", signal.SIGKILL)
     assert status == -signal.SIGKILL
     assert not (tmp_path / "killed/model.safetensors").exists()
-    refused = emolake(words(made, tmp_path / "killed"))
-    assert "go on with it by --resume, or begin anew with --force" in refused.communicate()[1]
-    assert refused.returncode == 2
+    code, error = invoke(words(made, tmp_path / "killed"))
+    assert code == 2
+    assert "go on with it by --resume, or begin anew with --force" in error
     before = {path: epochs(path) for path in (tmp_path / "killed/checkpoints").glob("*.pt")}
     time.sleep(1)  # workers of a killed parent end too, or they would go on writing
     assert {path: epochs(path) for path in (tmp_path / "killed/checkpoints").glob("*.pt")} == before
-    done([*words(made, tmp_path / "killed"), "--resume"])
-    done(words(made, tmp_path / "whole"))
+    invoke([*words(made, tmp_path / "killed"), "--resume", "--workers", "1"])
+    invoke([*words(made, tmp_path / "whole"), "--workers", "1"])
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
     if words is tuned:
         assert "goes on after epoch" in (tmp_path / "killed/train.log").read_text()
@@ -109,10 +123,10 @@ def test_ctrl_c_names_the_command_that_goes_on(made: Path, tmp_path: Path) -> No
     command = shlex.split(line.partition("go on with: ")[2])
     assert command == ["emolake", *tuned(made, tmp_path / "out"), "--resume"]
     assert "Traceback" not in errors
-    other = emolake([*command[1:], "--seed", "5"])
-    assert "seed was 0 and is now 5" in other.communicate()[1]
-    assert other.returncode == 2
-    done(command[1:])
+    code, error = invoke([*command[1:], "--seed", "5"])
+    assert code == 2
+    assert "seed was 0 and is now 5" in error
+    invoke(command[1:])
     assert json.loads((tmp_path / "out/results.json").read_text())["clips"] == 4
 
 
@@ -130,7 +144,9 @@ def test_whose_folder_it_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="was not finished; go on with it by --resume"):
         Run.open(tmp_path / "out", resume=False, force=False, seed=1)
     again = Run.open(tmp_path / "out", resume=True, force=False, seed=1)
-    with pytest.raises(ConfigurationError, match=r"was another one: recipe was \{'a': 1\} and is now \{'a': 2\}"):
+    with pytest.raises(
+        ConfigurationError, match=r"was another one: recipe was \{'a': 1\} and is now \{'a': 2\}"
+    ):
         again.begin({"seed": 1, "recipe": {"a": 2}}, resume=True)
     again.begin({"seed": 1, "recipe": {"a": 1}}, resume=True)
     assert again.checkpoint("fit-0").read() == {"epoch": 3}
