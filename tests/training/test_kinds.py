@@ -44,7 +44,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "s3prl_head": ("s3prl_head", {"encoder": "Hubert-layer", **SHORT}),
     "whisper_head": ("whisper_head", {"encoder": "Whisper", "augment.copies": 0, **SHORT}),
     "classical": ("classical", {}),
-    "random forest": ("classical", {"classifier": "random_forest", "trees": 5, "augment.chance": 0.5, "augment.copies": 1}),
+    "random forest": (
+        "classical", {"classifier": "random_forest", "trees": 5, "augment.chance": 0.5, "augment.copies": 1},
+    ),
     "logistic regression": ("classical", {"classifier": "logistic_regression"}),
     "multimodal": (
         "multimodal",

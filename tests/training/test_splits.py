@@ -102,7 +102,7 @@ def test_no_voice_and_no_clip_is_in_two_parts(data, seed, validates, folds):
         pieces = [part.heard, part.validation, part.test]
         assert sorted(np.concatenate(pieces).tolist()) == list(range(len(clips)))  # each clip once, none lost
         heard, validation, test = ({voices[i] for i in piece} for piece in pieces)
-        assert not (heard & validation or heard & test or validation & test)
+        assert len(heard | validation | test) == len(heard) + len(validation) + len(test)
         assert heard
         assert bool(validation) == (validates or folds == 1)
     tested = np.concatenate([part.test for part in parts]).tolist()

@@ -6,11 +6,14 @@ Validation and test clips are never changed, because inference hears them as the
 import numpy as np
 import soxr
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import ShortTimeFFT, get_window
+from scipy.special import expit
 
 from emolake.training.protocol import Hearing
 
 _WINDOW, _HOP = 512, 128  # samples
+_SMOOTH = 9  # frames
 
 
 class WaveAugmentOptions(BaseModel):
@@ -69,11 +72,12 @@ def reduce_noise(wave: np.ndarray, *, floor_db: float = -20.0) -> np.ndarray:
         return wave
     transform = ShortTimeFFT(get_window("hann", _WINDOW), _HOP, fs=1.0)
     spectrum = transform.stft(wave)
-    level = 20 * np.log10(np.abs(spectrum) + 1e-10)
+    # Smooth, or the peaks of what is noise alone would pass.
+    power = uniform_filter1d(np.square(np.abs(spectrum)), _SMOOTH, axis=1)
+    level = 10 * np.log10(power + 1e-12)
     noise = np.quantile(level, 0.1, axis=1, keepdims=True)
-    openness = 1 / (1 + np.exp(np.clip(6.0 - (level - noise), -50, 50)))
-    smooth = np.stack([np.convolve(row, np.ones(3) / 3, mode="same") for row in openness])
-    gain = 10 ** (floor_db * (1 - smooth) / 20)
+    openness = expit(level - noise - 6.0)
+    gain = 10 ** (floor_db * (1 - openness) / 20)
     return np.asarray(transform.istft(spectrum * gain, k1=len(wave)), dtype=np.float32)
 
 
