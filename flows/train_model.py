@@ -30,8 +30,11 @@ def train_model(
     out: Path,
     split: str = "speaker",
     seed: int = 0,
-    epochs: int | None = None,
-    folds: int = 4,
+    folds: int | None = None,
+    options: dict[str, Any] | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    force: bool = False,
 ) -> dict[str, float]:
     """Train a classifier and write it with its figures; return these.
 
@@ -41,10 +44,16 @@ def train_model(
         out: folder to write.
         split: `speaker`, or `random`, which lets speakers leak.
         seed: fixes everything on the CPU.
-        epochs: passes over the data; the recipe's own when left out.
-        folds: folds of the cross-validation.
+        folds: folds of the cross-validation; the recipe's own when left out.
+        options: of the recipe, as `emolake train --set` has them: {"loop.epochs": 3}.
+        device: auto, cpu or cuda.
+        resume: go on with the training in `out` that was stopped.
+        force: replace the training in `out`.
     """
-    trained = train(model=model, data=data, split=split, out=out, seed=seed, epochs=epochs, folds=folds)
+    trained = train(
+        model=model, data=data, split=split, out=out, seed=seed, folds=folds, options=options, device=device,
+        resume=resume, force=force,
+    )  # fmt: skip
     return _publish("train-model", trained.results, out)
 
 

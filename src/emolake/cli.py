@@ -11,6 +11,8 @@ import typer
 from emolake.cli_evaluation import app as evaluation
 from emolake.cli_options import ConfigOption, ModelOption, RowFormat, settings_or_defaults
 from emolake.errors import ConfigurationError, EmolakeError
+from emolake.training.command import EPILOG as TRAIN_EPILOG
+from emolake.training.command import train
 
 # Everything heavy is imported inside the commands: `emolake --help` loads neither torch nor Prefect.
 if TYPE_CHECKING:
@@ -33,13 +35,6 @@ class QueryFormat(StrEnum):
     csv = "csv"
     json = "json"
     parquet = "parquet"
-
-
-class Split(StrEnum):
-    """How clips are parted for training and testing."""
-
-    speaker = "speaker"
-    random = "random"
 
 
 def _day(text: str) -> date:
@@ -288,26 +283,7 @@ def diagnose(
     write_diagnosis(path, settings=settings, entry=model_entry(settings, model), output=sys.stdout)
 
 
-@app.command(epilog="Example: `emolake train --model logmel_cnn --data ravdess.csv --out runs/mine`")
-def train(
-    model: Annotated[str, typer.Option("--model", help="What to train: logmel_cnn or mfcc_cnn.")],
-    data: Annotated[
-        Path, typer.Option(help="Folder of emotion/clip.wav, or a CSV with file_path,emotion,speaker.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
-    split: Annotated[
-        Split, typer.Option(help="Random splits let speakers leak, and say so.")
-    ] = Split.speaker,
-    seed: Annotated[int, typer.Option(help="Fixes everything on the CPU.")] = 0,
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes over the data; the recipe's own when left out.")
-    ] = None,
-    folds: Annotated[int, typer.Option(help="Folds of the cross-validation that the card reports.")] = 4,
-) -> None:
-    """Train a classifier and write it with its model card, for [models.NAME] path."""
-    from emolake.training.train import train as run_training
-
-    run_training(model=model, data=data, split=split.value, out=out, seed=seed, epochs=epochs, folds=folds)
+app.command(epilog=TRAIN_EPILOG)(train)
 
 
 app.add_typer(evaluation)

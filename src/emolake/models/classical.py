@@ -62,6 +62,8 @@ class ClassicalConfig(BaseModel):
     """The classes of the classifier, each once, in whatever order is wanted."""
     features: Features
     """What the classifier sees of a clip of 16 kHz."""
+    temperature: float = Field(default=1.0, gt=0)
+    """The logits are divided by it: calibration."""
     licence: str = "not stated"
     """Under which the weights may be used."""
     training: dict[str, JsonValue] = {}
@@ -91,6 +93,7 @@ class Classical:
         *,
         labels: tuple[str, ...],
         shortest: int,
+        temperature: float,
         cache: FeatureCache | None,
     ) -> None:
         self.labels = labels
@@ -98,6 +101,7 @@ class Classical:
         self._columns = [list(pipeline.classes_).index(label) for label in labels]
         self._extract = extract
         self._shortest = shortest
+        self._temperature = temperature
         self._cache = cache
 
     @classmethod
@@ -122,6 +126,7 @@ class Classical:
             extractor(config.features),
             labels=config.labels,
             shortest=shortest(config.features),
+            temperature=config.temperature,
             cache=cache,
         )
 
@@ -134,12 +139,17 @@ class Classical:
         heard = labelled.nonzero()[:, 0].tolist()
         if heard:
             features = np.stack([self._features(waves[i, : int(lengths[i])].cpu().numpy()) for i in heard])
-            probabilities = self._pipeline.predict_proba(features)[:, self._columns]
-            logits[heard] = torch.from_numpy(np.log(np.maximum(probabilities, _FLOOR)).astype(np.float32))
+            found = log_probabilities(self._pipeline, features)[:, self._columns] / self._temperature
+            logits[heard] = torch.from_numpy(found.astype(np.float32))
         return Prediction(logits, labelled=labelled)
 
     def _features(self, wave: np.ndarray) -> np.ndarray:
         return self._extract(wave) if self._cache is None else self._cache.get(wave, self._extract)
+
+
+def log_probabilities(pipeline: "Pipeline", features: np.ndarray) -> np.ndarray:
+    """[N, classes] in the classifier's own order, of feature vectors [N, n]."""
+    return np.asarray(np.log(np.maximum(pipeline.predict_proba(features), _FLOOR)))
 
 
 def _read_pipeline(path: Path) -> "Pipeline":

@@ -76,7 +76,22 @@ def whisper_frames(lengths: torch.Tensor) -> torch.Tensor:
     return (lengths // _WHISPER_HOP + 1) // 2
 
 
-class EncoderNetwork(nn.Module):
+class LinearHead(nn.Module):
+    """An optional projector and one linear output."""
+
+    def __init__(self, hidden: int, *, labels: int, projector: int | None) -> None:
+        """Make a head with random weights on states of width `hidden`."""
+        super().__init__()
+        self.projector = nn.Identity() if projector is None else nn.Linear(hidden, projector)
+        self.output = nn.Linear(projector or hidden, labels)
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Logits [B, labels] of a clip's mean state [B, hidden]."""
+        logits: torch.Tensor = self.output(self.projector(pooled))
+        return logits
+
+
+class EncoderNetwork(LinearHead):
     """An encoder and a linear head, from waveforms to logits; training and inference run the same code."""
 
     def __init__(
@@ -90,14 +105,11 @@ class EncoderNetwork(nn.Module):
             labels: number of outputs.
             projector: width of the layer before the output, or None.
         """
-        super().__init__()
+        super().__init__(encoder.config.hidden_size, labels=labels, projector=projector)
         self.encoder = encoder
         self._extractor = extractor
         self.config: Any = encoder.config
         self.whisper = self.config.model_type == "whisper"
-        hidden = self.config.hidden_size
-        self.projector = nn.Identity() if projector is None else nn.Linear(hidden, projector)
-        self.output = nn.Linear(projector or hidden, labels)
 
     @property
     def batching(self) -> Batching:
@@ -109,10 +121,11 @@ class EncoderNetwork(nn.Module):
         """The longest clip in samples."""
         return int(self._extractor.n_samples) if self.whisper else None
 
-    def forward(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def forward(  # type: ignore[override]  # from waveforms, not from states
+        self, waves: torch.Tensor, lengths: torch.Tensor
+    ) -> torch.Tensor:
         """Logits [B, labels] of waves [B, T] float32, zero-padded, of `lengths` [B] samples."""
-        logits: torch.Tensor = self.output(self.projector(self.pooled(waves, lengths)))
-        return logits
+        return super().forward(self.pooled(waves, lengths))
 
     def pooled(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Mean of the encoder's output over each clip's own frames, [B, hidden]; a frozen encoder's can be kept."""

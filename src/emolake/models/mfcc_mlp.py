@@ -4,6 +4,7 @@ A folder of this family holds `config.json` (see `MfccMlpConfig`) and `model.saf
 [out, in] and `layers.N.bias` [out] in float32, N from 0: one per hidden layer and one for the output.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, Literal, Self
 
@@ -38,6 +39,8 @@ class MfccMlpConfig(BaseModel):
     """Taken from each coefficient's mean over time; the training clips' mean."""
     scale: tuple[FiniteFloat, ...]
     """What is left is divided by it; the training clips' standard deviation."""
+    temperature: float = Field(default=1.0, gt=0)
+    """The logits are divided by it: calibration."""
     licence: str = "not stated"
     """Under which the weights may be used."""
     training: dict[str, JsonValue] = {}
@@ -77,6 +80,26 @@ def mean_over_time(waves: torch.Tensor, lengths: torch.Tensor, options: MfccOpti
     return mean
 
 
+class MfccMlpNetwork(nn.Module):
+    """Dense layers over standardised coefficients; training and inference run the same code."""
+
+    def __init__(
+        self, sizes: Sequence[int], *, activation: Literal["relu", "gelu"], dropout: float = 0.0
+    ) -> None:
+        """Make layers of these widths, from the number of coefficients to that of labels."""
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+        self.dropout = nn.Dropout(dropout)
+        self._activation = functional.relu if activation == "relu" else functional.gelu
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Logits [B, labels] of standardised coefficients [B, coefficients]."""
+        for layer in self.layers[:-1]:
+            values = self.dropout(self._activation(layer(values)))
+        logits: torch.Tensor = self.layers[-1](values)
+        return logits
+
+
 class MfccMlp:
     """A loaded folder of this family. See `emolake.models.protocol.EmotionModel`."""
 
@@ -89,14 +112,14 @@ class MfccMlp:
     precision = "fp32"
     precisions = ("fp32",)
 
-    def __init__(self, config: MfccMlpConfig, layers: list[nn.Linear], *, device: str) -> None:
+    def __init__(self, config: MfccMlpConfig, network: MfccMlpNetwork, *, device: str) -> None:
         self.labels = config.labels
         self.device = device
         self._mfcc = config.mfcc
-        self._activation = functional.relu if config.activation == "relu" else functional.gelu
+        self._temperature = config.temperature
         self._mean = torch.tensor(config.mean, device=device)
         self._scale = torch.tensor(config.scale, device=device)
-        self._layers = [layer.to(device).eval() for layer in layers]
+        self._network = network.to(device).eval()
 
     @classmethod
     def describe(cls, options: TrainedFolder) -> Description:
@@ -109,16 +132,13 @@ class MfccMlp:
         """Load the layers; all that the configuration describes must be there, and no others."""
         config = read_config(options.path, MfccMlpConfig, cls.family)
         sizes = (config.mfcc.coefficients, *config.hidden, len(config.labels))
-        layers = [nn.Linear(before, after) for before, after in pairwise(sizes)]
-        places = nn.ModuleDict({"layers": nn.ModuleList(layers)})
-        fill(dict(places.named_parameters()), options.path)
-        return cls(config, layers, device=device)
+        network = MfccMlpNetwork(sizes, activation=config.activation)
+        fill(dict(network.named_parameters()), options.path)
+        return cls(config, network, device=device)
 
     @torch.inference_mode()
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
-        """See `emolake.models.protocol.EmotionModel`."""
+        """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
         features = mean_over_time(waves.to(self.device), lengths.to(self.device), self._mfcc)
-        values = (features - self._mean) / self._scale
-        for layer in self._layers[:-1]:
-            values = self._activation(layer(values))
-        return Prediction(self._layers[-1](values).to("cpu", torch.float32))
+        logits = self._network((features - self._mean) / self._scale) / self._temperature
+        return Prediction(logits.to("cpu", torch.float32))

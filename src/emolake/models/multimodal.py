@@ -75,6 +75,8 @@ class MultimodalConfig(BaseModel):
     """Width of each hidden layer."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Share of values dropped after each hidden layer in training."""
+    temperature: float = Field(default=1.0, gt=0)
+    """The logits are divided by it: calibration."""
     licence: str = "not stated"
     """Under which the weights may be used."""
     training: dict[str, JsonValue] = {}
@@ -114,7 +116,7 @@ class Multimodal:
         self,
         config: MultimodalConfig,
         transcriber: Transcriber,
-        text_encoder: "_TextEncoder",
+        text_encoder: "TextEncoder",
         head: MultimodalHead,
         *,
         device: str,
@@ -125,6 +127,7 @@ class Multimodal:
         self.device = device
         self.max_samples = transcriber.max_samples
         self._mfcc = config.mfcc
+        self._temperature = config.temperature
         self._transcriber = transcriber
         self._text_encoder = text_encoder
         self._head = head.to(device).eval()
@@ -138,8 +141,8 @@ class Multimodal:
         config = read_config(options.path, MultimodalConfig, cls.family)
         files = options.files()
         for part, folder in (
-            ("speech_to_text", _speech_to_text_folder(config, options.path)),
-            ("text_encoder", _text_encoder_folder(config, options.path)),
+            ("speech_to_text", speech_to_text_folder(config, options.path)),
+            ("text_encoder", text_encoder_folder(config, options.path)),
         ):
             files |= {f"{part}/{name}": path for name, path in model_files(folder).items()}
         return Description(config.labels, files, licence=config.licence)
@@ -148,11 +151,11 @@ class Multimodal:
     def load(cls, options: MultimodalOptions, *, device: str, precision: str) -> Self:
         """Load all three networks into main memory; the large ones visit the device when they are used."""
         config = read_config(options.path, MultimodalConfig, cls.family)
-        speech_to_text = _speech_to_text_folder(config, options.path)
+        speech_to_text = speech_to_text_folder(config, options.path)
         transcriber = Transcriber(
             speech_to_text, language=config.language, max_new_tokens=config.max_new_tokens
         )
-        text_encoder = _TextEncoder(_text_encoder_folder(config, options.path))
+        text_encoder = TextEncoder(text_encoder_folder(config, options.path))
         sizes = (text_encoder.width + config.mfcc.coefficients, *config.hidden, len(config.labels))
         head = MultimodalHead(sizes, config.dropout)
         fill(dict(head.named_parameters()), options.path, beside=f"{CONFIG_FILE} and text encoder")
@@ -172,13 +175,20 @@ class Multimodal:
 
     @torch.inference_mode()
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
-        """See `emolake.models.protocol.EmotionModel`."""
+        """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
         transcripts = self.transcripts(waves, lengths)
+        logits = self._head(self.features(waves, lengths, transcripts)) / self._temperature
+        return Prediction(logits.to("cpu", torch.float32), transcripts=transcripts)
+
+    @torch.inference_mode()
+    def features(
+        self, waves: torch.Tensor, lengths: torch.Tensor, transcripts: Sequence[str]
+    ) -> torch.Tensor:
+        """What the head is given of waves [B, T] of `lengths` [B] samples: text and sound [B, text + coefficients]."""
         with self._on_device(self._text_encoder.model):
             text = self._text_encoder.states(transcripts)
         sound = mean_over_time(waves.to(self.device), lengths.to(self.device), self._mfcc)
-        logits = self._head(torch.cat([text, sound], dim=1)).to("cpu", torch.float32)
-        return Prediction(logits, transcripts=transcripts)
+        return torch.cat([text, sound], dim=1)
 
     @torch.inference_mode()
     def transcripts(self, waves: torch.Tensor, lengths: torch.Tensor) -> tuple[str, ...]:
@@ -233,7 +243,7 @@ class Multimodal:
                     torch.cuda.empty_cache()
 
 
-class _TextEncoder:
+class TextEncoder:
     """BERT with its tokenizer; `width` is that of its states."""
 
     def __init__(self, folder: Path) -> None:
@@ -264,11 +274,13 @@ class _TextEncoder:
         return states
 
 
-def _speech_to_text_folder(config: MultimodalConfig, beside: Path) -> Path:
+def speech_to_text_folder(config: MultimodalConfig, beside: Path) -> Path:
+    """Return the folder of Whisper; a relative one is looked for in `beside`."""
     return _part_folder(config.speech_to_text, config.speech_to_text_revision, beside)
 
 
-def _text_encoder_folder(config: MultimodalConfig, beside: Path) -> Path:
+def text_encoder_folder(config: MultimodalConfig, beside: Path) -> Path:
+    """Return the folder of BERT; a relative one is looked for in `beside`."""
     return _part_folder(config.text_encoder, config.text_encoder_revision, beside)
 
 

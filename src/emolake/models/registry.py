@@ -17,8 +17,11 @@ from pydantic import BaseModel, ValidationError
 
 from emolake.errors import ConfigurationError
 from emolake.models.protocol import Description, EmotionModel, Family
+from emolake.models.trained_folder import CONFIG_FILE
 from emolake.schemas.labels import canonical
 from emolake.settings import DEFAULT_MODEL, InferenceSettings, Settings
+
+OPTIONS_KEY = "options"  # of the configuration of a trained folder whose family takes no path
 
 # family -> module:class, imported when a model of the family is named.
 FAMILIES: dict[str, str] = {
@@ -183,6 +186,8 @@ def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) 
         )
     module, _, class_name = FAMILIES[family].partition(":")
     family_class: Family = getattr(import_module(module), class_name)
+    if "family" not in entry and "path" not in family_class.Options.model_fields:
+        given = {**_options_of_folder(Path(given.pop("path"))), **given}
     try:
         return ModelEntry(name, family, family_class.Options.model_validate(given, context=dict(context)))
     except ValidationError as error:
@@ -197,7 +202,7 @@ def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) 
 
 
 def _family_of_folder(name: str, folder: Path) -> str:
-    path = folder / "config.json"
+    path = folder / CONFIG_FILE
     try:
         config = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -207,6 +212,21 @@ def _family_of_folder(name: str, folder: Path) -> str:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} of the model {name!r} is not JSON: {error}") from error
     return str(config.get("family")) if isinstance(config, dict) else "none"
+
+
+def _options_of_folder(folder: Path) -> dict[str, Any]:
+    """Return the family's own keys from a trained folder's `config.json`; files of the folder by their paths."""
+    config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+    options = config.get(OPTIONS_KEY)
+    if not isinstance(options, dict):
+        raise ConfigurationError(
+            f"{folder / CONFIG_FILE} has no {OPTIONS_KEY} for its family {config.get('family')!r}; "
+            "give a folder that `emolake train --out` wrote"
+        )
+    return {
+        name: str(folder / value) if isinstance(value, str) and (folder / value).exists() else value
+        for name, value in options.items()
+    }
 
 
 def resolve_device(device: str) -> str:

@@ -67,6 +67,8 @@ class S3prlOptions(BaseModel):
     """S3PRL's metadata file; train_meta_data.json beside the first checkpoint when left out."""
     waveform_eps: float = Field(speech_encoder.HUGGING_FACE_EPS, gt=0)
     """Added to the variance of the waveform: 1e-7 as transformers' extractor, 1e-5 as S3PRL's hubert expert."""
+    temperature: float = Field(1.0, gt=0)
+    """The logits are divided by it: calibration."""
 
 
 class S3prl:
@@ -83,11 +85,12 @@ class S3prl:
     def __init__(
         self,
         encoder: "PreTrainedModel",
-        heads: "list[_Head]",
+        heads: "list[Head]",
         *,
         labels: tuple[str, ...],
         normalise: bool,
         waveform_eps: float,
+        temperature: float,
         device: str,
     ) -> None:
         self.labels = labels
@@ -98,6 +101,7 @@ class S3prl:
         self._heads = [head.to(device) for head in heads]
         self._normalise = normalise
         self._waveform_eps = waveform_eps
+        self._temperature = temperature
 
     @classmethod
     def describe(cls, options: S3prlOptions) -> Description:
@@ -106,44 +110,34 @@ class S3prl:
         checkpoints = _checkpoint_files(options)
         files = {f"upstream/{name}": path for name, path in speech_encoder.weight_files(folder).items()}
         files |= {f"checkpoint{index}": path for index, path in enumerate(checkpoints)}
-        return Description(_labels(options, checkpoints[0]), files, {"waveform_eps": options.waveform_eps})
+        parameters = {"waveform_eps": options.waveform_eps, "temperature": options.temperature}
+        return Description(_labels(options, checkpoints[0]), files, parameters)
 
     @classmethod
     def load(cls, options: S3prlOptions, *, device: str, precision: str) -> Self:
         """Load encoder and heads, refusing by name whatever the checkpoint holds beyond this layout."""
-        from transformers import AutoModel
-
         folder = _encoder_folder(options)
-        config = speech_encoder.read_json(folder / "config.json")
-        if config.get("model_type") not in speech_encoder.MODEL_TYPES:
-            raise ConfigurationError(
-                f"{folder} is a {config.get('model_type')!r} model; "
-                f"expected one of {', '.join(speech_encoder.MODEL_TYPES)}"
-            )
-        extractor = speech_encoder.read_json(folder / "preprocessor_config.json")
+        encoder, normalise = load_encoder(folder)
         checkpoints = _checkpoint_files(options)
         labels = _labels(options, checkpoints[0])
-        encoder = speech_encoder.load_exactly(AutoModel, folder, other_heads=speech_encoder.OTHER_HEADS)
         heads = [_read_head(path, encoder.config, len(labels)) for path in checkpoints]
         return cls(
             encoder,
             heads,
             labels=labels,
-            normalise=bool(extractor.get("do_normalize", True)),
+            normalise=normalise,
             waveform_eps=options.waveform_eps,
+            temperature=options.temperature,
             device=device,
         )
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
-        """See `emolake.models.protocol.EmotionModel`."""
+        """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
         import torch
 
-        waves, lengths = waves.to(self.device), lengths.to(self.device)
-        if self._normalise:
-            waves = normalise_waveform(waves, lengths, self._waveform_eps)
         with torch.inference_mode():
-            pooled = self._pooled_states(waves, lengths)
-            logits = torch.stack([head(pooled) for head in self._heads]).mean(dim=0)
+            pooled = self.pooled_states(waves, lengths)
+            logits = torch.stack([head(pooled) for head in self._heads]).mean(dim=0) / self._temperature
         return Prediction(logits.to("cpu", torch.float32))
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
@@ -154,12 +148,15 @@ class S3prl:
         """See `emolake.diagnose.Inspectable`."""
         return {f"checkpoint{index}": head.layer_weights for index, head in enumerate(self._heads)}
 
-    def _pooled_states(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "list[torch.Tensor]":
+    def pooled_states(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "list[torch.Tensor]":
         """Return each hidden state's mean over a clip's own frames, [B, hidden], from shallow to deep.
 
         State i < N is what layer i is given; the last is the encoder's output after its final layer norm, which
         transformers' own `hidden_states[-1]` is not in every version.
         """
+        waves, lengths = waves.to(self.device), lengths.to(self.device)
+        if self._normalise:
+            waves = normalise_waveform(waves, lengths, self._waveform_eps)
         frames = speech_encoder.frame_counts(lengths, self._encoder.config)
         pooled: list[torch.Tensor] = []
 
@@ -186,7 +183,7 @@ class S3prl:
         return pooled
 
 
-class _Head:
+class Head:
     """Layer weights [N+1], projector and output of one checkpoint."""
 
     def __init__(self, raw_weights: "torch.Tensor", tensors: "Mapping[str, torch.Tensor]") -> None:
@@ -198,12 +195,14 @@ class _Head:
         """What the states are summed with, [N+1], positive and of sum 1."""
         return self._raw_weights.softmax(dim=0)
 
-    def to(self, device: str) -> "_Head":
-        return _Head(
+    def to(self, device: str) -> "Head":
+        """Return the head on a device."""
+        return Head(
             self._raw_weights.to(device), {name: tensor.to(device) for name, tensor in self._tensors.items()}
         )
 
     def __call__(self, pooled: "list[torch.Tensor]") -> "torch.Tensor":
+        """Logits [B, labels] of every state's mean, [B, hidden] each; training runs the same code."""
         from torch.nn import functional
 
         weighted = [weight * state for weight, state in zip(self.layer_weights, pooled, strict=True)]
@@ -216,6 +215,20 @@ class _Head:
             self._tensors["model.post_net.linear.weight"],
             self._tensors["model.post_net.linear.bias"],
         )
+
+
+def load_encoder(folder: Path) -> "tuple[PreTrainedModel, bool]":
+    """Load an upstream, and whether its waveforms are normalised; ConfigurationError when it is of another kind."""
+    from transformers import AutoModel
+
+    config = speech_encoder.read_json(folder / "config.json")
+    if config.get("model_type") not in speech_encoder.MODEL_TYPES:
+        raise ConfigurationError(
+            f"{folder} is a {config.get('model_type')!r} model; expected one of {', '.join(speech_encoder.MODEL_TYPES)}"
+        )
+    extractor = speech_encoder.read_json(folder / "preprocessor_config.json")
+    encoder = speech_encoder.load_exactly(AutoModel, folder, other_heads=speech_encoder.OTHER_HEADS)
+    return encoder, bool(extractor.get("do_normalize", True))
 
 
 def _encoder_folder(options: S3prlOptions) -> Path:
@@ -244,7 +257,7 @@ def _labels(options: S3prlOptions, checkpoint: Path) -> tuple[str, ...]:
     return tuple(sorted(indices, key=lambda name: int(indices[name])))
 
 
-def _read_head(path: Path, config: Any, labels: int) -> _Head:
+def _read_head(path: Path, config: Any, labels: int) -> Head:
     checkpoint = _unpickled(path)
     unknown = sorted(set(checkpoint) - _CHECKPOINT_PARTS)
     if unknown:
@@ -276,7 +289,7 @@ def _read_head(path: Path, config: Any, labels: int) -> _Head:
             path,
             f"its head is {shapes}, and an upstream of {config.hidden_size} with {labels} labels needs {expected}",
         )
-    return _Head(weights.float(), {name: tensor.float() for name, tensor in head.items()})
+    return Head(weights.float(), {name: tensor.float() for name, tensor in head.items()})
 
 
 def _unpickled(path: Path) -> Mapping[str, Any]:

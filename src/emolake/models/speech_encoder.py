@@ -69,7 +69,12 @@ def batching(config: Mapping[str, Any]) -> Batching:
 
 
 def load_exactly(
-    loader: Any, folder: Path, *, other_heads: tuple[str, ...] = (), **arguments: Any
+    loader: Any,
+    folder: Path,
+    *,
+    other_heads: tuple[str, ...] = (),
+    new_heads: tuple[str, ...] = (),
+    **arguments: Any,
 ) -> "PreTrainedModel":
     """Load transformers weights in float32 and eval mode, refusing weights that are missing or left over.
 
@@ -79,6 +84,7 @@ def load_exactly(
         loader: an Auto class of transformers.
         folder: a local folder.
         other_heads: prefixes of weights that may be left over, being another task's.
+        new_heads: prefixes of weights that may be missing or of another shape, and are then random: to be trained.
         arguments: passed to `from_pretrained`.
 
     Raises:
@@ -99,14 +105,19 @@ def load_exactly(
             trust_remote_code=False,
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=bool(new_heads),
             **arguments,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError, KeyError, UnpicklingError) as error:
         raise ConfigurationError(
             f"{folder} cannot be loaded by transformers: {str(error).splitlines()[0]}"
         ) from error
-    left_over = {name for name in info["unexpected_keys"] if not name.startswith(other_heads)}
-    problems = {kind: names for kind, names in {**info, "unexpected_keys": left_over}.items() if names}
+    allowed = {"unexpected_keys": other_heads, "missing_keys": new_heads, "mismatched_keys": new_heads}
+    problems = {
+        kind: odd
+        for kind, names in info.items()
+        if (odd := {name for name in names if not _name_of(name).startswith(allowed.get(kind, ()))})
+    }
     if problems:
         listed = "; ".join(
             f"{kind}: {', '.join(map(str, sorted(names, key=str)[:5]))}" for kind, names in problems.items()
@@ -117,6 +128,11 @@ def load_exactly(
     model.eval()
     loaded: PreTrainedModel = model
     return loaded
+
+
+def _name_of(key: Any) -> str:
+    """transformers lists mismatched weights with their shapes."""
+    return str(key[0]) if isinstance(key, tuple) else str(key)
 
 
 def frame_counts(lengths: "torch.Tensor", config: Any) -> "torch.Tensor":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
@@ -34,6 +34,8 @@ class TransformersAudioOptions(BaseModel):
     """Revision on the hub; a commit pins the model."""
     labels: tuple[str, ...] | None = None
     """Order of the outputs; the checkpoint's own when left out."""
+    temperature: float = Field(1.0, gt=0)
+    """The logits are divided by it: calibration."""
 
 
 class TransformersAudio:
@@ -47,13 +49,21 @@ class TransformersAudio:
     precisions = ("fp32",)
 
     def __init__(
-        self, model: "PreTrainedModel", extractor: Any, *, labels: tuple[str, ...], device: str, whisper: bool
+        self,
+        model: "PreTrainedModel",
+        extractor: Any,
+        *,
+        labels: tuple[str, ...],
+        temperature: float,
+        device: str,
     ) -> None:
         self.labels = labels
+        self._temperature = temperature
         self.device = device
         self._model = cast("Any", model)  # transformers' own types of `to` admit no device's name
         self._model.to(device)
         self._extractor = extractor
+        whisper = model.config.model_type == "whisper"
         self._whisper = whisper
         # Whisper's encoder sees 30 s whatever is in them, so nothing of a batch reaches its members.
         self.batching = Batching.MASKED if whisper else speech_encoder.batching(model.config.to_dict())
@@ -64,7 +74,8 @@ class TransformersAudio:
         """Find the checkpoint and its labels; see `emolake.models.protocol.Family`."""
         folder = _folder(options)
         config = speech_encoder.read_json(folder / "config.json")
-        return Description(_labels(options, config, folder), speech_encoder.weight_files(folder))
+        files = speech_encoder.weight_files(folder)
+        return Description(_labels(options, config, folder), files, {"temperature": options.temperature})
 
     @classmethod
     def load(cls, options: TransformersAudioOptions, *, device: str, precision: str) -> Self:
@@ -91,19 +102,21 @@ class TransformersAudio:
             model,
             extractor,
             labels=_labels(options, config, folder),
+            temperature=options.temperature,
             device=device,
-            whisper=kind == "whisper",
         )
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
-        """See `emolake.models.protocol.EmotionModel`."""
+        """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
         import torch
 
         with torch.inference_mode():
-            logits = (
-                self._whisper_logits(waves, lengths) if self._whisper else self._wave_logits(waves, lengths)
-            )
+            logits = self.logits(waves, lengths) / self._temperature
         return Prediction(logits.to("cpu", torch.float32))
+
+    def logits(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+        """The checkpoint's own logits [B, labels] on its device; training runs the same code."""
+        return self._whisper_logits(waves, lengths) if self._whisper else self._wave_logits(waves, lengths)
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
         """See `emolake.diagnose.Inspectable`."""

@@ -1,6 +1,8 @@
 """The model card: what a trained folder says of itself, with every figure taken from the training's
 results."""
 
+import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from emolake.models.spectrogram_cnn import SpectrogramCnnOptions
 from emolake.training.dataset import Clip
 
 
@@ -38,10 +39,10 @@ def licence_of(corpora: Iterable[str]) -> str:
     return _NON_COMMERCIAL if any(c in _CORPORA and _CORPORA[c].non_commercial for c in corpora) else _UNKNOWN
 
 
-def model_card(results: dict[str, Any], options: SpectrogramCnnOptions, clips: Sequence[Clip]) -> str:
-    """The card as Markdown, from what `results.json` and `config.json` hold."""
+def model_card(results: dict[str, Any], what: str, licence: str, clips: Sequence[Clip]) -> str:
+    """The card as Markdown, from what `results.json` holds and the sentences `what` the model is."""
     sections = [
-        _summary(results, options),
+        _summary(results, what, licence),
         _data(results, clips),
         _figures(results),
         *(
@@ -51,28 +52,21 @@ def model_card(results: dict[str, Any], options: SpectrogramCnnOptions, clips: S
         _speakers(results),
         _calibration(results),
         _limits(results, clips),
-        _reproduction(results, options),
+        _reproduction(results),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _summary(results: dict[str, Any], options: SpectrogramCnnOptions) -> str:
-    features = options.features
-    image = f"{features.mel.bands} log-mel bands"
-    if features.kind == "mfcc":
-        image = f"{features.coefficients} MFCC of {image}"
+def _summary(results: dict[str, Any], what: str, licence: str) -> str:
     return "\n".join(
         [
             f"# {results['model']}: emotion of acted speech",
             "",
-            f"{results['members']} convolutional networks of {results['parameters']:,} parameters each, whose logits "
-            f"are averaged. They see {image} of every {1000 * features.mel.hop / features.mel.sampling_rate:.0f} ms, "
-            "tracks of pitch, periodicity and energy, the level and the duration of a clip that was cut to its "
-            "speech.",
+            what,
             "",
-            f"- Labels: {', '.join(options.labels)}",
-            f"- Input: mono, {options.sampling_rate} Hz, 400 samples or more, made for utterances of 1 to 10 s",
-            f"- Licence of the weights: {options.licence}",
+            f"- Labels: {', '.join(results['labels'])}",
+            "- Input: mono, 16000 Hz, 400 samples or more, made for utterances of 1 to 10 s",
+            f"- Licence of the weights: {licence}",
             "- Written by the training command; no figure here is typed by hand",
         ]
     )
@@ -100,12 +94,18 @@ def _data(results: dict[str, Any], clips: Sequence[Clip]) -> str:
 
 
 def _figures(results: dict[str, Any]) -> str:
+    folds = results["folds"]
+    how = f"{folds}-fold cross-validation" if folds > 1 else "one training, validation and test part"
     heard = (
-        "No figure is of a speaker that the answering networks heard: "
-        f"{results['folds']}-fold cross-validation, split by speaker."
+        f"No figure is of a speaker that the answering networks heard: {how}, split by speaker."
         if results["split"] == "speaker"
-        else f"**The {results['folds']} folds were drawn at random, so the networks heard every speaker that they "
-        "were tested on. Expect clearly worse of new voices; train with `--split speaker` to know.**"
+        else f"**The clips were parted at random ({how}), so the networks heard every speaker that they were tested "
+        "on. Expect clearly worse of new voices; train with `--split speaker` to know.**"
+    )
+    weights = (
+        "The committed weights are of the same recipe, trained on all clips, so these figures stand for them."
+        if folds > 1
+        else "The committed weights are those that answered; they did not hear the validation and test parts."
     )
     rows = []
     for corpus, figures in results["per_corpus"].items():
@@ -127,8 +127,7 @@ def _figures(results: dict[str, Any]) -> str:
     header += ["UAR, single network, mean ± sd over seeds", "UAR of each seed"]
     return (
         f"## Figures\n\n{heard} The answer is the most likely of all {len(results['labels'])} labels, also of those "
-        "that the corpus does not have. UAR is the unweighted average recall. The committed weights are of the same "
-        f"recipe, trained on all clips, so these figures stand for them.\n\n{_table(header, rows)}"
+        f"that the corpus does not have. UAR is the unweighted average recall. {weights}\n\n{_table(header, rows)}"
     )
 
 
@@ -160,10 +159,14 @@ def _speakers(results: dict[str, Any]) -> str:
 
 def _calibration(results: dict[str, Any]) -> str:
     error = results["calibration_error"]
+    fitted = (
+        "fitted on the answers to unheard clips, on which the errors are measured too"
+        if results["folds"] > 1
+        else "fitted on the validation part; the errors are of the test part"
+    )
     return (
-        f"## Calibration\n\nThe logits are divided by {results['temperature']:.3f}, fitted on the answers to unheard "
-        f"clips. Expected calibration error (15 bins): {error['before']:.3f} before, {error['after']:.3f} after, "
-        "measured on the clips that it was fitted on."
+        f"## Calibration\n\nThe logits are divided by {results['temperature']:.3f}, {fitted}. Expected calibration "
+        f"error (15 bins): {error['before']:.3f} before, {error['after']:.3f} after."
     )
 
 
@@ -178,23 +181,23 @@ def _limits(results: dict[str, Any], clips: Sequence[Clip]) -> str:
             "",
             f"- Learned from {len(clips)} clips of {voices}. Speech of another kind than these (spontaneous for acted, "
             "other languages, children, telephone, noise) is outside of what the figures cover.",
-            "- The recipe (features, size, epochs) was chosen by cross-validation on speakers of RAVDESS and EmoDB, so "
-            "figures on these corpora may flatter it a little.",
+            "- Default recipes were chosen by cross-validation on speakers of RAVDESS and EmoDB, so figures on these "
+            "corpora may flatter a little.",
             f"- Weakest recalls: {weak}.",
-            "- The level of a recording is one of the inputs, and was varied little in training; speech recorded far "
-            "louder or quieter than in these corpora is outside of what the figures cover.",
             "- A label is how a voice sounds to the networks, not what a person feels. Not for decisions about people; "
             "inferring emotions of employees or pupils is banned in the EU.",
         ]
     )
 
 
-def _reproduction(results: dict[str, Any], options: SpectrogramCnnOptions) -> str:
-    epochs = options.training["recipe"]["epochs"]  # type: ignore[index,call-overload]
+def _reproduction(results: dict[str, Any]) -> str:
+    options = "".join(
+        f" --set {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in results["options"].items()
+    )
     return (
         "## Reproduction\n\n```\n"
         f"emolake train --model {results['model']} --data DATA --split {results['split']} --seed {results['seed']} "
-        f"--folds {results['folds']} --epochs {epochs} --out OUT\n```\n\n"
+        f"--folds {results['folds']}{options} --out OUT\n```\n\n"
         f"with the data of sha256 `{results['data_sha256']}` and torch {results['torch']} gives weights of sha256 "
         f"`{results['weights_sha256']}` on the same kind of processor."
     )

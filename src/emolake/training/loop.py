@@ -1,7 +1,10 @@
 """Training of one network, and its answers to clips."""
 
+import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +56,17 @@ class LoopOptions(BaseModel):
     augment: AugmentOptions = Field(default=AugmentOptions(), description="Changes to the clips.")
 
 
+@dataclass(frozen=True)
+class EpochEnd:
+    """An epoch that is over: its number from 1, mean loss, the rate it ended at, and the averaged weights."""
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    averaged: State
+    content: Mapping[str, Any]
+
+
 def train_network(
     cache: FeatureCache,
     targets: np.ndarray,
@@ -64,13 +78,14 @@ def train_network(
     network: NetworkOptions,
     options: LoopOptions,
     seed: int,
-    on_epoch: Callable[[int, float], None],
+    on_epoch: Callable[[EpochEnd], None],
+    resume: Mapping[str, Any] | None = None,
 ) -> State:
     """Train a network on the clips `heard` (indices into the cache) and return its averaged weights.
 
-    `targets` [N] are label indices and `strata` [N] what is balanced; `on_epoch` gets the epoch's number from
-    1 and its mean loss. The same seed gives the same weights on a processor with one thread. Raises
-    FloatingPointError if the loss is not finite.
+    `targets` [N] are label indices and `strata` [N] what is balanced. `on_epoch` gets each epoch's end, whose `content`
+    is what `resume` takes to go on after it. The same seed gives the same weights on a processor with one thread.
+    Raises FloatingPointError if the loss is not finite.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -90,8 +105,15 @@ def train_network(
             pct_start=options.warm_up,
         )
         averaged = {name: value.clone() for name, value in model.state_dict().items()}
-        step = 0
-        for epoch in range(1, options.epochs + 1):
+        step = first = 0
+        if resume is not None:
+            first, step, averaged = resume["epoch"], resume["step"], resume["averaged"]
+            model.load_state_dict(resume["model"])
+            optimizer.load_state_dict(resume["optimizer"])
+            schedule.load_state_dict(resume["schedule"])
+            torch.set_rng_state(resume["torch_generator"])
+            generator.bit_generator.state = json.loads(resume["generator"])
+        for epoch in range(first + 1, options.epochs + 1):
             model.train()
             losses = []
             for chosen in generator.choice(heard, size=(steps, min(options.batch, len(heard))), p=weights):
@@ -113,7 +135,13 @@ def train_network(
                 # early on a shorter memory, or a short training would end near the random weights that it began with
                 _average(averaged, model.state_dict(), min(options.average, step / (step + 9)))
                 losses.append(loss.item())
-            on_epoch(epoch, float(np.mean(losses)))
+            content = {
+                "epoch": epoch, "step": step, "averaged": averaged, "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
+                "torch_generator": torch.get_rng_state(), "generator": json.dumps(generator.bit_generator.state),
+            }  # fmt: skip
+            rate = float(optimizer.param_groups[0]["lr"])
+            on_epoch(EpochEnd(epoch, float(np.mean(losses)), rate, averaged, content))
     return averaged
 
 
@@ -148,7 +176,8 @@ def answers(
     network: NetworkOptions,
 ) -> np.ndarray:
     """Logits [asked, labels] that a network gives to the clips `asked` as they are."""
-    model = EmotionNetwork(network, rows=features.rows, labels=labels)
+    with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and a training may be going on
+        model = EmotionNetwork(network, rows=features.rows, labels=labels)
     model.load_state_dict(state)
     model.eval()
     logits = [

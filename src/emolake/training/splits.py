@@ -1,11 +1,101 @@
-"""Folds for cross-validation: disjoint in speakers, or at random."""
+"""Which clips are heard, which validate and which test: disjoint in speakers, or at random."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from emolake.errors import ConfigurationError
+from emolake.training.dataset import Clip, require_speakers
+
+_SHARES = 5  # of one train/validation/test split: a fifth tests, a fifth of the rest validates
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fit of a training: indices of the clips that it hears, is stopped by, and is tested on.
+
+    No clip, and if split by speaker no speaker, is in two of them.
+    """
+
+    number: int
+    name: str
+    heard: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    @property
+    def asked(self) -> np.ndarray:
+        """The clips that the fit answers in the end: validation, then test."""
+        return np.concatenate([self.validation, self.test])
+
+
+def plan_parts(
+    clips: Sequence[Clip], *, split: str, folds: int, seed: int, validates: bool
+) -> tuple[Part, ...]:
+    """Return the fits of a training; the last one gives the weights that are written.
+
+    With `folds` of 1 there is one fit, with clips for training, validation and testing. With more, each clip is
+    tested once by a fit of the other folds, and one more fit hears all clips. `validates` takes a validation part out
+    of what these fits hear.
+
+    Raises:
+        ConfigurationError: there is no such split, too few speakers or clips for it, or a clip without a speaker.
+    """
+    fold_of = _folder(clips, split, seed)
+    everything = np.arange(len(clips))
+
+    def with_validation(number: int, name: str, heard: np.ndarray, test: np.ndarray) -> Part:
+        share = fold_of(heard, _SHARES, at_most=True)
+        return Part(number, name, heard[share != 0], heard[share == 0], test)
+
+    if folds == 1:
+        tested = fold_of(everything, _SHARES, at_most=True) == 0
+        return (with_validation(0, "one split", everything[~tested], everything[tested]),)
+    fold = fold_of(everything, folds, at_most=False)
+    fits = [
+        *(
+            (f"fold {number + 1}/{folds}", everything[fold != number], everything[fold == number])
+            for number in range(folds)
+        ),
+        ("all clips", everything, everything[:0]),
+    ]
+    if validates:
+        return tuple(with_validation(number, *fit) for number, fit in enumerate(fits))
+    return tuple(
+        Part(number, name, heard, everything[:0], test) for number, (name, heard, test) in enumerate(fits)
+    )
+
+
+def _folder(clips: Sequence[Clip], split: str, seed: int) -> Callable[..., np.ndarray]:
+    """Return what parts some clips, given as indices, into folds."""
+    if split not in ("speaker", "random"):
+        raise ConfigurationError(f"there is no split {split!r}; ask for speaker or random")
+    speakers = require_speakers(clips) if split == "speaker" else []
+
+    def fold_of(chosen: np.ndarray, folds: int, *, at_most: bool) -> np.ndarray:
+        own = [clips[i] for i in chosen]
+        if split == "random":
+            if at_most:
+                folds = _at_most(folds, len(own), "clips")
+            return random_folds([clip.emotion for clip in own], folds=folds, seed=seed)
+        voices = [speakers[i] for i in chosen]
+        if at_most:
+            folds = _at_most(folds, len(set(voices)), "speakers")
+        strata = [(f"{clip.corpus} {clip.emotion}", f"{clip.corpus} {clip.sex}", clip.corpus) for clip in own]
+        return speaker_folds(voices, strata, folds=folds, seed=seed)
+
+    return fold_of
+
+
+def _at_most(folds: int, there: int, what: str) -> int:
+    if there < 2:
+        raise ConfigurationError(
+            f"{there} {what} are left to be parted into training and validation; expected 2 or more: "
+            "ask for other folds, or give more data"
+        )
+    return min(folds, there)
 
 
 def speaker_folds(
