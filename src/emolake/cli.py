@@ -1,13 +1,14 @@
 """The command line: it calls, it does not think. Rows go to standard output, everything else to standard error."""
 
 import sys
-from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from emolake.cli_options import ConfigOption, ModelOption, parsed_day, required_settings
+from emolake.cli_upkeep import register
 from emolake.errors import ConfigurationError, EmolakeError
 
 # Everything heavy is imported inside the commands: `emolake --help` loads neither torch nor Prefect.
@@ -22,19 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", help="Configuration file; ./emolake.toml when there is one.", show_default=False
-    ),
-]
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model", help="Name of a model; the one of [inference] when left out.", show_default=False
-    ),
-]
 
 
 class QueryFormat(StrEnum):
@@ -59,25 +47,6 @@ class Split(StrEnum):
 
     speaker = "speaker"
     random = "random"
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no date; expected YYYY-MM-DD") from error
-
-
-def _required_settings(config: Path | None) -> "tuple[Path, Settings]":
-    """Load the configuration of a command that is nothing without one."""
-    from emolake.settings import DEFAULT_FILE, default_config_file, load_settings
-
-    path = config or default_config_file()
-    if path is None:
-        raise ConfigurationError(
-            f"there is no {DEFAULT_FILE} here; `emolake init` writes one, or give --config"
-        )
-    return path, load_settings(path)
 
 
 def _settings(config: Path | None) -> "Settings":
@@ -157,8 +126,8 @@ def nightly(
     config: ConfigOption = None,
 ) -> None:
     """Analyse yesterday, or another day, plus the lookback for late arrivals."""
-    date_ = _day(day) if day else None
-    path, settings = _required_settings(config)
+    date_ = parsed_day(day) if day else None
+    path, settings = required_settings(config)
     from emolake.operate import run_nightly
 
     run_nightly(path, settings, date_, sys.stdout)
@@ -176,8 +145,8 @@ def backfill(
     config: ConfigOption = None,
 ) -> None:
     """Analyse what the lake lacks of a range of days."""
-    days = _day(first), _day(last)
-    path, settings = _required_settings(config)
+    days = parsed_day(first), parsed_day(last)
+    path, settings = required_settings(config)
     from emolake.operate import run_backfill, tell_plan
 
     if plan:
@@ -198,7 +167,7 @@ def query(
     config: ConfigOption = None,
 ) -> None:
     """Ask the lake, read-only."""
-    _, settings = _required_settings(config)
+    _, settings = required_settings(config)
     from emolake.lake import open_lake
     from emolake.query import ask, write
 
@@ -216,8 +185,8 @@ def report(
     config: ConfigOption = None,
 ) -> None:
     """Write one self-contained HTML file of daily emotions, bad recordings and runs."""
-    from_, to = _day(first) if first else None, _day(last) if last else None
-    _, settings = _required_settings(config)
+    from_, to = parsed_day(first) if first else None, parsed_day(last) if last else None
+    _, settings = required_settings(config)
     from emolake.lake import open_lake
     from emolake.report.build import write_report
 
@@ -304,6 +273,9 @@ def train(
     from emolake.training.train import train as run_training
 
     run_training(model=model, data=data, split=split.value, out=out, seed=seed, epochs=epochs, folds=folds)
+
+
+register(app)
 
 
 def main() -> None:

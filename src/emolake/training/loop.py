@@ -132,9 +132,7 @@ def training_batch(
         pairs.append(stretch(power, pitch, float(np.exp(generator.uniform(-augment.tempo, augment.tempo)))))
     power, pitch, frames = _padded(pairs)
     hop_s = features.mel.hop / features.mel.sampling_rate
-    power = disturb(
-        power, frames, generator, augment, hop_s=hop_s, centres_hz=band_centres_hz(features.mel)
-    )
+    power = disturb(power, frames, generator, augment, hop_s=hop_s, centres_hz=band_centres_hz(features.mel))
     cut = features.model_copy(update={"trim_db": generator.uniform(*options.trim_db)})
     return crop_and_hide(clip_features(power, pitch, frames, cut), generator, augment)
 
