@@ -1,5 +1,6 @@
 """Flows from the command line: quiet Prefect, progress bars, and what came of the run as tables."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -11,6 +12,7 @@ from emolake.errors import ConfigurationError
 from emolake.identity import analysis_key
 from emolake.lake import Lake, open_lake
 from emolake.models.registry import model_entry
+from emolake.quarantine import quarantined
 from emolake.query import print_table
 from emolake.settings import Settings, quiet_prefect
 from emolake.sql import statement
@@ -53,6 +55,37 @@ def run_backfill(
     _shown(
         lambda: backfill(first=first, last=last, config=config, model=model, force=force), settings, output
     )
+
+
+def run_retry(
+    config: Path,
+    settings: Settings,
+    first: date | None,
+    last: date | None,
+    reasons: list[str],
+    *,
+    model: str | None,
+    dry_run: bool,
+    output: IO[str],
+) -> None:
+    """Print the recordings that are quarantined, analyse them again and print the run's figures.
+
+    Raises:
+        ConfigurationError: no recording is ever quarantined for such a reason.
+        RunFailedError: the run ended as failed.
+    """
+    with open_lake(settings.warehouse, read_only=True, endpoint_url=settings.source.endpoint_url) as lake:
+        found = quarantined(lake, first, last, reasons)
+    if dry_run or not found:
+        if found:
+            rows = [(each.date, each.uri, each.error) for each in found]
+            print_table(("date", "recording", "reason"), rows, output)
+        print(f"{len(found)} quarantined recordings", file=sys.stderr)
+        return
+    quiet_prefect()
+    from emolake.flows.retry import retry
+
+    _shown(lambda: retry(config, first, last, reasons, model), settings, output)
 
 
 def tell_plan(
