@@ -34,21 +34,28 @@ def aggregate_days(
 def _aggregate(lake: Lake, day: date, dimensions: Sequence[str], run_id: str) -> int:
     def work(connection: duckdb.DuckDBPyConnection) -> int:
         take_guards(connection, [day])
-        stale = stale_days(connection, day, day, dimensions)
-        if not stale:
-            return 0  # another run was first, and made it from the same ledger
-        rows = connection.execute(statement("daily_emotions"), {"date": day, "dimensions": list(dimensions)})
-        emotions = rows.to_arrow_table().cast(DAILY_EMOTIONS.schema)
-        note = {"date": day, "ledger_state": stale[0][1], "run_id": run_id, "committed_at": datetime.now(UTC)}
-        connection.execute(statement("delete_day_emotions"), {"date": day})
-        connection.execute(statement("delete_day_aggregation"), {"date": day})
-        append(connection, DAILY_EMOTIONS, emotions)
-        append(connection, AGGREGATIONS, pa.Table.from_pylist([note], schema=AGGREGATIONS.schema))
-        return int(emotions.num_rows)
+        return aggregate_within(connection, day, dimensions=dimensions, run_id=run_id)
 
     return lake.transact(
         work, author=run_id, message=f"aggregate {day}", extra={"run_id": run_id, "date": str(day)}
     )
+
+
+def aggregate_within(
+    connection: duckdb.DuckDBPyConnection, day: date, *, dimensions: Sequence[str], run_id: str
+) -> int:
+    """Aggregate a day, when it is stale, in the transaction of the caller, who holds its guard; return its rows."""
+    stale = stale_days(connection, day, day, dimensions)
+    if not stale:
+        return 0  # another run was first, and made it from the same ledger
+    rows = connection.execute(statement("daily_emotions"), {"date": day, "dimensions": list(dimensions)})
+    emotions = rows.to_arrow_table().cast(DAILY_EMOTIONS.schema)
+    note = {"date": day, "ledger_state": stale[0][1], "run_id": run_id, "committed_at": datetime.now(UTC)}
+    connection.execute(statement("delete_day_emotions"), {"date": day})
+    connection.execute(statement("delete_day_aggregation"), {"date": day})
+    append(connection, DAILY_EMOTIONS, emotions)
+    append(connection, AGGREGATIONS, pa.Table.from_pylist([note], schema=AGGREGATIONS.schema))
+    return int(emotions.num_rows)
 
 
 def held_back_days(lake: Lake, first: date, last: date, *, dimensions: Sequence[str]) -> list[date]:

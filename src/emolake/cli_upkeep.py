@@ -25,6 +25,10 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `emolake verify --from 2026-11-01 --to 2026-11-20`")(verify)
     app.command(epilog="Example: `emolake gaps --from 2026-11-01 --to 2026-11-20`")(gaps)
     app.command(epilog="Example: `emolake retry --quarantined --reason fetch_failed --dry-run`")(retry)
+    app.command(epilog="Example: `emolake maintain --dry-run`")(maintain)
+    app.command(epilog="Example: `emolake erase --recording s3://calls/2026/11/20/oslo/1.wav --dry-run`")(
+        erase
+    )
 
 
 def verify(
@@ -87,3 +91,43 @@ def retry(
     if not quarantined:
         raise ConfigurationError("say what to retry: `emolake retry --quarantined`")
     run_retry(path, settings, first, last, reasons or [], model=model, dry_run=dry_run, output=sys.stdout)
+
+
+def maintain(dry_run: DryRunOption = False, config: ConfigOption = None) -> None:
+    """Merge small files, expire old snapshots, remove what is left over; safe beside a running job."""
+    _, settings = required_settings(config)
+    from emolake.maintain import maintain as keep_tidy
+    from emolake.operate import print_figures
+
+    print_figures("would be done" if dry_run else "done", keep_tidy(settings, dry_run=dry_run), sys.stdout)
+
+
+def erase(
+    recording: Annotated[
+        str | None, typer.Option("--recording", metavar="URI", help="URI of a recording, or a file's path.")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="SQL",
+            help="Condition over the table recordings, such as \"dimensions['agent'] = '7'\".",
+        ),
+    ] = None,
+    requested_by: Annotated[
+        str | None,
+        typer.Option("--requested-by", help="Who asked for it, or a ticket: kept with the receipt."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Remove recordings from tables, snapshots, files and caches for good, and leave a receipt."""
+    _, settings = required_settings(config)
+    if (recording is None) == (where is None):
+        raise ConfigurationError("say what to erase: either --recording URI, or --where SQL")
+    from emolake.erase import asked_by_condition, asked_by_uri
+    from emolake.operate import run_erase
+
+    asked = asked_by_uri(recording) if recording else asked_by_condition(settings, where or "")
+    run_erase(settings, asked, requested_by=requested_by, dry_run=dry_run, yes=yes, output=sys.stdout)

@@ -66,6 +66,15 @@ class Lake:
         Raises:
             LakeError: the transaction lost against other writers in every attempt.
         """
+        tag = json.dumps(dict(extra))
+        return self.retried(lambda: self._once(work, author, message, tag), what=f"the commit {message!r}")
+
+    def retried(self, work: Callable[[], T], *, what: str = "the call") -> T:
+        """Do `work`, and do it again when another writer was first.
+
+        Raises:
+            LakeError: it lost against other writers in every attempt.
+        """
         retrying = Retrying(
             stop=stop_after_attempt(self._commit_attempts),
             wait=wait_random_exponential(multiplier=0.05, max=2),
@@ -73,12 +82,12 @@ class Lake:
             reraise=True,
         )
         try:
-            result: T = retrying(self._once, work, author, message, json.dumps(dict(extra)))
+            result: T = retrying(work)
         except duckdb.Error as error:
             if not is_conflict(error):
                 raise
             raise LakeError(
-                f"the commit {message!r} lost against other writers {self._commit_attempts} times; "
+                f"{what} lost against other writers {self._commit_attempts} times; "
                 "run again, or raise warehouse.commit_attempts"
             ) from error
         return result
