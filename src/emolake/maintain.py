@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from emolake import progress
 from emolake.lake import Lake, open_lake, take_guards
@@ -78,9 +79,15 @@ def maintain(settings: Settings, *, dry_run: bool = False) -> Maintained:
             # DuckLake 1.0 compares times as text there, which are older at once within a day: seen in trials.
             since_unneeded += timedelta(days=1)
         removed = _call(lake, "ducklake_cleanup_old_files", since_unneeded, dry_run)
-        orphans = _call(
-            lake, "ducklake_delete_orphaned_files", timedelta(hours=options.orphan_hours), dry_run
+        # Its listing breaks off when a file goes away meanwhile, as those of a transaction that lost do.
+        listing = Retrying(
+            stop=stop_after_attempt(10),
+            wait=wait_random_exponential(multiplier=0.05, max=2),
+            retry=retry_if_exception_type((duckdb.IOException, duckdb.HTTPException)),
+            reraise=True,
         )
+        unknown_since = timedelta(hours=options.orphan_hours)
+        orphans: int = listing(_call, lake, "ducklake_delete_orphaned_files", unknown_since, dry_run)
     return Maintained(len(scattered), sum(each.files for each in scattered), len(too_old), removed, orphans)
 
 
