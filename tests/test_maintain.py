@@ -118,7 +118,7 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseSettings) -> No
     fill(warehouse, 8)
     settings = Settings(
         warehouse=warehouse,
-        maintain=MaintainSettings(snapshot_days=15 / 86400, file_hours=15 / 3600, rewrite_share=0.0),
+        maintain=MaintainSettings(snapshot_days=6 / 86400, file_hours=6 / 3600, rewrite_share=0.0),
     )
     done = Event()
 
@@ -133,13 +133,14 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseSettings) -> No
             return until(done, replace_one)
 
     def read(reader: int) -> int:
+        # No bare count(*): in an open transaction DuckLake 1.0 answers it from the catalog's numbers of deleted rows,
+        # those that others have deleted since included.
         def look(turn: int) -> None:
             lake.connection.execute("BEGIN")
             try:
-                assert lake.rows("SELECT count(*), count(DISTINCT recording_id) FROM recordings") == [
-                    (16, 16)
-                ]
-                assert lake.rows("SELECT count(*) FROM segments") == [(32,)]
+                totals = "SELECT count(DISTINCT recording_id), sum(size_bytes)::INTEGER FROM recordings"
+                assert lake.rows(totals) == [(16, 16_000)]
+                assert lake.rows("SELECT sum(end_s - start_s)::INTEGER FROM segments") == [(320,)]
                 assert lake.rows("SELECT sum(segments)::INTEGER FROM analyses") == [(32,)]
             finally:
                 lake.connection.execute("ROLLBACK")
@@ -156,8 +157,10 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseSettings) -> No
         removed, deadline, passes = 0, time.monotonic() + 90, 0
         removes = warehouse.catalog.startswith("postgres:")  # on SQLite files stay for a day more
         try:
-            while time.monotonic() < deadline and (
-                passes < 4 or min(written) < 4 or (removes and not removed)
+            while (
+                time.monotonic() < deadline
+                and not any(each.done() for each in at_work)
+                and (passes < 3 or min(written) < 3 or (removes and not removed))
             ):
                 removed += maintain(settings).files_removed
                 passes += 1
@@ -165,8 +168,8 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseSettings) -> No
             done.set()
         turns = [each.result(timeout=60) for each in at_work]
     print(f"{passes} passes of maintenance beside {turns[:2]} commits and {turns[2:]} readings")
-    assert passes >= 4
-    assert min(turns) >= 4, turns
+    assert passes >= 3
+    assert min(turns) >= 3, turns
     assert removed > 0 or not removes
     with open_lake(warehouse) as lake:
         list(aggregate_days(lake, EARLIER, DAY, dimensions=["site"], run_id="last"))
@@ -180,10 +183,10 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseSettings) -> No
 def test_memory_is_bounded_by_the_disk(embedded: WarehouseSettings) -> None:
     """A day of many times the memory that is allowed is written anew."""
     with open_lake(embedded) as lake:
-        rows = 600_000
+        rows = 300_000
         append(lake.connection, SEGMENTS, shard_rows([Call("a.wav")]).segments)
         lake.connection.execute(
-            "INSERT INTO lake.segments SELECT * REPLACE ("
+            "INSERT INTO lake.segments SELECT segments.* REPLACE ("
             "sha256(n::VARCHAR) AS recording_id, sha256('r' || n) AS run_id, "
             f"sha256('c' || n) AS config_id) FROM lake.segments, range({rows}) AS numbers(n)"
         )

@@ -212,7 +212,7 @@ def _load_extensions(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse
     if warehouse.data.startswith("s3://"):
         names.append("httpfs")
     for name in names:
-        import_extension(name)
+        import_extension(name, con=connection)  # its default connection is no thing to share among threads
         connection.execute(f"LOAD {name}")
 
 

@@ -98,7 +98,7 @@ def bound_memory(connection: duckdb.DuckDBPyConnection, options: MaintainSetting
 
 
 def snapshots_before(lake: Lake, moment: datetime) -> list[int]:
-    """Return the ids of the snapshots older than a moment, the newest of all never among them."""
+    """Return the ids of the snapshots that others had followed by a moment, the newest of all never among them."""
     return [snapshot for (snapshot,) in lake.rows(statement("snapshots_before"), {"before": moment})]
 
 

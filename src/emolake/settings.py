@@ -161,7 +161,7 @@ class MaintainSettings(_Section):
     """What `maintain` keeps, and for how long."""
 
     snapshot_days: float = Field(7.0, gt=0)
-    """Age at which snapshots expire: how far back time travel reaches."""
+    """Days after which a snapshot that is no longer the newest expires: how far back time travel reaches."""
     file_hours: float = Field(24.0, gt=0)
     """How long a file that no snapshot needs any more stays for queries that still read it."""
     orphan_hours: float = Field(72.0, gt=0)
