@@ -19,13 +19,15 @@ from emolake.health import record_run_health
 from emolake.identity import analysis_key
 from emolake.lake import Lake, LakeError, open_lake
 from emolake.models.registry import model_entry, resolve_device
-from emolake.runs import Run, RunFailedError
+from emolake.quarantine import quarantined
+from emolake.runs import Run, RunFailedError, mark_died
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import default_config_file, load_settings
 from emolake.shard import run_shard
 from emolake.storage import SourceError, open_source
 from emolake.tasks.aggregate import aggregate_days, held_back_days
 from emolake.tasks.plan import plan_day, shards
+from emolake.tasks.presence import Presence
 
 
 def _may_succeed_later(_task: Task[..., Counts], _run: TaskRun, state: State[Counts]) -> bool:
@@ -61,6 +63,7 @@ def run_days(
     *,
     model: str | None = None,
     force: bool = False,
+    retried: Sequence[str] | None = None,
 ) -> dict[str, object]:
     """Run `analyse_days` with as many shards side by side as the configuration allows."""
     config = config or default_config_file()
@@ -68,14 +71,21 @@ def run_days(
     # Prefect's stubs leave the type of a runner's futures open to no subclass.
     runner = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=workers))
     sized = analyse_days.with_options(task_runner=runner)
-    return sized(flow_name, config and config.resolve(), days, model, force)
+    return sized(flow_name, config and config.resolve(), days, model, force, retried)
 
 
 @flow(name="analyse-days", flow_run_name="{flow_name}", persist_result=False)
 def analyse_days(
-    flow_name: str, config: Path | None, days: Sequence[date], model: str | None, force: bool
+    flow_name: str,
+    config: Path | None,
+    days: Sequence[date],
+    model: str | None,
+    force: bool,
+    retried: Sequence[str] | None,
 ) -> dict[str, object]:
     """Analyse what the lake lacks of some days, aggregate those whose ledger changed, and return the run's figures.
+
+    Where `retried` is given, only what is quarantined for one of these reasons is analysed, for any when it is empty.
 
     Raises:
         RunFailedError: a shard failed, or too large a share of the recordings was bad; what was good is committed.
@@ -85,26 +95,10 @@ def analyse_days(
     run = Run(flow_name, days, analysis_key(settings, entry), settings)
     with open_lake(settings.warehouse, endpoint_url=settings.source.endpoint_url) as lake:
         try:
-            run.device = resolve_device(settings.inference.device)
-            for day in days:
-                _analyse_day(run, config, lake, day, force=force)
-            if run.counts.labelled:
-                health = record_run_health(
-                    lake, days, run_id=run.run_id, key=run.key, options=settings.health
-                )
-                get_run_logger().info("%s: %s", health.verdict, health.detail)
-                if health.verdict == "flat":
-                    run.failures.append(f"the model {run.key.model} is degenerate: {health.detail}")
-            first, last, by = min(days), max(days), settings.aggregate.by
-            for day, rows in aggregate_days(lake, first, last, dimensions=by, run_id=run.run_id):
-                get_run_logger().info("aggregated %s: %d rows", day, rows)
-            held_back = held_back_days(lake, first, last, dimensions=by)
-            if held_back:
-                run.failures.append(
-                    f"not aggregated: {', '.join(map(str, held_back))}, where a degenerate model spoke; "
-                    "mend or change the model and backfill them"
-                )
-            run.judge()
+            for died in mark_died(lake, settings.run, run_id=run.run_id):
+                get_run_logger().warning("%s died; what it committed stands, the rest is taken up now", died)
+            with run.alive():
+                _work(run, config, lake, force=force, retried=retried)
         except BaseException as error:
             run.failures.append(str(error) or type(error).__name__)
             run.record(lake, "failed")
@@ -117,11 +111,46 @@ def analyse_days(
     return run.summary
 
 
-def _analyse_day(run: Run, config: Path | None, lake: Lake, day: date, *, force: bool) -> None:
-    settings = run.settings
+def _work(run: Run, config: Path | None, lake: Lake, *, force: bool, retried: Sequence[str] | None) -> None:
+    settings, days = run.settings, run.days
+    run.device = resolve_device(settings.inference.device)
+    for day in days:
+        _analyse_day(run, config, lake, day, force=force, retried=retried)
+    if run.counts.labelled:
+        health = record_run_health(lake, days, run_id=run.run_id, key=run.key, options=settings.health)
+        get_run_logger().info("%s: %s", health.verdict, health.detail)
+        if health.verdict == "flat":
+            run.failures.append(f"the model {run.key.model} is degenerate: {health.detail}")
+    first, last, by = min(days), max(days), settings.aggregate.by
+    for day, rows in aggregate_days(lake, first, last, dimensions=by, run_id=run.run_id):
+        get_run_logger().info("aggregated %s: %d rows", day, rows)
+    held_back = held_back_days(lake, first, last, dimensions=by)
+    if held_back:
+        run.failures.append(
+            f"not aggregated: {', '.join(map(str, held_back))}, where a degenerate model spoke; "
+            "mend or change the model and backfill them"
+        )
+    run.judge()
+
+
+def _analyse_day(
+    run: Run, config: Path | None, lake: Lake, day: date, *, force: bool, retried: Sequence[str] | None
+) -> None:
+    settings, pattern = run.settings, run.settings.source.key_pattern()
     source = open_source(settings.source.uri, settings.source.s3)
+    only = None if retried is None else {each.recording_id for each in quarantined(lake, day, day, retried)}
+    force = force or retried is not None
+    presence = Presence(lake, source, pattern, day)
     planned = plan_day(
-        source, settings.source.key_pattern(), lake, day, key=run.key, listing=run.listing, force=force
+        source,
+        pattern,
+        lake,
+        day,
+        key=run.key,
+        listing=run.listing,
+        force=force,
+        only=only,
+        presence=presence,
     )
     cut = shards(planned, shard_seconds=settings.run.shard_seconds, shard_objects=settings.run.shard_objects)
     mapped = shard.with_options(
@@ -141,10 +170,17 @@ def _analyse_day(run: Run, config: Path | None, lake: Lake, day: date, *, force:
         for message, future in zip(messages, futures, strict=True):
             result: object = future.result(raise_on_failure=False)
             if isinstance(result, Counts):
-                run.counts.add(result)
+                run.add(result)
             else:
                 run.failures.append(f"{message}: {result}")
         number += len(wave)
+    deleted, reappeared = presence.settle(run.run_id)
+    if deleted or reappeared:
+        if not run.recorded:
+            run.record(lake)  # the commits that mark them name the run
+        get_run_logger().info(
+            "%s: %d recordings are no longer at the source, %d are back", day, deleted, reappeared
+        )
 
 
 def _waves(cut: Iterable[list[SourceObject]], size: int) -> Iterator[list[list[SourceObject]]]:

@@ -82,6 +82,12 @@ STATUS = Column("status", pa.string(), "what became of the recording", allowed=R
 ERROR = Column("error", pa.string(), "reason code, stage and message of what went wrong", nullable=True)
 RUN_ID = Column("run_id", pa.string(), "the run that wrote the row")
 COMMITTED_AT = Column("committed_at", TIMESTAMP, "when the transaction that wrote the row was made")
+DELETED_AT = Column(
+    "deleted_at",
+    TIMESTAMP,
+    "when a whole listing of its day first lacked the object; NULL while it is at the source",
+    nullable=True,
+)
 
 MODEL = Column("model", pa.string(), "name of the model in the configuration")
 MODEL_FINGERPRINT = Column("model_fingerprint", pa.string(), "hash of the model's weights and configuration")
@@ -133,10 +139,13 @@ MEAN_AFFECT = Column(
 )
 RECORDINGS = Column("recordings", pa.int64(), "number of distinct recordings")
 
-FLOW = Column("flow", pa.string(), "what ran", allowed=("nightly", "backfill"))
+FLOW = Column("flow", pa.string(), "what ran", allowed=("nightly", "backfill", "retry"))
 OUTCOME = Column("outcome", pa.string(), "how the run ended", allowed=RUN_OUTCOMES)
 STARTED_AT = Column("started_at", TIMESTAMP, "start of the run")
 FINISHED_AT = Column("finished_at", TIMESTAMP, "end of the run; NULL while it runs", nullable=True)
+HEARTBEAT_AT = Column(
+    "heartbeat_at", TIMESTAMP, "last sign of life; a running run without one for long has died", nullable=True
+)
 FIRST_DATE = Column("first_date", pa.date32(), "first day that was asked for")
 LAST_DATE = Column("last_date", pa.date32(), "last day that was asked for")
 FOUND = Column("found", pa.int64(), "objects that match the pattern and are audio")
@@ -183,3 +192,8 @@ VERDICT = Column("verdict", pa.string(), "whether the model may be trusted", all
 
 GUARD = Column("guard", pa.int32(), "slot that a day's writers contend for")
 COMMITS = Column("commits", pa.int64(), "how often the slot was taken")
+
+RECORDING_HASH = Column("recording_hash", pa.string(), "SHA-256 of the recording_id that was erased")
+ERASED_AT = Column("erased_at", TIMESTAMP, "when the rows were deleted")
+ANALYSES = Column("analyses", pa.int64(), "number of analyses that were deleted")
+REQUESTED_BY = Column("requested_by", pa.string(), "who asked for it, or a ticket", nullable=True)

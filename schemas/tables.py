@@ -52,6 +52,7 @@ RECORDINGS = Table(
         c.ERROR,
         c.RUN_ID,
         c.COMMITTED_AT,
+        c.DELETED_AT,
     ),
     key=("recording_id",),
     partition_by=("date",),
@@ -140,6 +141,7 @@ RUNS = Table(
         c.FLOW,
         c.OUTCOME,
         c.STARTED_AT,
+        c.HEARTBEAT_AT,
         c.FINISHED_AT,
         c.FIRST_DATE,
         c.LAST_DATE,
@@ -187,6 +189,13 @@ MODEL_HEALTH = Table(
     key=("run_id", "model"),
 )
 
+ERASURES = Table(
+    "erasures",
+    "The receipts: one row per recording that was erased, without whose it was; it is never analysed again.",
+    (c.RECORDING_HASH, c.ERASED_AT, c.ANALYSES, c.SEGMENTS, c.REQUESTED_BY),
+    key=("recording_hash",),
+)
+
 GUARDS = Table(
     "guards",
     "Slots that the writers of a day update, so that the second of two conflicts; made once with the lake.",
@@ -203,5 +212,6 @@ TABLES: tuple[Table, ...] = (
     AGGREGATIONS,
     RUNS,
     MODEL_HEALTH,
+    ERASURES,
     GUARDS,
 )

@@ -27,36 +27,43 @@ def aggregate_days(
         dimensions: names that the table is broken down by; one that a recording lacks is the empty string.
         run_id: tags the snapshots.
     """
-    for day, _ in _stale(lake.connection, first, last, dimensions):
+    for day, _ in stale_days(lake.connection, first, last, dimensions):
         yield day, _aggregate(lake, day, dimensions, run_id)
 
 
 def _aggregate(lake: Lake, day: date, dimensions: Sequence[str], run_id: str) -> int:
     def work(connection: duckdb.DuckDBPyConnection) -> int:
         take_guards(connection, [day])
-        stale = _stale(connection, day, day, dimensions)
-        if not stale:
-            return 0  # another run was first, and made it from the same ledger
-        rows = connection.execute(statement("daily_emotions"), {"date": day, "dimensions": list(dimensions)})
-        emotions = rows.to_arrow_table().cast(DAILY_EMOTIONS.schema)
-        note = {"date": day, "ledger_state": stale[0][1], "run_id": run_id, "committed_at": datetime.now(UTC)}
-        connection.execute(statement("delete_day_emotions"), {"date": day})
-        connection.execute(statement("delete_day_aggregation"), {"date": day})
-        append(connection, DAILY_EMOTIONS, emotions)
-        append(connection, AGGREGATIONS, pa.Table.from_pylist([note], schema=AGGREGATIONS.schema))
-        return int(emotions.num_rows)
+        return aggregate_within(connection, day, dimensions=dimensions, run_id=run_id)
 
     return lake.transact(
         work, author=run_id, message=f"aggregate {day}", extra={"run_id": run_id, "date": str(day)}
     )
 
 
+def aggregate_within(
+    connection: duckdb.DuckDBPyConnection, day: date, *, dimensions: Sequence[str], run_id: str
+) -> int:
+    """Aggregate a day, when it is stale, in the transaction of the caller, who holds its guard; return its rows."""
+    stale = stale_days(connection, day, day, dimensions)
+    if not stale:
+        return 0  # another run was first, and made it from the same ledger
+    rows = connection.execute(statement("daily_emotions"), {"date": day, "dimensions": list(dimensions)})
+    emotions = rows.to_arrow_table().cast(DAILY_EMOTIONS.schema)
+    note = {"date": day, "ledger_state": stale[0][1], "run_id": run_id, "committed_at": datetime.now(UTC)}
+    connection.execute(statement("delete_day_emotions"), {"date": day})
+    connection.execute(statement("delete_day_aggregation"), {"date": day})
+    append(connection, DAILY_EMOTIONS, emotions)
+    append(connection, AGGREGATIONS, pa.Table.from_pylist([note], schema=AGGREGATIONS.schema))
+    return int(emotions.num_rows)
+
+
 def held_back_days(lake: Lake, first: date, last: date, *, dimensions: Sequence[str]) -> list[date]:
     """Return the stale days that are not aggregated, because a flat model spoke on them."""
-    return [day for day, _ in _stale(lake.connection, first, last, dimensions, held_back=True)]
+    return [day for day, _ in stale_days(lake.connection, first, last, dimensions, held_back=True)]
 
 
-def _stale(
+def stale_days(
     connection: duckdb.DuckDBPyConnection,
     first: date,
     last: date,
@@ -64,5 +71,6 @@ def _stale(
     *,
     held_back: bool = False,
 ) -> list[tuple[date, str]]:
+    """Return the days whose aggregates were not made from their ledger as it stands, with that ledger's state."""
     parameters = {"first": first, "last": last, "dimensions": list(dimensions), "held_back": held_back}
     return connection.execute(statement("stale_days"), parameters).fetchall()

@@ -39,7 +39,10 @@ class ShardRows:
 
 @dataclass(frozen=True)
 class Committed:
-    """What a commit did: `written` recordings, those that another run had `already_done`, and the days it touched."""
+    """What a commit did: `written` recordings, those that were `already_done`, and the days it touched.
+
+    What another run committed meanwhile is done, and so is what was erased meanwhile.
+    """
 
     written: frozenset[str]
     already_done: frozenset[str]
@@ -85,8 +88,11 @@ def _replace(
 ) -> Committed:
     days: set[date] = set(rows.recordings.column("date").to_pylist())
     take_guards(connection, sorted(days))
+    erased = {each for (each,) in connection.execute(statement("erased_of_new")).fetchall()}
+    rows = rows.without(erased)
     known = connection.execute(statement("known_of_new")).to_arrow_table().to_pylist()
     versions = _versions(rows)
+    known = [entry for entry in known if entry["recording_id"] in versions]
     already_done = (
         set() if force else {entry["recording_id"] for entry in known if _is_done(entry, key, versions)}
     )
@@ -99,7 +105,7 @@ def _replace(
     append(connection, SEGMENTS, rows.segments)
     append(connection, RECORDINGS, rows.recordings)
     append(connection, ANALYSES, rows.analyses)
-    return Committed(frozenset(_versions(rows)), frozenset(already_done), frozenset(days))
+    return Committed(frozenset(_versions(rows)), frozenset(already_done | erased), frozenset(days))
 
 
 def _versions(rows: ShardRows) -> dict[str, str]:

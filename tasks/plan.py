@@ -1,7 +1,7 @@
 """Plan: list the objects of one day, compare them with the ledger, and cut the difference into shards."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
@@ -13,6 +13,7 @@ from emolake.pattern import KeyPattern
 from emolake.schemas.records import AnalysisKey, SourceObject
 from emolake.sql import statement
 from emolake.storage import Source
+from emolake.tasks.presence import Presence
 
 # What may hold audio. A key with another ending is counted and named, and never downloaded.
 # fmt: off
@@ -74,6 +75,8 @@ def plan_day(
     key: AnalysisKey,
     listing: Listing,
     force: bool = False,
+    only: Set[str] | None = None,
+    presence: Presence | None = None,
 ) -> Iterator[SourceObject]:
     """Yield the recordings of a day that the lake does not hold in this version, model and configuration.
 
@@ -86,13 +89,20 @@ def plan_day(
         day: the local calendar day.
         key: model and configuration that the ledger is asked for.
         listing: takes the figures.
-        force: yield also what the lake holds.
+        force: yield also what the lake holds; never what was erased.
+        only: identifiers of the recordings that are asked for; all when left out.
+        presence: takes note of all that is listed.
     """
     found = list_day(source, pattern, day, listing)
     while chunk := list(islice(found, _COMPARED_AT_ONCE)):
+        if presence is not None:
+            presence.see(chunk)
+        if only is not None:
+            listing.skipped += sum(item.recording_id not in only for item in chunk)
+            chunk = [item for item in chunk if item.recording_id in only]
         states = ["missing"] * len(chunk) if lake is None else _states(lake, chunk, day, key)
         for item, state in zip(chunk, states, strict=True):
-            if state == "done" and not force:
+            if state == "erased" or (state == "done" and not force):
                 listing.skipped += 1
                 continue
             listing.missing += state == "missing"

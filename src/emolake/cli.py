@@ -1,7 +1,6 @@
 """The command line: it calls, it does not think. Rows go to standard output, everything else to standard error."""
 
 import sys
-from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,14 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emolake.cli_evaluation import app as evaluation
-from emolake.cli_options import ConfigOption, ModelOption, RowFormat, settings_or_defaults
+from emolake.cli_options import (
+    ConfigOption,
+    ModelOption,
+    RowFormat,
+    parsed_day,
+    required_settings,
+    settings_or_defaults,
+)
+from emolake.cli_upkeep import app as upkeep
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.training.command import EPILOG as TRAIN_EPILOG
 from emolake.training.command import train
 
 # Everything heavy is imported inside the commands: `emolake --help` loads neither torch nor Prefect.
 if TYPE_CHECKING:
-    from emolake.settings import Settings
+    pass
 
 app = typer.Typer(
     name="emolake",
@@ -35,25 +42,6 @@ class QueryFormat(StrEnum):
     csv = "csv"
     json = "json"
     parquet = "parquet"
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no date; expected YYYY-MM-DD") from error
-
-
-def _required_settings(config: Path | None) -> "tuple[Path, Settings]":
-    """Load the configuration of a command that is nothing without one."""
-    from emolake.settings import DEFAULT_FILE, default_config_file, load_settings
-
-    path = config or default_config_file()
-    if path is None:
-        raise ConfigurationError(
-            f"there is no {DEFAULT_FILE} here; `emolake init` writes one, or give --config"
-        )
-    return path, load_settings(path)
 
 
 @app.callback()
@@ -126,8 +114,8 @@ def nightly(
     config: ConfigOption = None,
 ) -> None:
     """Analyse yesterday, or another day, plus the lookback for late arrivals."""
-    date_ = _day(day) if day else None
-    path, settings = _required_settings(config)
+    date_ = parsed_day(day) if day else None
+    path, settings = required_settings(config)
     from emolake.operate import run_nightly
 
     run_nightly(path, settings, date_, sys.stdout)
@@ -145,8 +133,8 @@ def backfill(
     config: ConfigOption = None,
 ) -> None:
     """Analyse what the lake lacks of a range of days."""
-    days = _day(first), _day(last)
-    path, settings = _required_settings(config)
+    days = parsed_day(first), parsed_day(last)
+    path, settings = required_settings(config)
     from emolake.operate import run_backfill, tell_plan
 
     if plan:
@@ -167,7 +155,7 @@ def query(
     config: ConfigOption = None,
 ) -> None:
     """Ask the lake, read-only."""
-    _, settings = _required_settings(config)
+    _, settings = required_settings(config)
     from emolake.lake import open_lake
     from emolake.query import ask, write
 
@@ -185,8 +173,8 @@ def report(
     config: ConfigOption = None,
 ) -> None:
     """Write one self-contained HTML file of daily emotions, bad recordings and runs."""
-    from_, to = _day(first) if first else None, _day(last) if last else None
-    _, settings = _required_settings(config)
+    from_, to = parsed_day(first) if first else None, parsed_day(last) if last else None
+    _, settings = required_settings(config)
     from emolake.lake import open_lake
     from emolake.report.build import write_report
 
@@ -287,6 +275,9 @@ app.command(epilog=TRAIN_EPILOG)(train)
 
 
 app.add_typer(evaluation)
+
+
+app.add_typer(upkeep)
 
 
 def main() -> None:

@@ -1,10 +1,13 @@
-"""What the modules of the command line share."""
+"""What the commands share: options, dates, and the configuration that they are held against."""
 
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from emolake.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from emolake.settings import Settings
@@ -23,6 +26,13 @@ ModelOption = Annotated[
 ]
 
 
+class TableFormat(StrEnum):
+    """How rows are written where they are few."""
+
+    table = "table"
+    json = "json"
+
+
 class RowFormat(StrEnum):
     """How rows are written."""
 
@@ -36,3 +46,23 @@ def settings_or_defaults(config: Path | None) -> "Settings":
     from emolake.settings import default_config_file, load_settings
 
     return load_settings(config or default_config_file())
+
+
+def parsed_day(text: str) -> date:
+    """Return the date of an argument; another text is a wrong call."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no date; expected YYYY-MM-DD") from error
+
+
+def required_settings(config: Path | None) -> "tuple[Path, Settings]":
+    """Load the configuration of a command that is nothing without one."""
+    from emolake.settings import DEFAULT_FILE, default_config_file, load_settings
+
+    path = config or default_config_file()
+    if path is None:
+        raise ConfigurationError(
+            f"there is no {DEFAULT_FILE} here; `emolake init` writes one, or give --config"
+        )
+    return path, load_settings(path)

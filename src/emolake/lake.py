@@ -14,6 +14,7 @@ from duckdb_extensions import import_extension
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from emolake.errors import EmolakeError
+from emolake.schemas.columns import Column
 from emolake.schemas.tables import GUARDS, TABLES, Table
 from emolake.settings import WarehouseSettings
 from emolake.sql import statement
@@ -65,6 +66,15 @@ class Lake:
         Raises:
             LakeError: the transaction lost against other writers in every attempt.
         """
+        tag = json.dumps(dict(extra))
+        return self.retried(lambda: self._once(work, author, message, tag), what=f"the commit {message!r}")
+
+    def retried(self, work: Callable[[], T], *, what: str = "the call") -> T:
+        """Do `work`, and do it again when another writer was first.
+
+        Raises:
+            LakeError: it lost against other writers in every attempt.
+        """
         retrying = Retrying(
             stop=stop_after_attempt(self._commit_attempts),
             wait=wait_random_exponential(multiplier=0.05, max=2),
@@ -72,12 +82,12 @@ class Lake:
             reraise=True,
         )
         try:
-            result: T = retrying(self._once, work, author, message, json.dumps(dict(extra)))
+            result: T = retrying(work)
         except duckdb.Error as error:
             if not is_conflict(error):
                 raise
             raise LakeError(
-                f"the commit {message!r} lost against other writers {self._commit_attempts} times; "
+                f"{what} lost against other writers {self._commit_attempts} times; "
                 "run again, or raise warehouse.commit_attempts"
             ) from error
         return result
@@ -202,7 +212,7 @@ def _load_extensions(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse
     if warehouse.data.startswith("s3://"):
         names.append("httpfs")
     for name in names:
-        import_extension(name)
+        import_extension(name, con=connection)  # its default connection is no thing to share among threads
         connection.execute(f"LOAD {name}")
 
 
@@ -237,7 +247,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseSettings,
 
 
 def _create_tables(lake: Lake) -> None:
-    """Make what is missing of the tables; an existing lake gets no snapshot from this."""
+    """Make what is missing of the tables and their columns; a whole lake gets no snapshot from this."""
 
     def create(connection: duckdb.DuckDBPyConnection) -> None:
         for table in _missing_tables(connection):
@@ -251,9 +261,11 @@ def _create_tables(lake: Lake) -> None:
                     {"guard": range(GUARD_SLOTS), "commits": [0] * GUARD_SLOTS}, schema=GUARDS.schema
                 )
                 append(connection, GUARDS, slots)
+        for name, column in _missing_columns(connection):
+            connection.execute(f'ALTER TABLE lake.{name} ADD COLUMN "{column.name}" {column.sql_type}')
         connection.execute(statement("view_model_comparison"))
 
-    if not lake.exists():
+    if not lake.exists() or _missing_columns(lake.connection):
         lake.transact(create, author="emolake", message="create the lake", extra={})
 
 
@@ -262,6 +274,20 @@ def _missing_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
         "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
     ).fetchall()
     return [table for table in TABLES if (table.name,) not in found]
+
+
+def _missing_columns(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, Column]]:
+    """Return the columns that a lake made by an earlier version lacks; they may be NULL."""
+    found = connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'"
+    ).fetchall()
+    tables = {name for name, _ in found}
+    return [
+        (table.name, column)
+        for table in TABLES
+        for column in table.columns
+        if table.name in tables and (table.name, column.name) not in found
+    ]
 
 
 def _create_s3_secret(connection: duckdb.DuckDBPyConnection, endpoint_url: str | None) -> None:

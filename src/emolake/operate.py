@@ -1,16 +1,21 @@
 """Flows from the command line: quiet Prefect, progress bars, and what came of the run as tables."""
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from emolake import progress
+from emolake.erase import Asked, erase, plan_erasure
 from emolake.errors import ConfigurationError
 from emolake.identity import analysis_key
 from emolake.lake import Lake, open_lake
 from emolake.models.registry import model_entry
+from emolake.quarantine import quarantined
 from emolake.query import print_table
 from emolake.settings import Settings, quiet_prefect
 from emolake.sql import statement
@@ -53,6 +58,96 @@ def run_backfill(
     _shown(
         lambda: backfill(first=first, last=last, config=config, model=model, force=force), settings, output
     )
+
+
+def run_retry(
+    config: Path,
+    settings: Settings,
+    first: date | None,
+    last: date | None,
+    reasons: list[str],
+    *,
+    model: str | None,
+    dry_run: bool,
+    output: IO[str],
+) -> None:
+    """Print the recordings that are quarantined, analyse them again and print the run's figures.
+
+    Raises:
+        ConfigurationError: no recording is ever quarantined for such a reason.
+        RunFailedError: the run ended as failed.
+    """
+    with open_lake(settings.warehouse, read_only=True, endpoint_url=settings.source.endpoint_url) as lake:
+        found = quarantined(lake, first, last, reasons)
+    if dry_run or not found:
+        if found:
+            rows = [(each.date, each.uri, each.error) for each in found]
+            print_table(("date", "recording", "reason"), rows, output)
+        print(f"{len(found)} quarantined recordings", file=sys.stderr)
+        return
+    quiet_prefect()
+    from emolake.flows.retry import retry
+
+    _shown(lambda: retry(config, first, last, reasons, model), settings, output)
+
+
+def run_erase(
+    settings: Settings,
+    asked: Sequence[Asked],
+    *,
+    requested_by: str | None,
+    dry_run: bool,
+    yes: bool,
+    output: IO[str],
+) -> None:
+    """Tell what is erased, ask, and erase it.
+
+    Raises:
+        ConfigurationError: nobody can be asked, and --yes was not given.
+        ErasureError: something is still there.
+    """
+    plan = plan_erasure(settings, asked)
+    held = {each.recording_id for each in plan.held}
+    rows = [(each.recording_id, each.uri, "yes" if each.recording_id in held else "no") for each in asked]
+    if rows:
+        print_table(("recording_id", "recording", "in the lake"), rows, output)
+    say = partial(print, file=sys.stderr)
+    say(
+        f"{len(asked)} recordings with {sum(each.analyses for each in plan.held)} analyses and "
+        f"{sum(each.segments for each in plan.held)} segments on {len(plan.days)} days. Their aggregates are made anew."
+    )
+    say(
+        f"Time travel ends here: all {plan.snapshots} snapshots up to the erasure are lost, of every table and day."
+    )
+    for folder in plan.caches:
+        say(f"The cache {folder} is emptied: its entries do not tell which recording they came from.")
+    for day in plan.held_back:
+        say(f"The aggregates of {day} stay as they are: a degenerate model spoke on it, and held them back.")
+    if dry_run or not asked:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise ConfigurationError(
+                "an erasure cannot be undone: confirm it with --yes, or look at it with --dry-run"
+            )
+        if input("Erase them for good? [y/N] ").strip().lower() != "y":
+            say("nothing was erased")
+            return
+    done = erase(settings, asked, requested_by=requested_by)
+    for name in done.unread:
+        say(
+            f"{name} is no whole Parquet file and could not be searched; `emolake maintain` removes it by its age"
+        )
+    say(
+        f"erased; {done.removed_files} files removed, {done.scanned_files} files of the data path and the catalog "
+        f"scanned: nothing of them is left; {done.cached_entries} entries of caches removed"
+    )
+
+
+def print_figures(title: str, figures: Any, output: IO[str]) -> None:
+    """Print the fields of a dataclass as a table."""
+    rows = [(name.replace("_", " "), value) for name, value in asdict(figures).items()]
+    print_table(("", title), rows, output)
 
 
 def tell_plan(

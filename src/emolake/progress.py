@@ -3,9 +3,10 @@
 Shards run in threads of Prefect, which take no objects as parameters: the bars are the process' own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -18,8 +19,11 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    track,
 )
 from rich.text import Text
+
+T = TypeVar("T")
 
 
 class _AudioColumn(ProgressColumn):
@@ -89,3 +93,9 @@ def advance(day: str, audio_seconds: float) -> None:
     """Tell that one recording of a day was analysed."""
     if _bars is not None:
         _bars.advance(day, audio_seconds)
+
+
+def through(items: Sequence[T], what: str) -> Iterator[T]:
+    """Yield the items, with a bar on standard error where a person looks at it."""
+    console = Console(stderr=True)
+    yield from track(items, what, console=console, transient=True, disable=not console.is_terminal)

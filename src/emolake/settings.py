@@ -142,6 +142,48 @@ class RunSettings(_Section):
     max_bad_share: float = Field(0.5, ge=0, le=1)
     """Share of quarantined recordings above which the run ends as failed, with the good ones committed."""
 
+    heartbeat_s: float = Field(60.0, gt=0)
+    """How often a run at work refreshes its row."""
+    heartbeat_timeout_s: float = Field(900.0, gt=0)
+    """Without a sign of life for so long a running run counts as died; several times heartbeat_s."""
+
+    @model_validator(mode="after")
+    def _outlives_a_beat(self) -> Self:
+        if self.heartbeat_timeout_s < 2 * self.heartbeat_s:
+            raise ValueError(
+                f"heartbeat_timeout_s is {self.heartbeat_timeout_s:g} and heartbeat_s is {self.heartbeat_s:g}: a run "
+                "that is alive could be taken for dead; raise heartbeat_timeout_s to several times heartbeat_s"
+            )
+        return self
+
+
+class GapSettings(_Section):
+    """When a day counts as a gap."""
+
+    weeks: int = Field(8, ge=1)
+    """Earlier weeks whose same weekday says what is usual."""
+    least_share: float = Field(0.5, gt=0, le=1)
+    """Share of the usual number of recordings below which a day and its dimensions are a gap."""
+    least_usual: int = Field(4, ge=1)
+    """Usual number of recordings below which nothing is judged."""
+
+
+class MaintainSettings(_Section):
+    """What `maintain` keeps, and for how long."""
+
+    snapshot_days: float = Field(7.0, gt=0)
+    """Days after which a snapshot that is no longer the newest expires: how far back time travel reaches."""
+    file_hours: float = Field(24.0, gt=0)
+    """How long a file that no snapshot needs any more stays for queries that still read it."""
+    orphan_hours: float = Field(72.0, gt=0)
+    """Age from which a file that the catalog does not know is removed; longer than any shard takes to commit."""
+    small_mb: float = Field(64.0, gt=0)
+    """Files of a day below this size are merged."""
+    rewrite_share: float = Field(0.3, ge=0, le=1)
+    """Share of deleted rows above which a file is written anew without them."""
+    memory_mb: int = Field(2048, ge=128)
+    """Memory that DuckDB may take for it; what is beyond goes to disk."""
+
 
 class HealthSettings(_Section):
     """When a model counts as degenerate, so that nothing it said is aggregated."""
@@ -168,6 +210,8 @@ class Settings(BaseSettings):
     aggregate: AggregateSettings = AggregateSettings()
     run: RunSettings = RunSettings()
     health: HealthSettings = HealthSettings()
+    gaps: GapSettings = GapSettings()
+    maintain: MaintainSettings = MaintainSettings()
     models: dict[str, dict[str, Any]] = {}
     """Named models: `path` of a folder that `emolake train` wrote, or `family` and its own keys."""
 

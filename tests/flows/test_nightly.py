@@ -23,9 +23,10 @@ from prefect.testing.utilities import prefect_test_harness
 from emolake.demo.encode import write_audio
 from emolake.demo.s3 import serve_s3
 from emolake.demo.speech import synthesise
-from emolake.errors import EmolakeError
+from emolake.errors import ConfigurationError, EmolakeError
 from emolake.flows.backfill import backfill
 from emolake.flows.nightly import nightly
+from emolake.flows.retry import retry
 from emolake.identity import analysis_key
 from emolake.lake import open_lake
 from emolake.models.registry import model_entry
@@ -365,7 +366,9 @@ def test_a_killed_run_is_taken_up_where_it_was_killed(
 ) -> None:
     killed, clean = make_site("killed"), make_site("clean")
     for site in (killed, clean):
-        site.configure(run="shard_objects = 1\nparallel_shards = 1")
+        site.configure(
+            run="shard_objects = 1\nparallel_shards = 1\nheartbeat_s = 0.5\nheartbeat_timeout_s = 3.0"
+        )
         for number in range(12):
             site.put(DAYS[number % 4], f"call {number:02d}.wav", 12.0 + number, seed=number)
     log = tmp_path / "killed.log"
@@ -378,7 +381,10 @@ def test_a_killed_run_is_taken_up_where_it_was_killed(
     done = analysed(killed)
     assert 2 <= done < 12
     assert [row["outcome"] for row in killed.rows("SELECT outcome FROM runs")] == ["running"]
+    time.sleep(3.0)  # until its last sign of life is too old
     summary = nightly(config=killed.config, date=LAST)
+    runs = killed.rows("SELECT outcome FROM runs ORDER BY started_at")
+    assert [row["outcome"] for row in runs] == ["died", "completed"]
     assert (summary["done"], summary["skipped"]) == (12 - done, done)
     assert nightly(config=clean.config, date=LAST)["done"] == 12
     renamed = [{**row, "uri": row["uri"].replace(killed.name, clean.name)} for row in killed.rows(CONTENT)]
@@ -386,6 +392,74 @@ def test_a_killed_run_is_taken_up_where_it_was_killed(
     assert renamed == clean.rows(CONTENT)
     assert killed.rows(DAILY) == clean.rows(DAILY)
     assert killed.holds_one_set_of_rows()
+
+
+def test_what_was_deleted_at_the_source_is_marked_and_stays(site: Site) -> None:
+    gone, kept = site.put(LAST, "gone.wav"), site.put(LAST, "kept.wav")
+    nightly(config=site.config, date=LAST)
+    before, path = site.rows(CONTENT), site.bucket / f"{LAST:%Y/%m/%d}/oslo/gone.wav"
+    content, modified = path.read_bytes(), path.stat().st_mtime_ns
+    path.unlink()
+    summary = nightly(config=site.config, date=LAST)
+    assert (summary["found"], summary["done"]) == (1, 0)
+    marks = by_recording(site.rows("SELECT uri, deleted_at FROM recordings"), "deleted_at")
+    assert marks[kept] is None
+    assert marks[gone] is not None
+    again = nightly(config=site.config, date=LAST)
+    assert by_recording(site.rows("SELECT uri, deleted_at FROM recordings"), "deleted_at") == marks
+    assert again["run_id"] not in by_recording(site.rows("SELECT run_id AS uri, flow FROM runs"), "flow")
+    path.write_bytes(content)
+    os.utime(path, ns=(modified, modified))
+    assert nightly(config=site.config, date=LAST)["done"] == 0
+    assert by_recording(site.rows("SELECT uri, deleted_at FROM recordings"), "deleted_at") == {
+        gone: None,
+        kept: None,
+    }
+    assert site.rows(CONTENT) == before
+    assert site.holds_one_set_of_rows()
+
+
+def test_what_was_quarantined_is_retried_and_gives_the_rows_of_a_clean_run(
+    make_site: Callable[[str], Site],
+) -> None:
+    site, clean = make_site("retried"), make_site("clean")
+    for each in (site, clean):
+        for number in range(3):
+            each.put(LAST, f"call {number}.wav", 12.0 + number, seed=number)
+        each.put_bytes(f"{DAYS[0]:%Y/%m/%d}/oslo/junk.wav", b"junk")
+    # An object that vanishes between listing and reading, and comes back.
+    vanishing = site.bucket / f"{LAST:%Y/%m/%d}/oslo/call 1.wav"
+    content = vanishing.read_bytes()
+    settings, entry = site.settings, model_entry(site.settings)
+    key = analysis_key(settings, entry)
+    source = open_source(settings.source.uri, settings.source.s3)
+    listed = list(plan_day(source, settings.source.key_pattern(), None, LAST, key=key, listing=Listing()))
+    vanishing.unlink()
+    run_shard(
+        listed, settings=settings, entry=entry, key=key, run_id="first", message="one is gone meanwhile"
+    )
+    vanishing.write_bytes(content)
+    with pytest.raises(RunFailedError):
+        backfill(first=DAYS[0], last=DAYS[0], config=site.config)
+    reasons = {row["uri"]: row["error"].partition(":")[0] for row in
+               site.rows("SELECT uri, error FROM recordings WHERE status = 'quarantined'")}  # fmt: skip
+    assert sorted(reasons.values()) == ["undecodable", "vanished"]
+    assert retry(config=site.config, reasons=["empty"]) is None
+    with pytest.raises(ConfigurationError, match="the reasons are empty, undecodable"):
+        retry(config=site.config, reasons=["colour"])
+    summary = retry(config=site.config, reasons=["vanished", "fetch_failed"])
+    assert summary is not None
+    assert (summary["done"], summary["quarantined"], summary["first_date"]) == (1, 0, str(LAST))
+    summary = retry(config=site.config)  # the junk is junk still, which fails no run
+    assert summary is not None
+    assert (summary["done"], summary["quarantined"], summary["outcome"]) == (1, 1, "completed")
+    with pytest.raises(RunFailedError):
+        backfill(first=DAYS[0], last=DAYS[0], config=clean.config)
+    nightly(config=clean.config, date=LAST)
+    renamed = [{**row, "uri": row["uri"].replace(site.name, clean.name)} for row in site.rows(CONTENT)]
+    assert renamed == clean.rows(CONTENT)
+    assert site.rows(DAILY) == clean.rows(DAILY)
+    assert site.holds_one_set_of_rows()
 
 
 def test_what_was_committed_and_not_aggregated_is_aggregated_by_the_next_run(site: Site) -> None:
@@ -463,7 +537,7 @@ def test_prefect_is_told_paths_and_dates_and_shows_the_figures(site: Site) -> No
         artifacts = client.read_artifacts(limit=200)
         parameters = {name: value for run in runs for name, value in run.parameters.items()}
     assert {run.name for run in runs} == {f"nightly-{LAST}", "nightly"}
-    assert parameters.keys() == {"config", "date", "flow_name", "days", "model", "force"}
+    assert parameters.keys() == {"config", "date", "flow_name", "days", "model", "force", "retried"}
     assert SECRET_KEY not in str(parameters)
     (artifact,) = [each for each in artifacts if summary["run_id"] in (each.description or "")]
     assert artifact.key == "emolake-nightly"

@@ -1,0 +1,20 @@
+"""Maintenance, once a week: see `emolake.maintain`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from prefect import flow
+
+from emolake.maintain import maintain
+from emolake.settings import default_config_file, load_settings
+
+
+@flow(name="maintain-lake", validate_parameters=True)
+def maintain_lake(config: Path | None = None, dry_run: bool = False) -> dict[str, int]:
+    """Merge small files, expire old snapshots, remove what is left over; return how many of each.
+
+    Args:
+        config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
+        dry_run: only count.
+    """
+    return asdict(maintain(load_settings(config or default_config_file()), dry_run=dry_run))

@@ -1,0 +1,35 @@
+"""Retry: the quarantined recordings of some days once more."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from prefect import flow
+
+from emolake.flows.analyse_days import run_days
+from emolake.lake import open_lake
+from emolake.quarantine import quarantined
+from emolake.settings import default_config_file, load_settings
+
+
+@flow(name="retry", flow_run_name="retry-{first}-{last}", validate_parameters=True)
+def retry(
+    config: Path | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    reasons: Sequence[str] = (),
+    model: str | None = None,
+) -> dict[str, object] | None:
+    """Analyse quarantined recordings again; return the run's figures, or None when there are none.
+
+    Args:
+        config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
+        first: first day; the first that the lake holds when left out.
+        last: last day, inclusive; the last that the lake holds when left out.
+        reasons: codes of why they were quarantined; every reason when left out.
+        model: name of a model of the configuration; the one of [inference] when left out.
+    """
+    settings = load_settings(config or default_config_file())
+    with open_lake(settings.warehouse, read_only=True, endpoint_url=settings.source.endpoint_url) as lake:
+        days = sorted({each.date for each in quarantined(lake, first, last, reasons)})
+    return run_days("retry", config, days, model=model, retried=reasons) if days else None

@@ -1,0 +1,2 @@
+-- One row per receipt.
+SELECT recording_hash FROM lake.erasures

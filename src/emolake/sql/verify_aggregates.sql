@@ -1,0 +1,51 @@
+-- One row per row of the daily table of a day that is missing, left over, or not what a query over segments gives.
+WITH held AS (
+    SELECT *, dimensions::VARCHAR AS shown, count(*) OVER (PARTITION BY model, dimensions::VARCHAR, emotion) AS copies
+    FROM lake.daily_emotions
+    WHERE date = $date
+),
+made AS (
+    SELECT *, dimensions::VARCHAR AS shown FROM expected
+),
+compared AS (
+    SELECT
+        coalesce(made.model, held.model) AS model,
+        coalesce(made.shown, held.shown) AS shown,
+        coalesce(made.emotion, held.emotion) AS emotion,
+        CASE
+            WHEN held.model IS NULL THEN format('is missing: {} segments are not in it', made.segments)
+            WHEN made.model IS NULL THEN format('is left over: no segment gives its {}', held.segments)
+            WHEN copies > 1 THEN format('stands {} times', copies)
+            WHEN held.segments <> made.segments OR held.recordings <> made.recordings THEN
+                format(
+                    'has {} segments of {} recordings, and segments gives {} of {}',
+                    held.segments, held.recordings, made.segments, made.recordings
+                )
+            WHEN abs(held.speech_seconds - made.speech_seconds) > 1e-6 * greatest(1, made.speech_seconds) THEN
+                format('has {:.3f} s of speech, and segments gives {:.3f} s', held.speech_seconds, made.speech_seconds)
+            WHEN abs(held.share - made.share) > 1e-6 OR (held.share IS NULL) <> (made.share IS NULL) THEN
+                format('has the share {}, and segments gives {}', held.share, made.share)
+            WHEN abs(held.mean_probability - made.mean_probability) > 1e-6
+                OR (held.mean_probability IS NULL) <> (made.mean_probability IS NULL) THEN
+                format('has the mean probability {}, and segments gives {}', held.mean_probability, made.mean_probability)
+            WHEN abs(coalesce(held.affect['arousal'], 0) - coalesce(made.affect['arousal'], 0)) > 1e-5
+                OR abs(coalesce(held.affect['dominance'], 0) - coalesce(made.affect['dominance'], 0)) > 1e-5
+                OR abs(coalesce(held.affect['valence'], 0) - coalesce(made.affect['valence'], 0)) > 1e-5 THEN
+                'has another mean affect than segments gives'
+        END AS fault
+    FROM made
+    FULL JOIN held
+        ON made.model = held.model AND made.shown = held.shown AND made.emotion IS NOT DISTINCT FROM held.emotion
+)
+SELECT DISTINCT
+    $date::DATE AS date,
+    format('the row of {}, {}, {} {}', model, shown, coalesce(emotion, 'no emotion'), fault) AS breach,
+    format(
+        'SELECT (SELECT count(*) FROM segments WHERE date = daily_emotions.date AND model = daily_emotions.model '
+        'AND emotion IS NOT DISTINCT FROM daily_emotions.emotion) AS segments_of_all_dimensions, * '
+        'FROM daily_emotions WHERE date = ''{}'' AND model = ''{}''',
+        $date::DATE, replace(model, '''', '''''')
+    ) AS query
+FROM compared
+WHERE fault IS NOT NULL
+ORDER BY ALL
