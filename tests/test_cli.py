@@ -28,6 +28,9 @@ COMMANDS = (
     "models",
     "diagnose",
     "train",
+    "evaluate",
+    "compare",
+    "distribution",
 )
 KEYS = {"path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "probabilities", "logits"}
 
@@ -111,6 +114,12 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
         (("predict", "nowhere.wav"), "no file or folder nowhere.wav"),
         (("predict", ".", "--model", "nobody"), "no model is called 'nobody'"),
         (("train", "--model", "oracle", "--data", ".", "--out", "x"), "oracle"),
+        (("predict",), "name audio files or folders"),
+        (("predict", "--labels", "x.csv", "."), "belong to --submission"),
+        (("predict", "--submission", "nowhere.csv"), "no file nowhere.csv"),
+        (("evaluate", "--data", "nowhere.csv", "--out", "x"), "nowhere.csv is no file and no folder"),
+        (("compare", "."), "run it again"),
+        (("distribution", "nowhere"), "nowhere is no file and no folder"),
     ],
 )
 def test_a_wrong_call_exits_with_2_and_says_the_remedy(
@@ -310,6 +319,35 @@ def test_predict_writes_csv_with_a_column_for_each_label(site: Path) -> None:
     named = dict(zip(header, line, strict=True))
     assert float(named["confidence"]) == pytest.approx(max(float(named[f"p_{label}"]) for label in LABELS))
     assert {f"logit_{label}" for label in LABELS} <= set(named)
+
+
+def test_a_folder_is_judged_compared_counted_and_a_competition_filled(site: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for number, emotion in enumerate(("angry", "sad", "sad")):
+        noise = generator.normal(0, 0.1, (16_000, 1)).astype(np.float32)
+        write_audio(tmp_path / "data" / emotion / f"T{number}.wav", noise, 16_000, "wav")
+    done = emolake("evaluate", "--model", site / "tiny", "--data", "data", "--out", "judged", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("tiny on 3 clips: unweighted average recall ")
+    assert "100%" in done.stderr
+    assert "a leak cannot be ruled out" in done.stderr
+    done = emolake("compare", "judged", "judged", "-o", "compared", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "+0.000 [+0.000, +0.000], 0 lies inside" in done.stdout
+    assert (tmp_path / "compared" / "compare.png").is_file()
+    done = emolake("distribution", "data", "--format", "csv", "-o", "counts.png", cwd=tmp_path)
+    assert done.stdout.splitlines()[1:] == [
+        "data,sadness,2,0.6666666666666666,",
+        "data,anger,1,0.3333333333333333,",
+    ]
+    assert (tmp_path / "counts.png").is_file()
+    (tmp_path / "sample_submission.csv").write_text("id,label\nT2,?\nT0,?\n")
+    filled = ("predict", "--submission", "sample_submission.csv", "--model", site / "tiny")
+    done = emolake(*filled, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(",") for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["id", "T2", "T0"]
+    assert {line[1] for line in lines[1:]} <= set(LABELS)
 
 
 def test_models_lists_also_what_is_unusable(site: Path) -> None:

@@ -14,7 +14,7 @@ from emolake.errors import ConfigurationError
 from emolake.models.registry import ModelEntry
 from emolake.predict import analyses_of
 from emolake.settings import Settings
-from emolake.shard import Analysis, speech_of_each
+from emolake.shard import SegmentRow, speech_of_each
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,22 @@ def answer_clips(
             yield ClipAnswer(path, None, f"there is no file {path}")
             continue
         _, analysis = next(heard)
-        mean = _mean(analysis, gated=gated)
+        mean = mean_probabilities(analysis.rows, gated=gated)
         error = analysis.reason
         if mean is None and error is None and not gated:
             error = "no part of it is as long as the model needs"
         yield ClipAnswer(path, None if mean is None else mean @ places, error)
 
 
-def _mean(analysis: Analysis, *, gated: bool) -> np.ndarray | None:
-    """Mean of the probabilities [labels] of a recording's segments; None if none has any."""
-    speech = speech_of_each(analysis.rows)
+def mean_probabilities(rows: Sequence[SegmentRow], *, gated: bool) -> np.ndarray | None:
+    """Mean of the probabilities [labels] of a recording's segments, by their seconds of speech; None if none has any.
+
+    `gated` leaves out those that the model itself gives no label.
+    """
+    speech = speech_of_each(rows)
     scored = [
         (row.scores.probabilities, weight, row.end_s - row.start_s)
-        for row, weight in zip(analysis.rows, speech, strict=True)
+        for row, weight in zip(rows, speech, strict=True)
         if row.scores is not None and (row.scores.labelled or not gated)
     ]
     if not scored:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -243,10 +244,9 @@ def speech_of_each(rows: Sequence[SegmentRow]) -> list[float]:
 
     An overlapping window owns the time up to the start of the next one, so that no second counts twice.
     """
-    after = [*rows[1:], None]
     ends = [
         min(row.end_s, following.start_s) if following and following.channel == row.channel else row.end_s
-        for row, following in zip(rows, after, strict=True)
+        for row, following in zip_longest(rows, rows[1:])
     ]
     return [row.speech_ratio * (end_s - row.start_s) for row, end_s in zip(rows, ends, strict=True)]
 

@@ -1,12 +1,22 @@
 """Data sets as folders and as CSV files, good and broken."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 import soundfile
 
+from emolake.demo.encode import write_audio
 from emolake.errors import ConfigurationError
 from emolake.schemas.labels import UnknownLabelError
-from emolake.training.dataset import Clip, data_hash, load_clips, read_dataset, require_speakers
+from emolake.training.dataset import (
+    Clip,
+    data_hash,
+    label_meanings,
+    load_clips,
+    read_dataset,
+    require_speakers,
+)
 
 
 def tone(path, hertz=200, seconds=0.3):
@@ -48,6 +58,81 @@ def test_csv_files_of_every_kind(tmp_path, header, row, speaker, corpus):
     assert (clip.speaker, clip.corpus) == (speaker, corpus or tmp_path.name)
 
 
+def layout(tmp_path, *names):
+    for name in names:
+        tone(tmp_path / "data" / name)
+    return [(clip.emotion, clip.corpus, clip.speaker) for clip in read_dataset(tmp_path / "data")]
+
+
+def test_folders_of_corpora_and_of_speakers(tmp_path):
+    assert layout(tmp_path / "a", "emodb/ang/x.wav", "ravdess/sad/y.wav") == [
+        ("anger", "emodb", None),
+        ("sadness", "ravdess", None),
+    ]
+    # a folder that is not called a speaker's may be a session's, and is none
+    assert layout(tmp_path / "b", "ang/Actor_01/x.wav", "ang/session1/x.wav") == [
+        ("anger", "data", "Actor_01"),
+        ("anger", "data", None),
+    ]
+    assert layout(tmp_path / "c", "speaker-1/ang/x.wav", "speaker-2/sad/x.wav") == [
+        ("anger", "data", "speaker-1"),
+        ("sadness", "data", "speaker-2"),
+    ]
+    assert layout(tmp_path / "d", "emodb/spk3/ang/x.wav") == [("anger", "emodb", "spk3")]
+
+
+def test_folders_that_can_be_read_in_two_ways_are_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"both 'speech' and 'ang' of speech/ang.*manifest.csv"):
+        layout(tmp_path, "speech/ang/x.wav", "speech/sad/y.wav")
+    with pytest.raises(ConfigurationError, match=r"holds loose\.wav beside the folders"):
+        layout(tmp_path / "b", "loose.wav", "ang/x.wav")
+
+
+def test_labels_of_other_scripts_in_whatever_form_the_disk_keeps_them(tmp_path):
+    taken_apart = unicodedata.normalize("NFD", "분노")
+    assert taken_apart != "분노"
+    tone(tmp_path / taken_apart / "a.wav")
+    tone(tmp_path / "悲しみ" / "b.wav")
+    clips = read_dataset(tmp_path)
+    assert {(clip.emotion, unicodedata.normalize("NFC", clip.label)) for clip in clips} == {
+        ("anger", "분노"),
+        ("sadness", "悲しみ"),
+    }
+
+
+def test_labels_that_are_numbers_are_explained_beside_the_data(tmp_path):
+    table = tmp_path / "train.csv"
+    table.write_text("id,path,label\nT1,./train/a.wav,0\nT2,./train/b.wav,1\n")
+    with pytest.raises(
+        UnknownLabelError, match=r"line 2: .*'0'.*labels\.csv \(label,emotion\) beside the data"
+    ):
+        read_dataset(table)
+    (tmp_path / "labels.csv").write_text("label,emotion\n0,angry\n1,fear\n")
+    assert [(clip.emotion, clip.label) for clip in read_dataset(table)] == [("anger", "0"), ("fear", "1")]
+    assert label_meanings(tmp_path / "labels.csv") == {"0": "anger", "1": "fear"}
+    (tmp_path / "labels.csv").write_text("label,emotion\n0,angry\n0,fear\n")
+    with pytest.raises(ConfigurationError, match=r"line 3 says that '0' is fear, and an earlier line anger"):
+        read_dataset(table)
+
+
+def test_every_format_is_listed_and_decoded(tmp_path):
+    samples = 0.3 * np.sin(2 * np.pi * 200 * np.arange(16000) / 16000).astype(np.float32)[:, None]
+    endings = {"wav": "wav", "flac": "flac", "mp3": "mp3", "m4a": "m4a", "ogg": "ogg-vorbis"}
+    for ending, codec in endings.items():
+        write_audio(tmp_path / "ang" / f"a.{ending}", samples, 16000, codec)
+    kept, waves, skipped = load_clips(read_dataset(tmp_path), sampling_rate=16000)
+    assert not skipped
+    assert {clip.path.suffix for clip in kept} == {f".{ending}" for ending in endings}
+    assert all(abs(len(wave) - 16000) < 2400 for wave in waves)
+
+
+def test_a_csv_of_another_encoding_is_named(tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_bytes("path,emotion\na.wav,분노\n".encode("cp949"))
+    with pytest.raises(ConfigurationError, match=r"list\.csv is not UTF-8.*save it as UTF-8"):
+        read_dataset(table)
+
+
 def test_a_manifest_in_the_folder_wins(tmp_path):
     tone(tmp_path / "anger" / "a.wav")
     (tmp_path / "manifest.csv").write_text("path,emotion,speaker\nanger/a.wav,fear,s\n")
@@ -63,6 +148,7 @@ def test_a_manifest_in_the_folder_wins(tmp_path):
         ("path,emotion\na.wav,\n", ConfigurationError, "line 2 has path 'a.wav' and label ''"),
         ("path,emotion\na.wav,hungry\n", UnknownLabelError, "line 2: .*hungry"),
         ("", ConfigurationError, "has the columns none"),
+        ("path,emotion\na.wav,sad\nb.wav,sad\na.wav,fear\n", ConfigurationError, "a.wav on lines 2 and 4"),
     ],
 )
 def test_a_broken_csv_is_refused(tmp_path, text, error, message):

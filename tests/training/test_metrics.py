@@ -1,38 +1,60 @@
-"""Figures against hand counts and scikit-learn."""
+"""Calibration by hand, and resampled figures against scikit-learn and SciPy."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
-from sklearn.metrics import confusion_matrix as sklearn_confusion
+from scipy.stats import bootstrap
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
-from emolake.training.metrics import (
-    accuracy,
-    confusion_matrix,
-    expected_calibration_error,
-    fit_temperature,
-    per_group,
-    recalls,
-    unweighted_average_recall,
-)
+from emolake.training.metrics import expected_calibration_error, fit_temperature, interval, resample
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=50))
 @pytest.mark.filterwarnings("ignore::UserWarning")  # scikit-learn's, of classes that only one side has
-def test_figures_equal_scikit_learn(pairs):
+def test_a_resample_that_is_the_whole_equals_scikit_learn(pairs):
     truth, guess = np.array(pairs).T
-    counts = confusion_matrix(truth, guess, labels=4)
-    np.testing.assert_array_equal(counts, sklearn_confusion(truth, guess, labels=range(4)))
-    assert accuracy(counts) == pytest.approx(accuracy_score(truth, guess))
-    assert unweighted_average_recall(counts) == pytest.approx(balanced_accuracy_score(truth, guess))
+    (drawn,) = resample(truth, [guess], ["one"] * len(truth), labels=5, resamples=3, seed=0)
+    assert drawn.accuracy == pytest.approx([accuracy_score(truth, guess)] * 3)
+    assert drawn.uar == pytest.approx([balanced_accuracy_score(truth, guess)] * 3)
+    assert drawn.macro_f1 == pytest.approx([f1_score(truth, guess, average="macro", zero_division=0)] * 3)
+    expected = recall_score(truth, guess, labels=range(5), average=None, zero_division=np.nan)
+    np.testing.assert_allclose(drawn.recall, [expected] * 3)
 
 
-def test_a_class_without_clips_has_no_recall():
-    found = recalls(np.array([[3, 1, 0], [0, 0, 0], [0, 2, 2]]))
-    assert found[[0, 2]].tolist() == [0.75, 0.5]
-    assert np.isnan(found[1])
+def test_drawing_clips_agrees_with_scipy():
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, 200)
+    guess = np.where(generator.random(200) < 0.7, truth, 2)
+    (drawn,) = resample(truth, [guess], None, labels=3, resamples=4000, seed=1)
+    theirs = bootstrap(
+        ((truth == guess).astype(float),), np.mean, method="percentile", n_resamples=4000, rng=2
+    )
+    assert interval(drawn.accuracy) == pytest.approx(tuple(theirs.confidence_interval), abs=0.011)
+
+
+def test_clips_of_one_voice_tell_less_than_as_many_voices():
+    truth = np.arange(400) % 2
+    right = np.arange(400) < 200  # ten speakers always right, ten always wrong
+    guess = np.where(right, truth, 1 - truth)
+    speakers = [str(clip // 20) for clip in range(400)]
+    (by_speaker,) = resample(truth, [guess], speakers, labels=2, seed=0)
+    (by_clip,) = resample(truth, [guess], None, labels=2, seed=0)
+    assert np.std(by_speaker.accuracy) > 3 * np.std(by_clip.accuracy)
+
+
+def test_several_classifiers_hear_the_same_resamples():
+    truth = np.arange(60) % 3
+    worse = np.where(np.arange(60) < 6, (truth + 1) % 3, truth)
+    same, again, other = resample(truth, [worse, worse, truth], None, labels=3, seed=0)
+    np.testing.assert_array_equal(same.uar, again.uar)
+    assert (other.accuracy >= same.accuracy).all()
+
+
+def test_an_interval_of_nothing_is_none():
+    assert interval(np.full(5, np.nan)) is None
+    assert interval(np.array([np.nan, 1.0])) == (1.0, 1.0)
 
 
 def test_temperature_is_found_again():
@@ -48,10 +70,3 @@ def test_calibration_error_by_hand():
     logits = np.log(np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]))
     # two clips at 0.9 of which one is right (gap 0.4), one at 0.6 that is wrong (gap 0.6)
     assert expected_calibration_error(logits, np.array([0, 1, 1])) == pytest.approx((2 * 0.4 + 0.6) / 3)
-
-
-def test_groups_are_counted_apart():
-    figures = per_group(np.array([0, 1, 0, 1]), np.array([0, 1, 1, 1]), ["b", "b", "a", "a"], labels=2)
-    assert list(figures) == ["a", "b"]
-    assert figures["a"] == {"clips": 2, "accuracy": 0.5, "uar": 0.5}
-    assert figures["b"] == {"clips": 2, "accuracy": 1.0, "uar": 1.0}

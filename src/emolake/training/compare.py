@@ -178,7 +178,7 @@ def _sentence(difference: Difference) -> str:
         return f"{values[0]:+.3f} [{values[1]:+.3f}, {values[2]:+.3f}]"
 
     _, low, high = difference.uar
-    verdict = "beyond chance" if low > 0 or high < 0 else "within chance"
+    verdict = "0 lies outside" if low > 0 or high < 0 else "0 lies inside"
     return (
         f"{difference.second} against {difference.first} on the same {difference.clips} clips: unweighted average "
         f"recall {told(difference.uar)}, {verdict}; accuracy {told(difference.accuracy)} "

@@ -25,8 +25,7 @@ def plot_confusion(path: Path, confusion: np.ndarray, names: Names) -> None:
     with mpl.rc_context({"font.family": names.families}):
         figure = _figure(3.2 + 0.66 * size, 2.5 + 0.57 * size)
         axes = figure.subplots()
-        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        image.cmap.set_bad("#eeeeee")
+        image = axes.imshow(shares, cmap=mpl.colormaps["Blues"].with_extremes(bad="#eeeeee"), vmin=0, vmax=1)
         for row in range(size):
             for column in range(size):
                 _cell(axes, row, column, int(confusion[row, column]), float(shares[row, column]), size)

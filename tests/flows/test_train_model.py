@@ -1,0 +1,54 @@
+"""Training and evaluation as flows, against a real Prefect API, and the artifacts that they leave."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from prefect.client.orchestration import get_client
+from prefect.testing.utilities import prefect_test_harness
+
+from emolake.flows.train_model import evaluate_model, train_model
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Clips of two made voices and a Prefect API."""
+    folder = tmp_path_factory.mktemp("training")
+    generator = np.random.default_rng(0)
+    rows = []
+    for number in range(8):
+        emotion, speaker = ("angry", "sad")[number % 2], f"s{number // 4}"
+        level = 0.3 if emotion == "angry" else 0.03
+        soundfile.write(folder / f"{number}.wav", generator.normal(0, level, 6_000), 16_000)
+        rows.append((f"{number}.wav", emotion, speaker))
+    with (folder / "list.csv").open("w", newline="") as lines:
+        csv.writer(lines).writerows([("file_path", "emotion", "speaker"), *rows])
+    with prefect_test_harness(server_startup_timeout=60):
+        yield folder
+
+
+def artifacts(prefix: str) -> dict[str, Any]:
+    with get_client(sync_client=True) as client:
+        found = client.request("POST", "/artifacts/filter", json={}).json()
+    return {each["key"].removeprefix(prefix): each for each in found if each["key"].startswith(prefix)}
+
+
+def test_a_trained_model_is_evaluated_and_its_figures_are_artifacts(site: Path) -> None:
+    trained = train_model(model="logmel_cnn", data=site / "list.csv", out=site / "model", epochs=1, folds=2)
+    assert trained["clips"] == 8
+    left = artifacts("emolake-train-model")
+    assert {"", "-report", "-folder", "-confusion-matrix", "-class-metrics"} <= set(left)
+    assert f'"value": {trained["uar"]}' in left[""]["data"]
+    assert left["-report"]["type"] == "markdown"
+    assert "unweighted average recall" in left["-report"]["data"]
+    assert (site / "model").as_uri() in left["-folder"]["data"]
+    assert left["-confusion-matrix"]["data"].startswith("data:image/png;base64,iVBOR")
+
+    judged = evaluate_model(model=str(site / "model"), data=site / "list.csv", out=site / "judged")
+    assert judged["clips"] == 8
+    left = artifacts("emolake-evaluate-model")
+    assert "2 speakers (s0, s1) of 2 have the names of speakers" in left["-report"]["data"]
