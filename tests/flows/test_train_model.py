@@ -38,7 +38,9 @@ def artifacts(prefix: str) -> dict[str, Any]:
 
 
 def test_a_trained_model_is_evaluated_and_its_figures_are_artifacts(site: Path) -> None:
-    trained = train_model(model="logmel_cnn", data=site / "list.csv", out=site / "model", epochs=1, folds=2)
+    trained = train_model(
+        model="logmel_cnn", data=site / "list.csv", out=site / "model", options={"loop.epochs": 1}, folds=2
+    )
     assert trained["clips"] == 8
     left = artifacts("emolake-train-model")
     assert {"", "-report", "-folder", "-confusion-matrix", "-class-metrics"} <= set(left)

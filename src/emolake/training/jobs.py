@@ -6,8 +6,9 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.queues import Queue
@@ -95,7 +96,8 @@ def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int | None) -> list[tu
         with ProcessPoolExecutor(
             workers, mp_context=context, initializer=_start, initargs=(reports,)
         ) as pool:
-            futures = [pool.submit(_run_in_worker, work, job) for job in jobs]
+            with _ctrl_c_ignored():  # as the workers inherit it, so that none is in the middle of its imports
+                futures = [pool.submit(_run_in_worker, work, job) for job in jobs]
             try:
                 _follow(futures, reports, bar)
             except BaseException:
@@ -153,8 +155,20 @@ def _start(reports: "Queue[_Epochs]") -> None:
     global _reports
     _reports = reports
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends what it started
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Ctrl-C goes to all processes; the parent ends what it started. Only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end_with_parent() -> None:

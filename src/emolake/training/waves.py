@@ -6,6 +6,7 @@ Validation and test clips are never changed, because inference hears them as the
 import numpy as np
 import soxr
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.fft import next_fast_len
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import ShortTimeFFT, get_window
 from scipy.special import expit
@@ -93,8 +94,9 @@ def _at_least(changed: np.ndarray, wave: np.ndarray, min_samples: int) -> np.nda
 
 def _noise(size: int, generator: np.random.Generator) -> np.ndarray:
     """Noise [size] of power 1, from white to brown."""
-    spectrum = np.fft.rfft(generator.normal(size=size))
+    longer = next_fast_len(size, real=True)  # a prime number of samples takes ten times as long
+    spectrum = np.fft.rfft(generator.normal(size=longer))
     slope = generator.uniform(0, 1)
     spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** slope
-    noise = np.fft.irfft(spectrum, size)
+    noise = np.fft.irfft(spectrum, longer)[:size]
     return np.asarray(noise / max(np.sqrt(np.mean(np.square(noise))), 1e-10))
