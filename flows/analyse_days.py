@@ -148,6 +148,7 @@ def _analyse_day(
         day,
         key=run.key,
         listing=run.listing,
+        policy=settings.policy,
         force=force,
         only=only,
         presence=presence,

@@ -31,6 +31,7 @@ _SQL_TYPES: dict[pa.DataType, str] = {
     FLOAT_MAP: "MAP(VARCHAR, FLOAT)",
     DOUBLE_MAP: "MAP(VARCHAR, DOUBLE)",
     pa.list_(pa.string()): "VARCHAR[]",
+    pa.list_(pa.int32()): "INTEGER[]",
 }
 
 
@@ -76,6 +77,12 @@ DURATION_S = Column(
 )
 SAMPLE_RATE = Column("sample_rate", pa.int32(), "sampling rate of the source", "Hz", nullable=True)
 CHANNELS = Column("channels", pa.int32(), "channels of the source", nullable=True)
+EXCLUDED_CHANNELS = Column(
+    "excluded_channels",
+    pa.list_(pa.int32()),
+    "channels that the policy keeps from every model; NULL without any",
+    nullable=True,
+)
 CODEC = Column("codec", pa.string(), "codec that was decoded", nullable=True)
 DIMENSIONS = Column("dimensions", TEXT_MAP, "named groups of the key's pattern")
 STATUS = Column("status", pa.string(), "what became of the recording", allowed=RECORDING_STATUSES)

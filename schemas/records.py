@@ -19,6 +19,8 @@ class SourceObject:
     date: date
     recorded_at: datetime | None
     dimensions: dict[str, str]
+    excluded: str | None = None
+    """Why the policy keeps it from every model; it is recorded, and never fetched."""
 
 
 @dataclass(frozen=True)

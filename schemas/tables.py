@@ -46,6 +46,7 @@ RECORDINGS = Table(
         c.DURATION_S,
         c.SAMPLE_RATE,
         c.CHANNELS,
+        c.EXCLUDED_CHANNELS,
         c.CODEC,
         c.DIMENSIONS,
         c.STATUS,

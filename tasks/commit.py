@@ -91,11 +91,17 @@ def _replace(
     erased = {each for (each,) in connection.execute(statement("erased_of_new")).fetchall()}
     rows = rows.without(erased)
     known = connection.execute(statement("known_of_new")).to_arrow_table().to_pylist()
-    versions = _versions(rows)
+    versions = _by_recording(rows.recordings, "version")
     known = [entry for entry in known if entry["recording_id"] in versions]
-    already_done = (
-        set() if force else {entry["recording_id"] for entry in known if _is_done(entry, key, versions)}
-    )
+    config_ids = _by_recording(rows.analyses, "config_id")
+    already_done = {
+        entry["recording_id"]
+        for entry in known
+        if not force
+        and (entry["model"], entry["version"]) == (key.model, versions[entry["recording_id"]])
+        # what is excluded stands under an id of its own, and what may succeed later has no row that could tell
+        and entry["config_id"] == config_ids.get(entry["recording_id"], key.config_id)
+    }
     rows = rows.without(already_done)
     older = [entry for entry in known if entry["recording_id"] not in already_done]
     if older:
@@ -105,18 +111,17 @@ def _replace(
     append(connection, SEGMENTS, rows.segments)
     append(connection, RECORDINGS, rows.recordings)
     append(connection, ANALYSES, rows.analyses)
-    return Committed(frozenset(_versions(rows)), frozenset(already_done | erased), frozenset(days))
+    return Committed(
+        frozenset(_by_recording(rows.recordings, "version")),
+        frozenset(already_done | erased),
+        frozenset(days),
+    )
 
 
-def _versions(rows: ShardRows) -> dict[str, str]:
-    columns = rows.recordings.select(["recording_id", "version"]).to_pydict()
-    return dict(zip(columns["recording_id"], columns["version"], strict=True))
-
-
-def _is_done(entry: dict[str, Any], key: AnalysisKey, versions: dict[str, str]) -> bool:
-    """Tell whether a row of the ledger stands as the new rows would have it."""
-    found = entry["model"], entry["config_id"], entry["version"]
-    return found == (key.model, key.config_id, versions[entry["recording_id"]])
+def _by_recording(table: pa.Table, column: str) -> dict[str, str]:
+    """Return a column of rows by their recording."""
+    columns = table.select(["recording_id", column]).to_pydict()
+    return dict(zip(columns["recording_id"], columns[column], strict=True))
 
 
 def _delete(

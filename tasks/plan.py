@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from emolake.lake import Lake
 from emolake.pattern import KeyPattern
+from emolake.policy import EXCLUDED_CONFIG_ID, Policy
 from emolake.schemas.records import AnalysisKey, SourceObject
 from emolake.sql import statement
 from emolake.storage import Source
@@ -75,6 +76,7 @@ def plan_day(
     key: AnalysisKey,
     listing: Listing,
     force: bool = False,
+    policy: Policy,
     only: Set[str] | None = None,
     presence: Presence | None = None,
 ) -> Iterator[SourceObject]:
@@ -89,6 +91,7 @@ def plan_day(
         day: the local calendar day.
         key: model and configuration that the ledger is asked for.
         listing: takes the figures.
+        policy: which recordings are only recorded as excluded.
         force: yield also what the lake holds; never what was erased.
         only: identifiers of the recordings that are asked for; all when left out.
         presence: takes note of all that is listed.
@@ -100,6 +103,7 @@ def plan_day(
         if only is not None:
             listing.skipped += sum(item.recording_id not in only for item in chunk)
             chunk = [item for item in chunk if item.recording_id in only]
+        chunk = [replace(item, excluded=policy.rules_out(item.dimensions)) for item in chunk]
         states = ["missing"] * len(chunk) if lake is None else _states(lake, chunk, day, key)
         for item, state in zip(chunk, states, strict=True):
             if state == "erased" or (state == "done" and not force):
@@ -108,7 +112,7 @@ def plan_day(
             listing.missing += state == "missing"
             listing.stale += state in ("stale", "done")
             listing.failed += state == "failed"
-            listing.estimated_seconds += estimated_seconds(item)
+            listing.estimated_seconds += 0 if item.excluded else estimated_seconds(item)
             yield item
 
 
@@ -174,11 +178,12 @@ def _states(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) 
             "position": range(len(chunk)),
             "recording_id": [item.recording_id for item in chunk],
             "version": [item.version for item in chunk],
+            "config_id": [EXCLUDED_CONFIG_ID if item.excluded else key.config_id for item in chunk],
         }
     )
     lake.connection.register("listed", listed)
     try:
-        parameters = {"date": day, "model": key.model, "config_id": key.config_id}
+        parameters = {"date": day, "model": key.model}
         return [state for _, state in lake.rows(statement("state_of_listed"), parameters)]
     finally:
         lake.connection.unregister("listed")

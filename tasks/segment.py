@@ -4,7 +4,7 @@ All positions are whole samples, so lengths add up exactly. Segments come out as
 no more than the longest of them, and the silence before it, is held for each channel.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, Protocol, Self
 
@@ -330,13 +330,17 @@ class _Track:
             self._index += 1
 
 
-def _chosen(options: SegmentOptions, available: int) -> list[int]:
-    """Indices of the channels to analyse; those that the recording does not have are left out."""
-    if options.channels == "mix":
-        return [0]
-    if options.channels == "split":
-        return list(range(available))
-    chosen = [channel for channel in options.channels if channel < available]
+def _chosen(options: SegmentOptions, available: int, excluded: Collection[int]) -> list[int]:
+    """Indices of the channels to analyse or to mix; those that the recording does not have are left out."""
+    wanted = range(available) if isinstance(options.channels, str) else options.channels
+    existing = [channel for channel in wanted if channel < available]
+    chosen = [channel for channel in existing if channel not in excluded]
+    if existing and not chosen:
+        raise BadRecordingError(
+            Reason.EXCLUDED,
+            f"policy.exclude_channels leaves none of its channels {existing}",
+            stage="segment",
+        )
     if not chosen:
         raise BadRecordingError(
             Reason.UNSUPPORTED,
@@ -348,12 +352,18 @@ def _chosen(options: SegmentOptions, available: int) -> list[int]:
 
 
 def segment(
-    blocks: Iterator[np.ndarray], *, options: SegmentOptions, sampling_rate: int = 16_000, vad: SpeechDetector
+    blocks: Iterator[np.ndarray],
+    *,
+    options: SegmentOptions,
+    excluded_channels: Collection[int] = (),
+    sampling_rate: int = 16_000,
+    vad: SpeechDetector,
 ) -> Iterator[Segment]:
     """Segments of a recording, from its blocks [n, channels] float32; where blocks are cut changes nothing.
 
-    Each channel's segments come in the order of time; those of several channels alternate. Raises
-    BadRecordingError where none of the chosen channels exists.
+    Each channel's segments come in the order of time; those of several channels alternate. `excluded_channels` are
+    heard neither by themselves nor in the mix. Raises BadRecordingError where none of the chosen channels exists, or
+    all are excluded.
     """
     if sampling_rate != vad.sampling_rate:
         raise ValueError(f"found blocks of {sampling_rate} Hz, expected {vad.sampling_rate} Hz; resample")
@@ -361,10 +371,12 @@ def segment(
     tracks: dict[int, _Track] = {}
     for block in blocks:
         if not tracks:
-            chosen = _chosen(options, block.shape[1])
-            tracks = {c: _Track(c, cutter(options, sampling_rate), vad, sampling_rate) for c in chosen}
+            chosen = _chosen(options, block.shape[1], excluded_channels)
+            own = [0] if options.channels == "mix" else chosen
+            tracks = {c: _Track(c, cutter(options, sampling_rate), vad, sampling_rate) for c in own}
         for channel, track in tracks.items():
-            mono = block.mean(axis=1, dtype=np.float32) if options.channels == "mix" else block[:, channel]
+            mixed = options.channels == "mix"
+            mono = block[:, chosen].mean(axis=1, dtype=np.float32) if mixed else block[:, channel]
             yield from track.push(mono)
     for track in tracks.values():
         yield from track.finish()

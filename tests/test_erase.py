@@ -11,6 +11,7 @@ from emolake.erase import Asked, asked_by_condition, asked_by_uri, erase, plan_e
 from emolake.lake import append, open_lake
 from emolake.models.caches import cache_folders, empty
 from emolake.pattern import KeyPattern
+from emolake.policy import Policy
 from emolake.query import QueryError
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import RUNS
@@ -23,6 +24,7 @@ from emolake.verify import verify
 
 from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled
 
+NONE = Policy()
 EARLIER = DAY - timedelta(days=1)
 OTHER = AnalysisKey("other", "e" * 32, "d" * 16)
 # The first and last by URI, so that they are bounds of the column too.
@@ -139,7 +141,16 @@ def test_what_was_erased_is_neither_planned_nor_committed_again(
             pattern = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", None)  # type: ignore[arg-type]
             assert (
                 list(
-                    plan_day(FolderSource(folder), pattern, lake, DAY, key=KEY, listing=listing, force=force)
+                    plan_day(
+                        FolderSource(folder),
+                        pattern,
+                        lake,
+                        DAY,
+                        key=KEY,
+                        policy=Policy(),
+                        listing=listing,
+                        force=force,
+                    )
                 )
                 == []
             )

@@ -15,17 +15,11 @@ from emolake.errors import BadRecordingError, Reason
 from emolake.identity import analysis_key
 from emolake.lake import open_lake
 from emolake.models.registry import model_entry
+from emolake.policy import Policy
+from emolake.rows import Analysis, SegmentRow, shard_rows, speech_seconds
 from emolake.schemas.records import Counts, SourceObject
 from emolake.settings import Settings, load_settings
-from emolake.shard import (
-    Analysis,
-    SegmentRow,
-    analyse,
-    loaded_model,
-    run_shard,
-    shard_rows,
-    speech_seconds,
-)
+from emolake.shard import analyse, loaded_model, run_shard
 from emolake.storage import open_source
 from emolake.tasks.classify import Scores
 from emolake.tasks.plan import Listing, plan_day
@@ -75,7 +69,11 @@ def noise(seconds: float, sampling_rate: int = 16_000) -> np.ndarray:
 def planned(settings: Settings) -> list[SourceObject]:
     source = open_source(settings.source.uri, settings.source.s3)
     key = analysis_key(settings, model_entry(settings))
-    return list(plan_day(source, settings.source.key_pattern(), None, DAY, key=key, listing=Listing()))
+    return list(
+        plan_day(
+            source, settings.source.key_pattern(), None, DAY, key=key, policy=Policy(), listing=Listing()
+        )
+    )
 
 
 def analysed(settings: Settings, objects: list[SourceObject]) -> dict[str, Analysis]:

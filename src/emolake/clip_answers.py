@@ -13,8 +13,8 @@ import numpy as np
 from emolake.errors import ConfigurationError
 from emolake.models.registry import ModelEntry
 from emolake.predict import analyses_of
+from emolake.rows import SegmentRow, speech_of_each
 from emolake.settings import Settings
-from emolake.shard import SegmentRow, speech_of_each
 
 
 @dataclass(frozen=True)

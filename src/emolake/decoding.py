@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -43,6 +43,7 @@ class _Job:
     path: Path
     name: str
     segmentation: SegmentOptions
+    excluded_channels: Collection[int]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,13 @@ class _Raised:
 
 
 def decoded(
-    path: Path, *, name: str, segmentation: SegmentOptions, timeout_s: float, memory_mb: int
+    path: Path,
+    *,
+    name: str,
+    segmentation: SegmentOptions,
+    excluded_channels: Collection[int] = (),
+    timeout_s: float,
+    memory_mb: int,
 ) -> Iterator[Opened | Segment | DecodeOutcome]:
     """Yield a recording's header, its segments in the order of time, and at last what decoding it came to.
 
@@ -59,6 +66,7 @@ def decoded(
         path: the file.
         name: its key, whose ending tells a format without a header.
         segmentation: how it is cut.
+        excluded_channels: what is kept from every model.
         timeout_s: how long the decoder may be silent.
         memory_mb: what a decoder that is started for this may allocate; one that was kept has its own bound.
 
@@ -69,7 +77,7 @@ def decoded(
     child = _take(memory_mb)
     ended = False
     try:
-        child.connection.send(_Job(path, name, segmentation))
+        child.connection.send(_Job(path, name, segmentation, excluded_channels))
         while not ended:
             message = child.receive(timeout_s)
             ended = isinstance(message, DecodeOutcome | BadRecordingError)
@@ -168,7 +176,12 @@ def _serve(connection: Connection, detector: SpeechDetector) -> None:
         try:
             with AudioReader(job.path, DecodeOptions(), name=job.name) as reader:
                 connection.send(Opened(reader.codec, reader.sampling_rate, reader.channels))
-                for piece in segment(reader.blocks(), options=job.segmentation, vad=detector):
+                for piece in segment(
+                    reader.blocks(),
+                    options=job.segmentation,
+                    excluded_channels=job.excluded_channels,
+                    vad=detector,
+                ):
                     connection.send(piece)
                 connection.send(reader.outcome)
         except (BrokenPipeError, ConnectionResetError):

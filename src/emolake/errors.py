@@ -30,6 +30,8 @@ class Reason(StrEnum):
     """The recording ends before what its container declares; what was decoded is kept."""
     UNSUPPORTED = "unsupported"
     """The rate, the number of channels or the chosen channels are outside of what is analysed."""
+    EXCLUDED = "excluded"
+    """The policy keeps all of the recording from every model; it is no bad recording."""
     CRASHED = "crashed"
     """The process that decoded the recording died of it."""
     TIMED_OUT = "timed_out"

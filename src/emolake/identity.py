@@ -33,6 +33,7 @@ def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
         "voice_activity": version("silero-vad"),
         "model": model.fingerprint,
         "precision": settings.inference.precision,
+        "excluded_channels": sorted(set(settings.policy.exclude_channels)),
         "transcripts": settings.inference.store_transcripts,
     }
     canonical = json.dumps(decides, sort_keys=True, separators=(",", ":"))

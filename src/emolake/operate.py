@@ -162,7 +162,9 @@ def tell_plan(
     with lake_if_any(settings) as lake:
         for offset in range((last - first).days + 1):
             day, listing = first + timedelta(days=offset), Listing()
-            for _ in plan_day(source, pattern, lake, day, key=key, listing=listing, force=force):
+            for _ in plan_day(
+                source, pattern, lake, day, key=key, listing=listing, policy=settings.policy, force=force
+            ):
                 pass
             hours = listing.estimated_seconds / 3600
             rows.append(

@@ -14,9 +14,10 @@ from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.health import judge
 from emolake.models.registry import ModelEntry
 from emolake.query import print_table, write_json
+from emolake.rows import Analysis, SegmentRow
 from emolake.schemas.records import SourceObject
 from emolake.settings import Settings
-from emolake.shard import Analysis, SegmentRow, analyse, loaded_model, speech_detector
+from emolake.shard import analyse, loaded_model, speech_detector
 from emolake.storage import FolderSource
 from emolake.tasks.decode import AudioReader
 from emolake.tasks.plan import is_audio, recording_id
@@ -144,7 +145,12 @@ def write_diagnosis(path: Path, *, settings: Settings, entry: ModelEntry, output
     """
     model = loaded_model(entry, settings.inference)
     with AudioReader(path) as reader:
-        pieces = segment(reader.blocks(), options=settings.segmentation, vad=speech_detector())
+        pieces = segment(
+            reader.blocks(),
+            options=settings.segmentation,
+            excluded_channels=settings.policy.exclude_channels,
+            vad=speech_detector(),
+        )
         waves = [
             piece.samples
             for piece in islice(pieces, _SEGMENTS_DIAGNOSED)

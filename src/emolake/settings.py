@@ -18,6 +18,7 @@ from pydantic_settings import (
 
 from emolake.errors import ConfigurationError
 from emolake.pattern import KeyPattern
+from emolake.policy import Policy
 from emolake.storage import S3Options
 from emolake.tasks.fetch import FetchOptions
 from emolake.tasks.segment import SegmentOptions
@@ -204,6 +205,7 @@ class Settings(BaseSettings):
     source: SourceSettings = SourceSettings()
     fetch: FetchOptions = FetchOptions()
     decode: DecodeSettings = DecodeSettings()
+    policy: Policy = Policy()
     segmentation: SegmentOptions = SegmentOptions()
     inference: InferenceSettings = InferenceSettings()
     warehouse: WarehouseSettings = WarehouseSettings()
@@ -238,6 +240,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"aggregate.by names {', '.join(unknown)}, but source.pattern gives "
                 f"{', '.join(known) or 'no dimension'}"
+            )
+        unknown = [name for name in self.policy.exclude if name not in known]
+        if unknown:
+            raise ValueError(
+                f"policy.exclude names {', '.join(unknown)}, but source.pattern gives "
+                f"{', '.join(known) or 'no dimension'}; what it rules out would be heard"
             )
         return self
 

@@ -30,6 +30,7 @@ from emolake.flows.retry import retry
 from emolake.identity import analysis_key
 from emolake.lake import open_lake
 from emolake.models.registry import model_entry
+from emolake.policy import Policy
 from emolake.runs import RunFailedError
 from emolake.settings import Settings, WarehouseSettings, load_settings
 from emolake.shard import run_shard
@@ -39,6 +40,7 @@ from emolake.tasks.plan import Listing, plan_day
 from conftest import ACCESS_KEY, SECRET_KEY
 from made_model import write_tiny_model
 
+NONE = Policy()
 LAST = date(2026, 11, 20)
 DAYS = [LAST - timedelta(days=back) for back in range(3, -1, -1)]  # with the default lookback
 CONTENT = (
@@ -433,7 +435,11 @@ def test_what_was_quarantined_is_retried_and_gives_the_rows_of_a_clean_run(
     settings, entry = site.settings, model_entry(site.settings)
     key = analysis_key(settings, entry)
     source = open_source(settings.source.uri, settings.source.s3)
-    listed = list(plan_day(source, settings.source.key_pattern(), None, LAST, key=key, listing=Listing()))
+    listed = list(
+        plan_day(
+            source, settings.source.key_pattern(), None, LAST, key=key, policy=Policy(), listing=Listing()
+        )
+    )
     vanishing.unlink()
     run_shard(
         listed, settings=settings, entry=entry, key=key, run_id="first", message="one is gone meanwhile"
@@ -467,7 +473,11 @@ def test_what_was_committed_and_not_aggregated_is_aggregated_by_the_next_run(sit
     settings, entry = site.settings, model_entry(site.settings)
     key = analysis_key(settings, entry)
     source = open_source(settings.source.uri, settings.source.s3)
-    objects = list(plan_day(source, settings.source.key_pattern(), None, DAYS[2], key=key, listing=Listing()))
+    objects = list(
+        plan_day(
+            source, settings.source.key_pattern(), None, DAYS[2], key=key, policy=Policy(), listing=Listing()
+        )
+    )
     run_shard(objects, settings=settings, entry=entry, key=key, run_id="killed", message="killed after this")
     assert site.rows("SELECT * FROM daily_emotions") == []
     summary = nightly(config=site.config, date=LAST)

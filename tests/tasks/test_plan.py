@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from emolake.lake import open_lake
 from emolake.pattern import KeyPattern
+from emolake.policy import Policy
 from emolake.schemas.records import SourceObject
 from emolake.storage import FolderSource, Listed
 from emolake.tasks import plan as tasks_plan
@@ -48,7 +49,7 @@ class Made:
 
 def plan(source, lake, *, day=DAY, force=False, pattern=PATTERN, key=KEY) -> tuple[list[str], Listing]:
     listing = Listing()
-    items = plan_day(source, pattern, lake, day, key=key, listing=listing, force=force)
+    items = plan_day(source, pattern, lake, day, key=key, policy=Policy(), listing=listing, force=force)
     return [item.key for item in items], listing
 
 
@@ -145,7 +146,7 @@ def test_memory_does_not_grow_with_the_number_of_keys(monkeypatch):
     def peak(keys: int) -> int:
         listing = Listing()
         source = Made(lambda: (f"2026/11/20/oslo/{number}.wav" for number in range(keys)))
-        planned = plan_day(source, PATTERN, None, DAY, key=KEY, listing=listing)
+        planned = plan_day(source, PATTERN, None, DAY, key=KEY, policy=Policy(), listing=listing)
         tracemalloc.start()
         total = sum(len(shard) for shard in shards(planned, shard_seconds=3600, shard_objects=200))
         _, most = tracemalloc.get_traced_memory()

@@ -8,6 +8,7 @@ import pytest
 
 from emolake.lake import Lake, open_lake
 from emolake.pattern import KeyPattern
+from emolake.policy import Policy
 from emolake.storage import FolderSource
 from emolake.tasks.commit import commit_shard
 from emolake.tasks.plan import Listing, plan_day
@@ -66,7 +67,7 @@ def commit(lake: Lake, names, day=DAY, **values) -> None:
 def look(lake: Lake, pattern: KeyPattern = PATTERN, meanwhile=lambda: None) -> tuple[int, int]:
     source = FolderSource(OurCall.folder)
     presence = Presence(lake, source, pattern, DAY)
-    list(plan_day(source, pattern, lake, DAY, key=KEY, listing=Listing(), presence=presence))
+    list(plan_day(source, pattern, lake, DAY, key=KEY, policy=Policy(), listing=Listing(), presence=presence))
     meanwhile()
     return presence.settle("run-2")
 
@@ -104,7 +105,11 @@ def test_a_listing_that_fails_half_way_marks_nothing(lake: Lake, monkeypatch: py
     monkeypatch.setattr(source, "list", broken)
     presence = Presence(lake, source, PATTERN, DAY)
     with pytest.raises(OSError, match="broke"):
-        list(plan_day(source, PATTERN, lake, DAY, key=KEY, listing=Listing(), presence=presence))
+        list(
+            plan_day(
+                source, PATTERN, lake, DAY, key=KEY, policy=Policy(), listing=Listing(), presence=presence
+            )
+        )
     assert marked(lake) == []
 
 

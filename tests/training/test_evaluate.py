@@ -11,8 +11,8 @@ from emolake.clip_answers import answer_clips, emotions_of, mean_probabilities
 from emolake.errors import ConfigurationError
 from emolake.models.registry import model_or_folder
 from emolake.predict import predict
+from emolake.rows import SegmentRow
 from emolake.settings import Settings
-from emolake.shard import SegmentRow
 from emolake.tasks.classify import Scores
 from emolake.training.evaluate import evaluate, heard_speakers
 

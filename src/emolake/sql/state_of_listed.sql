@@ -5,7 +5,7 @@ SELECT
     listed.position,
     CASE
         WHEN recording_hash IS NOT NULL THEN 'erased'
-        WHEN analyses.version = listed.version AND analyses.config_id = $config_id THEN 'done'
+        WHEN analyses.version = listed.version AND analyses.config_id = listed.config_id THEN 'done'
         WHEN analyses.recording_id IS NOT NULL THEN 'stale'
         WHEN recordings.status = 'quarantined' THEN 'failed'
         ELSE 'missing'
