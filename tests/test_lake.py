@@ -24,7 +24,7 @@ WRITER = Path(__file__).with_name("writer.py")
 
 def start_writer(warehouse: WarehouseSettings, run_id: str, mode: str) -> "subprocess.Popen[str]":
     """Start a writer process and wait until it has made its rows."""
-    environment = os.environ | {"PYTHONPATH": str(WRITER.parent)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(WRITER.parent), *sys.path])}
     command = [sys.executable, str(WRITER), warehouse.model_dump_json(), run_id, mode]
     writer = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

@@ -40,8 +40,8 @@ def verify(
     checked = f"{verdict.days} days and {verdict.files} files"
     if verdict.breaches:
         raise EmolakeError(
-            f"{len(verdict.breaches)} breaches in {checked}; the queries above show them, and "
-            "`emolake backfill FROM TO --force` makes the rows of the days anew"
+            f"{len(verdict.breaches)} breaches in {checked}; the queries above show them. Lost files come back from a "
+            "backup; `emolake backfill FROM TO --force` makes wrong rows of days anew"
         )
     typer.echo(f"{checked} are as they should be; {len(verdict.notices)} notices", err=True)
 
