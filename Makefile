@@ -19,7 +19,7 @@ demo: $(STAMP)
 	$(VENV)/bin/emolake demo demo
 
 test: lint types $(VENV)/.families
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Without conftest.py, which needs all of the lock.
 test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed
