@@ -5,12 +5,13 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
-import boto3
+import botocore.loaders
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -172,7 +173,7 @@ class S3Source:
 
     @cached_property
     def client(self) -> Any:
-        """boto3 client; made when first used, so that a plan of nothing needs no credentials."""
+        """botocore client; made when first used, so that a plan of nothing needs no credentials."""
         return s3_client(self._options)
 
     def list(self, prefix: str) -> Iterator[Listed]:
@@ -253,10 +254,18 @@ class S3Source:
         )
 
 
+@cache
+def _descriptions() -> Any:
+    """What botocore knows of the services: read once for all clients, which is most of what making one costs."""
+    return botocore.loaders.create_loader()
+
+
 def s3_client(options: S3Options) -> Any:
-    """Return a boto3 S3 client with retries and time-outs."""
-    # A session of its own: boto3's default one may not make clients in several threads at once.
-    return boto3.Session().client(
+    """Return an S3 client with retries and time-outs."""
+    # A session of its own: one that is shared may not make clients in several threads at once, and keeps credentials.
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _descriptions())
+    return core.create_client(
         "s3",
         endpoint_url=options.endpoint_url,
         region_name=options.region,
