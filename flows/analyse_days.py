@@ -103,7 +103,7 @@ def analyse_days(
             run.failures.append(str(error) or type(error).__name__)
             run.record(lake, "failed")
             raise
-        if run.recorded:
+        if run.recorded or run.failures:
             run.record(lake, "failed" if run.failures else "completed")
     create_table_artifact(key=f"emolake-{flow_name}", table=[run.summary], description=f"Run {run.run_id}")
     if run.failures:
@@ -115,7 +115,10 @@ def _work(run: Run, config: Path | None, lake: Lake, *, force: bool, retried: Se
     settings, days = run.settings, run.days
     run.device = resolve_device(settings.inference.device)
     for day in days:
-        _analyse_day(run, config, lake, day, force=force, retried=retried)
+        try:
+            _analyse_day(run, config, lake, day, force=force, retried=retried)
+        except SourceError as error:
+            run.failures.append(f"{day}: {error}")
     if run.counts.labelled:
         health = record_run_health(lake, days, run_id=run.run_id, key=run.key, options=settings.health)
         get_run_logger().info("%s: %s", health.verdict, health.detail)

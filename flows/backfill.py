@@ -11,7 +11,12 @@ from emolake.flows.analyse_days import run_days
 
 @flow(name="backfill", flow_run_name="backfill-{first}-{last}", validate_parameters=True)
 def backfill(
-    first: date, last: date, config: Path | None = None, model: str | None = None, force: bool = False
+    first: date,
+    last: date,
+    config: Path | None = None,
+    model: str | None = None,
+    force: bool = False,
+    newest_first: bool = False,
 ) -> dict[str, object]:
     """Analyse what the lake lacks of some days.
 
@@ -21,10 +26,13 @@ def backfill(
         config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
         model: name of a model of the configuration; the one of [inference] when left out.
         force: analyse also what the lake holds, and replace it.
+        newest_first: begin with the last day.
     """
     if last < first:
         raise ConfigurationError(
             f"the range ends on {last}, before it begins on {first}; give the earlier date first"
         )
     days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+    if newest_first:
+        days.reverse()
     return run_days("backfill", config, days, model=model, force=force)

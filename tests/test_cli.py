@@ -281,13 +281,23 @@ def test_plan_tells_and_changes_nothing(site: Path, tmp_path: Path) -> None:
     cells = [
         [cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines() if "2026-" in line
     ]
-    assert [row[:5] for row in cells] == [
-        ["2026-11-19", "0", "0", "0", "0"],
-        ["2026-11-20", "3", "0", "0", "0"],
+    # missing, of them late, stale, failed, done
+    assert [row[:6] for row in cells] == [
+        ["2026-11-19", "0", "0", "0", "0", "0"],
+        ["2026-11-20", "3", "0", "0", "0", "0"],
     ]
     assert list(tmp_path.iterdir()) == []
     done = emolake("backfill", "2026-11-20", "2026-11-20", "--plan", cwd=site)
     assert "│     0 │      0 │    3 │" in done.stdout
+    late = site / "calls" / "2026" / "11" / "20" / "oslo" / "late.wav"
+    shutil.copy(late.with_name("short.wav"), late)
+    try:
+        done = emolake("backfill", "2026-11-20", "2026-11-20", "--plan", cwd=site)
+    finally:
+        late.unlink()
+    row = next(line for line in done.stdout.splitlines() if "2026-11-20" in line)
+    assert [cell.strip() for cell in row.split("│")][1:3] == ["1", "1"]
+    assert "real time of this model's runs so far" in done.stdout
 
 
 def test_query_json_has_plain_types(site: Path) -> None:

@@ -160,7 +160,7 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseSettings) -> No
             while (
                 time.monotonic() < deadline
                 and not any(each.done() for each in at_work)
-                and (passes < 3 or min(written) < 3 or (removes and not removed))
+                and (passes < 2 or min(written) < 2 or (removes and not removed))
             ):
                 removed += maintain(settings).files_removed
                 passes += 1
@@ -168,8 +168,8 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseSettings) -> No
             done.set()
         turns = [each.result(timeout=60) for each in at_work]
     print(f"{passes} passes of maintenance beside {turns[:2]} commits and {turns[2:]} readings")
-    assert passes >= 3
-    assert min(turns) >= 3, turns
+    assert passes >= 2
+    assert min(turns) >= 2, turns
     assert removed > 0 or not removes
     with open_lake(warehouse) as lake:
         list(aggregate_days(lake, EARLIER, DAY, dimensions=["site"], run_id="last"))

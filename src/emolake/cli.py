@@ -129,10 +129,11 @@ def backfill(
     force: Annotated[
         bool, typer.Option("--force", help="Analyse also what is done, and replace it.")
     ] = False,
+    newest_first: Annotated[bool, typer.Option("--newest-first", help="Begin with the last day.")] = False,
     model: ModelOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Analyse what the lake lacks of a range of days."""
+    """Analyse what the lake lacks of a range of days; a day that fails does not stop the others."""
     days = parsed_day(first), parsed_day(last)
     path, settings = required_settings(config)
     from emolake.operate import run_backfill, tell_plan
@@ -140,7 +141,9 @@ def backfill(
     if plan:
         tell_plan(settings, *days, model=model, force=force, output=sys.stdout)
     else:
-        run_backfill(path, settings, *days, model=model, force=force, output=sys.stdout)
+        run_backfill(
+            path, settings, *days, model=model, force=force, newest_first=newest_first, output=sys.stdout
+        )
 
 
 @app.command(

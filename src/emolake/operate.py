@@ -43,6 +43,7 @@ def run_backfill(
     *,
     model: str | None,
     force: bool,
+    newest_first: bool,
     output: IO[str],
 ) -> None:
     """Run the backfill flow and print its figures.
@@ -56,7 +57,11 @@ def run_backfill(
 
     _check_range(first, last)
     _shown(
-        lambda: backfill(first=first, last=last, config=config, model=model, force=force), settings, output
+        lambda: backfill(
+            first=first, last=last, config=config, model=model, force=force, newest_first=newest_first
+        ),
+        settings,
+        output,
     )
 
 
@@ -153,24 +158,35 @@ def print_figures(title: str, figures: Any, output: IO[str]) -> None:
 def tell_plan(
     settings: Settings, first: date, last: date, *, model: str | None, force: bool, output: IO[str]
 ) -> None:
-    """Print what a backfill would do, day by day; nothing is fetched or written."""
+    """Print what a backfill would do, day by day, and how long that should take; nothing is fetched or written."""
     _check_range(first, last)
     key = analysis_key(settings, model_entry(settings, model))
     source = open_source(settings.source.uri, settings.source.s3)
     pattern = settings.source.key_pattern()
-    rows = []
+    rows, seconds = [], 0.0
     with lake_if_any(settings) as lake:
+        speed = None if lake is None else lake.rows(statement("throughput"), {"model": key.model})[0][0]
         for offset in range((last - first).days + 1):
             day, listing = first + timedelta(days=offset), Listing()
             for _ in plan_day(
                 source, pattern, lake, day, key=key, listing=listing, policy=settings.policy, force=force
             ):
                 pass
-            hours = listing.estimated_seconds / 3600
-            rows.append(
-                (day, listing.missing, listing.stale, listing.failed, listing.skipped, round(hours, 2))
-            )
-    print_table(("date", "missing", "stale", "failed", "done", "audio hours (estimated)"), rows, output)
+            known = lake and lake.rows(statement("analysed_of_day"), {"date": day, "model": key.model})[0][0]
+            late = listing.missing if known else 0
+            hours = round(listing.estimated_seconds / 3600, 2)
+            rows.append((day, listing.missing, late, listing.stale, listing.failed, listing.skipped, hours))
+            seconds += listing.estimated_seconds
+    columns = ("date", "missing", "of them late", "stale", "failed", "done", "audio hours (estimated)")
+    print_table(columns, rows, output)
+    if speed and seconds:
+        minutes = seconds / speed / 60
+        print(
+            f"about {minutes:.0f} min, at the {speed:.0f} x real time of this model's runs so far"
+            if minutes >= 1
+            else f"less than a minute, at the {speed:.0f} x real time of this model's runs so far",
+            file=output,
+        )
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from emolake.runs import RunFailedError
 from emolake.settings import Settings, WarehouseSettings, load_settings
 from emolake.shard import run_shard
 from emolake.storage import SourceError, open_source
-from emolake.tasks.plan import Listing, plan_day
+from emolake.tasks.plan import Listing, list_day, plan_day
 
 from conftest import ACCESS_KEY, SECRET_KEY
 from made_model import write_tiny_model
@@ -284,7 +284,7 @@ def failed_run(site: Site, kind: type[EmolakeError], said: str) -> Row:
 
 def test_a_bucket_that_is_gone_leaves_a_failed_run(site: Site) -> None:
     site.configure(source='uri = "s3://no-such-bucket"')
-    run = failed_run(site, SourceError, "NoSuchBucket; create the bucket or correct source.uri")
+    run = failed_run(site, RunFailedError, "NoSuchBucket; create the bucket or correct source.uri")
     assert "create the bucket" in run["error"]
 
 
@@ -293,8 +293,27 @@ def test_wrong_credentials_leave_a_failed_run(site: Site, monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody-else")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret-that-is-wrong")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it holds the credentials that it found first
-    run = failed_run(site, SourceError, "check")
+    run = failed_run(site, RunFailedError, "check")
     assert "another-secret-that-is-wrong" not in str(run)
+
+
+def test_a_day_that_fails_does_not_stop_the_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in DAYS:
+        site.put(day, "call.wav")
+
+    def listed(source: Any, pattern: Any, day: date, listing: Listing) -> Iterator[Any]:
+        if day == DAYS[1]:
+            raise SourceError("the listing broke off; list it again")
+        return list_day(source, pattern, day, listing)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("emolake.tasks.plan.list_day", listed)
+        with pytest.raises(RunFailedError, match=f"{DAYS[1]}: the listing broke off"):
+            backfill(first=DAYS[0], last=LAST, config=site.config, newest_first=True)
+    done = site.rows("SELECT date FROM analyses ORDER BY committed_at")
+    assert [row["date"] for row in done] == [LAST, DAYS[2], DAYS[0]]
+    assert {row["date"] for row in site.rows("SELECT date FROM daily_emotions")} == {LAST, DAYS[2], DAYS[0]}
+    assert backfill(first=DAYS[0], last=LAST, config=site.config)["done"] == 1
 
 
 def test_shards_that_fail_leave_a_failed_run_and_the_next_one_does_the_work(
@@ -371,7 +390,7 @@ def test_a_killed_run_is_taken_up_where_it_was_killed(
         site.configure(
             run="shard_objects = 1\nparallel_shards = 1\nheartbeat_s = 0.5\nheartbeat_timeout_s = 3.0"
         )
-        for number in range(12):
+        for number in range(8):
             site.put(DAYS[number % 4], f"call {number:02d}.wav", 12.0 + number, seed=number)
     log = tmp_path / "killed.log"
     process = start_nightly(killed, log)
@@ -381,16 +400,16 @@ def test_a_killed_run_is_taken_up_where_it_was_killed(
         process.send_signal(signal.SIGKILL)
         process.wait(20)
     done = analysed(killed)
-    assert 2 <= done < 12
+    assert 2 <= done < 8
     assert [row["outcome"] for row in killed.rows("SELECT outcome FROM runs")] == ["running"]
     time.sleep(3.0)  # until its last sign of life is too old
     summary = nightly(config=killed.config, date=LAST)
     runs = killed.rows("SELECT outcome FROM runs ORDER BY started_at")
     assert [row["outcome"] for row in runs] == ["died", "completed"]
-    assert (summary["done"], summary["skipped"]) == (12 - done, done)
-    assert nightly(config=clean.config, date=LAST)["done"] == 12
+    assert (summary["done"], summary["skipped"]) == (8 - done, done)
+    assert nightly(config=clean.config, date=LAST)["done"] == 8
     renamed = [{**row, "uri": row["uri"].replace(killed.name, clean.name)} for row in killed.rows(CONTENT)]
-    assert len(renamed) > 12
+    assert len(renamed) > 8
     assert renamed == clean.rows(CONTENT)
     assert killed.rows(DAILY) == clean.rows(DAILY)
     assert killed.holds_one_set_of_rows()
