@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
 
 import duckdb
@@ -278,3 +279,22 @@ def test_what_was_appended_comes_back(embedded):
         for table, rows in ((RECORDINGS, given.recordings), (SEGMENTS, given.segments)):
             back = lake.connection.execute(f"FROM {table.name}").to_arrow_table().cast(table.schema)
             assert back.to_pylist() == rows.to_pylist()
+
+
+def test_an_open_lake_loads_no_other_extension(tmp_path: Path) -> None:
+    """Signatures are checked once per process, on another connection; what is asked afterwards gets no way around."""
+    warehouse = WarehouseSettings(
+        catalog=f"sqlite:{tmp_path / 'catalog.sqlite'}", data=str(tmp_path / "data")
+    )
+    signed = Path(str(files("duckdb_extension_ducklake")))
+    original = next(signed.rglob("ducklake.duckdb_extension"))
+    forged = tmp_path / "forged.duckdb_extension"
+    content = bytearray(original.read_bytes())
+    content[-1] ^= 0xFF  # the end of its signature
+    forged.write_bytes(content)
+    for _ in range(2):  # the first connection of a process, and a later one
+        with open_lake(warehouse) as lake:
+            with pytest.raises(duckdb.Error, match="signature"):
+                lake.connection.execute(f"LOAD '{forged}'")
+            with pytest.raises(duckdb.Error, match="while database is running"):
+                lake.connection.execute("SET allow_unsigned_extensions = true")

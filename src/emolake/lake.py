@@ -4,7 +4,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import boto3
@@ -191,7 +193,7 @@ def open_lake(
     Raises:
         LakeError: the catalog cannot be reached, or belongs to other data.
     """
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
     try:
         _load_extensions(connection, warehouse)
         connection.execute("SET TimeZone = 'UTC'")
@@ -212,8 +214,25 @@ def _load_extensions(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse
     if warehouse.data.startswith("s3://"):
         names.append("httpfs")
     for name in names:
-        import_extension(name, con=connection)  # its default connection is no thing to share among threads
-        connection.execute(f"LOAD {name}")
+        with _verifying:
+            _verify_signature(name)
+        _load_extension(connection, name)
+    connection.execute("SET allow_unsigned_extensions = false")  # nothing that is asked may load another
+
+
+_verifying = Lock()
+
+
+@cache
+def _verify_signature(name: str) -> None:
+    """Load an extension where its signature is checked, once per process: that takes longer than all else here."""
+    with duckdb.connect() as checked:
+        _load_extension(checked, name)
+
+
+def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    import_extension(name, con=connection)  # its default connection is no thing to share among threads
+    connection.execute(f"LOAD {name}")
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseSettings, read_only: bool) -> None:
