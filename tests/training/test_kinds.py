@@ -131,12 +131,8 @@ def test_it_trains_twice_alike_and_the_folder_answers_as_the_training_said(
     assert np.abs(heard - told).max() < (2e-3 if "cnn" in case else 1e-5)
     config = json.loads((tmp_path / "a/config.json").read_text())
     assert config["training"]["data_sha256"] == trained.results["data_sha256"]
-    assert entry(tmp_path / "a").licence == trained_licence(config)
-
-
-def trained_licence(config: dict[str, Any]) -> str:
-    """Families whose folders hold another project's format state no licence of their own."""
-    return "not stated" if config["family"] in ("transformers", "s3prl") else config["licence"]
+    assert len(config["training"]["speakers"]) == 4  # of five; the fifth was the test
+    assert entry(tmp_path / "a").licence == config["licence"] == "that of the training data"
 
 
 def test_a_frozen_encoder_hears_each_clip_once(voices, encoders, tmp_path):
