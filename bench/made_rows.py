@@ -1,0 +1,95 @@
+"""Rows of days that were never recorded, made by SQL in bulk, as a nightly would have committed them."""
+
+from datetime import date
+
+import duckdb
+import pyarrow as pa
+
+from emolake.schemas.records import AnalysisKey
+from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
+from emolake.tasks.commit import ShardRows
+from emolake.tasks.plan import recording_id
+
+KEY = AnalysisKey(model="bench", model_fingerprint="f" * 32, config_id="c" * 16)
+SITES = 8
+SEGMENT_S = 10.0
+
+# One row per recording, keyed as `plan` would key it; {…} are numbers of this file, $… the call's.
+_RECORDINGS = f"""
+SELECT
+    format('s3://calls/{{}}/site{{}}/{{:06d}}.wav', strftime(day, '%Y/%m/%d'), i % {SITES}, i) AS uri,
+    'v1' AS version,
+    day AS date,
+    NULL::TIMESTAMPTZ AS recorded_at,
+    $segments * 160000 AS size_bytes,
+    $segments * {SEGMENT_S} AS duration_s,
+    16000 AS sample_rate,
+    1 AS channels,
+    NULL::INTEGER[] AS excluded_channels,
+    'pcm_s16le' AS codec,
+    MAP {{'site': format('site{{}}', i % {SITES})}} AS dimensions,
+    'ok' AS status,
+    NULL::VARCHAR AS error,
+    $run_id AS run_id,
+    TIMESTAMPTZ '2026-01-01 00:00:00+00' AS committed_at,
+    NULL::TIMESTAMPTZ AS deleted_at
+FROM range($first, $first + $recordings) AS made(i), unnest($days) AS asked(day)
+"""
+_ANALYSES = f"""
+SELECT
+    recording_id, date, version, $model AS model, $fingerprint AS model_fingerprint, $config_id AS config_id,
+    $segments AS segments, $segments * {0.8 * SEGMENT_S} AS speech_seconds, run_id, committed_at
+FROM made_recordings
+"""
+_SEGMENTS = f"""
+WITH answered AS (
+    SELECT
+        recording_id, date, n, run_id,
+        hash(recording_id, n, $model) AS drawn,
+        ['anger', 'happiness', 'neutral', 'sadness'][1 + (drawn % 4)::BIGINT] AS said,
+        (0.4 + 0.6 * ((drawn >> 8) % 1000) / 1000)::FLOAT AS sure
+    FROM made_recordings, range($segments) AS own(n)
+)
+SELECT
+    recording_id, date, 0 AS channel, n AS segment_index, n * {SEGMENT_S} AS start_s, (n + 1) * {SEGMENT_S} AS end_s,
+    0.8::FLOAT AS speech_ratio, $model AS model, said AS label, said AS emotion, sure AS confidence,
+    map_from_entries([(each, CASE WHEN each = said THEN sure ELSE ((1 - sure) / 3)::FLOAT END)
+        for each in ['anger', 'happiness', 'neutral', 'sadness']]) AS probabilities,
+    NULL::MAP(VARCHAR, FLOAT) AS affect, 0.9::FLOAT AS entropy, 4.0::FLOAT AS logit_range,
+    NULL::VARCHAR AS transcript, $config_id AS config_id, run_id
+FROM answered
+"""
+
+
+def made_shard(
+    *days: date,
+    first: int = 0,
+    recordings: int,
+    segments: int,
+    key: AnalysisKey = KEY,
+    run_id: str = "bench",
+) -> ShardRows:
+    """Rows of `recordings` recordings of each day, numbered from `first`, with `segments` segments each."""
+    model = {"model": key.model, "config_id": key.config_id}
+    asked = {
+        "days": list(days),
+        "first": first,
+        "recordings": recordings,
+        "segments": segments,
+        "run_id": run_id,
+    }
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        made = connection.execute(_RECORDINGS, asked).to_arrow_table()
+        ids = pa.array([recording_id(uri) for uri in made.column("uri").to_pylist()])
+        made = made.append_column("recording_id", ids)
+        connection.register("made_recordings", made)
+        ledger = connection.execute(
+            _ANALYSES, {**model, "fingerprint": key.model_fingerprint, "segments": segments}
+        ).to_arrow_table()
+        heard = connection.execute(_SEGMENTS, {**model, "segments": segments}).to_arrow_table()
+    return ShardRows(_as(made, RECORDINGS.schema), _as(ledger, ANALYSES.schema), _as(heard, SEGMENTS.schema))
+
+
+def _as(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    return rows.select(schema.names).cast(schema)

@@ -1,0 +1,133 @@
+"""Memory: long recordings, many short ones and whole days through a shard, above the loaded model
+
+The peak of a shard's resident memory, its decoder process apart, with the default network. Of the long recordings
+a tenth is spoken.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import psutil
+import soundfile
+from common import RATE, folder, main, recording, table
+from peak import Peak
+
+from emolake.identity import analysis_key
+from emolake.lake import open_lake
+from emolake.models.registry import model_entry
+from emolake.settings import InferenceSettings, Settings, SourceSettings, WarehouseSettings
+from emolake.shard import loaded_model, run_shard
+from emolake.storage import open_source
+from emolake.tasks.plan import Listing, plan_day, shards
+
+DAY = date(2026, 7, 3)
+_BLOCK_S = 300.0
+# name -> (recordings, seconds of each, channels)
+_CASES = {
+    "short": {
+        "1 recording of 6 min, stereo": (1, 360, 2),
+        "1 recording of 1 hour, stereo": (1, 3_600, 2),
+        "100 recordings of 5 s": (100, 5, 1),
+    },
+    "full": {
+        "1 recording of 1 hour, stereo": (1, 3_600, 2),
+        "1 recording of 10 hours, stereo": (1, 36_000, 2),
+        "1,000 recordings of 5 s": (1_000, 5, 1),
+        "100 recordings of 1 hour": (100, 3_600, 1),
+    },
+}
+
+
+def measure(size: str) -> str:
+    rows = []
+    with folder() as place:
+        for number, (name, (recordings, seconds, channels)) in enumerate(_CASES[size].items()):
+            calls = place / f"calls-{number}"
+            _write(calls, recordings, seconds, channels)
+            command = [sys.executable, __file__, "run", str(calls)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            rows.append((name, f"{found['own']:.0f}", f"{found['decoder']:.0f}", f"{found['seconds']:.0f}",
+                         f"{recordings * seconds / found['seconds']:.0f}"))  # fmt: skip
+    return table(("", "shard, MB", "decoder, MB", "seconds", "times real time"), rows)
+
+
+def _write(calls: Path, recordings: int, seconds: int, channels: int) -> None:
+    """Recordings of 16 bits at 16 kHz; of a long one the same five minutes again and again, a tenth spoken."""
+    block = recording(min(seconds, _BLOCK_S), speech=0.1 if seconds > _BLOCK_S else 1.0, seed=3)
+    samples = np.stack([np.roll(block, 7 * RATE * channel) for channel in range(channels)], axis=1)
+    place = calls / f"{DAY:%Y/%m/%d}" / "oslo"
+    place.mkdir(parents=True)
+    for number in range(recordings):
+        with soundfile.SoundFile(place / f"{number:05}.wav", "w", RATE, channels, "PCM_16") as file:
+            for _ in range(max(1, round(seconds / _BLOCK_S))):
+                file.write(samples)
+
+
+def run(calls: Path) -> dict[str, float]:
+    """Analyse and commit a day shard by shard, as the nightly does, in this process."""
+    warehouse = WarehouseSettings(catalog=f"sqlite:{calls}.sqlite", data=f"{calls}-lake")
+    settings = Settings(
+        source=SourceSettings(uri=str(calls)), warehouse=warehouse, inference=InferenceSettings(device="cpu")
+    )
+    entry = model_entry(settings)
+    key = analysis_key(settings, entry)
+    source = open_source(settings.source.uri, settings.source.s3)
+    loaded_model(entry, settings.inference)
+    with open_lake(warehouse) as lake:
+        planned = plan_day(
+            source,
+            settings.source.key_pattern(),
+            lake,
+            DAY,
+            key=key,
+            listing=Listing(),
+            policy=settings.policy,
+        )
+        cut = list(
+            shards(
+                planned, shard_seconds=settings.run.shard_seconds, shard_objects=settings.run.shard_objects
+            )
+        )
+    peak, started = Peak(), perf_counter()
+    with largest_child() as decoder:
+        for objects in cut:
+            run_shard(objects, settings=settings, entry=entry, key=key, run_id="bench", message="bench")
+    return {"own": peak.megabytes(), "decoder": decoder[0], "seconds": perf_counter() - started}
+
+
+@contextmanager
+def largest_child() -> Iterator[list[float]]:
+    """The highest resident memory of a child process, in MB, in a list of one."""
+    seen, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            for child in psutil.Process().children():
+                try:
+                    seen[0] = max(seen[0], child.memory_info().rss / 2**20)
+                except psutil.NoSuchProcess:
+                    continue
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["run"]:
+        print(json.dumps(run(Path(sys.argv[2]))))
+    else:
+        main(measure)

@@ -1,0 +1,134 @@
+"""Planning: days of many objects, of which few or none are new, and one day of a bucket of a million keys
+
+Each figure is of a process of its own; memory is its peak above what it held before the plan.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from time import perf_counter
+from zoneinfo import ZoneInfo
+
+from common import folder, main, table
+from made_rows import KEY, SITES, made_shard
+from peak import Peak
+
+from emolake.demo.s3 import serve_s3
+from emolake.lake import open_lake
+from emolake.pattern import KeyPattern
+from emolake.policy import Policy
+from emolake.settings import SourceSettings, WarehouseSettings
+from emolake.storage import Listed, open_source
+from emolake.tasks.commit import commit_shard
+from emolake.tasks.plan import Listing, list_day, plan_day
+
+_DAY_SIZES = {"short": (2_000, 20_000), "full": (10_000, 100_000)}  # recordings of the day
+_BUCKETS = {"short": (10_000, 50_000), "full": (100_000, 1_000_000)}  # keys; a hundredth of them is the day's
+DAY = date(2026, 7, 3)
+PATTERN = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", ZoneInfo("UTC"))
+ACCESS_KEY, SECRET_KEY = "bench", "bench-secret"
+
+
+class ManyObjects:
+    """A listing of the day's recordings as the lake holds them, and some more, without a server between."""
+
+    def __init__(self, held: int, new: int) -> None:
+        self.count = held + new
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        for number in range(self.count):
+            yield Listed(f"{DAY:%Y/%m/%d}/site{number % SITES}/{number:06d}.wav", "v1", 320_000)
+
+    def list_prefixes(self, prefix: str) -> Iterator[str]:
+        yield prefix
+
+    def object_uri(self, key: str) -> str:
+        return f"s3://calls/{key}"
+
+
+def measure(size: str) -> str:
+    planned = []
+    with folder() as place:
+        for held in _DAY_SIZES[size]:
+            warehouse = WarehouseSettings(catalog=f"sqlite:{place}/{held}.sqlite", data=f"{place}/{held}")
+            with open_lake(warehouse) as lake:
+                rows = made_shard(DAY, recordings=held, segments=1)
+                commit_shard(lake, rows, key=KEY, run_id="bench", message="bench")
+            for new in (0, 10):
+                found = _alone("planned", warehouse.model_dump_json(), str(held), str(new))
+                assert found["yielded"] == new
+                planned.append((f"{held:,} in the lake, {new} new", *_told(found)))
+        listed = []
+        for keys in _BUCKETS[size]:
+            bucket = place / f"s3-{keys}" / "calls"
+            own = _fill_bucket(bucket, keys)
+            with serve_s3(bucket.parent, access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url:
+                found = _alone("listed", url)
+            assert found["yielded"] == own
+            listed.append((f"{own:,} keys of the day, {keys:,} in the bucket", *_told(found)))
+    columns = ("", "seconds", "objects a second", "memory, MB")
+    return (
+        f"Plans of a day, from a listing without a server:\n\n{table(columns, planned)}\n\n"
+        f"The listing of a day, from rclone's S3 server over files:\n\n{table(columns, listed)}"
+    )
+
+
+def _fill_bucket(bucket: Path, keys: int) -> int:
+    """Empty objects on a hundred days, evenly; the number of those of `DAY`."""
+    for number in range(100):
+        day = date.fromordinal(DAY.toordinal() - 50 + number)
+        for site in range(SITES):
+            place = bucket / f"{day:%Y/%m/%d}" / f"site{site}"
+            place.mkdir(parents=True)
+            for name in range(keys // 100 // SITES):
+                (place / f"{name:06d}.wav").touch()
+    return keys // 100 // SITES * SITES
+
+
+def _alone(what: str, *arguments: str) -> dict[str, float]:
+    command = [sys.executable, __file__, what, *arguments]
+    access = {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | access)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _told(found: dict[str, float]) -> tuple[str, ...]:
+    return f"{found['seconds']:.2f}", f"{found['seen'] / found['seconds']:,.0f}", f"{found['megabytes']:.0f}"
+
+
+def planned(warehouse: str, held: str, new: str) -> dict[str, float]:
+    """A plan of the day, in this process."""
+    listing = Listing()
+    with open_lake(WarehouseSettings.model_validate_json(warehouse), read_only=True) as lake:
+        source = ManyObjects(int(held), int(new))
+        peak, started = Peak(), perf_counter()
+        plan = plan_day(source, PATTERN, lake, DAY, key=KEY, listing=listing, policy=Policy())
+        yielded = sum(1 for _ in plan)
+        seconds = perf_counter() - started
+    return {"yielded": yielded, "seen": listing.found, "seconds": seconds, "megabytes": peak.megabytes()}
+
+
+def listed(url: str) -> dict[str, float]:
+    """A listing of the day, in this process."""
+    settings = SourceSettings(uri="s3://calls", endpoint_url=url)
+    source = open_source("s3://calls", settings.s3)
+    peak, started = Peak(), perf_counter()
+    yielded = sum(1 for _ in list_day(source, PATTERN, DAY, Listing()))
+    seconds = perf_counter() - started
+    return {"yielded": yielded, "seen": yielded, "seconds": seconds, "megabytes": peak.megabytes()}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1] in ("planned", "listed"):
+        print(json.dumps({"planned": planned, "listed": listed}[sys.argv[1]](*sys.argv[2:])))
+    else:
+        main(measure)
