@@ -130,6 +130,12 @@ def backfill(
         bool, typer.Option("--force", help="Analyse also what is done, and replace it.")
     ] = False,
     newest_first: Annotated[bool, typer.Option("--newest-first", help="Begin with the last day.")] = False,
+    parallel_days: Annotated[
+        int,
+        typer.Option(
+            "--parallel-days", metavar="N", min=1, help="Days under way at once; they share the loaded model."
+        ),
+    ] = 1,
     model: ModelOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -142,7 +148,14 @@ def backfill(
         tell_plan(settings, *days, model=model, force=force, output=sys.stdout)
     else:
         run_backfill(
-            path, settings, *days, model=model, force=force, newest_first=newest_first, output=sys.stdout
+            path,
+            settings,
+            *days,
+            model=model,
+            force=force,
+            newest_first=newest_first,
+            parallel_days=parallel_days,
+            output=sys.stdout,
         )
 
 
