@@ -115,7 +115,7 @@ def analyse_days(
             run.record(lake, "failed" if run.failures else "completed")
     create_table_artifact(key=f"emolake-{flow_name}", table=[run.summary], description=f"Run {run.run_id}")
     if run.failures:
-        raise RunFailedError(f"the run {run.run_id} failed: {'; '.join(run.failures)}")
+        raise RunFailedError(f"the run {run.run_id} failed: {run.error}")
     return run.summary
 
 
