@@ -476,12 +476,16 @@ def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
         for number in range(24):
             site.put(DAYS[number % 4], f"call {number:02d}.wav", 12.0 + number, seed=number)
     log = tmp_path / "stopped.log"
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a background job hands on that it is ignored
     process = start(stopped, log, "backfill", str(DAYS[0]), str(LAST), "--parallel-days", "3")
     try:
         wait_for_recordings(stopped, 2, process, log)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     finally:
+        signal.signal(signal.SIGINT, before)
         if process.poll() is None:
             process.kill()
             process.wait(20)
