@@ -166,7 +166,12 @@ def backfill(
 )
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables by bare name.")],
-    format: Annotated[QueryFormat, typer.Option(help="How the answer is written.")] = QueryFormat.table,
+    format: Annotated[
+        QueryFormat,
+        typer.Option(
+            help="How the answer is written; a CSV's cells as they are, formulas of a spreadsheet too."
+        ),
+    ] = QueryFormat.table,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")
     ] = None,
