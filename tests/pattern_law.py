@@ -9,6 +9,8 @@ from emolake.errors import ConfigurationError
 from emolake.pattern import KeyPattern
 
 UTC = ZoneInfo("UTC")
+# The first and the last day of the calendar are not the same in these.
+ZONES = (ZoneInfo("Pacific/Kiritimati"), ZoneInfo("Pacific/Pago_Pago"))
 # Keys of S3 have 1024 bytes at most; a thousandth of this is usual for one.
 MOST_SECONDS = 1.0
 
@@ -39,6 +41,8 @@ def check(pattern: str, key: str) -> bool:
     started = process_time()
     matched = parsed.match(key)
     assert process_time() - started < MOST_SECONDS, f"{pattern!r} took too long for {key!r}"
+    for zone in ZONES:
+        assert (KeyPattern(pattern, zone).match(key) is None) or matched is not None
     if matched is None:
         return False
     assert all(matched.dimensions.values())

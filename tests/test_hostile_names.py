@@ -183,7 +183,7 @@ def test_queries_that_verify_prints_are_one_select_that_shows_the_breach(site: S
     assert site.ask("SELECT count(*) FROM segments") == [(len(NAMES),)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if set(name) & set("'\n$\\")])
 def test_a_condition_of_an_erasure_finds_the_name_and_no_other(site: Site, name: str) -> None:
     quoted = name.replace("'", "''")
     asked = asked_by_condition(site.settings, f"dimensions['site'] = '{quoted}' AND status = 'ok'")

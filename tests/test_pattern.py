@@ -194,6 +194,8 @@ keys = st.one_of(
 @example(text="{date:%Y-%m-%d}_{date:%j}.wav", key="2026-11-20_001.wav")
 @example(text="{date:%Y%m%d}_{date:%y}.wav", key="20261120_99.wav")
 @example(text="{date:%Y%m%d}.wav", key="00011120.wav")
+@example(text="{date:%Y%m%d}_{time:%H}.wav", key="00010101_00.wav")
+@example(text="{date:%Y%m%d}_{time:%H}.wav", key="99991231_23.wav")
 def test_a_key_is_refused_or_comes_back_as_it_was(text, key):
     check(text, key)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
-from itertools import islice
 from string import Formatter
 from zoneinfo import ZoneInfo
 
@@ -103,6 +102,16 @@ class KeyPattern:
         return _split_components(self._tokens)
 
     @cached_property
+    def _groups(self) -> list[_Token | list[_Token]]:
+        """What each group of the regular expression holds: a piece, or a component that `_split` takes apart."""
+        groups: list[_Token | list[_Token]] = []
+        for tokens in self._components:
+            groups += (
+                [tokens] if _is_ambiguous(tokens) else [each for each in tokens if each.kind != "literal"]
+            )
+        return groups
+
+    @cached_property
     def _regex(self) -> re.Pattern[str]:
         # Atomic: no piece holds a slash, so cutting a component in another way mends nothing that fails further down.
         return re.compile(
@@ -117,27 +126,26 @@ class KeyPattern:
         match = self._regex.fullmatch(key)
         if match is None:
             return None
-        groups = iter(match.groups())
         parts: list[tuple[_Token, str]] = []
-        for tokens in self._components:
-            texts = (
-                _split(tokens, next(groups)) if _is_ambiguous(tokens) else list(islice(groups, len(tokens)))
-            )
-            if texts is None:
+        for piece, text in zip(self._groups, match.groups(), strict=True):
+            if isinstance(piece, _Token):
+                parts.append((piece, text))
+            elif (texts := _split(piece, text)) is not None:
+                parts += zip(piece, texts, strict=True)
+            else:
                 return None
-            parts += zip(tokens, texts, strict=True)
         directives = [(token.text, text) for token, text in parts if token.kind == "directive"]
+        recorded_at = None
         try:
             moment = _moment(directives)
-        except ValueError:
+            if any(directive in _TIME_DIRECTIVES for directive, _ in directives):
+                recorded_at = moment.replace(tzinfo=self.timezone).astimezone(UTC)
+        except (ValueError, OverflowError):  # no such date, or none that is one in UTC too
             return None
         if self._twice and any(
             text != _written(moment, each) for each, text in directives if each in _DAY_DIRECTIVES
         ):
             return None
-        recorded_at = None
-        if any(directive in _TIME_DIRECTIVES for directive, _ in directives):
-            recorded_at = moment.replace(tzinfo=self.timezone).astimezone(UTC)
         dimensions = {token.text: text for token, text in parts if token.kind == "dimension"}
         return MatchedKey(moment.date(), recorded_at, dimensions)
 
@@ -175,7 +183,9 @@ def _descend(
 def _component_regex(tokens: Sequence[_Token]) -> str:
     if _is_ambiguous(tokens):
         return "([^/]*)"
-    return "".join(f"({token.regex(None)})" for token in tokens)
+    return "".join(
+        token.regex(None) if token.kind == "literal" else f"({token.regex(None)})" for token in tokens
+    )
 
 
 def _is_ambiguous(tokens: Sequence[_Token]) -> bool:
