@@ -4,15 +4,18 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 VENV_EXTRAS := .venv-extras
 VENV_TENSORFLOW := .venv-tensorflow
+VENV_FUZZ := .venv-fuzz
+FUZZ_SECONDS ?= 300
 # A file that joins or leaves a package changes its folder: the strict editable install then has to be made again.
 PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __pycache__)
 
-.PHONY: demo test test-extras lint types clean help
+.PHONY: demo test test-extras fuzz lint types clean help
 
 help:
 	@echo "make demo   set up and run the nightly job on three days of made-up calls (into ./demo)"
 	@echo "make test   set up, lint, check types, run the tests"
 	@echo "make test-extras  set up environments for the families that conflict with the lock, run their tests"
+	@echo "make fuzz   set up an environment for it, fuzz the decoder and the pattern parser, FUZZ_SECONDS each"
 	@echo "make clean  remove what the two made"
 
 demo: $(STAMP)
@@ -25,6 +28,15 @@ test: lint types $(VENV)/.families
 test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed
 	$(VENV_EXTRAS)/bin/python -m pytest --noconftest tests/extras
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV_TENSORFLOW)/bin/python -m pytest --noconftest tests/extras_tensorflow
+
+# What is found lies in fuzz/corpus/*/found-*; a later run begins with what the earlier ones have come across.
+fuzz: $(VENV_FUZZ)/.installed
+	PYTHONPATH=fuzz $(VENV_FUZZ)/bin/python fuzz/seeds.py fuzz/corpus/decoder
+	PYTHONPATH=tests $(VENV_FUZZ)/bin/python fuzz/fuzz_decoder.py -max_total_time=$(FUZZ_SECONDS) -timeout=60 \
+		-max_len=20000 -rss_limit_mb=4096 -artifact_prefix=fuzz/corpus/decoder/found- fuzz/corpus/decoder
+	mkdir -p fuzz/corpus/pattern
+	PYTHONPATH=tests $(VENV_FUZZ)/bin/python fuzz/fuzz_pattern.py -max_total_time=$(FUZZ_SECONDS) -timeout=60 \
+		-max_len=400 -artifact_prefix=fuzz/corpus/pattern/found- fuzz/corpus/pattern
 
 # The packages of the optional families that live beside the lock.
 $(VENV)/.families: $(VENV)/.locked requirements-families.lock
@@ -59,10 +71,16 @@ $(VENV_EXTRAS)/.locked $(VENV_TENSORFLOW)/.locked: .venv-%/.locked: requirements
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement $<
 	touch $@
 
+# Without torch: what is fuzzed needs none.
+$(VENV_FUZZ)/.locked: requirements-fuzz.lock
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 # Not strict: the links of the strict install of $(VENV) lie in build/, which these have to leave alone.
-$(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed: %/.installed: %/.locked pyproject.toml $(PACKAGES)
+$(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed $(VENV_FUZZ)/.installed: %/.installed: %/.locked pyproject.toml $(PACKAGES)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_EXTRAS) $(VENV_TENSORFLOW) build demo
+	rm -rf $(VENV) $(VENV_EXTRAS) $(VENV_TENSORFLOW) $(VENV_FUZZ) build demo

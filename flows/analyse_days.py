@@ -1,9 +1,12 @@
 """What nightly and backfill share: plan, shards as mapped tasks, aggregation, the run's row and its artifact."""
 
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, cast
 
 from prefect import flow, get_run_logger, task, unmapped
@@ -14,11 +17,10 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from emolake import progress
-from emolake.errors import EmolakeError
 from emolake.health import record_run_health
 from emolake.identity import analysis_key
 from emolake.lake import Lake, LakeError, open_lake
-from emolake.models.registry import model_entry, resolve_device
+from emolake.models.registry import ModelChangedError, model_entry, resolve_device
 from emolake.quarantine import quarantined
 from emolake.runs import Run, RunFailedError, mark_died
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
@@ -28,6 +30,9 @@ from emolake.storage import SourceError, open_source
 from emolake.tasks.aggregate import aggregate_days, held_back_days
 from emolake.tasks.plan import plan_day, shards
 from emolake.tasks.presence import Presence
+
+# Shards of a day that are under way together.
+Wave = Sequence[PrefectFuture[Counts]]
 
 
 def _may_succeed_later(_task: Task[..., Counts], _run: TaskRun, state: State[Counts]) -> bool:
@@ -48,7 +53,7 @@ def shard(
     settings = load_settings(config)
     entry = model_entry(settings, key.model)
     if entry.fingerprint != key.model_fingerprint:
-        raise EmolakeError(
+        raise ModelChangedError(
             f"the files of the model {key.model!r} were changed while the run was under way; run again"
         )
     return run_shard(
@@ -64,14 +69,15 @@ def run_days(
     model: str | None = None,
     force: bool = False,
     retried: Sequence[str] | None = None,
+    parallel_days: int = 1,
 ) -> dict[str, object]:
-    """Run `analyse_days` with as many shards side by side as the configuration allows."""
+    """Run `analyse_days` with as many shards side by side as the configuration allows, or as there are days at once."""
     config = config or default_config_file()
-    workers = load_settings(config).run.parallel_shards
+    workers = max(load_settings(config).run.parallel_shards, parallel_days)
     # Prefect's stubs leave the type of a runner's futures open to no subclass.
     runner = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=workers))
     sized = analyse_days.with_options(task_runner=runner)
-    return sized(flow_name, config and config.resolve(), days, model, force, retried)
+    return sized(flow_name, config and config.resolve(), days, model, force, retried, parallel_days)
 
 
 @flow(name="analyse-days", flow_run_name="{flow_name}", persist_result=False)
@@ -82,10 +88,12 @@ def analyse_days(
     model: str | None,
     force: bool,
     retried: Sequence[str] | None,
+    parallel_days: int,
 ) -> dict[str, object]:
     """Analyse what the lake lacks of some days, aggregate those whose ledger changed, and return the run's figures.
 
     Where `retried` is given, only what is quarantined for one of these reasons is analysed, for any when it is empty.
+    Days begin in the order given, `parallel_days` of them at once.
 
     Raises:
         RunFailedError: a shard failed, or too large a share of the recordings was bad; what was good is committed.
@@ -98,7 +106,7 @@ def analyse_days(
             for died in mark_died(lake, settings.run, run_id=run.run_id):
                 get_run_logger().warning("%s died; what it committed stands, the rest is taken up now", died)
             with run.alive():
-                _work(run, config, lake, force=force, retried=retried)
+                _work(run, config, lake, parallel_days, force=force, retried=retried)
         except BaseException as error:
             run.failures.append(str(error) or type(error).__name__)
             run.record(lake, "failed")
@@ -107,18 +115,23 @@ def analyse_days(
             run.record(lake, "failed" if run.failures else "completed")
     create_table_artifact(key=f"emolake-{flow_name}", table=[run.summary], description=f"Run {run.run_id}")
     if run.failures:
-        raise RunFailedError(f"the run {run.run_id} failed: {'; '.join(run.failures)}")
+        raise RunFailedError(f"the run {run.run_id} failed: {run.error}")
     return run.summary
 
 
-def _work(run: Run, config: Path | None, lake: Lake, *, force: bool, retried: Sequence[str] | None) -> None:
+def _work(
+    run: Run,
+    config: Path | None,
+    lake: Lake,
+    parallel_days: int,
+    *,
+    force: bool,
+    retried: Sequence[str] | None,
+) -> None:
     settings, days = run.settings, run.days
     run.device = resolve_device(settings.inference.device)
-    for day in days:
-        try:
-            _analyse_day(run, config, lake, day, force=force, retried=retried)
-        except SourceError as error:
-            run.failures.append(f"{day}: {error}")
+    started = ((day, _analyse_day(run, config, lake, day, force=force, retried=retried)) for day in days)
+    _side_by_side(run, started, parallel_days)
     if run.counts.labelled:
         health = record_run_health(lake, days, run_id=run.run_id, key=run.key, options=settings.health)
         get_run_logger().info("%s: %s", health.verdict, health.detail)
@@ -136,9 +149,43 @@ def _work(run: Run, config: Path | None, lake: Lake, *, force: bool, retried: Se
     run.judge()
 
 
+def _side_by_side(run: Run, days: Iterable[tuple[date, Iterator[Wave]]], limit: int) -> None:
+    """Keep up to `limit` days under way; each goes on when its wave of shards has ended, and one that fails ends alone.
+
+    All listing, planning and judging is done in this thread, with its one connection: only shards run beside it, and
+    an interrupt reaches it while it waits.
+    """
+    remaining, under_way = deque(days), dict[date, Iterator[Wave]]()
+    unfinished, ended = Counter[date](), SimpleQueue[date]()
+    while remaining or under_way:
+        if remaining and len(under_way) < limit:
+            day, waves = remaining.popleft()
+            under_way[day] = waves
+        else:
+            day = ended.get()
+            unfinished[day] -= 1
+        if unfinished[day]:
+            continue
+        try:
+            wave = next(under_way[day], ())
+        except SourceError as error:
+            run.failures.append(f"{day}: {error}")
+            wave = ()
+        if not wave:
+            del under_way[day]
+        unfinished[day] = len(wave)
+        for future in wave:
+            future.add_done_callback(partial(_tell, ended, day))
+
+
+def _tell(ended: SimpleQueue[date], day: date, _future: PrefectFuture[Counts]) -> None:
+    ended.put(day)
+
+
 def _analyse_day(
     run: Run, config: Path | None, lake: Lake, day: date, *, force: bool, retried: Sequence[str] | None
-) -> None:
+) -> Iterator[Wave]:
+    """Yield the day's shards wave by wave, to be taken up again when all of the wave have ended."""
     settings, pattern = run.settings, run.settings.source.key_pattern()
     source = open_source(settings.source.uri, settings.source.s3)
     only = None if retried is None else {each.recording_id for each in quarantined(lake, day, day, retried)}
@@ -171,6 +218,7 @@ def _analyse_day(
         futures = mapped.map(
             unmapped(config), wave, unmapped(run.key), unmapped(run.run_id), messages, unmapped(force)
         )
+        yield futures
         for message, future in zip(messages, futures, strict=True):
             result: object = future.result(raise_on_failure=False)
             if isinstance(result, Counts):

@@ -2,8 +2,10 @@
 
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow
+from pydantic import Field
 
 from emolake.errors import ConfigurationError
 from emolake.flows.analyse_days import run_days
@@ -17,6 +19,7 @@ def backfill(
     model: str | None = None,
     force: bool = False,
     newest_first: bool = False,
+    parallel_days: Annotated[int, Field(ge=1)] = 1,
 ) -> dict[str, object]:
     """Analyse what the lake lacks of some days.
 
@@ -27,6 +30,7 @@ def backfill(
         model: name of a model of the configuration; the one of [inference] when left out.
         force: analyse also what the lake holds, and replace it.
         newest_first: begin with the last day.
+        parallel_days: days under way at once; they share the loaded model.
     """
     if last < first:
         raise ConfigurationError(
@@ -35,4 +39,4 @@ def backfill(
     days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
     if newest_first:
         days.reverse()
-    return run_days("backfill", config, days, model=model, force=force)
+    return run_days("backfill", config, days, model=model, force=force, parallel_days=parallel_days)

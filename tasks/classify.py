@@ -1,7 +1,7 @@
 """Classify: fill batches by seconds of audio across recordings, run the model, and give results back in order."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
@@ -18,12 +18,24 @@ if TYPE_CHECKING:
 # Segments are sorted by length within a pool of this many batches: long enough for batches of like lengths,
 # short enough for memory not to grow with the length of a recording.
 _BATCHES_IN_POOL = 8
+# Segments that an error names.
+_NAMED = 10
+# What torch's allocator for the CPU, CUDA's libraries and onnxruntime say when there is no room.
+_OUT_OF_MEMORY = ("can't allocate memory", "_STATUS_ALLOC_FAILED", "Failed to allocate memory")
 
 Owner = TypeVar("Owner")
 
 
-class ModelOutputError(EmolakeError):
+class ModelError(EmolakeError):
+    """A model did not answer; the message names the segments, unless it is about none in particular."""
+
+
+class ModelOutputError(ModelError):
     """A model gave something else than finite logits, one per label."""
+
+
+class ModelMemoryError(ModelError):
+    """The device has no room for one segment by itself."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,7 @@ def classify(
     *,
     batch_seconds: float,
     min_speech_ratio: float,
+    name: Callable[[Owner], str] = str,
 ) -> Iterator[tuple[Owner, Segment, Scores | None]]:
     """Yield every segment with its scores, in the order given; the batch never changes the answer.
 
@@ -71,9 +84,11 @@ def classify(
         model: its `batching` says which segments may share a batch.
         batch_seconds: seconds of audio, padding included, that make a batch.
         min_speech_ratio: segments below it, and those too short for the model, get None and never reach it.
+        name: what errors call the owner of a segment.
 
     Raises:
         ModelOutputError: the model gave non-finite logits or logits of a wrong shape.
+        ModelMemoryError: a segment does not fit on the device even by itself.
     """
     engine = Engine(model, int(batch_seconds * model.sampling_rate))
     pool: list[tuple[Owner, Segment]] = []
@@ -83,9 +98,9 @@ def classify(
         if _is_scored(segment, model, min_speech_ratio):
             pooled += len(segment.samples)
         if pooled >= _BATCHES_IN_POOL * engine.batch_samples or len(pool) >= 4096:
-            yield from _classify_pool(pool, engine, min_speech_ratio)
+            yield from _classify_pool(pool, engine, min_speech_ratio, name)
             pool, pooled = [], 0
-    yield from _classify_pool(pool, engine, min_speech_ratio)
+    yield from _classify_pool(pool, engine, min_speech_ratio, name)
 
 
 def batches(lengths: Sequence[int], *, batching: Batching, batch_samples: int) -> Iterator[list[int]]:
@@ -129,14 +144,23 @@ def _is_scored(segment: Segment, model: EmotionModel, min_speech_ratio: float) -
 
 
 def _classify_pool(
-    pool: list[tuple[Owner, Segment]], engine: "Engine", min_speech_ratio: float
+    pool: list[tuple[Owner, Segment]],
+    engine: "Engine",
+    min_speech_ratio: float,
+    name: Callable[[Owner], str],
 ) -> Iterator[tuple[Owner, Segment, Scores | None]]:
     scored = [
         position
         for position, (_, segment) in enumerate(pool)
         if _is_scored(segment, engine.model, min_speech_ratio)
     ]
-    scores = dict(zip(scored, engine.scores([pool[position][1].samples for position in scored]), strict=True))
+
+    def described(position: int) -> str:
+        owner, segment = pool[scored[position]]
+        return f"{name(owner)} (channel {segment.channel}, from {segment.start_s:g} s)"
+
+    answers = engine.scores([pool[position][1].samples for position in scored], described)
+    scores = dict(zip(scored, answers, strict=True))
     for position, (owner, segment) in enumerate(pool):
         yield owner, segment, scores.get(position)
 
@@ -148,29 +172,45 @@ class Engine:
         self.model = model
         self.batch_samples = batch_samples
 
-    def scores(self, waves: Sequence[np.ndarray]) -> list[Scores]:
-        """Return the scores of each array, in the order given."""
+    def scores(
+        self, waves: Sequence[np.ndarray], name: Callable[[int], str] = "segment {}".format
+    ) -> list[Scores]:
+        """Return the scores of each array, in the order given; `name` tells what errors call the one at a position.
+
+        Raises:
+            ModelOutputError: see `classify`.
+            ModelMemoryError: see `classify`.
+        """
         scores: dict[int, Scores] = {}
         lengths = [len(wave) for wave in waves]
         for batch in batches(lengths, batching=self.model.batching, batch_samples=self.batch_samples):
-            scores.update(zip(batch, self._batch([waves[position] for position in batch]), strict=True))
+            scores.update(zip(batch, self._batch(waves, batch, name), strict=True))
         return [scores[position] for position in range(len(waves))]
 
-    def _batch(self, waves: Sequence[np.ndarray]) -> list[Scores]:
-        """Return the scores of one batch; when memory runs out, halve it and all that follow."""
-        padded = len(waves) * max(len(wave) for wave in waves)
-        if len(waves) == 1 or padded <= self.batch_samples:
+    def _batch(
+        self, waves: Sequence[np.ndarray], batch: Sequence[int], name: Callable[[int], str]
+    ) -> list[Scores]:
+        """Return the scores of one batch of positions; when memory runs out, halve it and all that follow."""
+        longest = max(len(waves[position]) for position in batch)
+        padded = len(batch) * longest
+        if len(batch) == 1 or padded <= self.batch_samples:
             try:
-                return self._forward(waves)
-            except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error) or len(waves) == 1:
+                return self._forward([waves[position] for position in batch], [*map(name, batch)])
+            except Exception as error:
+                if not _is_out_of_memory(error):
                     raise
+                if len(batch) == 1:
+                    raise ModelMemoryError(
+                        f"{self.model.device} has no room for {name(batch[0])} by itself, "
+                        f"{longest / self.model.sampling_rate:g} s of audio; free the device's memory, or shorten "
+                        "segmentation.window_s"
+                    ) from error
             self.batch_samples = padded // 2
             _release_cached_memory()
-        half = (len(waves) + 1) // 2
-        return self._batch(waves[:half]) + self._batch(waves[half:])
+        half = (len(batch) + 1) // 2
+        return self._batch(waves, batch[:half], name) + self._batch(waves, batch[half:], name)
 
-    def _forward(self, waves: Sequence[np.ndarray]) -> list[Scores]:
+    def _forward(self, waves: Sequence[np.ndarray], names: Sequence[str]) -> list[Scores]:
         import torch
 
         lengths = torch.tensor([len(wave) for wave in waves])
@@ -179,10 +219,10 @@ class Engine:
             row[: len(wave)] = torch.from_numpy(wave)
         with torch.inference_mode():
             prediction = self.model.predict(batch, lengths)
-        logits = _checked("logits", prediction.logits, (len(waves), len(self.model.labels)))
+        logits = _checked("logits", prediction.logits, len(self.model.labels), names)
         affect: Sequence[np.ndarray | None] = [None] * len(waves)
         if prediction.affect is not None:
-            affect = list(_checked("affect", prediction.affect, (len(waves), 3)))
+            affect = list(_checked("affect", prediction.affect, 3, names))
         labelled = [True] * len(waves) if prediction.labelled is None else prediction.labelled.tolist()
         transcripts = prediction.transcripts or [None] * len(waves)
         probabilities = softmax(logits) if logits.shape[1] else logits
@@ -191,22 +231,29 @@ class Engine:
         ]
 
 
-def _checked(what: str, values: "torch.Tensor", expected: tuple[int, int]) -> np.ndarray:
+def _checked(what: str, values: "torch.Tensor", columns: int, names: Sequence[str]) -> np.ndarray:
     array: np.ndarray = values.detach().cpu().float().numpy()
-    if array.shape != expected:
-        raise ModelOutputError(f"the model gave {what} of shape {array.shape}, expected {expected}")
-    if not np.isfinite(array).all():
+    if array.shape != (len(names), columns):
         raise ModelOutputError(
-            f"the model gave {what} that are not finite; its weights or its precision are broken"
+            f"the model gave {what} of shape {array.shape}, expected {(len(names), columns)}"
+        )
+    broken = [name for name, row in zip(names, array, strict=True) if not np.isfinite(row).all()]
+    if broken:
+        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        raise ModelOutputError(
+            f"the model gave {what} that are not finite for {', '.join(broken[:_NAMED])}{more}; "
+            "its weights or its precision are broken"
         )
     return array
 
 
-def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     import torch
 
-    # The CPU's allocator has no exception class of its own.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    # Only torch's allocator for CUDA has an exception class of its own.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        sign in str(error) for sign in _OUT_OF_MEMORY
+    )
 
 
 def _release_cached_memory() -> None:

@@ -9,6 +9,7 @@ from itertools import islice
 import pyarrow as pa
 
 from emolake.lake import Lake
+from emolake.messages import redacted
 from emolake.pattern import KeyPattern
 from emolake.policy import EXCLUDED_CONFIG_ID, Policy
 from emolake.schemas.records import AnalysisKey, SourceObject
@@ -54,7 +55,7 @@ class Listing:
     def name(self, why: str, key: str) -> None:
         """Remember a key that was passed over."""
         if len(self.named_keys) < _KEYS_NAMED:
-            self.named_keys.append(f"{why}: {key}")
+            self.named_keys.append(f"{why}: {redacted(key)}")
 
 
 def recording_id(uri: str) -> str:

@@ -19,8 +19,8 @@ _MARKED = pa.schema([RECORDINGS.schema.field(name) for name in ("recording_id", 
 class Presence:
     """What the lake holds of a day before it is listed, and what the listing has shown of it.
 
-    Identifiers lie in tables of DuckDB, which go to disk when there are very many. What another run commits after
-    the listing began is not known here, and so never taken for absent.
+    Identifiers lie in tables of DuckDB, which go to disk when there are very many; days that are listed side by side
+    share them. What another run commits after the listing began is not known here, and so never taken for absent.
     """
 
     def __init__(self, lake: Lake, source: Source, pattern: KeyPattern, day: date) -> None:
@@ -30,11 +30,13 @@ class Presence:
         self._pattern = pattern
         self._day = day
         self._saw_any = False
+        known, of_source = statement("recordings_of_source"), {"date": day, "source": source.object_uri("")}
         lake.connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE known_before AS {statement('recordings_of_source')}",
-            {"date": day, "source": source.object_uri("")},
+            f"CREATE TEMP TABLE IF NOT EXISTS known_before AS {known} WITH NO DATA", of_source
         )
-        lake.connection.execute("CREATE OR REPLACE TEMP TABLE seen (recording_id VARCHAR)")
+        lake.connection.execute("CREATE TEMP TABLE IF NOT EXISTS seen (date DATE, recording_id VARCHAR)")
+        self._forget()
+        lake.connection.execute(f"INSERT INTO known_before {known}", of_source)
 
     def see(self, objects: Sequence[SourceObject]) -> None:
         """Take note of listed recordings."""
@@ -42,7 +44,9 @@ class Presence:
         listed = pa.table({"recording_id": [item.recording_id for item in objects]})
         self._lake.connection.register("listed_now", listed)
         try:
-            self._lake.connection.execute("INSERT INTO seen SELECT recording_id FROM listed_now")
+            self._lake.connection.execute(
+                "INSERT INTO seen SELECT $date, recording_id FROM listed_now", {"date": self._day}
+            )
         finally:
             self._lake.connection.unregister("listed_now")
 
@@ -62,11 +66,16 @@ class Presence:
         ):
             if rows:
                 self._mark(rows, deleted_at, f"{self._day}: {message}", run_id)
+        self._forget()
         return len(absent), len(reappeared)
+
+    def _forget(self) -> None:
+        for table in ("known_before", "seen"):
+            self._lake.connection.execute(f"DELETE FROM {table} WHERE date = $date", {"date": self._day})
 
     def _rows(self, name: str) -> list[dict[str, object]]:
         rows: list[dict[str, object]] = (
-            self._lake.connection.execute(statement(name)).to_arrow_table().to_pylist()
+            self._lake.connection.execute(statement(name), {"date": self._day}).to_arrow_table().to_pylist()
         )
         return rows
 

@@ -1,15 +1,18 @@
 """The key pattern: what a key says comes back from it, and no day needs the listing of another."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
-from string import Formatter
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from emolake.errors import ConfigurationError
 from emolake.pattern import KeyPattern
+
+from pattern_law import UTC as LAW_ZONE
+from pattern_law import check, written
 
 BERLIN = ZoneInfo("Europe/Berlin")
 PATTERNS = [
@@ -27,16 +30,6 @@ names = st.text(
     st.characters(exclude_categories=("Cs",), exclude_characters="/._-0123456789"), min_size=1, max_size=12
 )
 days = st.dates(date(2001, 1, 1), date(2068, 12, 31))
-
-
-def written(pattern: str, moment: datetime, dimensions: dict[str, str]) -> str:
-    """The key that a pattern gives for a moment and its dimensions."""
-    key = ""
-    for literal, name, spec, _ in Formatter().parse(pattern):
-        key += literal
-        if name is not None:
-            key += moment.strftime(spec or "") if name in ("date", "time") else dimensions[name]
-    return key
 
 
 class Tree:
@@ -168,8 +161,78 @@ def test_a_date_that_stands_twice_must_agree():
         ("{date:%Y/%m/%d}/{site", "braces come in pairs"),
         ("{date:%Y/%m/%d}/{}.wav", "a plain name such as"),
         ("{date:%Y/%m/%d}/{site!r}.wav", "a plain name such as"),
+        ("{date:%Y/%m/%d}/{time}/{site}.wav", "a plain name such as"),
+        ("{date:%Y/%m/%d%}/{site}.wav", "uses %; the directives it can use are"),
     ],
 )
 def test_a_wrong_pattern_says_what_it_lacks(text, message):
     with pytest.raises(ConfigurationError, match=message):
         KeyPattern(text, BERLIN)
+
+
+pieces = st.sampled_from(
+    ["{site}", "{agent}", "{queue}", "{call_id}", ".{ext}", "{date:%Y}", "{date:%y}", "{date:%m}", "{date:%d}",
+     "{date:%j}", "{date:%Y%m%d}", "{date:%Y/%m/%d}", "{time:%H%M%S}", "{time:%H-%M}", "/", "_", "-", "%", "{{", "x"]
+)  # fmt: skip
+patterns = st.one_of(
+    st.lists(pieces, max_size=12).map("".join),
+    st.lists(pieces, max_size=8).map(lambda drawn: "{date:%Y%m%d}" + "".join(drawn)),
+    st.text("{}%:!/.dateYmdj_", max_size=20),
+    st.text(max_size=20),
+)
+keys = st.one_of(
+    st.text("/_-.%{x0123456789", max_size=40),
+    st.lists(st.sampled_from(["20261120", "2026", "11", "20", "_", "/", ".", "-", "x", "oslo", "324"])).map(
+        "".join
+    ),
+    st.text(max_size=40),
+)
+
+
+@settings(max_examples=300)
+@given(text=patterns, key=keys)
+@example(text="{date:%Y-%m-%d}_{date:%j}.wav", key="2026-11-20_001.wav")
+@example(text="{date:%Y%m%d}_{date:%y}.wav", key="20261120_99.wav")
+@example(text="{date:%Y%m%d}.wav", key="00011120.wav")
+@example(text="{date:%Y%m%d}_{time:%H}.wav", key="00010101_00.wav")
+@example(text="{date:%Y%m%d}_{time:%H}.wav", key="99991231_23.wav")
+def test_a_key_is_refused_or_comes_back_as_it_was(text, key):
+    check(text, key)
+
+
+@settings(max_examples=300)
+@given(data=st.data(), drawn=st.lists(pieces, max_size=6))
+def test_a_written_key_comes_back_as_it_was(data, drawn):
+    text = "{date:%Y%m%d}/" + "".join(dict.fromkeys(drawn))
+    try:
+        pattern = KeyPattern(text, LAW_ZONE)
+    except ConfigurationError:
+        return
+    dimensions = {name: data.draw(names) for name in pattern.dimensions}
+    moment = datetime.combine(data.draw(days), datetime.min.time())
+    assert check(text, written(text, moment, dimensions))
+
+
+@given(text=st.text("_.ab", max_size=14))
+def test_many_dimensions_are_told_apart_as_a_regular_expression_does(text):
+    pattern = KeyPattern("{date:%Y}{date:%m}{date:%d}/{a}_{b}_{c}.{ext}", LAW_ZONE)
+    expected = re.fullmatch(r"([^/]+?)_([^/]+?)_([^/]+?)\.([^./]+)", text)
+    matched = pattern.match(f"20261120/{text}")
+    assert (matched and tuple(matched.dimensions.values())) == (expected and expected.groups())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{date:%Y%m%d}/{a}_{b}_{c}_{d}_{e}.{ext}",
+        "{date:%Y%m%d}/{a}{b}{c}{d}{e}{f}{g}{h}.{ext}",
+        "{date:%Y%m%d}/{a}_{b}/{c}_{d}/{e}_{f}/{g}_{h}.{ext}",
+        "{a}_{b}_{date:%Y%m%d}_{c}_{d}.{ext}",
+    ],
+)
+@pytest.mark.parametrize(
+    "stuff", ["_" * 1000, "_." * 500, "a_" * 500 + "/", ("_" * 250 + "/") * 4, "20261120_" * 110]
+)
+def test_no_key_takes_long(text, stuff):
+    check(text, stuff)
+    check(text, f"20261120/{stuff}")

@@ -1,5 +1,6 @@
 """A shard over real files: what becomes of good, late-broken and vanished recordings, and its seconds of speech."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -7,21 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emolake.demo.encode import write_audio
-from emolake.errors import BadRecordingError, Reason
+from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.identity import analysis_key
 from emolake.lake import open_lake
-from emolake.models.registry import model_entry
+from emolake.models.protocol import Prediction
+from emolake.models.registry import ModelChangedError, model_entry
+from emolake.models.spectrogram_cnn import SpectrogramCnn
 from emolake.policy import Policy
 from emolake.rows import Analysis, SegmentRow, shard_rows, speech_seconds
 from emolake.schemas.records import Counts, SourceObject
 from emolake.settings import Settings, load_settings
 from emolake.shard import analyse, loaded_model, run_shard
 from emolake.storage import open_source
-from emolake.tasks.classify import Scores
+from emolake.tasks.classify import ModelMemoryError, ModelOutputError, Scores
 from emolake.tasks.plan import Listing, plan_day
 from emolake.tasks.segment import window_bounds
 from emolake.timings import Timings
@@ -196,6 +200,118 @@ def test_what_vanished_has_a_row_and_none_in_the_ledger(tmp_path: Path, configur
         ("here.wav", "ok", None),
     ]
     assert ledger[0].endswith("here.wav")
+
+
+def held(settings: Settings) -> list[tuple[object, ...]]:
+    with open_lake(settings.warehouse) as lake:
+        return lake.rows("SELECT recording_id FROM recordings UNION ALL SELECT recording_id FROM segments")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_commit_nothing_and_name_model_and_recordings(
+    tmp_path: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    """As a precision that overflows does for loud recordings only."""
+    settings = configure("min_speech_ratio = 0.0")
+    put(tmp_path, "quiet.wav", noise(12.0))
+    put(tmp_path, "loud.wav", 5 * noise(12.0))
+    predict = SpectrogramCnn.predict
+
+    def overflowing(self: SpectrogramCnn, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
+        prediction = predict(self, waves, lengths)
+        loud = waves.abs().amax(dim=1) > 1.0
+        return replace(prediction, logits=torch.where(loud[:, None], value, prediction.logits))
+
+    monkeypatch.setattr(SpectrogramCnn, "predict", overflowing)
+    with pytest.raises(
+        ModelOutputError, match="tiny: the model gave logits that are not finite for "
+    ) as caught:
+        committed(settings, planned(settings))
+    assert f"{DAY:%Y/%m/%d}/oslo/loud.wav (channel 0, from 0 s)" in str(caught.value)
+    assert f"{DAY:%Y/%m/%d}/oslo/loud.wav (channel 0, from 10 s)" in str(caught.value)
+    assert "quiet.wav" not in str(caught.value)
+    assert held(settings) == []
+
+
+def test_a_segment_without_room_commits_nothing_and_names_its_recording(
+    tmp_path: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = configure("min_speech_ratio = 0.0")
+    put(tmp_path, "long.wav", noise(10.0))
+    put(tmp_path, "short.wav", noise(4.0))
+    predict = SpectrogramCnn.predict
+
+    def full(self: SpectrogramCnn, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
+        if waves.numel() > 100_000:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return predict(self, waves, lengths)
+
+    monkeypatch.setattr(SpectrogramCnn, "predict", full)
+    with pytest.raises(
+        ModelMemoryError, match=r"tiny: cpu has no room for .*/oslo/long\.wav .* by itself, 10 s of"
+    ):
+        committed(settings, planned(settings))
+    assert held(settings) == []
+
+
+def swap(folder: Path, seed: int) -> None:
+    """Replace the weights in place by those of another training, of the same size and with the same time."""
+    weights = folder / "model.safetensors"
+    before = weights.stat()
+    write_tiny_model(folder, seed=seed)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert weights.stat().st_size == before.st_size
+
+
+@pytest.mark.parametrize("when", ["before the load", "while it runs"])
+def test_weights_that_are_swapped_under_a_run_commit_nothing(
+    tmp_path: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    settings = configure("min_speech_ratio = 0.0")
+    folder = write_tiny_model(tmp_path / "own", seed=1)
+    settings = settings.model_copy(update={"models": {"tiny": {"path": str(folder)}}})
+    put(tmp_path, "call.wav", noise(12.0))
+    entry, objects = model_entry(settings), planned(settings)
+    key = analysis_key(settings, entry)
+    arguments = {"settings": settings, "key": key, "run_id": "run-1", "message": "a shard"}
+    predict = SpectrogramCnn.predict
+
+    def swapping(self: SpectrogramCnn, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
+        swap(folder, seed=2)
+        return predict(self, waves, lengths)
+
+    if when == "before the load":
+        swap(folder, seed=2)
+    else:
+        monkeypatch.setattr(SpectrogramCnn, "predict", swapping)
+    with pytest.raises(
+        ModelChangedError, match="files of the model 'tiny' were changed while the run was under way"
+    ):
+        run_shard(objects, entry=entry, **arguments)
+    assert held(settings) == []
+    monkeypatch.undo()
+    swap(
+        folder, seed=1
+    )  # the weights of the fingerprint are back: they answer, and not those that lay there meanwhile
+    again = model_entry(settings)
+    assert again.fingerprint == key.model_fingerprint
+    waves = torch.zeros(1, 16_000), torch.tensor([16_000])
+    expected = again.load(settings.inference).predict(*waves).logits
+    assert torch.equal(loaded_model(again, settings.inference).predict(*waves).logits, expected)
+    assert run_shard(objects, entry=again, **arguments).done == 1
+
+
+def test_a_model_that_was_only_touched_goes_on(tmp_path: Path, configure: Configure) -> None:
+    folder = write_tiny_model(tmp_path / "own", seed=1)
+    settings = configure().model_copy(update={"models": {"tiny": {"path": str(folder)}}})
+    entry = model_entry(settings)
+    assert entry.fingerprint
+    os.utime(folder / "model.safetensors")
+    os.link(folder / "model.safetensors", tmp_path / "a backup's hard link")
+    entry.check_unchanged()
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match=r"has no .*model\.safetensors"):
+        entry.check_unchanged()
 
 
 @pytest.mark.parametrize("reason", Reason)

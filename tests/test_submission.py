@@ -110,3 +110,12 @@ def test_an_id_of_two_clips_is_refused(fill, site, tmp_path):
     (tmp_path / "T0.mp3").write_bytes(b"another")
     with pytest.raises(ConfigurationError, match=r"'T0' of .* is .*T0\.mp3 and .*T0\.wav"):
         fill("id,label\nT0,?\n", tmp_path, site / "test")
+
+
+def test_a_cell_that_a_spreadsheet_takes_for_a_formula_stays_as_it_is(fill, site):
+    """The answers must be under the ids that were asked; docs/operations.md says how to open such a file."""
+    formulas = ["=cmd|' C'!A0", "+1", "-1", "@SUM(1)"]
+    text = "id,label,path,note\n" + "".join(f"{each},?,T0.wav,{each}\n" for each in formulas)
+    bad, rows = fill(text, site / "test")
+    assert bad == 0
+    assert [row["id"] for row in rows] == [row["note"] for row in rows] == formulas

@@ -1,6 +1,7 @@
 """The command line: it calls, it does not think. Rows go to standard output, everything else to standard error."""
 
 import sys
+import traceback
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ from emolake.cli_options import (
 )
 from emolake.cli_upkeep import app as upkeep
 from emolake.errors import ConfigurationError, EmolakeError
+from emolake.messages import complain, printable, redacted
 from emolake.training.command import EPILOG as TRAIN_EPILOG
 from emolake.training.command import train
 
@@ -99,7 +101,7 @@ def doctor(config: ConfigOption = None, model: ModelOption = None) -> None:
     settings = settings_or_defaults(config)
     failed = 0
     for check in examine(settings, model):
-        typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:15} {check.detail}")
+        typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:15} {printable(redacted(check.detail))}")
         failed += not check.ok
     if failed:
         raise EmolakeError(f"{failed} of the checks failed; their remedies stand above")
@@ -130,6 +132,12 @@ def backfill(
         bool, typer.Option("--force", help="Analyse also what is done, and replace it.")
     ] = False,
     newest_first: Annotated[bool, typer.Option("--newest-first", help="Begin with the last day.")] = False,
+    parallel_days: Annotated[
+        int,
+        typer.Option(
+            "--parallel-days", metavar="N", min=1, help="Days under way at once; they share the loaded model."
+        ),
+    ] = 1,
     model: ModelOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -142,7 +150,14 @@ def backfill(
         tell_plan(settings, *days, model=model, force=force, output=sys.stdout)
     else:
         run_backfill(
-            path, settings, *days, model=model, force=force, newest_first=newest_first, output=sys.stdout
+            path,
+            settings,
+            *days,
+            model=model,
+            force=force,
+            newest_first=newest_first,
+            parallel_days=parallel_days,
+            output=sys.stdout,
         )
 
 
@@ -151,7 +166,12 @@ def backfill(
 )
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables by bare name.")],
-    format: Annotated[QueryFormat, typer.Option(help="How the answer is written.")] = QueryFormat.table,
+    format: Annotated[
+        QueryFormat,
+        typer.Option(
+            help="How the answer is written; a CSV's cells as they are, formulas of a spreadsheet too."
+        ),
+    ] = QueryFormat.table,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")
     ] = None,
@@ -290,22 +310,22 @@ def main() -> None:
         sys.argv.remove("--debug")
     try:
         app()
-    except KeyboardInterrupt:
-        print(
-            "emolake: interrupted; what was committed stays, and the next run goes on from there",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+    except SystemExit as ended:
+        # typer makes an exit without a word of an interrupt
+        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
+            complain("interrupted; what was committed stays, and the next run goes on from there")
+        raise
     except EmolakeError as error:
-        if debug:
-            raise
-        print(f"emolake: {error}", file=sys.stderr)
+        _tell(error, str(error), debug)
         sys.exit(2 if isinstance(error, ConfigurationError) else 1)
-    except Exception as error:
-        if debug:
-            raise
-        print(
-            f"emolake: internal error, {type(error).__name__}: {error}; run again with --debug",
-            file=sys.stderr,
-        )
+    except Exception as error:  # noqa: BLE001 - it is told, and the exit status says so
+        _tell(error, f"internal error, {type(error).__name__}: {error}; run again with --debug", debug)
         sys.exit(1)
+
+
+def _tell(error: Exception, message: str, debug: bool) -> None:
+    if debug:
+        trace = "".join(traceback.format_exception(error))
+        print(printable(redacted(trace), lines=True), file=sys.stderr, end="")
+    else:
+        complain(message)

@@ -19,7 +19,7 @@ from emolake.lake import open_lake
 from emolake.models.registry import ModelEntry, model_entry, resolve_device
 from emolake.settings import Settings
 from emolake.shard import loaded_model, speech_detector
-from emolake.storage import open_source, s3_client, without_secrets
+from emolake.storage import open_source
 from emolake.tasks.classify import Engine
 from emolake.tasks.segment import SegmentOptions
 
@@ -65,7 +65,7 @@ def _source(settings: Settings) -> str:
     source = open_source(settings.source.uri, settings.source.s3)
     prefixes = list(islice(source.list_prefixes(""), 3))
     shown = ", ".join(prefixes) or "no folders at its top"
-    return f"{without_secrets(source.uri)} can be listed: {shown}{' …' if len(prefixes) == 3 else ''}"
+    return f"{source.uri} can be listed: {shown}{' …' if len(prefixes) == 3 else ''}"
 
 
 def _pattern(settings: Settings) -> str:
@@ -100,15 +100,10 @@ def _catalog(settings: Settings) -> str:
 def _data(settings: Settings) -> str:
     data = settings.warehouse.data
     if data.startswith("s3://"):
-        bucket = data.removeprefix("s3://").partition("/")[0]
         endpoint = settings.warehouse.endpoint_url or settings.source.endpoint_url
-        client = s3_client(replace(settings.source.s3, endpoint_url=endpoint))
-        present = any(each["Name"] == bucket for each in client.list_buckets()["Buckets"])
-        if not present:
-            raise EmolakeError(
-                f"warehouse.data names the bucket {bucket!r}, which the account does not own; create it"
-            )
-        return f"{data} can be reached"
+        storage = open_source(data, replace(settings.source.s3, endpoint_url=endpoint))
+        next(iter(storage.list_prefixes("")), None)
+        return f"{data} can be listed"
     folder = _nearest(Path(data))
     try:
         with tempfile.TemporaryFile(dir=folder):

@@ -16,6 +16,7 @@ from duckdb_extensions import import_extension
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from emolake.errors import EmolakeError
+from emolake.messages import redacted
 from emolake.schemas.columns import Column
 from emolake.schemas.tables import GUARDS, TABLES, Table
 from emolake.settings import WarehouseSettings
@@ -191,7 +192,8 @@ def open_lake(
         endpoint_url: of the S3-compatible server of the data, unless the warehouse names its own.
 
     Raises:
-        LakeError: the catalog cannot be reached, or belongs to other data.
+        LakeError: the catalog cannot be reached, or belongs to other data; or the block raised an error of DuckDB
+            whose text holds a secret.
     """
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
     try:
@@ -205,6 +207,14 @@ def open_lake(
             _create_tables(lake)
         connection.execute("USE lake")
         yield lake
+    except duckdb.Error as error:
+        shown = redacted(str(error))
+        if shown == str(error):
+            raise
+        # The catalog's connection string, as it stands in errors of connections that are made anew.
+        raise LakeError(
+            f"{shown.splitlines()[0]}; check the catalog's server and warehouse.catalog"
+        ) from None
     finally:
         connection.close()
 

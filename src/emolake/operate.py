@@ -44,6 +44,7 @@ def run_backfill(
     model: str | None,
     force: bool,
     newest_first: bool,
+    parallel_days: int,
     output: IO[str],
 ) -> None:
     """Run the backfill flow and print its figures.
@@ -58,7 +59,13 @@ def run_backfill(
     _check_range(first, last)
     _shown(
         lambda: backfill(
-            first=first, last=last, config=config, model=model, force=force, newest_first=newest_first
+            first=first,
+            last=last,
+            config=config,
+            model=model,
+            force=force,
+            newest_first=newest_first,
+            parallel_days=parallel_days,
         ),
         settings,
         output,

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -16,6 +16,9 @@ from emolake.errors import ConfigurationError
 _DAY_DIRECTIVES = {"Y": "[0-9]{4}", "y": "[0-9]{2}", "m": "[0-9]{2}", "d": "[0-9]{2}", "j": "[0-9]{3}"}
 _TIME_DIRECTIVES = {"H": "[0-9]{2}", "M": "[0-9]{2}", "S": "[0-9]{2}", "f": "[0-9]{1,6}"}
 _DIRECTIVES = _DAY_DIRECTIVES | _TIME_DIRECTIVES
+# More dimensions between two slashes than this are told apart by `_split`: a regular expression tries every way to
+# cut a key into them, and a key of a thousand underscores has more ways than there is time.
+_MOST_BY_REGEX = 2
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,27 @@ class _Token:
         if self.kind == "dimension":
             return "[^./]+" if self.text == "ext" else "[^/]+?"
         if day is not None and self.text in _DAY_DIRECTIVES:
-            return re.escape(day.strftime(f"%{self.text}"))
+            return re.escape(_written(day, self.text))
         return _DIRECTIVES[self.text]
+
+    def ends(self, text: str, start: int) -> Iterator[int]:
+        """Yield where the piece can end that begins at `start` of a text without slashes, the shortest first."""
+        if self.kind == "dimension":
+            stop = text.find(".", start) if self.text == "ext" else -1
+            yield from range(start + 1, (len(text) if stop < 0 else stop) + 1)
+        elif self.kind == "literal":
+            if text.startswith(self.text, start):
+                yield start + len(self.text)
+        elif found := re.compile(_DIRECTIVES[self.text]).match(text, start):
+            # only the digits of a second are of no fixed number
+            yield from range(found.end(), start, -1) if self.text == "f" else (found.end(),)
 
     def known(self, day: date) -> str | None:
         """Text of the piece on that day, or None where the day does not determine it."""
         if self.kind == "literal":
             return self.text
         if self.kind == "directive" and self.text in _DAY_DIRECTIVES:
-            return day.strftime(f"%{self.text}")
+            return _written(day, self.text)
         return None
 
 
@@ -70,6 +85,8 @@ class KeyPattern:
         self._tokens = tuple(_tokenise(text))
         self.dimensions = tuple(token.text for token in self._tokens if token.kind == "dimension")
         directives = {token.text for token in self._tokens if token.kind == "directive"}
+        # What is said of a date in two ways must be the same date; where there is one way, there is nothing to compare.
+        self._twice = {"Y", "y"} <= directives or ("j" in directives and bool({"m", "d"} & directives))
         if not ({"Y", "y"} & directives and ({"m", "d"} <= directives or "j" in directives)):
             raise ConfigurationError(
                 f"the pattern {text!r} does not give a full date; it needs a field such as {{date:%Y/%m/%d}}"
@@ -81,23 +98,54 @@ class KeyPattern:
             )
 
     @cached_property
+    def _components(self) -> list[list[_Token]]:
+        return _split_components(self._tokens)
+
+    @cached_property
+    def _groups(self) -> list[_Token | list[_Token]]:
+        """What each group of the regular expression holds: a piece, or a component that `_split` takes apart."""
+        groups: list[_Token | list[_Token]] = []
+        for tokens in self._components:
+            groups += (
+                [tokens] if _is_ambiguous(tokens) else [each for each in tokens if each.kind != "literal"]
+            )
+        return groups
+
+    @cached_property
     def _regex(self) -> re.Pattern[str]:
-        return re.compile("".join(f"({token.regex(None)})" for token in self._tokens), re.DOTALL)
+        # Atomic: no piece holds a slash, so cutting a component in another way mends nothing that fails further down.
+        return re.compile(
+            "/".join(f"(?>{_component_regex(each)}(?![^/]))" for each in self._components), re.DOTALL
+        )
 
     def match(self, key: str) -> MatchedKey | None:
-        """Return what the key says, or None when it does not match or holds no real date."""
+        """Return what the key says, or None when it does not match or holds no real date.
+
+        The time that it takes grows with the square of the key's length at most, whatever the key.
+        """
         match = self._regex.fullmatch(key)
         if match is None:
             return None
-        parts = list(zip(self._tokens, match.groups(), strict=True))
+        parts: list[tuple[_Token, str]] = []
+        for piece, text in zip(self._groups, match.groups(), strict=True):
+            if isinstance(piece, _Token):
+                parts.append((piece, text))
+            elif (texts := _split(piece, text)) is not None:
+                parts += zip(piece, texts, strict=True)
+            else:
+                return None
         directives = [(token.text, text) for token, text in parts if token.kind == "directive"]
+        recorded_at = None
         try:
             moment = _moment(directives)
-        except ValueError:
+            if any(directive in _TIME_DIRECTIVES for directive, _ in directives):
+                recorded_at = moment.replace(tzinfo=self.timezone).astimezone(UTC)
+        except (ValueError, OverflowError):  # no such date, or none that is one in UTC too
             return None
-        recorded_at = None
-        if any(directive in _TIME_DIRECTIVES for directive, _ in directives):
-            recorded_at = moment.replace(tzinfo=self.timezone).astimezone(UTC)
+        if self._twice and any(
+            text != _written(moment, each) for each, text in directives if each in _DAY_DIRECTIVES
+        ):
+            return None
         dimensions = {token.text: text for token, text in parts if token.kind == "dimension"}
         return MatchedKey(moment.date(), recorded_at, dimensions)
 
@@ -108,8 +156,7 @@ class KeyPattern:
             day: the local calendar day.
             list_prefixes: gives the "folders" (ending in "/") directly under a prefix.
         """
-        components = _split_components(self._tokens)
-        yield from _descend("", components, day, list_prefixes)
+        yield from _descend("", self._components, day, list_prefixes)
 
 
 def _descend(
@@ -131,6 +178,48 @@ def _descend(
     for found in list_prefixes(prefix + known):
         if component.fullmatch(found[len(prefix) : -1]):
             yield from _descend(found, rest, day, list_prefixes)
+
+
+def _component_regex(tokens: Sequence[_Token]) -> str:
+    if _is_ambiguous(tokens):
+        return "([^/]*)"
+    return "".join(
+        token.regex(None) if token.kind == "literal" else f"({token.regex(None)})" for token in tokens
+    )
+
+
+def _is_ambiguous(tokens: Sequence[_Token]) -> bool:
+    return sum(token.kind == "dimension" for token in tokens) > _MOST_BY_REGEX
+
+
+def _split(tokens: Sequence[_Token], text: str) -> list[str] | None:
+    """Return the texts of a component's pieces as a regular expression would, in a time that grows with its length.
+
+    Of a piece that found no end once, no later start is tried again: the ends that it would find are among those that
+    led nowhere.
+    """
+    hopeless: dict[int, int] = {}
+
+    def rest(index: int, start: int) -> list[str] | None:
+        if index == len(tokens):
+            return [] if start == len(text) else None
+        token = tokens[index]
+        if start >= hopeless.get(index, len(text) + 1):
+            return None
+        for end in token.ends(text, start):
+            found = rest(index + 1, end)
+            if found is not None:
+                return [text[start:end], *found]
+        if token.kind == "dimension" and token.text != "ext":
+            hopeless[index] = start
+        return None
+
+    return rest(0, 0)
+
+
+def _written(moment: date, directive: str) -> str:
+    """Return what a directive of the day writes; `strftime` leaves out the noughts of the first centuries."""
+    return f"{moment.year:04d}" if directive == "Y" else moment.strftime(f"%{directive}")
 
 
 def _is_day(token: _Token) -> bool:
@@ -161,9 +250,9 @@ def _tokenise(text: str) -> Iterator[_Token]:
             yield _Token("literal", literal)
         if name is None:
             continue
-        if name in ("date", "time"):
+        if name in ("date", "time") and spec and not conversion:
             yield from _tokenise_strftime(text, spec or "")
-        elif not name.isidentifier() or spec or conversion:
+        elif name in ("date", "time") or not name.isidentifier() or spec or conversion:
             raise ConfigurationError(
                 f"the pattern {text!r} holds {{{name}}}; "
                 "expected {date:…}, {time:…} or a plain name such as {site}"
@@ -173,12 +262,12 @@ def _tokenise(text: str) -> Iterator[_Token]:
 
 
 def _tokenise_strftime(text: str, spec: str) -> Iterator[_Token]:
-    for piece in re.findall(r"%.|[^%]+", spec, re.DOTALL):
+    for piece in re.findall(r"%.?|[^%]+", spec, re.DOTALL):
         if not piece.startswith("%"):
             yield _Token("literal", piece)
         elif piece == "%%":
             yield _Token("literal", "%")
-        elif piece[1] in _DIRECTIVES:
+        elif piece[1:] in _DIRECTIVES:
             yield _Token("directive", piece[1])
         else:
             known = " ".join(f"%{directive}" for directive in _DIRECTIVES)

@@ -1,7 +1,6 @@
 """Emotions of files and folders, without the lake, by the same steps as the nightly run."""
 
 import csv
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -12,6 +11,7 @@ from typing import IO, Any, Literal
 from emolake.diagnose import diagnose
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.health import judge
+from emolake.messages import complain
 from emolake.models.registry import ModelEntry
 from emolake.query import print_table, write_json
 from emolake.rows import Analysis, SegmentRow
@@ -114,7 +114,7 @@ def write_predictions(
         for prediction in predict(files, settings=settings, entry=entry, logits=logits):
             if prediction.error is not None:
                 bad += 1
-                print(f"emolake: {prediction.path}: {prediction.error}", file=sys.stderr)
+                complain(f"{prediction.path}: {prediction.error}")
             ranges.extend(prediction.logit_ranges)
             yield from prediction.rows
 
@@ -132,7 +132,7 @@ def write_predictions(
     if entry.labels and ranges:
         health = judge(len(ranges), sum(ranges) / len(ranges), settings.health)
         if health.verdict == "flat":
-            print(f"emolake: {entry.name} is degenerate: {health.detail}", file=sys.stderr)
+            complain(f"{entry.name} is degenerate: {health.detail}")
     return bad
 
 
@@ -141,7 +141,7 @@ def write_diagnosis(path: Path, *, settings: Settings, entry: ModelEntry, output
 
     Raises:
         BadRecordingError: the file cannot be decoded.
-        ModelOutputError: the model gave something else than finite numbers.
+        ModelError: the model gave something else than finite numbers, or has no room.
     """
     model = loaded_model(entry, settings.inference)
     with AudioReader(path) as reader:

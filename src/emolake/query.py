@@ -17,6 +17,7 @@ from rich.table import Table
 
 from emolake.errors import EmolakeError
 from emolake.lake import Lake
+from emolake.messages import printable
 
 Format = Literal["table", "csv", "json", "parquet"]
 
@@ -92,9 +93,9 @@ def print_table(
     cells = []
     for row in rows:
         numeric |= {index for index, value in enumerate(row) if isinstance(value, int | float | Decimal)}
-        cells.append([escape(_shown(value)) for value in row])
+        cells.append([_cell(_shown(value)) for value in row])
     for index, name in enumerate(names):
-        table.add_column(name, justify="right" if index in numeric else "left", overflow="fold")
+        table.add_column(_cell(name), justify="right" if index in numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*row)
     console = Console(file=stream)
@@ -144,6 +145,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict | list | tuple):
         return json.dumps(_json(value), ensure_ascii=False)
     return _json(value)
+
+
+def _cell(text: str) -> str:
+    """Return a text that rich shows as it is: neither its markup nor a terminal's control characters do anything."""
+    return escape(printable(text, lines=True))
 
 
 def _shown(value: Any) -> str:

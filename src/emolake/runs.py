@@ -14,6 +14,7 @@ import pyarrow as pa
 from emolake.errors import EmolakeError
 from emolake.identity import options_json, package_versions
 from emolake.lake import Lake, LakeError, append, open_lake
+from emolake.messages import redacted
 from emolake.schemas.records import AnalysisKey, Counts
 from emolake.schemas.tables import RUNS
 from emolake.settings import RunSettings, Settings
@@ -106,6 +107,11 @@ class Run:
             )
 
     @property
+    def error(self) -> str | None:
+        """Why the run failed, fit for tables and logs."""
+        return redacted("; ".join(self.failures)) or None
+
+    @property
     def summary(self) -> dict[str, object]:
         """Figures of the run by the names of the columns of `runs`, as JSON has them."""
         row = self._row("failed" if self.failures else "completed")
@@ -152,7 +158,7 @@ class Run:
             "device": self.device,
             "versions": list(package_versions().items()),
             "options": options_json(self.settings),
-            "error": "; ".join(self.failures) or None,
+            "error": self.error,
         }
 
 

@@ -19,7 +19,7 @@ from pydantic_settings import (
 from emolake.errors import ConfigurationError
 from emolake.pattern import KeyPattern
 from emolake.policy import Policy
-from emolake.storage import S3Options
+from emolake.storage import S3Options, without_secrets
 from emolake.tasks.fetch import FetchOptions
 from emolake.tasks.segment import SegmentOptions
 
@@ -37,6 +37,19 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _no_credentials(uri: str) -> str:
+    if without_secrets(uri) != uri:
+        raise ValueError(
+            f"{without_secrets(uri)!r} carries credentials or a query; "
+            "give credentials by the AWS chain (environment, profile or role)"
+        )
+    return uri
+
+
+# A URI or a path that may be shown.
+Uri = Annotated[str, AfterValidator(_no_credentials)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -44,7 +57,7 @@ class _Section(BaseModel):
 class SourceSettings(_Section):
     """Where recordings lie, and how their keys are read."""
 
-    uri: str = "recordings"
+    uri: Uri = "recordings"
     """`s3://bucket[/prefix]`, or a folder."""
     pattern: str = "{date:%Y/%m/%d}/{site}/{call_id}.{ext}"
     """How keys are built; {date:…} and {time:…} are strftime, every other name becomes a dimension."""
@@ -52,7 +65,7 @@ class SourceSettings(_Section):
     """The calendar that days belong to."""
     lookback_days: int = Field(3, ge=0)
     """How many days before the asked one the nightly plans too, for late arrivals."""
-    endpoint_url: str | None = None
+    endpoint_url: Uri | None = None
     """URL of an S3-compatible server; credentials come from the usual AWS chain."""
     region: str | None = None
     """Region of the bucket; the AWS chain's when left out."""
@@ -112,9 +125,9 @@ class WarehouseSettings(_Section):
 
     catalog: str = "sqlite:lake/catalog.sqlite"
     """`sqlite:PATH`, or `postgres:` with a libpq connection string."""
-    data: str = "lake/data"
+    data: Uri = "lake/data"
     """Folder or `s3://bucket/prefix` of the Parquet files."""
-    endpoint_url: str | None = None
+    endpoint_url: Uri | None = None
     """URL of an S3-compatible server for the data; the source's when left out."""
     commit_attempts: int = Field(30, ge=1)
     """How often a transaction that lost against another writer is made again."""
@@ -266,7 +279,7 @@ def load_settings(config: Path | None) -> Settings:
     try:
         settings = FromFile()
     except ValidationError as error:
-        raise ConfigurationError(_explained(error, config)) from error
+        raise ConfigurationError(_explained(error, config)) from None  # its own text repeats the values
     except ValueError as error:  # not TOML at all
         raise ConfigurationError(f"{config} is not valid TOML: {error}") from error
     return _with_absolute_paths(settings, config.parent if config else Path())

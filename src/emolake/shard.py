@@ -24,7 +24,7 @@ from emolake.rows import Analysis, SegmentRow, shard_rows, speech_seconds
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import InferenceSettings, Settings
 from emolake.storage import Source, open_source
-from emolake.tasks.classify import classify
+from emolake.tasks.classify import ModelError, classify
 from emolake.tasks.commit import commit_shard
 from emolake.tasks.decode import DecodeOutcome
 from emolake.tasks.fetch import fetched
@@ -51,13 +51,18 @@ def run_shard(
     Raises:
         SourceError: the source as a whole cannot be read.
         LakeError: the lake cannot be written.
-        ModelOutputError: the model is broken.
+        ModelError: the model is broken, or has no room.
+        ModelChangedError: the model's files were changed since they were fingerprinted.
     """
     timings = Timings()
     source = open_source(settings.source.uri, settings.source.s3)
     model = loaded_model(entry, settings.inference)
     heard = [item for item in objects if not item.excluded]
-    analyses = analyse(heard, source=source, model=model, settings=settings, timings=timings)
+    try:
+        analyses = analyse(heard, source=source, model=model, settings=settings, timings=timings)
+    except ModelError as error:
+        raise type(error)(f"{entry.name}: {error}") from error
+    entry.check_unchanged()
     analyses += [
         Analysis(item, error=BadRecordingError(Reason.EXCLUDED, item.excluded, stage="plan"))
         for item in objects
@@ -116,6 +121,7 @@ def analyse(
             model,
             batch_seconds=settings.inference.batch_seconds,
             min_speech_ratio=settings.segmentation.min_speech_ratio,
+            name=lambda analysis: analysis.item.key,
         ):
             analysis.rows.append(
                 SegmentRow(
@@ -139,7 +145,9 @@ _loading = Lock()
 
 @cache
 def _loaded(entry: ModelEntry, fingerprint: str, inference: InferenceSettings) -> EmotionModel:
-    return entry.load(inference)
+    model = entry.load(inference)
+    entry.check_unchanged()
+    return model
 
 
 def loaded_model(entry: ModelEntry, inference: InferenceSettings) -> EmotionModel:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, Protocol
-from urllib.parse import urlsplit
 
 import botocore.loaders
 import botocore.session
@@ -147,7 +146,7 @@ def without_secrets(uri: str) -> str:
     host = re.split("[/?]", rest, maxsplit=1)[0]
     if "@" in host:
         rest = rest[host.rindex("@") + 1 :]
-    elif ":" in host and not host.rpartition(":")[2].isdigit():
+    elif ":" in host and not host.rpartition(":")[2].isdigit() and not host.endswith("]"):
         # No port: a secret with a slash in it, as AWS makes them, that was not percent-encoded.
         rest = rest.partition("@")[2] or host.partition(":")[0]
     return f"{scheme}://{rest.partition('?')[0]}"
@@ -157,8 +156,7 @@ class S3Source:
     """Objects of a bucket, below an optional prefix."""
 
     def __init__(self, uri: str, options: S3Options) -> None:
-        parts = urlsplit(uri)
-        if parts.username or parts.password or parts.query:
+        if without_secrets(uri) != uri:
             raise ConfigurationError(
                 f"source.uri {without_secrets(uri)!r} carries credentials or a query; "
                 "give credentials by the AWS chain (environment, profile or role)"

@@ -1,7 +1,6 @@
 """A competition's CSV, filled with the answers to its clips."""
 
 import csv
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,6 +14,7 @@ from rich.progress import track
 
 from emolake.clip_answers import answer_clips, emotions_of
 from emolake.errors import ConfigurationError
+from emolake.messages import complain
 from emolake.models.registry import ModelEntry
 from emolake.settings import Settings
 from emolake.tasks.plan import is_audio
@@ -80,10 +80,7 @@ def write_submission(
     for row, answer in zip(sheet.rows, shown, strict=True):
         if answer.probabilities is None:
             bad += 1
-            print(
-                f"emolake: {row['id']}: {answer.error}; its row keeps {row[sheet.label_column]!r}",
-                file=sys.stderr,
-            )
+            complain(f"{row['id']}: {answer.error}; its row keeps {row[sheet.label_column]!r}")
             continue
         best = usable[int(np.argmax(answer.probabilities[usable]))]
         row[sheet.label_column] = words[emotions[best]]

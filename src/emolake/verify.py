@@ -206,7 +206,10 @@ def _findings_of_file(lake: Lake, folder: str, path: str) -> list[Finding]:
         return _findings_of_files(lake, folder, [path])
     except duckdb.Error as error:
         what = str(error).splitlines()[0]
-        return [Finding("files", None, f"{path} cannot be read: {what}", f"FROM parquet_metadata('{path}')")]
+        quoted = path.replace("'", "''")
+        return [
+            Finding("files", None, f"{path} cannot be read: {what}", f"FROM parquet_metadata('{quoted}')")
+        ]
 
 
 def _findings_of_files(lake: Lake, folder: str, paths: Sequence[str]) -> list[Finding]:

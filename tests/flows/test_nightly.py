@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import boto3
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ParameterTypeError
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
@@ -32,8 +34,9 @@ from emolake.lake import open_lake
 from emolake.models.registry import model_entry
 from emolake.policy import Policy
 from emolake.runs import RunFailedError
+from emolake.schemas.records import Counts, SourceObject
 from emolake.settings import Settings, WarehouseSettings, load_settings
-from emolake.shard import run_shard
+from emolake.shard import loaded_model, run_shard
 from emolake.storage import SourceError, open_source
 from emolake.tasks.plan import Listing, list_day, plan_day
 
@@ -353,12 +356,61 @@ def test_too_many_bad_recordings_fail_the_run_with_the_good_ones_committed(site:
     assert nightly(config=site.config, date=LAST)["done"] == 0  # what was judged once is not judged again
 
 
-def start_nightly(site: Site, log: Path) -> subprocess.Popen[bytes]:
-    """Start `emolake nightly` in a process of its own, against the Prefect server of the tests."""
+def test_days_side_by_side_give_the_rows_of_one_after_the_other(
+    make_site: Callable[[str], Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, alone = make_site("together"), make_site("alone")
+    for site in (together, alone):
+        site.configure(run="shard_objects = 1\nparallel_shards = 1")
+        for number in range(9):
+            site.put(DAYS[number % 4], f"call {number}.wav", 4.0 + number, seed=number)
+    broken = together.bucket / f"{DAYS[1]:%Y/%m/%d}/oslo/call 1.wav"
+    content = broken.read_bytes()
+    backfill(first=DAYS[0], last=LAST, config=alone.config)
+
+    begun, models, met = [], set(), Barrier(3)
+
+    def listed(source: Any, pattern: Any, day: date, listing: Listing) -> Iterator[Any]:
+        begun.append(day)
+        if day == DAYS[2]:
+            raise SourceError("the listing broke off; list it again")
+        return list_day(source, pattern, day, listing)
+
+    def shard_of(objects: Sequence[SourceObject], **arguments: Any) -> Counts:
+        models.add(id(loaded_model(arguments["entry"], arguments["settings"].inference)))
+        if arguments["message"].endswith("shard 1"):
+            met.wait(60)  # broken, and the shard failed, unless three days are under way at once
+        return run_shard(objects, **arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("emolake.tasks.plan.list_day", listed)
+        patched.setattr("emolake.flows.analyse_days.run_shard", shard_of)
+        broken.unlink()
+        with pytest.raises(RunFailedError, match=f"{DAYS[2]}: the listing broke off"):
+            backfill(first=DAYS[0], last=LAST, config=together.config, newest_first=True, parallel_days=3)
+    assert begun == DAYS[::-1]
+    assert len(models) == 1
+    assert {row["date"] for row in together.rows("SELECT date FROM daily_emotions")} == {
+        DAYS[0], DAYS[1], LAST
+    }  # fmt: skip
+    broken.write_bytes(content)
+    assert backfill(first=DAYS[0], last=LAST, config=together.config, parallel_days=4)["done"] == 3
+    renamed = [
+        {**row, "uri": row["uri"].replace(together.name, alone.name)} for row in together.rows(CONTENT)
+    ]
+    assert renamed == alone.rows(CONTENT)
+    assert together.rows(DAILY) == alone.rows(DAILY)
+    assert together.holds_one_set_of_rows()
+    with pytest.raises(ParameterTypeError, match="parallel_days"):
+        backfill(first=DAYS[0], last=LAST, config=together.config, parallel_days=0)
+
+
+def start(site: Site, log: Path, *command: str) -> subprocess.Popen[bytes]:
+    """Start a command in a process of its own, against the Prefect server of the tests."""
     emolake = Path(sys.executable).with_name("emolake")
     with log.open("wb") as output:
         return subprocess.Popen(
-            [emolake, "nightly", "--date", str(LAST), "--config", site.config],
+            [emolake, *command, "--config", site.config],
             env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -393,7 +445,7 @@ def test_a_killed_run_is_taken_up_where_it_was_killed(
         for number in range(8):
             site.put(DAYS[number % 4], f"call {number:02d}.wav", 12.0 + number, seed=number)
     log = tmp_path / "killed.log"
-    process = start_nightly(killed, log)
+    process = start(killed, log, "nightly", "--date", str(LAST))
     try:
         wait_for_recordings(killed, 2, process, log)
     finally:
@@ -413,6 +465,40 @@ def test_a_killed_run_is_taken_up_where_it_was_killed(
     assert renamed == clean.rows(CONTENT)
     assert killed.rows(DAILY) == clean.rows(DAILY)
     assert killed.holds_one_set_of_rows()
+
+
+def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
+    make_site: Callable[[str], Site], tmp_path: Path
+) -> None:
+    stopped, clean = make_site("stopped"), make_site("clean")
+    for site in (stopped, clean):
+        site.configure(run="shard_objects = 1\nparallel_shards = 1")
+        for number in range(24):
+            site.put(DAYS[number % 4], f"call {number:02d}.wav", 12.0 + number, seed=number)
+    log = tmp_path / "stopped.log"
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a background job hands on that it is ignored
+    process = start(stopped, log, "backfill", str(DAYS[0]), str(LAST), "--parallel-days", "3")
+    try:
+        wait_for_recordings(stopped, 2, process, log)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if process.poll() is None:
+            process.kill()
+            process.wait(20)
+    assert "emolake: interrupted; what was committed stays" in log.read_text()
+    done = analysed(stopped)
+    assert 2 <= done < 24
+    assert [row["outcome"] for row in stopped.rows("SELECT outcome FROM runs")] == ["failed"]
+    assert stopped.holds_one_set_of_rows()
+    assert backfill(first=DAYS[0], last=LAST, config=stopped.config, parallel_days=3)["done"] == 24 - done
+    backfill(first=DAYS[0], last=LAST, config=clean.config)
+    renamed = [{**row, "uri": row["uri"].replace(stopped.name, clean.name)} for row in stopped.rows(CONTENT)]
+    assert renamed == clean.rows(CONTENT)
+    assert stopped.rows(DAILY) == clean.rows(DAILY)
 
 
 def test_what_was_deleted_at_the_source_is_marked_and_stays(site: Site) -> None:
@@ -566,7 +652,9 @@ def test_prefect_is_told_paths_and_dates_and_shows_the_figures(site: Site) -> No
         artifacts = client.read_artifacts(limit=200)
         parameters = {name: value for run in runs for name, value in run.parameters.items()}
     assert {run.name for run in runs} == {f"nightly-{LAST}", "nightly"}
-    assert parameters.keys() == {"config", "date", "flow_name", "days", "model", "force", "retried"}
+    assert parameters.keys() == {
+        "config", "date", "flow_name", "days", "model", "force", "retried", "parallel_days",
+    }  # fmt: skip
     assert SECRET_KEY not in str(parameters)
     (artifact,) = [each for each in artifacts if summary["run_id"] in (each.description or "")]
     assert artifact.key == "emolake-nightly"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from emolake.models.protocol import Batching, Prediction
 from emolake.models.spectrogram_cnn import SpectrogramCnn
 from emolake.models.trained_folder import TrainedFolder
-from emolake.tasks.classify import ModelOutputError, batches, classify, softmax
+from emolake.tasks.classify import ModelMemoryError, ModelOutputError, batches, classify, softmax
 from emolake.tasks.segment import Segment
 
 from made_model import write_tiny_model
@@ -29,8 +30,19 @@ class Recorder:
     family, labels, sampling_rate = "recorder", ("anger", "neutral"), 16_000
     min_samples, max_samples, device, precision = 400, None, "cpu", "fp32"
 
-    def __init__(self, batching: Batching, *, room: int | None = None, answer: float | None = None) -> None:
+    def __init__(
+        self,
+        batching: Batching,
+        *,
+        room: int | None = None,
+        error: Exception | None = None,
+        answer: float | None = None,
+        broken: int = 0,
+    ) -> None:
+        """`room` segments fit, or `error` is raised; of segments of at least `broken` samples `answer` is said."""
         self.batching = batching
+        self._error = error or torch.OutOfMemoryError("made up: no room")
+        self._broken = broken
         self.seen: list[list[int]] = []
         self.refused = 0
         self._room = room
@@ -39,12 +51,12 @@ class Recorder:
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
         if self._room is not None and len(waves) > self._room:
             self.refused += 1
-            raise torch.OutOfMemoryError("made up: no room")
+            raise self._error
         self.seen.append(lengths.tolist())
         assert all(not wave[length:].any() for wave, length in zip(waves, lengths.tolist(), strict=True))
         sums = waves.sum(dim=1)
         if self._answer is not None:
-            sums = torch.full_like(sums, self._answer)
+            sums = torch.where(lengths >= self._broken, self._answer, sums)
         return Prediction(torch.stack([lengths.float(), sums], dim=1))
 
 
@@ -125,14 +137,56 @@ def test_a_batch_that_does_not_fit_is_halved_for_good() -> None:
 
 
 def test_one_segment_that_does_not_fit_is_an_error() -> None:
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(
+        ModelMemoryError, match=r"cpu has no room for 0 \(channel 0, from 0 s\) by itself, 1 s"
+    ):
         run(Recorder(Batching.MASKED, room=0), [piece(16_000)])
 
 
-@pytest.mark.parametrize("answer", [float("nan"), float("inf")])
-def test_logits_that_are_not_finite_are_an_error(answer: float) -> None:
-    with pytest.raises(ModelOutputError, match="not finite"):
-        run(Recorder(Batching.MASKED, answer=answer), [piece(16_000)])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+        onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException(
+            "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 4096"
+        ),
+    ],
+    ids=["cuda", "cpu", "cublas", "python", "onnxruntime"],
+)
+def test_every_runtimes_lack_of_memory_makes_batches_smaller(error: Exception) -> None:
+    model = Recorder(Batching.MASKED, room=2, error=error)
+    answers = run(model, [piece(16_000, seed=n) for n in range(8)], batch_seconds=8.0)
+    assert all(logits is not None for _, logits in answers)
+    assert max(map(len, model.seen)) == 2
+    with pytest.raises(ModelMemoryError):
+        run(Recorder(Batching.MASKED, room=0, error=error), [piece(16_000)])
+
+
+def test_another_error_of_a_model_is_raised_as_it_is() -> None:
+    with pytest.raises(RuntimeError, match="a shape that does not fit"):
+        run(
+            Recorder(Batching.MASKED, room=0, error=RuntimeError("a shape that does not fit")),
+            [piece(16_000)],
+        )
+
+
+@pytest.mark.parametrize("answer", [float("nan"), float("inf"), -float("inf")])
+def test_logits_that_are_not_finite_are_an_error_that_names_their_segments(answer: float) -> None:
+    with pytest.raises(
+        ModelOutputError,
+        match=r"not finite for 1 \(channel 0, from 0 s\), 3 \(channel 0, from 0 s\); its weights",
+    ):
+        run(Recorder(Batching.MASKED, answer=answer, broken=20_000), [
+            piece(length) for length in (16_000, 20_000, 16_000, 20_000)
+        ])  # fmt: skip
+
+
+def test_an_error_names_a_handful_of_segments() -> None:
+    with pytest.raises(ModelOutputError, match="and 6 more; its weights"):
+        run(Recorder(Batching.MASKED, answer=float("nan")), [piece(16_000)] * 16, batch_seconds=100.0)
 
 
 def test_logits_of_a_wrong_shape_are_an_error() -> None:

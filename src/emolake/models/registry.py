@@ -5,8 +5,8 @@ A family is one file in this package and one line in `FAMILIES`.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from importlib.resources import files
@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from emolake.errors import ConfigurationError
+from emolake.errors import ConfigurationError, EmolakeError
 from emolake.models.protocol import Description, EmotionModel, Family
 from emolake.models.trained_folder import CONFIG_FILE, TrainingRecord, read_config
 from emolake.schemas.labels import canonical
@@ -39,6 +39,10 @@ FAMILIES: dict[str, str] = {
     "speechbrain": "emolake.models.speechbrain_interface:SpeechbrainInterface",
     "ensemble": "emolake.models.ensemble:Ensemble",
 }
+
+
+class ModelChangedError(EmolakeError):
+    """The files of a model are no longer those that were fingerprinted."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,10 @@ class ModelEntry:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of family, parameters, labels and every byte that a load reads: a changed file is a changed model."""
-        described = self.description
+        described, _ = (
+            self.description,
+            self._files_state,
+        )  # the state first: what changes while it is read must show
         decides = {
             "family": self.family,
             "labels": described.labels,
@@ -101,6 +108,25 @@ class ModelEntry:
                     f"the model {self.name!r} has no {path}; correct [models.{self.name}]"
                 ) from error
         return digest.hexdigest()[:32]
+
+    @cached_property
+    def _files_state(self) -> tuple[tuple[int, ...], ...]:
+        return _state(self.description.files.values())
+
+    def check_unchanged(self) -> None:
+        """Make sure that the files are still those that the fingerprint was made of; they are read only if touched.
+
+        Raises:
+            ModelChangedError: they are others.
+        """
+        before = self.fingerprint
+        if (
+            _state(self.description.files.values()) != self._files_state
+            and replace(self).fingerprint != before
+        ):
+            raise ModelChangedError(
+                f"the files of the model {self.name!r} were changed while the run was under way; run again"
+            )
 
     def emotions(self) -> dict[str, str]:
         """Return the shared emotion of each label.
@@ -210,6 +236,19 @@ def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) 
             f"[models.{name}] is wrong: {problems}; the keys of {family} are {keys}"
         ) from error
     return ModelEntry(name, family, options, folder)
+
+
+def _state(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
+    """Return what changes when a file is replaced or written to; a file that is gone has no state."""
+    states: list[tuple[int, ...]] = []
+    for path in files:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            states.append((-1,))
+        else:
+            states.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return tuple(states)
 
 
 def _family_of_folder(name: str, folder: Path) -> str:

@@ -128,9 +128,13 @@ def load_part(loader: Any, folder: Path) -> Any:
     """Load a tokenizer or feature extractor with an Auto class of transformers."""
     try:
         return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        # The library of the tokenizers raises the base class itself for files that are none.
+        if not isinstance(error, OSError | ValueError) and type(error) is not Exception:
+            raise
+        what = str(error).partition("\n")[0]
         raise ConfigurationError(
-            f"{folder} has no usable files for {loader.__name__}: {str(error).splitlines()[0]}; give a complete folder"
+            f"{folder} has no usable files for {loader.__name__}: {what}; give a complete folder"
         ) from error
 
 

@@ -13,9 +13,9 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from emolake.errors import ConfigurationError
 from emolake.lake import Lake
+from emolake.messages import redacted
 from emolake.schemas.labels import EMOTIONS
 from emolake.sql import statement
-from emolake.storage import without_secrets
 
 MOST_DAYS = 31
 MOST_RECORDINGS = 200
@@ -158,7 +158,7 @@ def _environment() -> Environment:
         "duration": _duration,
         "number": lambda value: f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
         "moment": _moment,
-        "without_secrets": without_secrets,
+        "redacted": redacted,
     }
     environment.filters |= filters
     environment.globals |= {"EMOTIONS": EMOTIONS, "made_at": datetime.now(UTC)}

@@ -1,6 +1,6 @@
--- One row per recording that the listing of its day lacked and that is not marked yet.
+-- One row per recording that the listing of the day lacked and that is not marked yet.
 SELECT recording_id, uri, version, committed_at
 FROM known_before
-ANTI JOIN seen USING (recording_id)
-WHERE deleted_at IS NULL
+ANTI JOIN seen USING (date, recording_id)
+WHERE date = $date AND deleted_at IS NULL
 ORDER BY uri

@@ -1,17 +1,28 @@
 -- One row per day and value of the dimensions whose recordings are far fewer than usual: fewer than a share of the median
 -- of the same weekday in the weeks before, or none at all. Weeks before a value's first recording do not count.
-WITH counted AS (
+WITH live AS (
+    SELECT date, dimensions, version, size_bytes FROM lake.recordings WHERE deleted_at IS NULL
+),
+arrived AS (
+    -- What was deleted at the source had arrived; what stands there under another key has moved, and counts where it is.
+    SELECT date, dimensions FROM live
+    UNION ALL
+    SELECT date, dimensions
+    FROM (FROM lake.recordings WHERE deleted_at IS NOT NULL)
+    ANTI JOIN live USING (version, size_bytes)
+),
+counted AS (
     SELECT
         date,
         [coalesce(dimensions[name], '') FOR name IN $dimensions::VARCHAR[]] AS dimensions,
         count(*) AS recordings
-    FROM lake.recordings
+    FROM arrived
     WHERE date BETWEEN $first::DATE - (7 * $weeks::INTEGER) AND $last
     GROUP BY ALL
 ),
 begun AS (
     SELECT [coalesce(dimensions[name], '') FOR name IN $dimensions::VARCHAR[]] AS dimensions, min(date) AS first_date
-    FROM lake.recordings
+    FROM arrived
     GROUP BY ALL
 ),
 expected AS (

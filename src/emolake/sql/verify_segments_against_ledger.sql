@@ -39,12 +39,14 @@ SELECT
                 recording_id, model, held_seconds, speech_seconds
             )
     END AS breach,
-    format(
+    CASE WHEN analyses.recording_id IS NULL THEN
+        format('SELECT * FROM segments WHERE date = ''{}'' AND recording_id = ''{}''', $date::DATE, recording_id)
+    ELSE format(
         'SELECT segments, (SELECT count(*) FROM segments WHERE segments.date = analyses.date '
         'AND segments.recording_id = analyses.recording_id AND segments.model = analyses.model) AS held, * '
         'FROM analyses WHERE date = ''{}'' AND recording_id = ''{}''',
         $date::DATE, recording_id
-    ) AS query
+    ) END AS query
 FROM (SELECT DISTINCT ON (recording_id, model) * FROM lake.analyses WHERE date = $date) AS analyses
 FULL JOIN held USING (recording_id, model)
 WHERE segments IS DISTINCT FROM coalesce(held, 0)

@@ -1,0 +1,44 @@
+"""Fuzzes the key pattern: any text as a pattern, any text as a key, held against `tests/pattern_law.py`."""
+
+import sys
+from datetime import date
+
+import atheris
+
+with atheris.instrument_imports(include=["emolake"], enable_loader_override=False):
+    from emolake.pattern import KeyPattern
+
+from pattern_law import UTC, check
+
+PIECES = (
+    "{site}", "{agent}", "{queue}", "{call_id}", ".{ext}", "{date:%Y}", "{date:%y}", "{date:%m}", "{date:%d}",
+    "{date:%j}", "{date:%Y%m%d}", "{date:%Y/%m/%d}", "{time:%H%M%S}", "{time:%f}", "/", "_", "-", "%", "{{", "}}", "{",
+    "2026", "11", "20", "324", "oslo", "x",
+)  # fmt: skip
+DAY = date(2026, 11, 20)
+
+
+def text(data: atheris.FuzzedDataProvider) -> str:
+    """Known pieces and free text in any order."""
+    made = ""
+    for _ in range(data.ConsumeIntInRange(0, 14)):
+        piece = data.ConsumeIntInRange(0, len(PIECES) + 2)
+        made += PIECES[piece] if piece < len(PIECES) else data.ConsumeUnicode(8)
+    return made * data.ConsumeIntInRange(1, 20) if data.ConsumeProbability() < 0.1 else made
+
+
+def one(content: bytes) -> None:
+    """One pattern and one key."""
+    data = atheris.FuzzedDataProvider(content)
+    pattern, key = text(data), text(data)
+    if data.ConsumeBool():  # most patterns lack a date, and are refused
+        pattern, key = "{date:%Y%m%d}/" + pattern, "20261120/" + key
+    key = key[:1024]
+    if check(pattern, key):
+        prefixes = list(KeyPattern(pattern, UTC).day_prefixes(DAY, lambda prefix: [f"{prefix}x/"]))
+        assert all(isinstance(prefix, str) for prefix in prefixes)
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()
