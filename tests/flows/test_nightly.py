@@ -1,9 +1,6 @@
 """The nightly and the backfill on made calls: nothing twice, nothing lost, whatever changed, failed or was killed."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +14,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from emolake.demo.encode import write_audio
@@ -37,7 +33,7 @@ from emolake.shard import run_shard
 from emolake.storage import SourceError, open_source
 from emolake.tasks.plan import Listing, list_day, plan_day
 
-from conftest import ACCESS_KEY, SECRET_KEY
+from chaos.servers import ACCESS_KEY, SECRET_KEY
 from made_model import write_tiny_model
 
 NONE = Policy()
@@ -351,68 +347,6 @@ def test_too_many_bad_recordings_fail_the_run_with_the_good_ones_committed(site:
     (daily,) = site.rows("SELECT sum(segments)::BIGINT AS n FROM daily_emotions")
     assert daily["n"] == 2
     assert nightly(config=site.config, date=LAST)["done"] == 0  # what was judged once is not judged again
-
-
-def start_nightly(site: Site, log: Path) -> subprocess.Popen[bytes]:
-    """Start `emolake nightly` in a process of its own, against the Prefect server of the tests."""
-    emolake = Path(sys.executable).with_name("emolake")
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [emolake, "nightly", "--date", str(LAST), "--config", site.config],
-            env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-
-
-def analysed(site: Site) -> int:
-    """Return how many recordings the ledger holds; none while another process is still making the lake."""
-    if not Path(site.settings.warehouse.catalog.removeprefix("sqlite:")).is_file():
-        return 0
-    with open_lake(site.settings.warehouse, read_only=True) as lake:
-        return int(lake.rows("SELECT count(*) FROM analyses")[0][0]) if lake.exists() else 0
-
-
-def wait_for_recordings(site: Site, least: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
-        if analysed(site) >= least:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"the run never committed {least} recordings:\n{log.read_text()[-3000:]}")
-
-
-def test_a_killed_run_is_taken_up_where_it_was_killed(
-    make_site: Callable[[str], Site], tmp_path: Path
-) -> None:
-    killed, clean = make_site("killed"), make_site("clean")
-    for site in (killed, clean):
-        site.configure(
-            run="shard_objects = 1\nparallel_shards = 1\nheartbeat_s = 0.5\nheartbeat_timeout_s = 3.0"
-        )
-        for number in range(8):
-            site.put(DAYS[number % 4], f"call {number:02d}.wav", 12.0 + number, seed=number)
-    log = tmp_path / "killed.log"
-    process = start_nightly(killed, log)
-    try:
-        wait_for_recordings(killed, 2, process, log)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait(20)
-    done = analysed(killed)
-    assert 2 <= done < 8
-    assert [row["outcome"] for row in killed.rows("SELECT outcome FROM runs")] == ["running"]
-    time.sleep(3.0)  # until its last sign of life is too old
-    summary = nightly(config=killed.config, date=LAST)
-    runs = killed.rows("SELECT outcome FROM runs ORDER BY started_at")
-    assert [row["outcome"] for row in runs] == ["died", "completed"]
-    assert (summary["done"], summary["skipped"]) == (8 - done, done)
-    assert nightly(config=clean.config, date=LAST)["done"] == 8
-    renamed = [{**row, "uri": row["uri"].replace(killed.name, clean.name)} for row in killed.rows(CONTENT)]
-    assert len(renamed) > 8
-    assert renamed == clean.rows(CONTENT)
-    assert killed.rows(DAILY) == clean.rows(DAILY)
-    assert killed.holds_one_set_of_rows()
 
 
 def test_what_was_deleted_at_the_source_is_marked_and_stays(site: Site) -> None:
