@@ -69,7 +69,7 @@ class Site:
             "source": {"uri": f"s3://{BUCKET}", "endpoint_url": self.endpoint} | dict(source or {}),
             "fetch": {"backoff_s": 0.05},
             # Windows alone in their batch: the same bits, however the recordings were shared out among shards.
-            "inference": {"model": "tiny", "device": "cpu", "batch_seconds": 10},
+            "inference": {"model": "tiny", "device": "cpu", "batch_seconds": 0.1},
             "segmentation": {"min_speech_ratio": 0.0},
             "health": {"min_logit_range": 0.0},
             "warehouse": {
