@@ -168,10 +168,16 @@ def test_what_disks_and_servers_cause_is_told_with_a_remedy(embedded):
         ("server closed the connection unexpectedly", "catalog's server"),
     ],
 )
-def test_each_kind_of_trouble_has_its_remedy(embedded, said, remedy):
+@pytest.mark.parametrize("kind", [duckdb.IOException, duckdb.TransactionException, duckdb.Error])
+def test_each_kind_of_trouble_has_its_remedy(embedded, kind, said, remedy):
     with pytest.raises(LakeError, match=remedy) as caught, open_lake(embedded):
-        raise duckdb.IOException(f"{said} at {embedded.catalog.removeprefix('sqlite:')}")
+        raise kind(f"{said} at {embedded.catalog.removeprefix('sqlite:')}")
     assert embedded.catalog.removeprefix("sqlite:") not in str(caught.value)  # it may be a connection string
+
+
+def test_a_bug_is_told_as_it_is(embedded):
+    with pytest.raises(duckdb.BinderException), open_lake(embedded) as lake:
+        lake.rows("SELECT no_such_column FROM recordings")
 
 
 def test_a_process_killed_in_mid_transaction_leaves_nothing(warehouse):

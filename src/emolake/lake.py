@@ -1,7 +1,6 @@
 """The lake: DuckLake opened in one way, transactions that are made again when another writer was first."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -17,6 +16,7 @@ from duckdb_extensions import import_extension
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from emolake.errors import EmolakeError
+from emolake.lake_trouble import trouble
 from emolake.schemas.columns import Column
 from emolake.schemas.tables import GUARDS, TABLES, Table
 from emolake.settings import WarehouseSettings
@@ -35,18 +35,6 @@ _CONFLICTS = (
     "deadlock detected",
     "unsuccessful or closed pending query result",
 )
-
-# What else a lake suffers from, by what the error says, and the remedy.
-_REMEDIES = (
-    (
-        "No space left|disk is full|File too large|quota",
-        "make room where warehouse.data and warehouse.catalog lie",
-    ),
-    (r"HTTP code 4\d\d", "check, or renew, the credentials of warehouse.data and the policy of its bucket"),
-    ("HTTP", "check that the server of warehouse.data is well"),
-    ("", "check that the catalog's server, or its disk, is well"),
-)
-_LONGEST_MESSAGE = 400
 
 T = TypeVar("T")
 
@@ -72,13 +60,12 @@ class Lake:
         """Let what disks and servers do to the lake in the block end as a LakeError that names the remedy."""
         try:
             yield
-        except (duckdb.OperationalError, duckdb.FatalException) as error:
-            # The text of the error may repeat the connection string, and so may a traceback.
-            said = " ".join(str(error).replace(self._catalog, "the catalog").split())[:_LONGEST_MESSAGE]
-            remedy = next(remedy for sign, remedy in _REMEDIES if re.search(sign, said))
-            raise LakeError(
-                f"the lake cannot be read or written: {said}; {remedy}, and run again: what was committed stands"
-            ) from (None if self._catalog in str(error) else error)
+        except duckdb.Error as error:
+            said = trouble(error, self._catalog)
+            if said is None:
+                raise
+            # A traceback repeats what the error says, the connection string perhaps.
+            raise LakeError(said) from (None if self._catalog in str(error) else error)
 
     def transact(
         self,
