@@ -56,30 +56,45 @@ breach. `make test` runs the same scenarios with fewer tries; `make chaos` write
 """
 
 
+def asked_tries(asked: list[str]) -> dict[Scenario, int]:
+    """Return how often each asked scenario is tried; raises typer.BadParameter for what is none."""
+    tries = {}
+    for each in asked:
+        name, _, number = each.partition("=")
+        try:
+            scenario = Scenario(name)
+            tries[scenario] = int(number) if number else TRIES[scenario]
+        except ValueError as error:
+            raise typer.BadParameter(
+                f"{each!r} is no scenario; expected {', '.join(Scenario)}, each with =TRIES or without"
+            ) from error
+    return tries
+
+
 def main(
     scenario: Annotated[
-        list[Scenario] | None, typer.Option(help="Only this scenario; may be given again. All when left out.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=TRIES]",
+            help=f"One of {', '.join(Scenario)}, and how often; may be given again. All of the long version without.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other calls, moments and faults.")] = 1,
-    tries: Annotated[
-        int | None,
-        typer.Option(min=1, help="Tries of each scenario; those of the long version when left out."),
-    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File for the table; standard output when left out.")
     ] = None,
 ) -> None:
     """Bring faults about, and hold what comes of them against emolake's promises; exit with 1 where one is broken."""
+    asked = asked_tries(scenario) if scenario else TRIES
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("chaos").setLevel(logging.INFO)
     outcomes: list[Outcome] = []
     begun = time.monotonic()
-    # Below a folder that any user may enter, as PostgreSQL's may be.
     with tempfile.TemporaryDirectory(prefix="emolake-chaos-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         with own_environment(home), prefect_server():
-            for name in scenario or SCENARIOS:
-                outcomes += SCENARIOS[name](seed, tries or TRIES[name], home / name)
+            for name, tries in asked.items():
+                outcomes += SCENARIOS[name](seed, tries, home / name)
     text = page(outcomes, seed, time.monotonic() - begun)
     if output is None:
         sys.stdout.write(text)
@@ -109,5 +124,5 @@ def page(outcomes: list[Outcome], seed: int, seconds: float) -> str:
 
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-    app.command(epilog="Example: `python -m chaos --scenario killed --tries 5 --seed 7`")(main)
+    app.command(epilog="Example: `python -m chaos --scenario killed=5 --scenario bad-source --seed 7`")(main)
     app(prog_name="python -m chaos")

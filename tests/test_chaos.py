@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import typer
 
-from chaos.__main__ import page, tell_broken
+from chaos.__main__ import TRIES, Scenario, asked_tries, page, tell_broken
 from chaos.bad_source import bad_source
 from chaos.bad_warehouse import bad_warehouse
 from chaos.killed import killed
@@ -76,6 +77,16 @@ def test_a_try_that_breaks_a_promise_is_told_and_fails_the_command() -> None:
     assert "| exactly once | kill | 2 | **1 broken**; 1 × as the clean run |" in text
     assert "| nothing lost | disk full | 0 | skipped: no root |" in text
     assert "seed 7" in text
+
+
+def test_what_may_be_asked_for() -> None:
+    assert asked_tries(["killed", "bad-source=3"]) == {
+        Scenario.killed: TRIES[Scenario.killed],
+        Scenario.bad_source: 3,
+    }
+    for wrong in ("kill", "killed=often"):
+        with pytest.raises(typer.BadParameter, match="bad-warehouse"):
+            asked_tries([wrong])
 
 
 def test_what_is_no_clear_failure() -> None:

@@ -162,6 +162,10 @@ def test_what_disks_and_servers_cause_is_told_with_a_remedy(embedded):
             "renew, the credentials",
         ),
         (
+            "error reading 'x' in region 'us-east-1' (HTTP 400 Bad Request)\n\nExpiredToken",
+            "renew, the credentials",
+        ),
+        (
             "Could not establish connection error for HTTP HEAD to 'http://127.0.0.1:1'",
             "warehouse.data is well",
         ),

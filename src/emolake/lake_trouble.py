@@ -10,7 +10,10 @@ _REMEDIES = (
         "No space left|disk is full|File too large|quota",
         "make room where warehouse.data and warehouse.catalog lie",
     ),
-    (r"HTTP code 4\d\d", "check, or renew, the credentials of warehouse.data and the policy of its bucket"),
+    (
+        r"HTTP (code )?4\d\d",
+        "check, or renew, the credentials of warehouse.data and the policy of its bucket",
+    ),
     ("HTTP", "check that the server of warehouse.data is well"),
     ("", "check that the catalog's server, or its disk, is well"),
 )
@@ -23,7 +26,7 @@ _BUGS = (
     duckdb.NotSupportedError,
     duckdb.InterruptException,
 )
-_LONGEST = 400
+_LONGEST = 300
 
 
 def trouble(error: duckdb.Error, catalog: str) -> str | None:
