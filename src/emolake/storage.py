@@ -20,7 +20,6 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
 )
-from botocore.parsers import ResponseParserError
 
 from emolake.errors import BadRecordingError, ConfigurationError, EmolakeError, Reason
 
@@ -220,17 +219,17 @@ class S3Source:
                     Reason.FETCH_FAILED, f"the server refuses it: {code}", stage="fetch"
                 ) from error
             raise self._explained(error) from error
-        except (BotoCoreError, ResponseParserError) as error:
+        except BotoCoreError as error:
             raise self._explained(error) from error
 
     def _pages(self, prefix: str, **arguments: str) -> Iterator[Any]:
         paginator = self.client.get_paginator("list_objects_v2")
         try:
             yield from paginator.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix, **arguments)
-        except (ClientError, BotoCoreError, ResponseParserError) as error:
+        except (ClientError, BotoCoreError) as error:
             raise self._explained(error) from error
 
-    def _explained(self, error: ClientError | BotoCoreError | ResponseParserError) -> SourceError:
+    def _explained(self, error: ClientError | BotoCoreError) -> SourceError:
         if isinstance(error, ClientError):
             code = error.response["Error"]["Code"]
             kind = TransientSourceError if code in _TRANSIENT_CODES else SourceError
@@ -243,17 +242,13 @@ class S3Source:
                 "ExpiredToken": "renew the session's credentials",
             }.get(code, "see the server's log")
             return kind(f"{self.uri} answered {code}; {remedy}")
-        endpoint = self._options.endpoint_url
-        where = f"{self.uri} at {without_secrets(endpoint)}" if endpoint else self.uri
-        if isinstance(error, ResponseParserError):
-            return TransientSourceError(
-                f"{where} gave an answer that is none of S3, or not all of it; run again, or check source.endpoint_url"
-            )
         # An endpoint that does not exist is told at once; boto3 has made its own attempts by now.
         transient = isinstance(error, HTTPClientError | IncompleteReadError) and not isinstance(
             error, EndpointConnectionError
         )
         kind = TransientSourceError if transient else SourceError
+        endpoint = self._options.endpoint_url
+        where = f"{self.uri} at {without_secrets(endpoint)}" if endpoint else self.uri
         return kind(
             f"{where} cannot be reached: {type(error).__name__}; check source.endpoint_url and the credentials"
         )
