@@ -1,5 +1,6 @@
 """Fault 4: the disk fills, the catalog is locked or its server restarts, credentials expire, all in mid-run."""
 
+import math
 import os
 import random
 import subprocess
@@ -20,6 +21,7 @@ from chaos.site import BUCKET, DAYS, LAST, Content, Site, hold_against, served_s
 PROMISE = "a clear failure or a wait, and a clean resume"
 _BACKFILL = ("backfill", str(DAYS[0]), str(LAST))
 _ENOUGH = "64m"
+_PAGE = 4096
 _POLL_S = 0.01
 # In a process of its own: two SQLite libraries in one process take each other's locks away.
 _LOCK_SQLITE = (
@@ -41,12 +43,12 @@ def bad_warehouse(seed: int, tries: int, folder: Path, lock_s: float = 30.0) -> 
         postgres = servers.enter_context(postgres_server())
         faults: dict[str, Tried] = {
             "PostgreSQL restarts": partial(_restarted, postgres),
-            "the disk of the data is full": partial(_disk_full, "lake/data", "100k"),
+            "the disk of the data is full": partial(_disk_full, "lake/data"),
             "credentials of the data's bucket expire": partial(_expired, "data"),
             f"the SQLite catalog is locked for {lock_s:g} s": partial(_locked_sqlite, lock_s),
             "credentials of the source expire": partial(_expired, BUCKET),
             f"the PostgreSQL catalog is locked for {lock_s:g} s": partial(_locked_postgres, postgres, lock_s),
-            "the disk of data and catalog is full": partial(_disk_full, "lake", "700k"),
+            "the disk of data and catalog is full": partial(_disk_full, "lake"),
         }
         for number in range(tries):
             fault = list(faults)[number % len(faults)]
@@ -137,9 +139,12 @@ def _restarted(server: Any, site: Site, name: str, generator: random.Random, exp
     return _resumed(config, failure, expected)
 
 
-def _disk_full(below: str, size: str, site: Site, name: str, _: random.Random, expected: Content) -> str:
+def _disk_full(below: str, site: Site, name: str, _: random.Random, expected: Content) -> str:
     config = site.lake(name)
-    with _small_disk(config.parent / below, size) as disk:
+    needed = sum(
+        math.ceil(path.stat().st_size / _PAGE) for path in (site.folder / "clean" / below).rglob("*.*")
+    )
+    with _small_disk(config.parent / below, f"{needed * _PAGE // 2}") as disk:
         with started(config, *_BACKFILL) as command:
             failure = clear_failure(command.wait(), "make room")
         subprocess.run(["mount", "-o", f"remount,size={_ENOUGH}", disk], check=True)
