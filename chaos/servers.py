@@ -50,7 +50,7 @@ def own_environment(home: Path) -> Iterator[None]:
 @contextmanager
 def prefect_server() -> Iterator[None]:
     """Let every flow run of the block, in this process and in others, talk to one server: each would start its own."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
@@ -63,7 +63,8 @@ def prefect_server() -> Iterator[None]:
         try:
             _wait_until_healthy(server, f"{url}/health")
             os.environ["PREFECT_API_URL"] = url
-            with temporary_settings({PREFECT_API_URL: url}):  # this process has read its environment already
+            # This process has read its environment already.
+            with temporary_settings({PREFECT_API_URL: url, PREFECT_LOGGING_LEVEL: "WARNING"}):
                 yield
         finally:
             os.environ.pop("PREFECT_API_URL", None)
