@@ -45,7 +45,7 @@ TRIES = {
     Scenario.killed: 50,
     Scenario.side_by_side: 8,
     Scenario.bad_source: 2 * len(FAULTS),
-    Scenario.bad_warehouse: 14,
+    Scenario.bad_warehouse: 16,
 }
 _INTRODUCTION = """# Exactly once, whatever happens
 

@@ -23,6 +23,7 @@ _BACKFILL = ("backfill", str(DAYS[0]), str(LAST))
 _ENOUGH = "64m"
 _PAGE = 4096
 _POLL_S = 0.01
+_SLOW_SHARE = 0.1
 # In a process of its own: two SQLite libraries in one process take each other's locks away.
 _LOCK_SQLITE = (
     "import sqlite3, sys, time\n"
@@ -49,6 +50,7 @@ def bad_warehouse(seed: int, tries: int, folder: Path, lock_s: float = 30.0) -> 
             "credentials of the source expire": partial(_expired, BUCKET),
             f"the PostgreSQL catalog is locked for {lock_s:g} s": partial(_locked_postgres, postgres, lock_s),
             "the disk of data and catalog is full": partial(_disk_full, "lake"),
+            "the data's server answers 503 SlowDown now and then": _slowed_down,
         }
         for number in range(tries):
             fault = list(faults)[number % len(faults)]
@@ -101,6 +103,19 @@ def _expired(bucket: str, site: Site, name: str, generator: random.Random, expec
         )
         with started(config, *_BACKFILL) as command:
             failure = clear_failure(command.wait(), "credentials")
+        proxy.fault_of = lambda _: None
+        return _resumed(config, failure, expected)
+
+
+def _slowed_down(site: Site, name: str, generator: random.Random, expected: Content) -> str:
+    def refuse(request: Request) -> Refuse | None:
+        slow = "/data" in request.path and generator.random() < _SLOW_SHARE
+        return Refuse(503, "SlowDown") if slow else None
+
+    with faulty(site.endpoint, refuse) as proxy:
+        config = site.lake(name, data=site.bucket(f"data-{name}"), warehouse={"endpoint_url": proxy.url})
+        with started(config, *_BACKFILL) as command:
+            failure = _failure(command, "warehouse.data")
         proxy.fault_of = lambda _: None
         return _resumed(config, failure, expected)
 

@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-import duckdb
 from prefect import flow, get_run_logger, task, unmapped
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State, TaskRun
@@ -103,8 +102,9 @@ def analyse_days(
         except BaseException as error:
             run.failures.append(str(error) or type(error).__name__)
             try:
-                run.record(lake, "failed")
-            except (LakeError, duckdb.Error) as lost:
+                with lake.explained():
+                    run.record(lake, "failed")
+            except LakeError as lost:
                 get_run_logger().warning(
                     "the lake does not take the run's end; the next one notes it: %s", lost
                 )
