@@ -95,11 +95,10 @@ def main(
         with own_environment(home), prefect_server():
             for name, tries in asked.items():
                 outcomes += SCENARIOS[name](seed, tries, home / name)
-    text = page(outcomes, seed, time.monotonic() - begun)
+                if output is not None:  # each time: half an hour is not to be lost with its last minute
+                    output.write_text(page(outcomes, seed, time.monotonic() - begun), "utf-8")
     if output is None:
-        sys.stdout.write(text)
-    else:
-        output.write_text(text, "utf-8")
+        sys.stdout.write(page(outcomes, seed, time.monotonic() - begun))
     raise typer.Exit(tell_broken(outcomes, sys.stderr))
 
 
