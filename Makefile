@@ -9,11 +9,12 @@ FUZZ_SECONDS ?= 300
 # A file that joins or leaves a package changes its folder: the strict editable install then has to be made again.
 PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __pycache__)
 
-.PHONY: demo test test-extras fuzz lint types clean help
+.PHONY: demo test chaos test-extras fuzz lint types clean help
 
 help:
 	@echo "make demo   set up and run the nightly job on three days of made-up calls (into ./demo)"
 	@echo "make test   set up, lint, check types, run the tests"
+	@echo "make chaos  bring faults about for half an hour, and write docs/chaos.md"
 	@echo "make test-extras  set up environments for the families that conflict with the lock, run their tests"
 	@echo "make fuzz   set up an environment for it, fuzz the decoder and the pattern parser, FUZZ_SECONDS each"
 	@echo "make clean  remove what the two made"
@@ -23,6 +24,10 @@ demo: $(STAMP)
 
 test: lint types $(VENV)/.families
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# tests/ has the small model that the runs are made with.
+chaos: $(STAMP)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(VENV)/bin/python -m chaos --output docs/chaos.md
 
 # Without conftest.py, which needs all of the lock.
 test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed

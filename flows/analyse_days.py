@@ -105,11 +105,17 @@ def analyse_days(
         try:
             for died in mark_died(lake, settings.run, run_id=run.run_id):
                 get_run_logger().warning("%s died; what it committed stands, the rest is taken up now", died)
-            with run.alive():
+            with lake.explained(), run.alive():
                 _work(run, config, lake, parallel_days, force=force, retried=retried)
         except BaseException as error:
             run.failures.append(str(error) or type(error).__name__)
-            run.record(lake, "failed")
+            try:
+                with lake.explained():
+                    run.record(lake, "failed")
+            except LakeError as lost:
+                get_run_logger().warning(
+                    "the lake does not take the run's end; the next one notes it: %s", lost
+                )
             raise
         if run.recorded or run.failures:
             run.record(lake, "failed" if run.failures else "completed")

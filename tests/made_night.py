@@ -17,7 +17,7 @@ from emolake.flows.nightly import nightly
 from emolake.lake import open_lake
 from emolake.settings import load_settings
 
-from conftest import ACCESS_KEY, SECRET_KEY
+from chaos.servers import ACCESS_KEY, SECRET_KEY
 
 DAY = date(2026, 11, 20)
 TEXTS = (

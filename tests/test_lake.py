@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import pytest
 from emolake.lake import Lake, LakeError, SchemaError, append, check_rows, open_lake, take_guards
 from emolake.schemas.tables import AGGREGATIONS, RECORDINGS, RUNS, SEGMENTS, TABLES
 from emolake.settings import WarehouseSettings
+from emolake.tasks.commit import commit_shard
 
-from made_lake import DAY, Call, run_row, shard_rows, sqlite_warehouse
+from made_lake import DAY, KEY, Call, run_row, shard_rows, sqlite_warehouse
 
 WRITER = Path(__file__).with_name("writer.py")
 
@@ -134,6 +136,25 @@ def test_losing_every_time_is_told_with_the_remedy(embedded):
         with pytest.raises(LakeError, match=r"'mine' lost against other writers 2 times.*commit_attempts"):
             lake.transact(work, author="a", message="mine", extra={})
     assert len(tries) == 2
+
+
+def test_what_disks_and_servers_cause_is_told_with_a_remedy(embedded):
+    with open_lake(embedded):
+        pass
+    shutil.rmtree(embedded.data)
+    Path(embedded.data).write_bytes(b"")  # no folder: nothing can be written below it
+    with (
+        pytest.raises(
+            LakeError, match=r"^the lake cannot be read or written: .*; check .*what was committed stands$"
+        ),
+        open_lake(embedded) as lake,
+    ):
+        commit_shard(lake, shard_rows([Call("a.wav")]), key=KEY, run_id="run-1", message="made")
+
+
+def test_a_bug_is_told_as_it_is(embedded):
+    with pytest.raises(duckdb.BinderException), open_lake(embedded) as lake:
+        lake.rows("SELECT no_such_column FROM recordings")
 
 
 def test_a_process_killed_in_mid_transaction_leaves_nothing(warehouse):

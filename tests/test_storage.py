@@ -17,6 +17,8 @@ from emolake.storage import (
     without_secrets,
 )
 
+from chaos.proxy import Shorten, faulty
+
 KEYS = [
     "2026/11/19/oslo/a.wav",
     '2026/11/20/berlin/it\'s "quoted" & 100%25?.mp3',
@@ -149,6 +151,15 @@ def test_a_server_that_is_not_there_is_not_asked_for_ever():
         list(S3Source("s3://calls", options).list(""))
     assert "hunter2" not in str(caught.value)
     assert not isinstance(caught.value, TransientSourceError)
+
+
+def test_a_listing_that_is_not_all_there_is_no_listing(s3):
+    (s3[1] / "calls" / "a.wav").write_bytes(b"x")
+    with (
+        faulty(s3[0], lambda _: Shorten(0.7)) as proxy,
+        pytest.raises(TransientSourceError, match="answered 500"),
+    ):
+        list(S3Source("s3://calls", S3Options(endpoint_url=proxy.url, attempts=1)).list(""))
 
 
 def test_a_missing_folder_says_so(tmp_path):

@@ -78,10 +78,10 @@ def checks(settings: Settings, **span: object) -> Counter[str]:
 def test_a_sound_lake_has_no_breach(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     warehouse = sqlite_warehouse(tmp_path)
     if kind == "postgres":
-        from conftest import _new_database
+        from chaos.servers import new_database
 
         uri = request.getfixturevalue("postgres")
-        warehouse = warehouse.model_copy(update={"catalog": f"postgres:{_new_database(uri, tmp_path.name)}"})
+        warehouse = warehouse.model_copy(update={"catalog": f"postgres:{new_database(uri, tmp_path.name)}"})
     fill(warehouse)
     verdict = verify(Settings(warehouse=warehouse))
     assert (verdict.breaches, verdict.notices, verdict.days) == ([], [], 2)

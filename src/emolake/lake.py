@@ -16,6 +16,7 @@ from duckdb_extensions import import_extension
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from emolake.errors import EmolakeError
+from emolake.lake_trouble import trouble
 from emolake.messages import redacted
 from emolake.schemas.columns import Column
 from emolake.schemas.tables import GUARDS, TABLES, Table
@@ -50,9 +51,23 @@ class SchemaError(EmolakeError):
 class Lake:
     """An open lake; `connection` has it attached as `lake`, is its default schema, and speaks UTC."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, commit_attempts: int) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, warehouse: WarehouseSettings) -> None:
         self.connection = connection
-        self._commit_attempts = commit_attempts
+        self._commit_attempts = warehouse.commit_attempts
+        self._catalog = warehouse.catalog.partition(":")[2]
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Let what disks and servers do to the lake in the block end as a LakeError that names the remedy."""
+        try:
+            yield
+        except duckdb.Error as error:
+            said = trouble(error, self._catalog)
+            if said is None:
+                raise
+            # A traceback repeats what the error says, the connection string perhaps.
+            tells = self._catalog in str(error) or redacted(str(error)) != str(error)
+            raise LakeError(said) from (None if tells else error)
 
     def transact(
         self,
@@ -80,7 +95,8 @@ class Lake:
         """
         retrying = Retrying(
             stop=stop_after_attempt(self._commit_attempts),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
+            # With the usual 30 attempts about a minute: also a catalog that is locked for a while is waited for.
+            wait=wait_random_exponential(multiplier=0.05, max=5),
             retry=retry_if_exception(is_conflict),
             reraise=True,
         )
@@ -192,8 +208,8 @@ def open_lake(
         endpoint_url: of the S3-compatible server of the data, unless the warehouse names its own.
 
     Raises:
-        LakeError: the catalog cannot be reached, or belongs to other data; or the block raised an error of DuckDB
-            whose text holds a secret.
+        LakeError: the catalog cannot be reached, or belongs to other data; in the block, a disk is full, a server
+            fails or refuses.
     """
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
     try:
@@ -202,19 +218,12 @@ def open_lake(
         if warehouse.data.startswith("s3://"):
             _create_s3_secret(connection, warehouse.endpoint_url or endpoint_url)
         _attach(connection, warehouse, read_only)
-        lake = Lake(connection, warehouse.commit_attempts)
-        if not read_only:
-            _create_tables(lake)
-        connection.execute("USE lake")
-        yield lake
-    except duckdb.Error as error:
-        shown = redacted(str(error))
-        if shown == str(error):
-            raise
-        # The catalog's connection string, as it stands in errors of connections that are made anew.
-        raise LakeError(
-            f"{shown.splitlines()[0]}; check the catalog's server and warehouse.catalog"
-        ) from None
+        lake = Lake(connection, warehouse)
+        with lake.explained():
+            if not read_only:
+                _create_tables(lake)
+            connection.execute("USE lake")
+            yield lake
     finally:
         connection.close()
 

@@ -40,7 +40,7 @@ from emolake.shard import loaded_model, run_shard
 from emolake.storage import SourceError, open_source
 from emolake.tasks.plan import Listing, list_day, plan_day
 
-from conftest import ACCESS_KEY, SECRET_KEY
+from chaos.servers import ACCESS_KEY, SECRET_KEY
 from made_model import write_tiny_model
 
 NONE = Policy()
@@ -432,39 +432,6 @@ def wait_for_recordings(site: Site, least: int, process: subprocess.Popen[bytes]
             return
         time.sleep(0.05)
     pytest.fail(f"the run never committed {least} recordings:\n{log.read_text()[-3000:]}")
-
-
-def test_a_killed_run_is_taken_up_where_it_was_killed(
-    make_site: Callable[[str], Site], tmp_path: Path
-) -> None:
-    killed, clean = make_site("killed"), make_site("clean")
-    for site in (killed, clean):
-        site.configure(
-            run="shard_objects = 1\nparallel_shards = 1\nheartbeat_s = 0.5\nheartbeat_timeout_s = 3.0"
-        )
-        for number in range(8):
-            site.put(DAYS[number % 4], f"call {number:02d}.wav", 12.0 + number, seed=number)
-    log = tmp_path / "killed.log"
-    process = start(killed, log, "nightly", "--date", str(LAST))
-    try:
-        wait_for_recordings(killed, 2, process, log)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait(20)
-    done = analysed(killed)
-    assert 2 <= done < 8
-    assert [row["outcome"] for row in killed.rows("SELECT outcome FROM runs")] == ["running"]
-    time.sleep(3.0)  # until its last sign of life is too old
-    summary = nightly(config=killed.config, date=LAST)
-    runs = killed.rows("SELECT outcome FROM runs ORDER BY started_at")
-    assert [row["outcome"] for row in runs] == ["died", "completed"]
-    assert (summary["done"], summary["skipped"]) == (8 - done, done)
-    assert nightly(config=clean.config, date=LAST)["done"] == 8
-    renamed = [{**row, "uri": row["uri"].replace(killed.name, clean.name)} for row in killed.rows(CONTENT)]
-    assert len(renamed) > 8
-    assert renamed == clean.rows(CONTENT)
-    assert killed.rows(DAILY) == clean.rows(DAILY)
-    assert killed.holds_one_set_of_rows()
 
 
 def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(

@@ -15,7 +15,7 @@ from emolake.flows.nightly import nightly
 from emolake.lake import open_lake
 from emolake.settings import Settings, load_settings
 
-from conftest import ACCESS_KEY, SECRET_KEY
+from chaos.servers import ACCESS_KEY, SECRET_KEY
 from corpus import PATTERN, Truth, make_corpus
 from made_model import write_tiny_model
 

@@ -1,0 +1,127 @@
+"""The command: faults for so many minutes, a line for each try, and the table in docs/chaos.md."""
+
+import logging
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from emolake.identity import package_versions
+
+from chaos.bad_source import FAULTS, bad_source
+from chaos.bad_warehouse import bad_warehouse
+from chaos.killed import killed
+from chaos.outcomes import Outcome, table
+from chaos.servers import own_environment, prefect_server
+from chaos.side_by_side import side_by_side
+
+
+class Scenario(StrEnum):
+    """What goes wrong."""
+
+    killed = "killed"
+    side_by_side = "side-by-side"
+    bad_source = "bad-source"
+    bad_warehouse = "bad-warehouse"
+
+
+SCENARIOS: dict[Scenario, Callable[[int, int, Path], list[Outcome]]] = {
+    Scenario.killed: killed,
+    Scenario.side_by_side: side_by_side,
+    Scenario.bad_source: bad_source,
+    Scenario.bad_warehouse: bad_warehouse,
+}
+# Tries of the long version: half an hour on an idle machine of two cores.
+TRIES = {
+    Scenario.killed: 50,
+    Scenario.side_by_side: 8,
+    Scenario.bad_source: 2 * len(FAULTS),
+    Scenario.bad_warehouse: 16,
+}
+_INTRODUCTION = """# Exactly once, whatever happens
+
+Faults brought about on purpose: real `emolake` processes, a real S3 server (`rclone serve s3`), real catalogs in SQLite
+and PostgreSQL. After each try the lake has to equal that of a clean run over the same bucket, bit by bit in sorted rows
+without run ids and times (`recordings`, `analyses`, `segments`, `daily_emotions`), and `emolake verify` to find no
+breach. `make test` runs the same scenarios with fewer tries; `make chaos` writes this page.
+"""
+
+
+def asked_tries(asked: list[str]) -> dict[Scenario, int]:
+    """Return how often each asked scenario is tried; raises typer.BadParameter for what is none."""
+    tries = {}
+    for each in asked:
+        name, _, number = each.partition("=")
+        try:
+            scenario = Scenario(name)
+            tries[scenario] = int(number) if number else TRIES[scenario]
+        except ValueError as error:
+            raise typer.BadParameter(
+                f"{each!r} is no scenario; expected {', '.join(Scenario)}, each with =TRIES or without"
+            ) from error
+    return tries
+
+
+def main(
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=TRIES]",
+            help=f"One of {', '.join(Scenario)}, and how often; may be given again. All of the long version without.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed makes other calls, moments and faults.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for the table; standard output when left out.")
+    ] = None,
+) -> None:
+    """Bring faults about, and hold what comes of them against emolake's promises; exit with 1 where one is broken."""
+    asked = asked_tries(scenario) if scenario else TRIES
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.getLogger("chaos").setLevel(logging.INFO)
+    outcomes: list[Outcome] = []
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="emolake-chaos-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        with own_environment(home), prefect_server():
+            for name, tries in asked.items():
+                outcomes += SCENARIOS[name](seed, tries, home / name)
+                if output is not None:  # each time: half an hour is not to be lost with its last minute
+                    output.write_text(page(outcomes, seed, time.monotonic() - begun), "utf-8")
+    if output is None:
+        sys.stdout.write(page(outcomes, seed, time.monotonic() - begun))
+    raise typer.Exit(tell_broken(outcomes, sys.stderr))
+
+
+def tell_broken(outcomes: list[Outcome], output: IO[str]) -> int:
+    """Write what differed where a promise was broken; return the exit status."""
+    broken = [outcome for outcome in outcomes if outcome.broken is not None]
+    for outcome in broken:
+        print(f"chaos: {outcome.promise} is broken, {outcome.fault}: {outcome.broken}", file=output)
+    return 1 if broken else 0
+
+
+def page(outcomes: list[Outcome], seed: int, seconds: float) -> str:
+    """Return docs/chaos.md: the table, and what it was made with."""
+    versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
+    made = (
+        f"Made on {datetime.now(UTC):%Y-%m-%d} by `python -m chaos {shlex.join(sys.argv[1:])}`, seed {seed}, in "
+        f"{seconds / 60:.0f} min, on {os.cpu_count()} cores ({platform.machine()}, {platform.system()} "
+        f"{platform.release()}), Python {platform.python_version()}; {versions}."
+    )
+    return f"{_INTRODUCTION}\n{table(outcomes)}\n\n{made}\n"
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+    app.command(epilog="Example: `python -m chaos --scenario killed=5 --scenario bad-source --seed 7`")(main)
+    app(prog_name="python -m chaos")
