@@ -51,6 +51,11 @@ def shard(
         raise EmolakeError(
             f"the files of the model {key.model!r} were changed while the run was under way; run again"
         )
+    if analysis_key(settings, entry) != key:
+        raise EmolakeError(
+            "the configuration was changed while the run was under way, or means another runtime on the machine of "
+            "this shard than where the run was planned; run again, or set inference.runtime and inference.device"
+        )
     return run_shard(
         objects, settings=settings, entry=entry, key=key, run_id=run_id, message=message, force=force
     )
@@ -92,6 +97,7 @@ def analyse_days(
     """
     settings = load_settings(config)
     entry = model_entry(settings, model)
+    entry.prepare(settings.inference)
     run = Run(flow_name, days, analysis_key(settings, entry), settings)
     with open_lake(settings.warehouse, endpoint_url=settings.source.endpoint_url) as lake:
         try:
