@@ -14,6 +14,7 @@ from emolake.errors import ConfigurationError
 from emolake.models.dimensional import Dimensional, DimensionalOptions
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
+from emolake.settings import InferenceSettings
 from emolake.tasks.classify import Engine
 
 transformers = pytest.importorskip("transformers")

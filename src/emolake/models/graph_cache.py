@@ -44,11 +44,11 @@ class GraphCache:
         self._max_bytes = max_bytes
 
     def refusal(self, recipe: Mapping[str, JsonValue]) -> str | None:
-        """Return why this graph was refused when it was last tried, or None."""
+        """Return why there can be no such graph: it was refused when it was last tried, or has no place; or None."""
         try:
             return (self._folder / f"{_key(recipe)}{_REFUSED}").read_text("utf-8")
-        except FileNotFoundError:
-            return None
+        except (FileNotFoundError, NotADirectoryError):
+            return None if self.holds(recipe) or self._is_writable() else self._not_writable()
 
     def holds(self, recipe: Mapping[str, JsonValue]) -> bool:
         """Whether there is an entry; `get` reads it."""
@@ -69,14 +69,15 @@ class GraphCache:
             raise GraphRefusedError(refusal)
         entry = self._folder / _key(recipe)
         if not _is_sound(entry):
-            try:
-                self._add(entry, recipe, write)
-            except OSError as error:
-                raise GraphRefusedError(
-                    f"the graph cache {self._folder} cannot be written ({error.strerror}); correct "
-                    "inference.graph_cache or its permissions"
-                ) from error
+            self._add(entry, recipe, write)
         return entry / GRAPH_FILE
+
+    def _is_writable(self) -> bool:
+        nearest = next(path for path in (self._folder, *self._folder.absolute().parents) if path.exists())
+        return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+    def _not_writable(self) -> str:
+        return f"the graph cache {self._folder} cannot be written; correct inference.graph_cache or its permissions"
 
     def _add(
         self, entry: Path, recipe: Mapping[str, JsonValue], write: Callable[[Path], Mapping[str, JsonValue]]

@@ -63,6 +63,11 @@ class ModelEntry:
         family: Family = getattr(import_module(module), name)
         return family
 
+    @property
+    def precisions(self) -> Mapping[Runtime, tuple[str, ...]]:
+        """The precisions that the family has, by what executes the network."""
+        return self._family.precisions
+
     @cached_property
     def description(self) -> Description:
         """What the family knows of the model without loading it.
@@ -157,7 +162,7 @@ class ModelEntry:
     def _possible(self, inference: InferenceSettings) -> tuple[Runtime, ...]:
         return possible(
             inference,
-            self._family.precisions,
+            self.precisions,
             device=lambda: resolve_device(inference.device),
             model=f"the family {self.family} of the model {self.name!r}",
         )
