@@ -1,5 +1,6 @@
 # make demo: the main job on made-up calls.  make test: lint, types, tests.  Both set up .venv when needed.
 PYTHON ?= python3.11
+SIZE ?= short
 VENV := .venv
 STAMP := $(VENV)/.installed
 VENV_EXTRAS := .venv-extras
@@ -7,12 +8,13 @@ VENV_TENSORFLOW := .venv-tensorflow
 # A file that joins or leaves a package changes its folder: the strict editable install then has to be made again.
 PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __pycache__)
 
-.PHONY: demo test test-extras lint types clean help
+.PHONY: demo test test-extras bench lint types clean help
 
 help:
 	@echo "make demo   set up and run the nightly job on three days of made-up calls (into ./demo)"
 	@echo "make test   set up, lint, check types, run the tests"
 	@echo "make test-extras  set up environments for the families that conflict with the lock, run their tests"
+	@echo "make bench  measure speed into bench/RESULTS.md; SIZE=full for hours instead of minutes, ONLY=limit for one file"
 	@echo "make clean  remove what the two made"
 
 demo: $(STAMP)
@@ -25,6 +27,9 @@ test: lint types $(VENV)/.families
 test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed
 	$(VENV_EXTRAS)/bin/python -m pytest --noconftest tests/extras
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV_TENSORFLOW)/bin/python -m pytest --noconftest tests/extras_tensorflow
+
+bench: $(STAMP)
+	$(VENV)/bin/python bench/all.py --size $(SIZE) $(if $(ONLY),--only $(ONLY))
 
 # The packages of the optional families that live beside the lock.
 $(VENV)/.families: $(VENV)/.locked requirements-families.lock
