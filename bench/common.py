@@ -288,6 +288,6 @@ def main(measure: Callable[[str], str]) -> None:
     size = parser.parse_args().size
     use_all_cores()
     facts = machine()
-    command = f"python bench/{Path(sys.argv[0]).name} --size {size}"
+    command = f"python -m bench.{Path(sys.argv[0]).stem} --size {size}"
     title = (sys.modules["__main__"].__doc__ or "").strip().splitlines()[0]
     print(f"## {title}\n\n`{command}`\n\n{measure(size).strip()}\n\n{facts}")
