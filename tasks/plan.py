@@ -103,7 +103,10 @@ def plan_day(
         if only is not None:
             listing.skipped += sum(item.recording_id not in only for item in chunk)
             chunk = [item for item in chunk if item.recording_id in only]
-        chunk = [replace(item, excluded=policy.rules_out(item.dimensions)) for item in chunk]
+        chunk = [
+            replace(item, excluded=why) if (why := policy.rules_out(item.dimensions)) else item
+            for item in chunk
+        ]
         states = ["missing"] * len(chunk) if lake is None else _states(lake, chunk, day, key)
         for item, state in zip(chunk, states, strict=True):
             if state == "erased" or (state == "done" and not force):

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -37,14 +38,19 @@ class Check:
 
 def examine(settings: Settings, model: str | None = None) -> Iterator[Check]:
     """Yield the checks as they are made; none changes anything, and one that fails does not end the rest."""
+
+    @cache
+    def entry() -> ModelEntry:  # one for both checks: its fingerprint reads every byte of the weights
+        return model_entry(settings, model)
+
     checks: dict[str, Callable[[], str]] = {
         "source": lambda: _source(settings),
         "pattern": lambda: _pattern(settings),
         "catalog": lambda: _catalog(settings),
         "data": lambda: _data(settings),
         "device": lambda: _device(settings),
-        "model": lambda: _model(settings, model_entry(settings, model)),
-        "model health": lambda: _model_health(settings, model_entry(settings, model)),
+        "model": lambda: _model(settings, entry()),
+        "model health": lambda: _model_health(settings, entry()),
         "voice activity": _voice_activity,
         "scratch": _scratch,
     }

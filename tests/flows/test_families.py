@@ -1,43 +1,22 @@
 """Every family in the nightly job, over a real S3 bucket into one lake, by naming it in the configuration."""
 
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 from zoo import BUILDERS
 
-from emolake.demo.encode import write_audio
-from emolake.demo.s3 import serve_s3
-from emolake.demo.speech import synthesise
 from emolake.flows.backfill import backfill
-from emolake.flows.nightly import nightly
-from emolake.lake import open_lake
 from emolake.schemas.labels import EMOTIONS
-from emolake.settings import load_settings
 
-from conftest import ACCESS_KEY, SECRET_KEY
-
-DAY = date(2026, 11, 20)
-TEXTS = (
-    "Good morning, how may I help you today?",
-    "I have been waiting for three weeks and nobody has called me back!",
-)
+from made_night import DAY, night_heard_by, rows
 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
     """A configuration with a model of every family, and a lake in which all have heard the same calls."""
     folder = tmp_path_factory.mktemp("families")
-    calls = folder / "s3" / "calls" / f"{DAY:%Y/%m/%d}" / "oslo"
-    calls.mkdir(parents=True)
-    for number, text in enumerate(TEXTS):
-        samples, rate = synthesise(text, voice="en", pitch=40 + 20 * number)
-        write_audio(calls / f"call {number}.wav", samples[:, None], rate, "wav")
-    write_audio(calls / "silent.wav", np.zeros((32_000, 1), np.float32), 16_000, "wav")
     models: dict[str, dict[str, Any]] = {}
     for family, build in BUILDERS.items():
         (folder / "models" / family).mkdir(parents=True)
@@ -45,33 +24,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[
             models[family] = build(folder / "models" / family)
         except pytest.skip.Exception:
             continue
-    config = folder / "emolake.toml"
-    with (
-        serve_s3(folder / "s3", access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url,
-        prefect_test_harness(server_startup_timeout=60),
-    ):
-        lines = ["[source]", 'uri = "s3://calls"', f'endpoint_url = "{url}"']
-        lines += ["[inference]", 'model = "spectrogram_cnn"', 'device = "cpu"']
-        for name, keys in models.items():
-            lines += [f"[models.{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())]
-        config.write_text("\n".join(lines) + "\n", "utf-8")
-        nightly(config=config, date=DAY)
-        for name in models:
-            if name != "spectrogram_cnn":
-                backfill(first=DAY, last=DAY, config=config, model=name)
+    with night_heard_by(models, folder) as config:
         yield config, list(models)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    return f'"{value}"' if isinstance(value, str) else str(value).lower()
-
-
-def rows(config: Path, sql: str) -> list[tuple[Any, ...]]:
-    settings = load_settings(config)
-    with open_lake(settings.warehouse, read_only=True) as opened:
-        return opened.rows(sql)
 
 
 def test_each_model_keeps_rows_of_its_own(lake: tuple[Path, list[str]]) -> None:

@@ -382,4 +382,4 @@ def test_numbers_come_without_warnings_of_the_libraries(folder: Path, clips: lis
     model = load(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Engine(model, 1).scores(clips)
+        assert len(Engine(model, 1).scores(clips)) == len(clips)

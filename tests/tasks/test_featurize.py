@@ -72,7 +72,7 @@ def librosa_log_mel(clip, options):
     return librosa.power_to_db(power, ref=1.0, top_db=options.top_db)
 
 
-def agrees(clip, options):
+def assert_log_mel_equals_librosa(clip, options):
     features, frames = log_mel(*padded([clip]), options)
     assert features.shape == (1, options.bands, 1 + len(clip) // options.hop)
     assert frames.tolist() == [features.shape[2]]
@@ -89,7 +89,7 @@ def agrees(clip, options):
     ],
 )
 def test_log_mel_equals_librosa_on_made_clips(name, options):
-    agrees(made_clips()[name], options)
+    assert_log_mel_equals_librosa(made_clips()[name], options)
 
 
 @pytest.mark.parametrize("name", made_clips())

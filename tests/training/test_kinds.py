@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models.test_encoder_head import write_encoder
-from models.test_multimodal import write_bert, write_whisper
 
 from emolake.errors import ConfigurationError
 from emolake.models.registry import ModelEntry, model_entry
@@ -18,42 +16,10 @@ from emolake.tasks.classify import Engine
 from emolake.tasks.decode import load_mono
 from emolake.training.protocol import KINDS, find_kind, with_options
 from emolake.training.seeds import one_thread
-from emolake.training.train import TrainingResult, train
+from emolake.training.train import train
 
+from made_trainings import CASES, run, write_encoders
 from made_voices import write_voices
-
-SHORT = {"loop.epochs": 2, "loop.batch": 2, "loop.accumulate": 2, "loop.learning_rate": 1e-3}
-TUNED = {"encoder": "Wav2Vec2-layer", "unfreeze_layers": 1, **SHORT}
-CNN = {
-    "network": {"channels": [4, 6, 8, 8], "track_channels": 4, "hidden": 16},
-    "loop.epochs": 2, "loop.batch": 8, "members": 2,
-}  # fmt: skip
-# What is short and small of each; names of encoders are those of the fixture's folders.
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "logmel_cnn": ("logmel_cnn", CNN),
-    "mfcc_cnn": ("mfcc_cnn", CNN),
-    "mfcc_mlp": ("mfcc_mlp", {"loop.epochs": 5, "augment.noise_reduction": True}),
-    "wav2vec2_frozen": ("wav2vec2_frozen", {"encoder": "Hubert-layer", **SHORT}),
-    "wav2vec2_finetune": ("wav2vec2_finetune", TUNED),
-    "all layers, checkpointing, bf16": (
-        "wav2vec2_finetune",
-        TUNED | {"unfreeze_layers": "all", "checkpointing": True, "loop.precision": "bf16"},
-    ),
-    "hf_finetune": ("hf_finetune", {"encoder": "Wav2Vec2-group", **SHORT}),
-    "hf_finetune of Whisper": ("hf_finetune", {"encoder": "Whisper", "unfreeze_layers": 1, **SHORT}),
-    "s3prl_head": ("s3prl_head", {"encoder": "Hubert-layer", **SHORT}),
-    "whisper_head": ("whisper_head", {"encoder": "Whisper", "augment.copies": 0, **SHORT}),
-    "classical": ("classical", {}),
-    "random forest": (
-        "classical", {"classifier": "random_forest", "trees": 5, "augment.chance": 0.5, "augment.copies": 1},
-    ),
-    "logistic regression": ("classical", {"classifier": "logistic_regression"}),
-    "multimodal": (
-        "multimodal",
-        {"speech_to_text": "stt", "text_encoder": "bert", "language": "ko", "max_new_tokens": 3, "augment.chance": 0.0,
-         **SHORT},
-    ),
-}  # fmt: skip
 
 SLOW = ("classical", "multimodal")  # whose features are computed once for all trainings here
 
@@ -65,12 +31,7 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoders")
-    for kind in ("Wav2Vec2-layer", "Wav2Vec2-group", "Hubert-layer", "Whisper"):
-        write_encoder(kind, folder / kind)
-    write_whisper(folder / "stt")
-    write_bert(folder / "bert")
-    return folder
+    return write_encoders(tmp_path_factory.mktemp("encoders"))
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +45,6 @@ def alone() -> Any:
     """So small networks only wait for other threads."""
     with one_thread():
         yield
-
-
-def run(case: str, voices: Path, encoders: Path, out: Path, **fields: Any) -> TrainingResult:
-    model, options = CASES[case]
-    located = {
-        name: str(encoders / value) if name in ("encoder", "speech_to_text", "text_encoder") else value
-        for name, value in options.items()
-    }
-    fields = {"split": "speaker", "seed": 1, "folds": 1, "device": "cpu", "workers": 1, **fields}
-    return train(model=model, data=voices, out=out, options=located, **fields)
 
 
 def entry(folder: Path) -> ModelEntry:
@@ -131,12 +82,8 @@ def test_it_trains_twice_alike_and_the_folder_answers_as_the_training_said(
     assert np.abs(heard - told).max() < (2e-3 if "cnn" in case else 1e-5)
     config = json.loads((tmp_path / "a/config.json").read_text())
     assert config["training"]["data_sha256"] == trained.results["data_sha256"]
-    assert entry(tmp_path / "a").licence == trained_licence(config)
-
-
-def trained_licence(config: dict[str, Any]) -> str:
-    """Families whose folders hold another project's format state no licence of their own."""
-    return "not stated" if config["family"] in ("transformers", "s3prl") else config["licence"]
+    assert len(config["training"]["speakers"]) == 4  # of five; the fifth was the test
+    assert entry(tmp_path / "a").licence == config["licence"] == "that of the training data"
 
 
 def test_a_frozen_encoder_hears_each_clip_once(voices, encoders, tmp_path):

@@ -165,6 +165,19 @@ def test_whose_folder_it_is(tmp_path: Path) -> None:
         Run.open(tmp_path / "out/results.json", resume=False, force=False, seed=1)
 
 
+def test_a_folder_has_one_training_at_a_time(tmp_path: Path) -> None:
+    run = begun(tmp_path / "out")
+    other = Run.open(tmp_path / "out", resume=False, force=True, seed=2)
+    with (
+        run.held(),
+        pytest.raises(ConfigurationError, match="another training is writing to .*--out"),
+        other.held(),
+    ):
+        pass
+    with other.held():
+        other.begin({"seed": 2}, resume=False)
+
+
 def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
     run = begun(tmp_path / "out")
     (tmp_path / "out/checkpoints/fit-0.pt").write_bytes(b"PK\x03\x04 cut off")

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 SAMPLING_RATE: Final = 16_000
 _WHISPER_HOP = 160  # samples between two mel frames, in every Whisper
-# Heads that published encoders were trained with and that are no part of the encoder: of wav2vec 2.0's pre-training
-# and of speech recognition. Anything else left over is an error.
 
 
 class EncoderHeadConfig(BaseModel):

@@ -20,7 +20,7 @@ from emolake.errors import ConfigurationError
 from emolake.models.graph_cache import GraphCache, GraphRefusedError
 from emolake.models.protocol import Description, EmotionModel, ExportableFamily, Family, Runtime
 from emolake.models.runtimes import possible
-from emolake.models.trained_folder import CONFIG_FILE
+from emolake.models.trained_folder import CONFIG_FILE, TrainingRecord, read_config
 from emolake.schemas.labels import canonical
 from emolake.settings import DEFAULT_MODEL, InferenceSettings, Settings
 
@@ -56,6 +56,7 @@ class ModelEntry:
     name: str
     family: str
     options: BaseModel
+    folder: Path | None = None  # that `emolake train` wrote, if the entry names one
 
     @property
     def _family(self) -> Family:
@@ -84,8 +85,15 @@ class ModelEntry:
 
     @property
     def licence(self) -> str:
-        """Licence of the weights, as the model states it."""
-        return self.description.licence
+        """Licence of the weights, as the trained folder or else the family states it."""
+        return self.record.licence or self.description.licence
+
+    @cached_property
+    def record(self) -> TrainingRecord:
+        """What the trained folder says of its training; empty for what was not trained by emolake."""
+        if self.folder is None:
+            return TrainingRecord()
+        return read_config(self.folder, TrainingRecord, self.family)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -221,14 +229,16 @@ def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) 
     `context` is for families that are made of other models of the configuration.
     """
     given = dict(entry)
+    path = given.get("path")
+    folder = Path(path) if isinstance(path, str) and Path(path, CONFIG_FILE).is_file() else None
     family = given.pop("family", None)
     if family is None:
-        if not isinstance(given.get("path"), str):
+        if not isinstance(path, str):
             raise ConfigurationError(
                 f"[models.{name}] holds {', '.join(sorted(entry)) or 'nothing'}; expected path = a folder that "
                 "`emolake train` wrote, or family and its keys"
             )
-        family = _family_of_folder(name, Path(given["path"]))
+        family = _family_of_folder(name, Path(path))
     if family not in FAMILIES:
         raise ConfigurationError(
             f"the model {name!r} is of family {family!r}; expected one of {', '.join(sorted(FAMILIES))}"
@@ -238,7 +248,7 @@ def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) 
     if "family" not in entry and "path" not in family_class.Options.model_fields:
         given = {**_options_of_folder(Path(given.pop("path"))), **given}
     try:
-        return ModelEntry(name, family, family_class.Options.model_validate(given, context=dict(context)))
+        options = family_class.Options.model_validate(given, context=dict(context))
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
@@ -248,6 +258,7 @@ def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) 
         raise ConfigurationError(
             f"[models.{name}] is wrong: {problems}; the keys of {family} are {keys}"
         ) from error
+    return ModelEntry(name, family, options, folder)
 
 
 def _family_of_folder(name: str, folder: Path) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from emolake.errors import ConfigurationError
 
@@ -28,6 +28,17 @@ class TrainedFolder(BaseModel):
     def files(self, *names: str) -> dict[str, Path]:
         """Return `config.json` and the files of these names, by name; the weights alone when none is named."""
         return {name: self.path / name for name in (CONFIG_FILE, *(names or (WEIGHTS_FILE,)))}
+
+
+class TrainingRecord(BaseModel):
+    """What every trained folder's `config.json` says of its training, whatever the family."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    licence: str | None = None
+    """Of the weights."""
+    training: dict[str, JsonValue] = {}
+    """The recipe, the hash of the data, and the speakers that the weights learned from."""
 
 
 def read_config(folder: Path, config: type[Config], family: str) -> Config:

@@ -1,6 +1,5 @@
 """`emolake evaluate`: any model of the configuration, or trained folder, on labelled data."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from emolake.errors import ConfigurationError
 from emolake.models.registry import ModelEntry
 from emolake.settings import Settings
 from emolake.training.dataset import Clip, read_dataset
-from emolake.training.results import RESULTS_FILE, Answers, brief, figures, write_results
+from emolake.training.results import Answers, brief, figures, write_results
 
 _LEAST = np.finfo(np.float64).tiny  # so that an emotion that the model cannot give has a finite logarithm
 _MOST_NAMED = 5
@@ -109,25 +108,9 @@ def hear(clips: Sequence[Clip], *, entry: ModelEntry, settings: Settings) -> Hea
 
 
 def heard_speakers(entry: ModelEntry) -> frozenset[str] | None:
-    """The speakers that a trained folder learned from, as its config.json or else its results.json has them.
-
-    None if it does not say, or the model is no trained folder.
-    """
-    folder = getattr(entry.options, "path", None)
-    if not isinstance(folder, Path | str):
-        return None
-    recorded = _json(Path(folder, "config.json")).get("training")
-    if isinstance(recorded, dict) and recorded.get("speakers"):
-        return frozenset(recorded["speakers"])
-    results = _json(Path(folder, RESULTS_FILE))
-    return frozenset(results.get("per_speaker", {})) - {"unknown"} or None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content = json.loads(path.read_text("utf-8"))
-    return content if isinstance(content, dict) else {}
+    """The speakers that a trained folder learned from; None if it does not say, or the model is no trained folder."""
+    speakers = entry.record.training.get("speakers")
+    return frozenset(map(str, speakers)) if isinstance(speakers, list) else None
 
 
 def _remarks(

@@ -32,7 +32,7 @@ class LoopOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(
-        default=60, ge=1, description="Passes; a pass draws as many clips as there are, by weight."
+        default=80, ge=1, description="Passes; a pass draws as many clips as there are, by weight."
     )
     batch: int = Field(default=32, ge=2, description="Clips per step.")
     learning_rate: float = Field(default=2e-3, gt=0, description="Highest rate of AdamW.")

@@ -1,5 +1,6 @@
 """One training on disk: its log, what it needs to go on after it was killed, and whose folder it may write to."""
 
+import fcntl
 import json
 import logging
 import os
@@ -146,17 +147,29 @@ class Run:
         shutil.rmtree(self.checkpoints)
 
     @contextmanager
-    def logged(self) -> Iterator[None]:
-        """Write what this package logs into the folder too, after what is there from before."""
+    def held(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, and write what this package logs into it too, after what is there.
+
+        Raises:
+            ConfigurationError: another training holds it.
+        """
         self.out.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(self.out / LOG_FILE, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        before = log.level
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        try:
-            yield
-        finally:
-            log.removeHandler(handler)
-            log.setLevel(before)
-            handler.close()
+        with (self.out / LOG_FILE).open("a", encoding="utf-8") as lines:
+            try:
+                fcntl.flock(
+                    lines, fcntl.LOCK_EX | fcntl.LOCK_NB
+                )  # let go of by the system, also after a kill
+            except BlockingIOError:
+                raise ConfigurationError(
+                    f"another training is writing to {self.out}; wait until it is done, or give another --out"
+                ) from None
+            handler = logging.StreamHandler(lines)
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            before = log.level
+            log.addHandler(handler)
+            log.setLevel(logging.INFO)
+            try:
+                yield
+            finally:
+                log.removeHandler(handler)
+                log.setLevel(before)

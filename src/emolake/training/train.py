@@ -118,8 +118,8 @@ def train(
         "data_sha256": data_hash(corpus.clips, corpus.waves),
         "recipe": recipe.model_dump(mode="json"),
     }
-    run.begin({**record, "device": run.device}, resume=resume)
-    with run.logged():
+    with run.held():
+        run.begin({**record, "device": run.device}, resume=resume)
         log.info("%s: %d clips, %d left out, split by %s", model, len(corpus.clips), len(skipped), split)
         for skip in skipped:
             log.warning("left out: %s (%s)", skip.name, skip.reason)
@@ -131,7 +131,12 @@ def train(
             labels=corpus.labels,
             temperature=temperature,
             licence=licence_of({clip.corpus for clip in corpus.clips}),
-            training={**record, "torch": torch.__version__, "emolake": version("emolake")},
+            training={
+                **record,
+                "speakers": _speakers(corpus, parts[-1]),
+                "torch": torch.__version__,
+                "emolake": version("emolake"),
+            },
         )
         weights = kind.write(recipe, fits[-1], out, facts)
         results = {
@@ -155,7 +160,7 @@ def train(
         card = model_card(results, kind.describe(recipe, fits[-1]), facts.licence, corpus.clips)
         (out / CARD_FILE).write_text(card, "utf-8")
         log.info("unweighted average recall %.4f, weights %s", results["uar"], results["weights_sha256"])
-    run.finish()
+        run.finish()
     return TrainingResult(out, corpus.labels, results)
 
 
@@ -236,6 +241,12 @@ def _figures(members: np.ndarray, answers: Answers) -> dict[str, Any]:
         of_corpus = answers.of(chosen)
         own["single_network_uar"] = [scores(replace(of_corpus, logits=one[chosen]))["uar"] for one in members]
     return found
+
+
+def _speakers(corpus: Corpus, part: Part) -> list[JsonValue]:
+    """The speakers that a fit learned from, or was stopped and calibrated by."""
+    known = {corpus.clips[i].speaker for i in (*part.heard, *part.validation)}
+    return sorted(speaker for speaker in known if speaker is not None)
 
 
 def _clips_by_part(parts: Sequence[Part]) -> list[dict[str, JsonValue]]:

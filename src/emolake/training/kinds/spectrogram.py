@@ -32,7 +32,7 @@ class SpectrogramRecipe(BaseModel):
     network: NetworkOptions = Field(default=NetworkOptions(), description="The size of each network.")
     loop: LoopOptions = Field(default=LoopOptions(), description="How each network is trained.")
     members: int = Field(
-        default=3, ge=1, description="Networks that are trained, and whose logits are averaged."
+        default=5, ge=1, description="Networks that are trained, and whose logits are averaged."
     )
     max_duration_s: float = Field(default=30.0, gt=0, description="A longer clip is cut off.")
 
