@@ -185,7 +185,9 @@ def agreement(answers: Answers, others: Answers) -> str:
     common = sorted(set(answers) & set(others))
     a, b = (np.stack([each[place] for place in common]) for each in (answers, others))
     same, largest = (a.argmax(1) == b.argmax(1)).mean(), np.abs(a - b).max()
-    return f"{same:.0%} of {len(common)} labels are the same and probabilities differ by at most {largest:.0e}"
+    return (
+        f"{same:.0%} of {len(common)} labels are the same and probabilities differ by at most {largest:.0e}"
+    )
 
 
 if __name__ == "__main__":
