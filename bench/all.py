@@ -1,5 +1,7 @@
 """Runs the benches one after another, each in a process of its own, and writes bench/RESULTS.md.
 
+python -m bench.all --size short --only limit precision
+
 A bench that is not run keeps the section that it has there.
 """
 
@@ -9,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common import SIZES
+from bench.common import SIZES
 
 HERE = Path(__file__).parent
 BENCHES = ("overhead", "against", "limit", "precision", "decode")
@@ -32,8 +34,8 @@ def main() -> None:
     for name in arguments.only:
         print(f"bench: {name}", file=sys.stderr)
         done = subprocess.run(
-            [sys.executable, str(HERE / f"{name}.py"), "--size", arguments.size],
-            stdout=subprocess.PIPE, text=True, check=True,
+            [sys.executable, "-m", f"bench.{name}", "--size", arguments.size],
+            stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent,
         )  # fmt: skip
         sections[name] = done.stdout.strip() + "\n"
         known = [each for each in BENCHES if each in sections]

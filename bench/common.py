@@ -1,6 +1,6 @@
 """What benches share: timing side by side, facts of the machine, real speech, and models of HuBERT's shapes.
 
-A bench is a file with `measure(size) -> str`, a Markdown section, and runs alone: `python bench/limit.py --size short`.
+A bench is a file with `measure(size) -> str`, a Markdown section, and runs alone: `python -m bench.limit`.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""Decoding and voice activity: hours of audio per core-hour
+"""How many hours of audio does a core decode, and search for speech, in an hour?
+
+python -m bench.decode
 
 Processor time, not wall time: of one process that decodes and resamples to 16 kHz, by emolake's reader (every channel),
 by librosa.load and by PyAV with FFmpeg's resampler (mixed down before); and of emolake's decoding with voice activity
@@ -12,7 +14,7 @@ import av
 import librosa
 import numpy as np
 import soxr
-from common import RATE, cpu, folder, main, recording, side_by_side, table
+from bench.common import RATE, cpu, folder, main, recording, side_by_side, table
 
 from emolake.demo.encode import CODECS, write_audio
 from emolake.tasks.decode import AudioReader

@@ -1,4 +1,6 @@
-"""How near the forward pass comes to the processor's fastest matrix product
+"""How near does the forward pass come to the processor's fastest matrix product?
+
+python -m bench.limit
 
 The encoder's floating-point operations, counted by torch, over its processor time, against fp32 matrix products of
 2048 x 2048 by each library at hand, in turns in the same process, all on one core, so that neighbours do not count.
@@ -10,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from common import RATE, cpu, folder, main, recording, s3prl_model, side_by_side, table
+from bench.common import RATE, cpu, folder, main, recording, s3prl_model, side_by_side, table
 from onnx import TensorProto, helper
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -1,4 +1,6 @@
-"""What a night costs above the bare model
+"""What does a night cost above the bare model?
+
+python -m bench.overhead
 
 A day of recordings in S3, from the listing to the aggregated lake, without Prefect's start, over the same batches,
 decoded and prepared beforehand, through the same loaded model. Both in turns in one process.
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import soxr
 import torch
-from common import RATE, Sample, cpu, folder, main, ratio, recording, s3prl_model, spread, table, timed
+from bench.common import RATE, Sample, cpu, folder, main, ratio, recording, s3prl_model, spread, table, timed
 
 from emolake.demo.encode import CODECS, write_audio
 from emolake.demo.s3 import serve_s3

@@ -59,12 +59,13 @@ def answers(model: EmotionModel, waves: list[np.ndarray], batch_seconds: float =
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_a_lower_precision_is_close_and_the_batch_does_not_change_it(
-    entry: ModelEntry, precision: Any
+    entry: ModelEntry, precision: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     try:
         model = entry.load(inference(precision=precision))
     except ConfigurationError as error:
         pytest.skip(str(error))
+    assert f"runs in {precision}, which changes its answers" in caplog.text
     exact = answers(entry.load(inference()), clips())
     found = answers(model, clips())
     assert model.precision == precision

@@ -152,6 +152,13 @@ class ModelEntry:
         runtimes = self._possible(inference)
         self.emotions()
         device, precision = resolve_device(inference.device), inference.precision
+        if precision != "fp32":
+            log.warning(
+                "the model %r runs in %s, which changes its answers; hold it against fp32 on labelled clips with "
+                "`emolake evaluate` before its results are used",
+                self.name,
+                precision,
+            )
         if runtimes[0] == "onnx":
             family = cast("ExportableFamily", self._family)
             try:
