@@ -15,6 +15,8 @@ import librosa
 import numpy as np
 import soundfile
 import torch
+from transformers import AutoFeatureExtractor, AutoModel, pipeline
+
 from bench.common import (
     LABELS,
     RATE,
@@ -29,8 +31,6 @@ from bench.common import (
     timed,
     transformers_model,
 )
-from transformers import AutoFeatureExtractor, AutoModel, pipeline
-
 from emolake.models.registry import model_entry
 from emolake.predict import source_object
 from emolake.settings import InferenceSettings, Settings

@@ -14,8 +14,8 @@ import av
 import librosa
 import numpy as np
 import soxr
-from bench.common import RATE, cpu, folder, main, recording, side_by_side, table
 
+from bench.common import RATE, cpu, folder, main, recording, side_by_side, table
 from emolake.demo.encode import CODECS, write_audio
 from emolake.tasks.decode import AudioReader
 from emolake.tasks.segment import SegmentOptions, segment

@@ -12,10 +12,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from bench.common import RATE, cpu, folder, main, recording, s3prl_model, side_by_side, table
 from onnx import TensorProto, helper
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.common import RATE, cpu, folder, main, recording, s3prl_model, side_by_side, table
 from emolake.models.registry import model_entry
 from emolake.settings import InferenceSettings, Settings
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import soxr
 import torch
-from bench.common import RATE, Sample, cpu, folder, main, ratio, recording, s3prl_model, spread, table, timed
 
+from bench.common import RATE, Sample, cpu, folder, main, ratio, recording, s3prl_model, spread, table, timed
 from emolake.demo.encode import CODECS, write_audio
 from emolake.demo.s3 import serve_s3
 from emolake.identity import analysis_key

@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
 from bench.common import (
     CORPORA,
     RATE,
@@ -24,10 +28,6 @@ from bench.common import (
     table,
     timed,
 )
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-
 from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.protocol import Batching, EmotionModel
@@ -75,7 +75,8 @@ def measure(size: str) -> str:
             name, f"{first / cpu(samples[name]):.2f} x", f"{np.abs(found[name] - exact).max():.1e}",
             f"{(found[name].argmax(1) != exact.argmax(1)).mean():.1%}",
             f"{(found[name].argmax(1) == truth).mean():.1%}",
-            f"{np.abs(together[name] - found[name]).max():.0e}" if name in together else "not tried", str(models[name].batching.value),
+            f"{np.abs(together[name] - found[name]).max():.0e}" if name in together else "not tried",
+            str(models[name].batching.value),
         )
         for name in found
     ]  # fmt: skip
