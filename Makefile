@@ -1,5 +1,6 @@
 # make demo: the main job on made-up calls.  make test: lint, types, tests.  Both set up .venv when needed.
 PYTHON ?= python3.11
+SIZE ?= short
 VENV := .venv
 STAMP := $(VENV)/.installed
 VENV_EXTRAS := .venv-extras
@@ -9,7 +10,7 @@ FUZZ_SECONDS ?= 300
 # A file that joins or leaves a package changes its folder: the strict editable install then has to be made again.
 PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __pycache__)
 
-.PHONY: demo test chaos test-extras fuzz lint types clean help
+.PHONY: demo test chaos test-extras fuzz bench lint types clean help
 
 help:
 	@echo "make demo   set up and run the nightly job on three days of made-up calls (into ./demo)"
@@ -17,6 +18,7 @@ help:
 	@echo "make chaos  bring faults about for half an hour, and write docs/chaos.md"
 	@echo "make test-extras  set up environments for the families that conflict with the lock, run their tests"
 	@echo "make fuzz   set up an environment for it, fuzz the decoder and the pattern parser, FUZZ_SECONDS each"
+	@echo "make bench  measure speed into bench/RESULTS.md; SIZE=full for hours instead of minutes, ONLY=limit for one file"
 	@echo "make clean  remove what the two made"
 
 demo: $(STAMP)
@@ -42,6 +44,9 @@ fuzz: $(VENV_FUZZ)/.installed
 	mkdir -p fuzz/corpus/pattern
 	PYTHONPATH=tests $(VENV_FUZZ)/bin/python fuzz/fuzz_pattern.py -max_total_time=$(FUZZ_SECONDS) -timeout=60 \
 		-max_len=400 -artifact_prefix=fuzz/corpus/pattern/found- fuzz/corpus/pattern
+
+bench: $(STAMP)
+	$(VENV)/bin/python bench/all.py --size $(SIZE) $(if $(ONLY),--only $(ONLY))
 
 # The packages of the optional families that live beside the lock.
 $(VENV)/.families: $(VENV)/.locked requirements-families.lock

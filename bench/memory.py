@@ -1,4 +1,6 @@
-"""Memory: long recordings, many short ones and whole days through a shard, above the loaded model
+"""How much memory do long recordings, many short ones and whole days take, above the loaded model?
+
+python -m bench.memory
 
 The peak of a shard's resident memory, its decoder process apart, with the default network. Of the long recordings
 a tenth is spoken.
@@ -17,9 +19,9 @@ from time import perf_counter
 import numpy as np
 import psutil
 import soundfile
-from common import RATE, folder, main, recording, table
-from peak import Peak
 
+from bench.common import RATE, folder, main, recording, table
+from bench.peak import Peak
 from emolake.identity import analysis_key
 from emolake.lake import open_lake
 from emolake.models.registry import model_entry
@@ -52,7 +54,7 @@ def measure(size: str) -> str:
         for number, (name, (recordings, seconds, channels)) in enumerate(_CASES[size].items()):
             calls = place / f"calls-{number}"
             _write(calls, recordings, seconds, channels)
-            command = [sys.executable, __file__, "run", str(calls)]
+            command = [sys.executable, "-m", "bench.memory", "run", str(calls)]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
             rows.append((name, f"{found['own']:.0f}", f"{found['decoder']:.0f}", f"{found['seconds']:.0f}",

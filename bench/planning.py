@@ -1,4 +1,6 @@
-"""Planning: days of many objects, of which few or none are new, and one day of a bucket of a million keys
+"""How long does planning take, where a day has many objects and few are new, or a bucket a million keys?
+
+python -m bench.planning
 
 Each figure is of a process of its own; memory is its peak above what it held before the plan.
 """
@@ -13,10 +15,9 @@ from pathlib import Path
 from time import perf_counter
 from zoneinfo import ZoneInfo
 
-from common import folder, main, table
-from made_rows import KEY, SITES, made_shard
-from peak import Peak
-
+from bench.common import folder, main, table
+from bench.made_rows import KEY, SITES, made_shard
+from bench.peak import Peak
 from emolake.demo.s3 import serve_s3
 from emolake.lake import open_lake
 from emolake.pattern import KeyPattern
@@ -90,7 +91,7 @@ def _fill_bucket(bucket: Path, keys: int) -> int:
 
 
 def _alone(what: str, *arguments: str) -> dict[str, float]:
-    command = [sys.executable, __file__, what, *arguments]
+    command = [sys.executable, "-m", "bench.planning", what, *arguments]
     access = {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,

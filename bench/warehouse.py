@@ -1,4 +1,6 @@
-"""Warehouse: an analyst's questions and a run's commits on a year of segments
+"""How long do an analyst's questions, and a run's commits, take on a year of segments?
+
+python -m bench.warehouse
 
 Days are committed seven at once here; a nightly commits shard by shard, and `emolake maintain` merges them.
 """
@@ -9,9 +11,8 @@ from datetime import date, timedelta
 from statistics import median
 from time import perf_counter
 
-from common import folder, main, table
-from made_rows import KEY, made_shard
-
+from bench.common import folder, main, table
+from bench.made_rows import KEY, made_shard
 from emolake.lake import Lake, open_lake
 from emolake.schemas.records import AnalysisKey
 from emolake.settings import WarehouseSettings

@@ -36,6 +36,7 @@ def own_environment(home: Path) -> Iterator[None]:
         AWS_SHARED_CREDENTIALS_FILE=str(home / "no-aws-credentials"),
         AWS_EC2_METADATA_DISABLED="true",
         DO_NOT_TRACK="1",
+        EMOLAKE_CACHE=str(home / "cache"),
         PREFECT_HOME=str(home / "prefect"),
         PREFECT_LOGGING_LEVEL="WARNING",
         PREFECT_SERVER_ANALYTICS_ENABLED="false",

@@ -17,6 +17,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from emolake import progress
+from emolake.errors import EmolakeError
 from emolake.health import record_run_health
 from emolake.identity import analysis_key
 from emolake.lake import Lake, LakeError, open_lake
@@ -55,6 +56,11 @@ def shard(
     if entry.fingerprint != key.model_fingerprint:
         raise ModelChangedError(
             f"the files of the model {key.model!r} were changed while the run was under way; run again"
+        )
+    if analysis_key(settings, entry) != key:
+        raise EmolakeError(
+            "the configuration was changed while the run was under way, or means another runtime on the machine of "
+            "this shard than where the run was planned; run again, or set inference.runtime and inference.device"
         )
     return run_shard(
         objects, settings=settings, entry=entry, key=key, run_id=run_id, message=message, force=force
@@ -100,6 +106,7 @@ def analyse_days(
     """
     settings = load_settings(config)
     entry = model_entry(settings, model)
+    entry.prepare(settings.inference)
     run = Run(flow_name, days, analysis_key(settings, entry), settings)
     with open_lake(settings.warehouse, endpoint_url=settings.source.endpoint_url) as lake:
         try:

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from emolake.errors import ConfigurationError
 from emolake.identity import analysis_key, options_json
 from emolake.models.registry import model_entry
 from emolake.settings import Settings
@@ -31,7 +33,6 @@ def config_id(folder: Path, **sections: dict[str, object]) -> str:
         {"segmentation": {"min_speech_ratio": 0.2}},
         {"segmentation": {"channels": "split"}},
         {"segmentation": {"vad_threshold": 0.4}},
-        {"inference": {"precision": "bf16"}},
     ],
 )
 def test_what_changes_a_result_changes_the_id(folder: Path, sections: dict[str, dict[str, object]]) -> None:
@@ -58,6 +59,23 @@ def test_one_more_byte_is_another_model(folder: Path, name: str) -> None:
     with (folder / name).open("ab") as file:
         file.write(b" ")
     assert config_id(folder) != before
+
+
+def test_a_precision_is_another_id_and_one_that_the_family_lacks_is_refused(folder: Path) -> None:
+    (folder / "preprocessor_config.json").write_text("{}")
+    labels = {str(index): label for index, label in enumerate(("anger", "sadness"))}
+    (folder / "config.json").write_text(json.dumps({"model_type": "hubert", "id2label": labels}))
+    entry = {"family": "transformers", "model": str(folder)}
+
+    def id_of(precision: str) -> str:
+        inference = {"device": "cpu", "precision": precision, "runtime": "torch"}
+        settings = Settings(models={"m": entry}, inference=inference)
+        return analysis_key(settings, model_entry(settings, "m")).config_id
+
+    with pytest.raises(ConfigurationError, match="int8"):
+        id_of("int8")
+    if torch.cpu.get_capabilities().get("avx512_bf16"):
+        assert id_of("fp32") != id_of("bf16")
 
 
 def test_options_stored_with_a_run_hold_no_secret() -> None:

@@ -122,7 +122,10 @@ def _device(settings: Settings) -> str:
 
 def _model(settings: Settings, entry: ModelEntry) -> str:
     model = loaded_model(entry, settings.inference)
-    return f"{entry.name}: {entry.family}, fingerprint {entry.fingerprint[:12]}, labels {', '.join(model.labels)}"
+    return (
+        f"{entry.name}: {entry.family} in {model.precision} on {entry.runtime(settings.inference)}, "
+        f"fingerprint {entry.fingerprint[:12]}, labels {', '.join(model.labels)}"
+    )
 
 
 def _model_health(settings: Settings, entry: ModelEntry) -> str:

@@ -26,13 +26,14 @@ _PACKAGES = (
 
 
 def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
-    """Return the name, fingerprint and config_id under which this configuration's rows stand."""
+    """Return the name, fingerprint and config_id under which this configuration's rows stand on this machine."""
     decides = {
         "pipeline": PIPELINE_VERSION,
         "segmentation": settings.segmentation.model_dump(mode="json"),
         "voice_activity": version("silero-vad"),
         "model": model.fingerprint,
         "precision": settings.inference.precision,
+        "runtime": model.runtime(settings.inference),
         "excluded_channels": sorted(set(settings.policy.exclude_channels)),
         "transcripts": settings.inference.store_transcripts,
     }

@@ -143,7 +143,10 @@ def write_diagnosis(path: Path, *, settings: Settings, entry: ModelEntry, output
         BadRecordingError: the file cannot be decoded.
         ModelError: the model gave something else than finite numbers, or has no room.
     """
-    model = loaded_model(entry, settings.inference)
+    # What is looked into are torch's modules, which a graph does not have.
+    model = loaded_model(
+        entry, settings.inference.model_copy(update={"runtime": "torch", "precision": "fp32"})
+    )
     with AudioReader(path) as reader:
         pieces = segment(
             reader.blocks(),

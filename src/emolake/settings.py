@@ -113,11 +113,20 @@ class InferenceSettings(_Section):
     precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
     """Arithmetic of the forward pass."""
     runtime: Literal["auto", "torch", "onnx"] = "auto"
-    """What executes the network; auto takes what the family runs on."""
+    """What executes the network; auto is onnxruntime on a processor for families that it can run, and else torch."""
+    graph_cache: str = ""
+    """Folder of the graphs that onnxruntime runs, made of the weights once; `graphs` in EMOLAKE_CACHE when empty."""
+    graph_cache_gb: float = Field(10.0, gt=0)
+    """Space that the folder may take; graphs unused for longest make room. One has the size of its model's weights."""
     batch_seconds: float = Field(160.0, gt=0)
     """Seconds of audio, padding included, that make a batch."""
     store_transcripts: bool = False
     """Keep what was said beside each segment in the lake, of models that write it down: personal data."""
+
+    @property
+    def graph_folder(self) -> Path:
+        """Where the graphs lie."""
+        return Path(self.graph_cache) if self.graph_cache else _own_cache() / "graphs"
 
 
 class WarehouseSettings(_Section):
@@ -312,8 +321,10 @@ def _with_absolute_paths(settings: Settings, base: Path) -> Settings:
         name: {key: _found(value, base) if key != "path" else absolute(value) for key, value in entry.items()}
         for name, entry in settings.models.items()
     }
+    graphs = settings.inference.graph_cache
     return settings.model_copy(
         update={
+            "inference": settings.inference.model_copy(update={"graph_cache": graphs and absolute(graphs)}),
             "source": settings.source.model_copy(update={"uri": absolute(settings.source.uri)}),
             "warehouse": settings.warehouse.model_copy(
                 update={"catalog": catalog, "data": absolute(settings.warehouse.data)}
@@ -333,6 +344,11 @@ def _found(value: Any, base: Path) -> Any:
     if isinstance(value, str) and value and (base / value).exists():
         return str(base / value)
     return value
+
+
+def _own_cache() -> Path:
+    """Return the folder that EMOLAKE_CACHE names, or ~/.cache/emolake: what can be computed again."""
+    return Path(os.environ.get("EMOLAKE_CACHE") or "~/.cache/emolake").expanduser()
 
 
 def default_config_file() -> Path | None:

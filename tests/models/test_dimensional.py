@@ -14,6 +14,7 @@ from emolake.errors import ConfigurationError
 from emolake.models.dimensional import Dimensional, DimensionalOptions
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
+from emolake.settings import InferenceSettings
 from emolake.tasks.classify import Engine
 
 transformers = pytest.importorskip("transformers")
@@ -134,14 +135,16 @@ def reference(model: PublishedModel, folder: Path, clips: list[np.ndarray]) -> n
         return torch.stack([model(wave) for wave in waves]).numpy()
 
 
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
 @pytest.mark.parametrize("batch_seconds", [0.01, 5.0, 1000.0], ids=["alone", "small batches", "one batch"])
 def test_affect_equals_the_published_layout_in_any_batch(
-    checkpoint: tuple[Path, PublishedModel], clips: list[np.ndarray], batch_seconds: float
+    checkpoint: tuple[Path, PublishedModel], clips: list[np.ndarray], batch_seconds: float, runtime: Any
 ) -> None:
     folder, model = checkpoint
     wanted = reference(model, folder, clips)
     assert wanted.std(axis=0).min() > 100 * TOLERANCE
-    assert np.abs(affect(load(folder), clips, batch_seconds) - wanted).max() < TOLERANCE
+    loaded = entry(folder).load(InferenceSettings(device="cpu", runtime=runtime))
+    assert np.abs(affect(loaded, clips, batch_seconds) - wanted).max() < TOLERANCE
 
 
 def test_padding_a_group_norm_model_would_change_the_answer(

@@ -19,6 +19,7 @@ from emolake.models.encoder_head import (
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
 from emolake.models.trained_folder import TrainedFolder
+from emolake.settings import InferenceSettings
 from emolake.tasks.classify import Engine
 
 transformers = pytest.importorskip("transformers")
@@ -157,11 +158,13 @@ def reference(folder: Path, clips: list[np.ndarray]) -> np.ndarray:
     return torch.stack(answers).numpy()
 
 
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
 @pytest.mark.parametrize(("tuned", "projector"), [(False, None), (True, 24)], ids=["frozen", "tuned"])
 def test_logits_equal_transformers_encoder_in_any_batch(
-    encoder: Path, clips: list[np.ndarray], tuned: bool, projector: int | None
+    encoder: Path, clips: list[np.ndarray], tuned: bool, projector: int | None, runtime: Any
 ) -> None:
-    model = load(write_head(encoder, tuned=tuned, projector=projector))
+    written = entry(write_head(encoder, tuned=tuned, projector=projector))
+    model = written.load(InferenceSettings(device="cpu", runtime=runtime))
     wanted = reference(encoder, clips)
     assert wanted.std(axis=0).min() > 100 * TOLERANCE
     for batch_seconds in (0.01, 25.0, 1000.0):  # each alone, some together, all together

@@ -79,9 +79,10 @@ def changed_checkpoint(copy: Path) -> Callable[[Callable[[dict[str, Any]], None]
     return change
 
 
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
 @pytest.mark.parametrize("batch_seconds", [0.01, 15.0, 1000.0], ids=["alone", "small batches", "one batch"])
-def test_logits_equal_s3prl_in_any_batch(golden: Path, batch_seconds: float) -> None:
-    model = entry(golden).load(InferenceSettings(device="cpu"))
+def test_logits_equal_s3prl_in_any_batch(golden: Path, batch_seconds: float, runtime: Any) -> None:
+    model = entry(golden).load(InferenceSettings(device="cpu", runtime=runtime))
     found = logits(model, waves(golden), batch_seconds)
     wanted = np.array([each["logits"] for each in expected(golden)["utterances"]])
     assert np.abs(found - wanted).max() < TOLERANCE

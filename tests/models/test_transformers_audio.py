@@ -113,12 +113,13 @@ def reference(model: Any, extractor: Any, clips: list[np.ndarray]) -> np.ndarray
     return torch.stack(answers).numpy()
 
 
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
 @pytest.mark.parametrize("batch_seconds", [0.01, 5.0, 1000.0], ids=["alone", "small batches", "one batch"])
 def test_logits_equal_transformers_in_any_batch(
-    checkpoint: tuple[Path, Any, Any], clips: list[np.ndarray], batch_seconds: float
+    checkpoint: tuple[Path, Any, Any], clips: list[np.ndarray], batch_seconds: float, runtime: Any
 ) -> None:
     folder, model, extractor = checkpoint
-    loaded = entry(folder).load(InferenceSettings(device="cpu"))
+    loaded = entry(folder).load(InferenceSettings(device="cpu", runtime=runtime))
     wanted = reference(model, extractor, clips)
     assert wanted.std() > 10 * TOLERANCE
     assert np.abs(logits(loaded, clips, batch_seconds) - wanted).max() < TOLERANCE

@@ -24,7 +24,7 @@ from emolake.models.classical_features import (
 )
 from emolake.models.classical_features import min_samples as shortest
 from emolake.models.feature_cache import FeatureCache
-from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
 from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, read_config
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Classical:
     batching = Batching.MASKED
     device = "cpu"
     precision = "fp32"
-    precisions = ("fp32",)
+    precisions = TORCH_FP32
 
     def __init__(
         self,

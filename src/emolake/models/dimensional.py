@@ -6,6 +6,7 @@ The head is a regression without a bound: its values lie around 0 to 1, and are 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,8 +18,15 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Model, Wav2Ve
 from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.hub import model_folder
-from emolake.models.protocol import AFFECT_DIMENSIONS, Batching, Description, Prediction
-from emolake.tasks.featurize import normalise_waveform, valid_mask
+from emolake.models.networks import Graphs, Network, exact_batching, load_network, modules_of
+from emolake.models.protocol import (
+    AFFECT_DIMENSIONS,
+    ENCODER_PRECISIONS,
+    Batching,
+    Description,
+    Prediction,
+)
+from emolake.tasks.featurize import valid_mask
 
 
 class DimensionalOptions(BaseModel):
@@ -41,23 +49,24 @@ class Dimensional:
     sampling_rate = 16_000
     min_samples = speech_encoder.MIN_SAMPLES
     max_samples: int | None = None
-    precision = "fp32"
-    precisions = ("fp32",)
+    precisions = ENCODER_PRECISIONS
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         *,
         outputs: tuple[str, ...],
         batching: Batching,
-        normalise: bool,
+        eps: float | None,
         device: str,
+        precision: str,
     ) -> None:
-        """Take a network whose outputs are `outputs`, in that order; `normalise`: the waveform, clip by clip."""
+        """Take a network whose outputs are `outputs`, in that order; `eps` is None where waves are not normalised."""
         self.device = device
+        self.precision = precision
         self.batching = batching
-        self._network = network.to(device)
-        self._normalise = normalise
+        self._network = network
+        self._eps = eps
         self._order = [outputs.index(dimension) for dimension in AFFECT_DIMENSIONS]
 
     @classmethod
@@ -68,7 +77,9 @@ class Dimensional:
         return Description((), speech_encoder.weight_files(folder))
 
     @classmethod
-    def load(cls, options: DimensionalOptions, *, device: str, precision: str) -> Self:
+    def load(
+        cls, options: DimensionalOptions, *, device: str, precision: str, graphs: Graphs | None = None
+    ) -> Self:
         """Load the checkpoint, refusing one whose head is missing or of another layout."""
         folder = _folder(options)
         config = _config(folder)
@@ -79,27 +90,36 @@ class Dimensional:
             raise ConfigurationError(
                 f"{folder} takes {rate} Hz, expected {cls.sampling_rate} Hz; use a 16 kHz checkpoint"
             )
-        network = speech_encoder.load_exactly(_Network, folder)
+        eps = speech_encoder.HUGGING_FACE_EPS if extractor.get("do_normalize", True) else None
+        batching = speech_encoder.batching(config)
+        network = load_network(
+            lambda: speech_encoder.load_exactly(_Network, folder),
+            partial(speech_encoder.normalised, eps=eps),
+            batching=batching,
+            device=device,
+            precision=precision,
+            graphs=graphs,
+        )
         return cls(
             network,
             outputs=outputs,
-            batching=speech_encoder.batching(config),
-            normalise=bool(extractor.get("do_normalize", True)),
+            batching=exact_batching(batching, precision),
+            eps=eps,
             device=device,
+            precision=precision,
         )
 
     @torch.inference_mode()
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
         """See `emolake.models.protocol.EmotionModel`."""
         waves, lengths = waves.to(self.device), lengths.to(self.device)
-        if self._normalise:
-            waves = normalise_waveform(waves, lengths, speech_encoder.HUGGING_FACE_EPS)
-        affect = self._network(waves, lengths)[:, self._order]
+        inputs = speech_encoder.normalised(waves, lengths, self._eps)
+        affect = self._network(inputs, lengths)[:, self._order]
         return Prediction(torch.zeros(len(waves), 0), affect=affect.to("cpu", torch.float32))
 
     def modules(self) -> Mapping[str, nn.Module]:
         """See `emolake.diagnose.Inspectable`."""
-        return {"model": self._network}
+        return modules_of(self._network, "model")
 
     def layer_weights(self) -> Mapping[str, torch.Tensor]:
         """See `emolake.diagnose.Inspectable`; this family sums no layers."""
@@ -122,10 +142,12 @@ class _Network(Wav2Vec2PreTrainedModel):
 
     def forward(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """[B, outputs] of waves [B, T], each member as if it were alone."""
-        mask = None if bool((lengths == waves.shape[1]).all()) else valid_mask(lengths, waves.shape[1]).long()
+        mask = speech_encoder.attention_mask(waves, lengths, self.config)
         states = self.wav2vec2(waves, attention_mask=mask).last_hidden_state
         frames = speech_encoder.frame_counts(lengths, self.config)
-        pooled = (states * valid_mask(frames, states.shape[1])[:, :, None]).sum(dim=1) / frames[:, None]
+        pooled = (states.float() * valid_mask(frames, states.shape[1])[:, :, None]).sum(dim=1) / frames[
+            :, None
+        ]
         values: torch.Tensor = self.classifier["out_proj"](torch.tanh(self.classifier["dense"](pooled)))
         return values
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from emolake.errors import ConfigurationError
 from emolake.models.hub import model_folder
-from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
 from emolake.tasks.featurize import normalise_waveform
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Emotion2vec:
     # FunASR's padding mask leaves a convolution's view of the padding: only equal lengths are exact.
     batching = Batching.EQUAL_LENGTH
     precision = "fp32"
-    precisions = ("fp32",)
+    precisions = TORCH_FP32
 
     def __init__(
         self, network: "torch.nn.Module", *, labels: tuple[str, ...], outputs: tuple[int, ...], device: str

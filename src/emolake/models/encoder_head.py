@@ -7,6 +7,7 @@ the frames that hold the clip, never over padding, and goes through an optional 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -15,12 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import nn
 
 from emolake.errors import ConfigurationError
-from emolake.models import speech_encoder
+from emolake.models import encoder_input, speech_encoder
 from emolake.models.hub import model_folder
-from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.networks import Graphs, Network, exact_batching, load_network, modules_of
+from emolake.models.protocol import ENCODER_PRECISIONS, Batching, Description, Prediction
 from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, fill, read_config
 from emolake.models.transcripts import load_part
-from emolake.tasks.featurize import normalise_waveform, valid_mask
+from emolake.tasks.featurize import valid_mask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -57,7 +59,7 @@ class EncoderHeadConfig(BaseModel):
 def mean_over_frames(states: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """Mean of states [B, T, hidden] over each member's first `frames` [B], at least 1: [B, hidden]."""
     # Not multiplied: what a network left in the padding may be infinite, and 0 times that is not 0.
-    held = states.masked_fill(~valid_mask(frames, states.shape[1])[:, :, None], 0)
+    held = states.float().masked_fill(~valid_mask(frames, states.shape[1])[:, :, None], 0)
     mean: torch.Tensor = held.sum(dim=1) / frames[:, None]
     return mean
 
@@ -105,19 +107,14 @@ class EncoderNetwork(LinearHead):
         """
         super().__init__(encoder.config.hidden_size, labels=labels, projector=projector)
         self.encoder = encoder
-        self._extractor = extractor
+        self.extractor = extractor
         self.config: Any = encoder.config
         self.whisper = self.config.model_type == "whisper"
 
     @property
     def batching(self) -> Batching:
-        """Which batches are exact: Whisper's encoder sees 30 s whatever is in them."""
-        return Batching.MASKED if self.whisper else speech_encoder.batching(self.config.to_dict())
-
-    @property
-    def max_samples(self) -> int | None:
-        """The longest clip in samples."""
-        return int(self._extractor.n_samples) if self.whisper else None
+        """Which batches are exact."""
+        return encoder_input.batching(self.extractor, self.config.to_dict())
 
     def forward(  # type: ignore[override]  # from waveforms, not from states
         self, waves: torch.Tensor, lengths: torch.Tensor
@@ -127,12 +124,17 @@ class EncoderNetwork(LinearHead):
 
     def pooled(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Mean of the encoder's output over each clip's own frames, [B, hidden]; a frozen encoder's can be kept."""
+        return self._pooled(encoder_input.prepared(waves, lengths, self.extractor), lengths)
+
+    def from_prepared(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Logits [B, labels] of what `emolake.models.encoder_input.prepared` gives for waves of `lengths` [B]."""
+        return super().forward(self._pooled(inputs, lengths))
+
+    def _pooled(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         if self.whisper:
-            return mean_over_frames(self._whisper_states(waves, lengths), whisper_frames(lengths))
-        if self._extractor.do_normalize:
-            waves = normalise_waveform(waves, lengths, speech_encoder.HUGGING_FACE_EPS)
-        mask = None if bool((lengths == waves.shape[1]).all()) else valid_mask(lengths, waves.shape[1]).long()
-        states = self.encoder(waves, attention_mask=mask).last_hidden_state
+            return mean_over_frames(self.encoder(inputs).last_hidden_state, whisper_frames(lengths))
+        mask = speech_encoder.attention_mask(inputs, lengths, self.config)
+        states = self.encoder(inputs, attention_mask=mask).last_hidden_state
         return mean_over_frames(states, speech_encoder.frame_counts(lengths, self.config))
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -143,19 +145,17 @@ class EncoderNetwork(LinearHead):
             if not name.startswith("encoder.") or parameter.requires_grad
         }
 
-    def _whisper_states(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        longest = int(lengths.max())
-        if longest > self._extractor.n_samples:
-            raise ConfigurationError(
-                f"a segment of {longest / SAMPLING_RATE:.1f} s was given to a Whisper encoder, which takes at most "
-                f"{self._extractor.n_samples / SAMPLING_RATE:g} s; make segmentation's windows that short"
-            )
-        clips = [wave[:length].cpu().numpy() for wave, length in zip(waves, lengths.tolist(), strict=True)]
-        mel = self._extractor(
-            clips, sampling_rate=SAMPLING_RATE, return_tensors="pt", device=str(waves.device)
-        )
-        states: torch.Tensor = self.encoder(mel.input_features.to(waves.device)).last_hidden_state
-        return states
+
+class FromPrepared(nn.Module):
+    """An `EncoderNetwork` behind the preparation of its waves."""
+
+    def __init__(self, network: EncoderNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `EncoderNetwork.from_prepared`."""
+        return self.network.from_prepared(inputs, lengths)
 
 
 class EncoderHead:
@@ -165,17 +165,27 @@ class EncoderHead:
     family = "encoder_head"
     sampling_rate = SAMPLING_RATE
     min_samples = speech_encoder.MIN_SAMPLES
-    precision = "fp32"
-    precisions = ("fp32",)
+    precisions = ENCODER_PRECISIONS
 
     def __init__(
-        self, network: EncoderNetwork, *, labels: tuple[str, ...], temperature: float, device: str
+        self,
+        network: Network,
+        extractor: Any,
+        *,
+        labels: tuple[str, ...],
+        batching: Batching,
+        temperature: float,
+        device: str,
+        precision: str,
     ) -> None:
+        """Take what runs `FromPrepared`, and the extractor that belongs to its encoder."""
         self.labels = labels
         self.device = device
-        self.batching = network.batching
-        self.max_samples = network.max_samples
-        self._network = network.to(device).eval()
+        self.precision = precision
+        self.batching = batching
+        self.max_samples = encoder_input.max_samples(extractor)
+        self._network = network
+        self._extractor = extractor
         self._temperature = temperature
 
     @classmethod
@@ -187,29 +197,53 @@ class EncoderHead:
         return Description(config.labels, files, licence=config.licence)
 
     @classmethod
-    def load(cls, options: TrainedFolder, *, device: str, precision: str) -> Self:
+    def load(
+        cls, options: TrainedFolder, *, device: str, precision: str, graphs: Graphs | None = None
+    ) -> Self:
         """Load the encoder and put the folder's weights in place: the whole head, and of the encoder what was tuned."""
         config = read_config(options.path, EncoderHeadConfig, cls.family)
-        network = new_network(
-            _encoder_folder(config, options.path), labels=len(config.labels), projector=config.projector
+        folder = _encoder_folder(config, options.path)
+        encoder, extractor = _encoder_config(folder), _extractor(folder)
+        batching = encoder_input.batching(extractor, encoder)
+
+        def build() -> FromPrepared:
+            network = new_network(folder, labels=len(config.labels), projector=config.projector)
+            fill(
+                dict(network.named_parameters()),
+                options.path,
+                beside=f"{CONFIG_FILE} and encoder",
+                may_lack=("encoder.",),
+            )
+            return FromPrepared(network)
+
+        network = load_network(
+            build,
+            partial(encoder_input.prepared, extractor=extractor),
+            batching=batching,
+            device=device,
+            precision=precision,
+            graphs=graphs,
         )
-        fill(
-            dict(network.named_parameters()),
-            options.path,
-            beside=f"{CONFIG_FILE} and encoder",
-            may_lack=("encoder.",),
+        return cls(
+            network,
+            extractor,
+            labels=config.labels,
+            batching=exact_batching(batching, precision),
+            temperature=config.temperature,
+            device=device,
+            precision=precision,
         )
-        return cls(network, labels=config.labels, temperature=config.temperature, device=device)
 
     @torch.inference_mode()
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
         """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
-        logits = self._network(waves.to(self.device), lengths.to(self.device))
+        waves, lengths = waves.to(self.device), lengths.to(self.device)
+        logits = self._network(encoder_input.prepared(waves, lengths, self._extractor), lengths)
         return Prediction((logits / self._temperature).to("cpu", torch.float32))
 
     def modules(self) -> Mapping[str, nn.Module]:
         """See `emolake.diagnose.Inspectable`."""
-        return {"model": self._network}
+        return modules_of(self._network, "model")
 
     def layer_weights(self) -> Mapping[str, torch.Tensor]:
         """See `emolake.diagnose.Inspectable`; this family sums no layers."""
@@ -222,8 +256,15 @@ def new_network(folder: Path, *, labels: int, projector: int | None) -> EncoderN
     Raises:
         ConfigurationError: the folder holds no encoder of these families, or not all of its weights.
     """
-    from transformers import AutoFeatureExtractor
+    from transformers import AutoModel
 
+    kind, extractor = _encoder_config(folder).get("model_type"), _extractor(folder)
+    model = speech_encoder.load_exactly(AutoModel, folder, other_heads=speech_encoder.OTHER_HEADS)
+    encoder: Any = model.encoder if kind == "whisper" else model
+    return EncoderNetwork(encoder, extractor, labels=labels, projector=projector)
+
+
+def _encoder_config(folder: Path) -> Mapping[str, Any]:
     config = speech_encoder.read_json(folder / "config.json")
     kind, known = config.get("model_type"), (*speech_encoder.MODEL_TYPES, "whisper")
     if kind not in known:
@@ -232,13 +273,20 @@ def new_network(folder: Path, *, labels: int, projector: int | None) -> EncoderN
         raise ConfigurationError(
             f"{folder} has an adapter after its encoder, whose frames are not counted; use an encoder without"
         )
+    return config
+
+
+def _extractor(folder: Path) -> Any:
+    from transformers import AutoFeatureExtractor
+
+    config = _encoder_config(folder)
     speech_encoder.read_json(folder / "preprocessor_config.json")
     extractor = load_part(AutoFeatureExtractor, folder)
     if extractor.sampling_rate != SAMPLING_RATE:
         raise ConfigurationError(
             f"{folder} takes {extractor.sampling_rate} Hz, expected {SAMPLING_RATE} Hz; use a 16 kHz encoder"
         )
-    if kind == "whisper" and (extractor.hop_length, extractor.nb_max_frames) != (
+    if config["model_type"] == "whisper" and (extractor.hop_length, extractor.nb_max_frames) != (
         _WHISPER_HOP,
         2 * config.get("max_source_positions", 0),
     ):
@@ -247,11 +295,7 @@ def new_network(folder: Path, *, labels: int, projector: int | None) -> EncoderN
             f"{extractor.nb_max_frames} frames {extractor.hop_length} samples apart, expected twice as many frames "
             f"{_WHISPER_HOP} apart; take both files from one model"
         )
-    from transformers import AutoModel
-
-    model = speech_encoder.load_exactly(AutoModel, folder, other_heads=speech_encoder.OTHER_HEADS)
-    encoder: Any = model.encoder if kind == "whisper" else model
-    return EncoderNetwork(encoder, extractor, labels=labels, projector=projector)
+    return extractor
 
 
 def _encoder_folder(config: EncoderHeadConfig, beside: Path) -> Path:

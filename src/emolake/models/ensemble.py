@@ -6,7 +6,7 @@ without categories none at all. Arousal, dominance and valence are averaged alik
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from pydantic import (
@@ -81,7 +81,7 @@ class Ensemble:
 
     Options = EnsembleOptions
     family = "ensemble"
-    precisions = ("fp32", "bf16", "fp16", "int8")  # the members refuse what they lack
+    precisions: ClassVar = {"torch": ("fp32", "bf16", "fp16", "int8")}  # the members refuse what they lack
 
     def __init__(self, members: Sequence[EmotionModel], weights: Sequence[float]) -> None:
         """Join loaded models.
@@ -142,7 +142,9 @@ class Ensemble:
     @classmethod
     def load(cls, options: EnsembleOptions, *, device: str, precision: str) -> Self:
         """Load every member as it would be loaded by itself."""
-        inference = InferenceSettings.model_validate({"device": device, "precision": precision})
+        inference = InferenceSettings.model_validate(
+            {"device": device, "precision": precision, "runtime": "torch"}
+        )
         return cls([member.load(inference) for member in options.members], _weights(options))
 
     @torch.inference_mode()

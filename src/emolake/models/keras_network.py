@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model
 
 from emolake.errors import ConfigurationError
 from emolake.models.mfcc_mlp import mean_over_time
-from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
 from emolake.tasks.featurize import MelOptions, MfccOptions, mfcc
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class KerasNetwork:
     max_samples: int | None = None
     batching = Batching.MASKED
     precision = "fp32"
-    precisions = ("fp32",)
+    precisions = TORCH_FP32
 
     def __init__(self, options: KerasNetworkOptions, model: Any, *, width: int, device: str) -> None:
         self.labels = options.labels

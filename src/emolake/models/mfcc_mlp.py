@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model
 from torch import nn
 from torch.nn import functional
 
-from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
 from emolake.models.trained_folder import TrainedFolder, fill, read_config
 from emolake.tasks.featurize import MfccOptions, mfcc, valid_mask
 
@@ -110,7 +110,7 @@ class MfccMlp:
     max_samples: int | None = None
     batching = Batching.MASKED
     precision = "fp32"
-    precisions = ("fp32",)
+    precisions = TORCH_FP32
 
     def __init__(self, config: MfccMlpConfig, network: MfccMlpNetwork, *, device: str) -> None:
         self.labels = config.labels

@@ -22,7 +22,7 @@ from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.hub import model_folder
 from emolake.models.mfcc_mlp import mean_over_time
-from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
 from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, fill, read_config
 from emolake.models.transcripts import (
     SAMPLING_RATE,
@@ -110,7 +110,7 @@ class Multimodal:
     # Clips are transcribed one by one (see `transcripts`), text and sound are masked.
     batching = Batching.MASKED
     precision = "fp32"
-    precisions = ("fp32",)
+    precisions = TORCH_FP32
 
     def __init__(
         self,

@@ -4,14 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, JsonValue
 
 if TYPE_CHECKING:
     import torch
 
+    from emolake.models.networks import Graphs
 
+Runtime = Literal["torch", "onnx"]
+"""What executes a network."""
+TORCH_FP32: Mapping[Runtime, tuple[str, ...]] = {"torch": ("fp32",)}
+"""The precisions of a family that runs on torch alone, in float32."""
+ENCODER_PRECISIONS: Mapping[Runtime, tuple[str, ...]] = {"torch": ("fp32", "bf16"), "onnx": ("fp32", "int8")}
+"""The precisions of the families that are a transformer encoder under a head."""
 AFFECT_DIMENSIONS = ("arousal", "dominance", "valence")
 
 
@@ -93,11 +100,12 @@ class Family(Protocol):
     """A classifier family: one class of one file, whose instances are its loaded models.
 
     `Options` are the keys of [models.NAME] beside `family`; a folder that `emolake train` wrote comes as the
-    key `path`. `precisions` are the values of inference.precision that `load` is given.
+    key `path`. `precisions` are the values of inference.precision that `load` is given, by what executes the
+    network: the one place that says what a family can do.
     """
 
     Options: type[BaseModel]
-    precisions: tuple[str, ...]
+    precisions: Mapping[Runtime, tuple[str, ...]]
 
     def describe(self, options: Any) -> Description:
         """Find the model's files and labels; raises ConfigurationError naming what is missing."""
@@ -105,4 +113,19 @@ class Family(Protocol):
 
     def load(self, options: Any, *, device: str, precision: str) -> EmotionModel:
         """Load the weights; raises ConfigurationError when they do not fit the options exactly."""
+        ...
+
+
+class ExportableFamily(Family, Protocol):
+    """A family whose precisions name onnx: its network can be run as a graph."""
+
+    def load(
+        self, options: Any, *, device: str, precision: str, graphs: "Graphs | None" = None
+    ) -> EmotionModel:
+        """Load the weights onto torch, or with `graphs` the graph that was exported of them.
+
+        Raises:
+            ConfigurationError: as of `Family`.
+            GraphRefusedError: the model cannot be run as a graph.
+        """
         ...

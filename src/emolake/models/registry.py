@@ -5,21 +5,29 @@ A family is one file in this package and one line in `FAMILIES`.
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ValidationError
 
 from emolake.errors import ConfigurationError, EmolakeError
-from emolake.models.protocol import Description, EmotionModel, Family
+from emolake.models.graph_cache import GraphCache, GraphRefusedError
+from emolake.models.protocol import Description, EmotionModel, ExportableFamily, Family, Runtime
+from emolake.models.runtimes import possible
 from emolake.models.trained_folder import CONFIG_FILE, TrainingRecord, read_config
 from emolake.schemas.labels import canonical
 from emolake.settings import DEFAULT_MODEL, InferenceSettings, Settings
+
+if TYPE_CHECKING:
+    from emolake.models.networks import Graphs
+
+log = logging.getLogger(__name__)
 
 OPTIONS_KEY = "options"  # of the configuration of a trained folder whose family takes no path
 
@@ -60,6 +68,11 @@ class ModelEntry:
         family: Family = getattr(import_module(module), name)
         return family
 
+    @property
+    def precisions(self) -> Mapping[Runtime, tuple[str, ...]]:
+        """The precisions that the family has, by what executes the network."""
+        return self._family.precisions
+
     @cached_property
     def description(self) -> Description:
         """What the family knows of the model without loading it.
@@ -89,10 +102,8 @@ class ModelEntry:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of family, parameters, labels and every byte that a load reads: a changed file is a changed model."""
-        described, _ = (
-            self.description,
-            self._files_state,
-        )  # the state first: what changes while it is read must show
+        described = self.description
+        _ = self._files_state  # noted before the files are read: what changes meanwhile must show
         decides = {
             "family": self.family,
             "labels": described.labels,
@@ -136,27 +147,70 @@ class ModelEntry:
         """
         return {label: canonical(label) for label in self.labels}
 
-    def load(self, inference: InferenceSettings) -> EmotionModel:
-        """Load the weights onto a device.
+    def runtime(self, inference: InferenceSettings) -> Runtime:
+        """Return what executes the network: what is asked for, or what `auto` means for this model here.
+
+        That is onnxruntime on a processor, for a family whose network can be run as a graph, unless this model was
+        refused when that was tried (see `prepare`).
 
         Raises:
-            ConfigurationError: the weights do not fit the configuration, or the family lacks the precision or runtime.
+            ConfigurationError: the family or this machine lacks the runtime or the precision.
+        """
+        first, *others = self._possible(inference)
+        refused = first == "onnx" and self._graphs(inference).refusal is not None
+        return others[0] if refused and others else first
+
+    def prepare(self, inference: InferenceSettings) -> None:
+        """Make the model's graph where it is run as one and has none, so that `runtime` tells what a load will do."""
+        if self.runtime(inference) == "onnx" and not self._graphs(inference).is_made:
+            self.load(inference)
+
+    def load(self, inference: InferenceSettings) -> EmotionModel:
+        """Load the weights onto a device, or the graph that was exported of them.
+
+        Raises:
+            ConfigurationError: the weights do not fit the configuration, or the family, the model or this machine
+                lacks the precision or runtime.
             UnknownLabelError: the taxonomy does not know a label.
         """
-        if inference.runtime == "onnx":
-            raise ConfigurationError(
-                f"inference.runtime is onnx, and the family {self.family} of the model {self.name!r} "
-                "runs on torch only; set it to auto"
-            )
-        if inference.precision not in self._family.precisions:
-            raise ConfigurationError(
-                f"inference.precision is {inference.precision}, and the family {self.family} of the model "
-                f"{self.name!r} supports {', '.join(self._family.precisions)}"
-            )
+        runtimes = self._possible(inference)
         self.emotions()
-        return self._family.load(
-            self.options, device=resolve_device(inference.device), precision=inference.precision
+        device, precision = resolve_device(inference.device), inference.precision
+        if precision != "fp32":
+            log.warning(
+                "the model %r runs in %s, which changes its answers; hold it against fp32 on labelled clips with "
+                "`emolake evaluate` before its results are used",
+                self.name,
+                precision,
+            )
+        if runtimes[0] == "onnx":
+            family = cast("ExportableFamily", self._family)
+            try:
+                return family.load(
+                    self.options, device=device, precision=precision, graphs=self._graphs(inference)
+                )
+            except GraphRefusedError as error:
+                if "torch" not in runtimes:
+                    raise ConfigurationError(
+                        f"the model {self.name!r} cannot be run by onnxruntime in {precision}: {error}; "
+                        "set inference.runtime to auto and inference.precision to fp32"
+                    ) from error
+                log.warning("the model %r runs on torch: %s", self.name, error)
+        return self._family.load(self.options, device=device, precision=precision)
+
+    def _possible(self, inference: InferenceSettings) -> tuple[Runtime, ...]:
+        return possible(
+            inference,
+            self.precisions,
+            device=lambda: resolve_device(inference.device),
+            model=f"the family {self.family} of the model {self.name!r}",
         )
+
+    def _graphs(self, inference: InferenceSettings) -> "Graphs":
+        from emolake.models.networks import Graphs
+
+        cache = GraphCache(inference.graph_folder, max_bytes=int(inference.graph_cache_gb * 1e9))
+        return Graphs(cache, self.fingerprint, inference.precision)
 
 
 def model_entry(settings: Settings, name: str | None = None, *, within: tuple[str, ...] = ()) -> ModelEntry:

@@ -8,21 +8,24 @@ they are never stacked.
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.hub import model_file, model_folder
-from emolake.models.protocol import Description, Prediction
-from emolake.tasks.featurize import normalise_waveform, valid_mask
+from emolake.models.protocol import ENCODER_PRECISIONS, Batching, Description, Prediction
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+    from emolake.models.networks import Graphs, Network
+    from emolake.models.s3prl_network import Head
 
 _METADATA = "train_meta_data.json"
 _CHECKPOINT_PARTS = {
@@ -79,28 +82,26 @@ class S3prl:
     sampling_rate = 16_000
     min_samples = speech_encoder.MIN_SAMPLES
     max_samples: int | None = None
-    precision = "fp32"
-    precisions = ("fp32",)
+    precisions = ENCODER_PRECISIONS
 
     def __init__(
         self,
-        encoder: "PreTrainedModel",
-        heads: "list[Head]",
+        network: "Network",
         *,
         labels: tuple[str, ...],
-        normalise: bool,
-        waveform_eps: float,
+        batching: Batching,
+        eps: float | None,
         temperature: float,
         device: str,
+        precision: str,
     ) -> None:
+        """Take what runs an `S3prlNetwork`; `eps` is None where waveforms are not normalised."""
         self.labels = labels
+        self.batching = batching
         self.device = device
-        self.batching = speech_encoder.batching(encoder.config.to_dict())
-        self._encoder = cast("Any", encoder)  # transformers' own types of `to` admit no device's name
-        self._encoder.to(device)
-        self._heads = [head.to(device) for head in heads]
-        self._normalise = normalise
-        self._waveform_eps = waveform_eps
+        self.precision = precision
+        self._network = network
+        self._eps = eps
         self._temperature = temperature
 
     @classmethod
@@ -114,21 +115,42 @@ class S3prl:
         return Description(_labels(options, checkpoints[0]), files, parameters)
 
     @classmethod
-    def load(cls, options: S3prlOptions, *, device: str, precision: str) -> Self:
+    def load(
+        cls, options: S3prlOptions, *, device: str, precision: str, graphs: "Graphs | None" = None
+    ) -> Self:
         """Load encoder and heads, refusing by name whatever the checkpoint holds beyond this layout."""
+        from emolake.models.networks import exact_batching, load_network
+        from emolake.models.s3prl_network import S3prlNetwork
+
         folder = _encoder_folder(options)
-        encoder, normalise = load_encoder(folder)
+        config = _encoder_config(folder)
+        eps = options.waveform_eps if is_normalised(folder) else None
         checkpoints = _checkpoint_files(options)
         labels = _labels(options, checkpoints[0])
-        heads = [_read_head(path, encoder.config, len(labels)) for path in checkpoints]
+        batching = speech_encoder.batching(config)
+
+        def build() -> S3prlNetwork:
+            encoder = load_encoder(folder)
+            return S3prlNetwork(
+                encoder, [_read_head(path, encoder.config, len(labels)) for path in checkpoints]
+            )
+
+        network = load_network(
+            build,
+            partial(speech_encoder.normalised, eps=eps),
+            batching=batching,
+            device=device,
+            precision=precision,
+            graphs=graphs,
+        )
         return cls(
-            encoder,
-            heads,
+            network,
             labels=labels,
-            normalise=normalise,
-            waveform_eps=options.waveform_eps,
+            batching=exact_batching(batching, precision),
+            eps=eps,
             temperature=options.temperature,
             device=device,
+            precision=precision,
         )
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
@@ -136,99 +158,42 @@ class S3prl:
         import torch
 
         with torch.inference_mode():
-            pooled = self.pooled_states(waves, lengths)
-            logits = torch.stack([head(pooled) for head in self._heads]).mean(dim=0) / self._temperature
+            waves, lengths = waves.to(self.device), lengths.to(self.device)
+            inputs = speech_encoder.normalised(waves, lengths, self._eps)
+            logits = self._network(inputs, lengths) / self._temperature
         return Prediction(logits.to("cpu", torch.float32))
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
         """See `emolake.diagnose.Inspectable`."""
-        return {"upstream": self._encoder}
+        upstream = getattr(self._network, "upstream", None)
+        return {} if upstream is None else {"upstream": upstream}
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
         """See `emolake.diagnose.Inspectable`."""
-        return {f"checkpoint{index}": head.layer_weights for index, head in enumerate(self._heads)}
-
-    def pooled_states(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "list[torch.Tensor]":
-        """Return each hidden state's mean over a clip's own frames, [B, hidden], from shallow to deep.
-
-        State i < N is what layer i is given; the last is the encoder's output after its final layer norm, which
-        transformers' own `hidden_states[-1]` is not in every version.
-        """
-        waves, lengths = waves.to(self.device), lengths.to(self.device)
-        if self._normalise:
-            waves = normalise_waveform(waves, lengths, self._waveform_eps)
-        frames = speech_encoder.frame_counts(lengths, self._encoder.config)
-        pooled: list[torch.Tensor] = []
-
-        def mean(states: "torch.Tensor") -> "torch.Tensor":
-            valid = valid_mask(frames, states.shape[1])[:, :, None]
-            return (states * valid).sum(dim=1) / frames[:, None]
-
-        def take(_layer: object, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-            pooled.append(mean(inputs[0] if inputs else named["hidden_states"]))
-
-        layers = self._encoder.encoder.layers
-        hooks = [layer.register_forward_pre_hook(take, with_kwargs=True) for layer in layers]
-        try:
-            mask = (
-                None
-                if bool((lengths == waves.shape[1]).all())
-                else valid_mask(lengths, waves.shape[1]).long()
-            )
-            output = self._encoder(waves, attention_mask=mask)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        pooled.append(mean(output.last_hidden_state))
-        return pooled
+        heads = getattr(self._network, "heads", [])
+        return {f"checkpoint{index}": head.layer_weights for index, head in enumerate(heads)}
 
 
-class Head:
-    """Layer weights [N+1], projector and output of one checkpoint."""
-
-    def __init__(self, raw_weights: "torch.Tensor", tensors: "Mapping[str, torch.Tensor]") -> None:
-        self._raw_weights = raw_weights
-        self._tensors = dict(tensors)
-
-    @property
-    def layer_weights(self) -> "torch.Tensor":
-        """What the states are summed with, [N+1], positive and of sum 1."""
-        return self._raw_weights.softmax(dim=0)
-
-    def to(self, device: str) -> "Head":
-        """Return the head on a device."""
-        return Head(
-            self._raw_weights.to(device), {name: tensor.to(device) for name, tensor in self._tensors.items()}
-        )
-
-    def __call__(self, pooled: "list[torch.Tensor]") -> "torch.Tensor":
-        """Logits [B, labels] of every state's mean, [B, hidden] each; training runs the same code."""
-        from torch.nn import functional
-
-        weighted = [weight * state for weight, state in zip(self.layer_weights, pooled, strict=True)]
-        features = sum(weighted[1:], start=weighted[0])
-        projected = functional.linear(
-            features, self._tensors["projector.weight"], self._tensors["projector.bias"]
-        )
-        return functional.linear(
-            projected,
-            self._tensors["model.post_net.linear.weight"],
-            self._tensors["model.post_net.linear.bias"],
-        )
-
-
-def load_encoder(folder: Path) -> "tuple[PreTrainedModel, bool]":
-    """Load an upstream, and whether its waveforms are normalised; ConfigurationError when it is of another kind."""
+def load_encoder(folder: Path) -> "PreTrainedModel":
+    """Load an upstream; raises ConfigurationError when it is of another kind."""
     from transformers import AutoModel
 
+    _encoder_config(folder)
+    return speech_encoder.load_exactly(AutoModel, folder, other_heads=speech_encoder.OTHER_HEADS)
+
+
+def is_normalised(folder: Path) -> bool:
+    """Whether an upstream's waveforms are normalised."""
+    return bool(speech_encoder.read_json(folder / "preprocessor_config.json").get("do_normalize", True))
+
+
+def _encoder_config(folder: Path) -> Mapping[str, Any]:
     config = speech_encoder.read_json(folder / "config.json")
     if config.get("model_type") not in speech_encoder.MODEL_TYPES:
         raise ConfigurationError(
             f"{folder} is a {config.get('model_type')!r} model; expected one of {', '.join(speech_encoder.MODEL_TYPES)}"
         )
-    extractor = speech_encoder.read_json(folder / "preprocessor_config.json")
-    encoder = speech_encoder.load_exactly(AutoModel, folder, other_heads=speech_encoder.OTHER_HEADS)
-    return encoder, bool(extractor.get("do_normalize", True))
+    return config
 
 
 def _encoder_folder(options: S3prlOptions) -> Path:
@@ -257,7 +222,7 @@ def _labels(options: S3prlOptions, checkpoint: Path) -> tuple[str, ...]:
     return tuple(sorted(indices, key=lambda name: int(indices[name])))
 
 
-def _read_head(path: Path, config: Any, labels: int) -> Head:
+def _read_head(path: Path, config: Any, labels: int) -> "Head":
     checkpoint = _unpickled(path)
     unknown = sorted(set(checkpoint) - _CHECKPOINT_PARTS)
     if unknown:
@@ -289,6 +254,8 @@ def _read_head(path: Path, config: Any, labels: int) -> Head:
             path,
             f"its head is {shapes}, and an upstream of {config.hidden_size} with {labels} labels needs {expected}",
         )
+    from emolake.models.s3prl_network import Head
+
     return Head(weights.float(), {name: tensor.float() for name, tensor in head.items()})
 
 

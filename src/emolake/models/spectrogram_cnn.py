@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from torch import nn
 from torch.nn import functional
 
-from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
 from emolake.models.trained_folder import TrainedFolder, fill, read_config
 from emolake.tasks.featurize import (
     MelOptions,
@@ -250,7 +250,7 @@ class SpectrogramCnn:
     min_samples = 400
     max_samples: int | None = None
     precision = "fp32"
-    precisions = ("fp32",)
+    precisions = TORCH_FP32
 
     def __init__(
         self, options: SpectrogramCnnOptions, networks: list[EmotionNetwork], *, device: str

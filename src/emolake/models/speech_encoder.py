@@ -135,6 +135,29 @@ def _name_of(key: Any) -> str:
     return str(key[0]) if isinstance(key, tuple) else str(key)
 
 
+def normalised(waves: "torch.Tensor", lengths: "torch.Tensor", eps: float | None) -> "torch.Tensor":
+    """Return waves [B, T] normalised each over its own `lengths` [B] samples, or as they are where `eps` is None."""
+    from emolake.tasks.featurize import normalise_waveform
+
+    return waves if eps is None else normalise_waveform(waves, lengths, eps)
+
+
+def attention_mask(waves: "torch.Tensor", lengths: "torch.Tensor", config: Any) -> "torch.Tensor | None":
+    """Return what the encoder is to leave out of waves [B, T], [B, T] int64, or None where there is nothing.
+
+    A graph that is traced has to mask whatever it is given; a group-normalised encoder is never padded.
+    """
+    import torch
+
+    from emolake.tasks.featurize import valid_mask
+
+    if batching(config.to_dict()) is Batching.EQUAL_LENGTH:
+        return None
+    if not torch.onnx.is_in_onnx_export() and bool((lengths == waves.shape[1]).all()):
+        return None
+    return valid_mask(lengths, waves.shape[1]).long()
+
+
 def frame_counts(lengths: "torch.Tensor", config: Any) -> "torch.Tensor":
     """Return how many frames the convolutions give for each length in samples."""
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from emolake.errors import ConfigurationError, EmolakeError
-from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +93,7 @@ class SpeechbrainInterface:
     # What padding does to an interface is up to its code; alone is exact whatever that is.
     batching = Batching.SINGLE
     precision = "fp32"
-    precisions = ("fp32",)
+    precisions = TORCH_FP32
 
     def __init__(
         self, interface: Any, options: SpeechbrainOptions, *, labels: tuple[str, ...], device: str

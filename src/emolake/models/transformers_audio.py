@@ -5,22 +5,21 @@ checkpoint's configuration.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.hub import model_folder
-from emolake.models.protocol import Batching, Description, Prediction
-from emolake.tasks.featurize import normalise_waveform, valid_mask
+from emolake.models.protocol import ENCODER_PRECISIONS, Batching, Description, Prediction
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
 
-_WHISPER_S = 30
+    from emolake.models.networks import Graphs, Network
 
 
 class TransformersAudioOptions(BaseModel):
@@ -45,29 +44,30 @@ class TransformersAudio:
     family = "transformers"
     sampling_rate = 16_000
     min_samples = speech_encoder.MIN_SAMPLES
-    precision = "fp32"
-    precisions = ("fp32",)
+    precisions = ENCODER_PRECISIONS
 
     def __init__(
         self,
-        model: "PreTrainedModel",
+        network: "Network",
         extractor: Any,
         *,
         labels: tuple[str, ...],
+        batching: Batching,
         temperature: float,
         device: str,
+        precision: str,
     ) -> None:
+        """Take what runs a `Classifier`, and the extractor that belongs to it."""
+        from emolake.models.encoder_input import max_samples
+
         self.labels = labels
-        self._temperature = temperature
+        self.batching = batching
+        self.max_samples = max_samples(extractor)
         self.device = device
-        self._model = cast("Any", model)  # transformers' own types of `to` admit no device's name
-        self._model.to(device)
+        self.precision = precision
+        self._network = network
         self._extractor = extractor
-        whisper = model.config.model_type == "whisper"
-        self._whisper = whisper
-        # Whisper's encoder sees 30 s whatever is in them, so nothing of a batch reaches its members.
-        self.batching = Batching.MASKED if whisper else speech_encoder.batching(model.config.to_dict())
-        self.max_samples = _WHISPER_S * self.sampling_rate if whisper else None
+        self._temperature = temperature
 
     @classmethod
     def describe(cls, options: TransformersAudioOptions) -> Description:
@@ -78,9 +78,20 @@ class TransformersAudio:
         return Description(_labels(options, config, folder), files, {"temperature": options.temperature})
 
     @classmethod
-    def load(cls, options: TransformersAudioOptions, *, device: str, precision: str) -> Self:
+    def load(
+        cls,
+        options: TransformersAudioOptions,
+        *,
+        device: str,
+        precision: str,
+        graphs: "Graphs | None" = None,
+    ) -> Self:
         """Load the checkpoint, refusing one whose head was never trained or does not fit."""
         from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+        from emolake.models import encoder_input
+        from emolake.models.classifier_network import Classifier
+        from emolake.models.networks import exact_batching, load_network
 
         folder = _folder(options)
         config = speech_encoder.read_json(folder / "config.json")
@@ -89,7 +100,6 @@ class TransformersAudio:
             raise ConfigurationError(
                 f"{folder} is a {kind!r} model; expected one of {', '.join((*speech_encoder.MODEL_TYPES, 'whisper'))}"
             )
-        model = speech_encoder.load_exactly(AutoModelForAudioClassification, folder)
         try:
             extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
@@ -98,50 +108,45 @@ class TransformersAudio:
             raise ConfigurationError(
                 f"{folder} takes {extractor.sampling_rate} Hz, expected {cls.sampling_rate} Hz; use a 16 kHz checkpoint"
             )
+        batching = encoder_input.batching(extractor, config)
+        network = load_network(
+            lambda: Classifier(speech_encoder.load_exactly(AutoModelForAudioClassification, folder)),
+            partial(encoder_input.prepared, extractor=extractor),
+            batching=batching,
+            device=device,
+            precision=precision,
+            graphs=graphs,
+        )
         return cls(
-            model,
+            network,
             extractor,
             labels=_labels(options, config, folder),
+            batching=exact_batching(batching, precision),
             temperature=options.temperature,
             device=device,
+            precision=precision,
         )
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
         """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
         import torch
 
-        with torch.inference_mode():
-            logits = self.logits(waves, lengths) / self._temperature
-        return Prediction(logits.to("cpu", torch.float32))
+        from emolake.models.encoder_input import prepared
 
-    def logits(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
-        """The checkpoint's own logits [B, labels] on its device; training runs the same code."""
-        return self._whisper_logits(waves, lengths) if self._whisper else self._wave_logits(waves, lengths)
+        with torch.inference_mode():
+            waves, lengths = waves.to(self.device), lengths.to(self.device)
+            logits = self._network(prepared(waves, lengths, self._extractor), lengths) / self._temperature
+        return Prediction(logits.to("cpu", torch.float32))
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
         """See `emolake.diagnose.Inspectable`."""
-        return {"model": self._model}
+        model = getattr(self._network, "model", None)
+        return {} if model is None else {"model": model}
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
         """See `emolake.diagnose.Inspectable`; only some checkpoints sum their layers."""
-        raw = getattr(self._model, "layer_weights", None)
+        raw = getattr(getattr(self._network, "model", None), "layer_weights", None)
         return {} if raw is None else {"model": raw.detach().softmax(dim=0)}
-
-    def _wave_logits(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
-        waves, lengths = waves.to(self.device), lengths.to(self.device)
-        if self._extractor.do_normalize:
-            waves = normalise_waveform(waves, lengths, speech_encoder.HUGGING_FACE_EPS)
-        mask = None if bool((lengths == waves.shape[1]).all()) else valid_mask(lengths, waves.shape[1]).long()
-        logits: torch.Tensor = self._model(waves, attention_mask=mask).logits
-        return logits
-
-    def _whisper_logits(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
-        clips = [wave[:length].cpu().numpy() for wave, length in zip(waves, lengths.tolist(), strict=True)]
-        features = self._extractor(
-            clips, sampling_rate=self.sampling_rate, return_tensors="pt"
-        ).input_features
-        logits: torch.Tensor = self._model(features.to(self.device)).logits
-        return logits
 
 
 def _folder(options: TransformersAudioOptions) -> Path:

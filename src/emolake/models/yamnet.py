@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from emolake.errors import ConfigurationError
-from emolake.models.protocol import Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
 from emolake.models.speech_encoder import read_json
 from emolake.models.yamnet_network import (
     BANDS,
@@ -73,7 +73,7 @@ class Yamnet:
     max_samples: int | None = None
     batching = Batching.MASKED  # patches are scored one by one, and only a clip's own are averaged
     precision = "fp32"
-    precisions = ("fp32",)
+    precisions = TORCH_FP32
 
     def __init__(
         self,

@@ -3,16 +3,18 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from emolake.models import speech_encoder
+from emolake.models import encoder_input, speech_encoder
+from emolake.models.classifier_network import Classifier
 from emolake.models.registry import OPTIONS_KEY
 from emolake.models.trained_folder import CONFIG_FILE
 from emolake.models.transcripts import load_part
-from emolake.models.transformers_audio import TransformersAudio
 from emolake.training.encoders import (
     SpecAugmentOptions,
     WaveLearner,
@@ -87,11 +89,10 @@ class HfFinetuneKind:
                 unfreeze(encoder, recipe.unfreeze_layers)
                 prepare(encoder, recipe.spec_augment, checkpointing=recipe.checkpointing)
                 # The family's own forward pass, so that inference computes what was trained.
-                network = TransformersAudio(
-                    model, extractor, labels=corpus.labels, temperature=1.0, device=run.device
-                )
+                network = Classifier(model.to(run.device))
+                batching = encoder_input.batching(extractor, model.config.to_dict())
                 learner = WaveLearner(
-                    model, encoder, network.logits, network.batching, corpus, recipe.augment,
+                    model, encoder, partial(_logits, network, extractor), batching, corpus, recipe.augment,
                     self.hearing(recipe), run.device,
                 )  # fmt: skip
                 history, logits = fit_waves(learner, corpus, part, recipe.loop, run, bar)
@@ -123,6 +124,11 @@ class HfFinetuneKind:
             f"The audio classifier of transformers on {Path(recipe.encoder).name}; {fitted.parameters:,} parameters "
             "were trained, and the convolutions were left as they are."
         )
+
+
+def _logits(network: Classifier, extractor: Any, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = network(encoder_input.prepared(waves, lengths, extractor), lengths)
+    return logits
 
 
 def _new_classifier(recipe: HfRecipe, labels: tuple[str, ...]) -> tuple[Any, Any]:

@@ -14,7 +14,8 @@ from torch import nn
 
 from emolake.models import speech_encoder
 from emolake.models.registry import OPTIONS_KEY
-from emolake.models.s3prl import Head, S3prl, load_encoder
+from emolake.models.s3prl import is_normalised, load_encoder
+from emolake.models.s3prl_network import Head, S3prlNetwork
 from emolake.models.trained_folder import CONFIG_FILE
 from emolake.training.encoders import digest, encoder_hearing, locate
 from emolake.training.heads import compute_features, fit_heads
@@ -87,11 +88,8 @@ class S3prlHeadKind:
     def fit(self, recipe: S3prlRecipe, corpus: Corpus, parts: Sequence[Part], run: Run) -> list[Fitted]:
         """See `emolake.training.protocol.Kind`."""
         folder = locate(recipe.encoder, recipe.revision).folder
-        encoder, normalise = load_encoder(folder)
-        model = S3prl(
-            encoder, [], labels=corpus.labels, normalise=normalise, waveform_eps=recipe.waveform_eps,
-            temperature=1.0, device=run.device,
-        )  # fmt: skip
+        network = S3prlNetwork(load_encoder(folder), []).to(run.device)
+        eps = recipe.waveform_eps if is_normalised(folder) else None
         key: dict[str, JsonValue] = {
             "kind": "mean of every state",
             "encoder": digest(folder),
@@ -99,7 +97,7 @@ class S3prlHeadKind:
             "device": run.device.split(":")[0],
         }
         features = compute_features(
-            corpus, partial(_pooled, model), key, recipe.augment, self.hearing(recipe), run
+            corpus, partial(_pooled, network, eps), key, recipe.augment, self.hearing(recipe), run
         )
         states, hidden = features.plain.shape[1:]
         fits = fit_heads(
@@ -156,8 +154,10 @@ class S3prlHeadKind:
 
 
 @torch.inference_mode()
-def _pooled(model: S3prl, wave: np.ndarray) -> np.ndarray:
-    states = model.pooled_states(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))
+def _pooled(network: S3prlNetwork, eps: float | None, wave: np.ndarray) -> np.ndarray:
+    device = network.upstream.device
+    waves, lengths = torch.from_numpy(wave)[None].to(device), torch.tensor([len(wave)], device=device)
+    states = network.pooled_states(speech_encoder.normalised(waves, lengths, eps), lengths)
     return np.asarray(torch.cat(states).cpu().numpy())
 
 

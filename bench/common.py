@@ -1,0 +1,293 @@
+"""What benches share: timing side by side, facts of the machine, real speech, and models of HuBERT's shapes.
+
+A bench is a file with `measure(size) -> str`, a Markdown section, and runs alone: `python -m bench.limit`.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+import psutil
+import soundfile
+import torch
+
+ROOT = Path(__file__).parents[1]
+CORPORA = ROOT.parent / "shared" / "data"
+RATE = 16_000
+LABELS = ("neutral", "joy", "anger", "sadness")
+SIZES = ("short", "full")
+_PACKAGES = ("torch", "onnxruntime", "transformers", "librosa", "numpy", "av", "soundfile")
+_STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+SHAPES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128,
+        "conv_dim": (32,) * 7, **_STABLE,
+    },
+    "base": {},  # the defaults of transformers: 12 layers of 768, group norm in the first convolution
+    "large": {
+        "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096, **_STABLE,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run: wall time, and processor time of this process and its children, in seconds."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def side_by_side(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[Sample]]:
+    """Run each piece of work once unmeasured and then `repeats` times, in turns, so that all meet the same load."""
+    for run in work.values():
+        run()
+    return timed(work, repeats)
+
+
+def timed(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[Sample]]:
+    """As `side_by_side`, of work that needs no first run."""
+    samples: dict[str, list[Sample]] = {name: [] for name in work}
+    for _ in range(repeats):
+        for name, run in work.items():
+            cpu, wall = _cpu_s(), perf_counter()
+            run()
+            samples[name].append(Sample(perf_counter() - wall, _cpu_s() - cpu))
+    return samples
+
+
+def _cpu_s() -> float:
+    """Processor seconds of this process and of its children, those that ended included."""
+    ended = os.times()
+    total = process_time() + ended.children_user + ended.children_system
+    for child in psutil.Process().children(recursive=True):
+        try:
+            times = child.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total
+
+
+def wall(samples: Sequence[Sample]) -> float:
+    """The median wall time."""
+    return statistics.median(each.wall_s for each in samples)
+
+
+def cpu(samples: Sequence[Sample]) -> float:
+    """The median processor time."""
+    return statistics.median(each.cpu_s for each in samples)
+
+
+def ratio(
+    samples: Sequence[Sample],
+    others: Sequence[Sample],
+    of: Callable[[Sample], float] = lambda each: each.wall_s,
+) -> str:
+    """Median of the ratios of runs that followed each other, with its range."""
+    ratios = sorted(of(a) / of(b) for a, b in zip(samples, others, strict=True))
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
+def spread(samples: Sequence[Sample]) -> str:
+    """Median wall time, and the range."""
+    walls = sorted(each.wall_s for each in samples)
+    return f"{statistics.median(walls):.2f} ({walls[0]:.2f} to {walls[-1]:.2f})"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def machine() -> str:
+    """Processor, load, versions and commit, as a Markdown list."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        named = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = named[0].partition(":")[2].strip() if named else model
+    has = torch.cpu.get_capabilities()
+    known = [name for name in ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_int8") if has.get(name)]
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    return (
+        f"- {model}, {os.cpu_count()} cores ({', '.join(known)}), "
+        f"{psutil.virtual_memory().total / 1e9:.0f} GB; load average before: {load}\n"
+        f"- Python {platform.python_version()}, {versions}; commit {commit or 'unknown'}"
+    )
+
+
+def use_all_cores() -> None:
+    """Give torch, and onnxruntime with it, every core, whatever the environment says."""
+    torch.set_num_threads(os.cpu_count() or 1)
+
+
+@cache
+def clips() -> tuple[np.ndarray, ...]:
+    """Utterances of several speakers, [samples] float32 at 16 kHz: real ones beside the checkout, else synthesised."""
+    if CORPORA.is_dir():
+        with (CORPORA / "manifest.csv").open(newline="") as file:
+            rows = [row["path"] for row in csv.DictReader(file) if row["corpus"] == "ravdess"]
+        return tuple(soundfile.read(CORPORA / path, dtype="float32")[0] for path in rows[::5])
+    import soxr
+
+    from emolake.demo.scripts import SCRIPTS
+    from emolake.demo.speech import synthesise
+
+    said = [text for script in list(SCRIPTS.values())[:2] for text in _texts(script)][:40]
+    return tuple(
+        soxr.resample(synthesise(text, voice="en"), 22_050, RATE).astype(np.float32) for text in said
+    )
+
+
+def _texts(script: Any) -> Iterator[str]:
+    for part in script if isinstance(script, (list, tuple)) else vars(script).values():
+        if isinstance(part, str) and len(part) > 20:
+            yield part
+        elif isinstance(part, (list, tuple)):
+            yield from _texts(part)
+
+
+def speech_source() -> str:
+    """What `clips` are."""
+    return "RAVDESS, real speech" if CORPORA.is_dir() else "eSpeak NG's voices, for want of real speech"
+
+
+def recording(seconds: float, *, speech: float, seed: int) -> np.ndarray:
+    """A recording at 16 kHz: turns of speech with pauses of room noise, `speech` the share that is spoken."""
+    generator = np.random.default_rng(seed)
+    made = generator.normal(0, 0.0005, round(seconds * RATE)).astype(np.float32)
+    at, source = 0, clips()
+    while at < len(made):
+        turn = np.concatenate(
+            [source[generator.integers(len(source))] for _ in range(generator.integers(2, 6))]
+        )
+        turn = turn[: len(made) - at]
+        made[at : at + len(turn)] += turn
+        at += len(turn) + round(len(turn) * (1 - speech) / speech * generator.uniform(0.5, 1.5))
+    return np.clip(made, -1, 1)
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A temporary folder for models, lakes and graphs."""
+    with tempfile.TemporaryDirectory(prefix="emolake-bench-") as name:
+        os.environ["EMOLAKE_CACHE"] = f"{name}/cache"
+        yield Path(name)
+
+
+def s3prl_model(
+    folder: Path, shape: str, head: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> dict[str, Any]:
+    """A random HuBERT of a shape under S3PRL's head, in the original formats; its entry in [models].
+
+    Args:
+        folder: where the files go.
+        shape: one of `SHAPES`.
+        head: weights [labels, hidden] and bias [labels] on the mean of all states; random when left out.
+    """
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+    torch.manual_seed(11)
+    config = HubertConfig(**SHAPES[shape])
+    upstream = folder / "hf"
+    if not upstream.is_dir():
+        HubertModel(config).eval().save_pretrained(upstream)
+        Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(upstream)
+    weight, bias = head or (torch.randn(len(LABELS), config.hidden_size), torch.zeros(len(LABELS)))
+    downstream = {
+        "projector.weight": weight,
+        "projector.bias": bias,
+        "model.post_net.linear.weight": torch.eye(len(weight)),
+        "model.post_net.linear.bias": torch.zeros(len(weight)),
+    }
+    recipe = {"select": "UtteranceLevel", "UtteranceLevel": {"pooling": "MeanPooling"}}
+    checkpoint = {
+        "Args": Namespace(upstream_feature_selection="hidden_states", upstream_layer_selection=None),
+        "Config": {"downstream_expert": {"modelrc": recipe}},
+        "Featurizer": OrderedDict(weights=torch.zeros(config.num_hidden_layers + 1)),
+        "Downstream": OrderedDict(downstream),
+    }
+    torch.save(checkpoint, folder / "dev-best.ckpt")
+    return {
+        "family": "s3prl",
+        "upstream": str(upstream),
+        "checkpoint": str(folder / "dev-best.ckpt"),
+        "labels": list(LABELS[: len(weight)] if len(weight) <= len(LABELS) else RAVDESS_LABELS),
+    }
+
+
+RAVDESS_LABELS = ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+
+
+def transformers_model(folder: Path, shape: str) -> dict[str, Any]:
+    """A random HuBERT classifier of transformers, in its own format; its entry in [models]."""
+    from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2FeatureExtractor
+
+    torch.manual_seed(12)
+    names = dict(enumerate(LABELS))
+    model = HubertForSequenceClassification(
+        HubertConfig(**SHAPES[shape], id2label=names, label2id={name: index for index, name in names.items()})
+    )
+    with torch.no_grad():
+        model.classifier.weight.mul_(20)
+    model.eval().save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(folder)
+    return {"family": "transformers", "model": str(folder)}
+
+
+def spoken_emotions(
+    fitted: int, asked: int
+) -> tuple[list[tuple[np.ndarray, str]], list[tuple[np.ndarray, str]]]:
+    """Clips of RAVDESS with what was acted, to fit and to ask, of different actors."""
+    with (CORPORA / "manifest.csv").open(newline="") as file:
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if row["corpus"] == "ravdess" and float(row["duration_s"]) >= 3.5
+        ]
+    actors = sorted({row["speaker"] for row in rows})
+    generator = np.random.default_rng(6)
+
+    def some(speakers: list[str], number: int) -> list[tuple[np.ndarray, str]]:
+        own = [row for row in rows if row["speaker"] in speakers]
+        chosen = generator.choice(len(own), min(number, len(own)), replace=False)
+        return [
+            (soundfile.read(CORPORA / own[index]["path"], dtype="float32")[0], own[index]["emotion"])
+            for index in chosen
+        ]
+
+    return some(actors[: len(actors) // 2], fitted), some(actors[len(actors) // 2 :], asked)
+
+
+def main(measure: Callable[[str], str]) -> None:
+    """Run one bench and print its section."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--size", choices=SIZES, default="short", help="how much audio, how many repeats")
+    size = parser.parse_args().size
+    use_all_cores()
+    facts = machine()
+    command = f"python -m bench.{Path(sys.argv[0]).stem} --size {size}"
+    title = (sys.modules["__main__"].__doc__ or "").strip().splitlines()[0]
+    print(f"## {title}\n\n`{command}`\n\n{measure(size).strip()}\n\n{facts}")

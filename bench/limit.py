@@ -1,0 +1,91 @@
+"""How near does the forward pass come to the processor's fastest matrix product?
+
+python -m bench.limit
+
+The encoder's floating-point operations, counted by torch, over its processor time, against fp32 matrix products of
+2048 x 2048 by each library at hand, in turns in the same process, all on one core, so that neighbours do not count.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import TensorProto, helper
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.common import RATE, cpu, folder, main, recording, s3prl_model, side_by_side, table
+from emolake.models.registry import model_entry
+from emolake.settings import InferenceSettings, Settings
+
+_SIDE = 2048
+_PLAN = {"short": ("large", 1, 3), "full": ("large", 4, 7)}  # shape, clips of 10 s, repeats
+
+
+def measure(size: str) -> str:
+    shape, count, repeats = _PLAN[size]
+    torch.set_num_threads(1)
+    with folder() as place:
+        entry = model_entry(Settings(models={"bench": s3prl_model(place, shape)}), "bench")
+        waves = np.stack([recording(10.0, speech=0.9, seed=seed) for seed in range(count)])
+        batch, lengths = torch.from_numpy(waves), torch.full((count,), 10 * RATE)
+        models = {
+            runtime: entry.load(InferenceSettings(device="cpu", runtime=runtime))
+            for runtime in ("torch", "onnx")
+        }
+        with FlopCounterMode(display=False) as counter:
+            expected = models["torch"].predict(batch, lengths).logits
+        flop = counter.get_total_flops()
+        difference = float((models["onnx"].predict(batch, lengths).logits - expected).abs().max())
+        work: dict[str, Callable[[], object]] = {
+            runtime: lambda model=model: model.predict(batch, lengths) for runtime, model in models.items()
+        }
+        products = matrix_products()
+        samples = side_by_side({**work, **products}, repeats)
+    product = 2 * _SIDE**3
+    peaks = {name: product / cpu(samples[name]) / 1e9 for name in products}
+    peak = max(peaks.values())
+    rows = [(name, f"{cpu(samples[name]):.2f}", f"{value:.0f}", "") for name, value in peaks.items()]
+    for runtime in work:
+        achieved = flop / cpu(samples[runtime]) / 1e9
+        speed = count * 10 / cpu(samples[runtime])
+        rows.append(
+            (
+                f"HuBERT-{shape}, {count} x 10 s, {runtime}: {speed:.1f} x real time",
+                f"{cpu(samples[runtime]):.2f}", f"{achieved:.0f}", f"{achieved / peak:.2f}",
+            )
+        )  # fmt: skip
+    return (
+        f"{flop / 1e9:.0f} GFLOP for {count * 10} s of audio, {repeats} runs; the "
+        f"two runtimes' logits differ by {difference:.0e}.\n\n"
+        + table(("fp32, one core", "seconds", "GFLOP/s", "of the fastest product"), rows)
+    )
+
+
+def matrix_products() -> dict[str, Callable[[], object]]:
+    """One fp32 product by torch's own library, by oneDNN through torch, and by onnxruntime."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(_SIDE, _SIDE, generator=generator) for _ in range(2))
+    node = helper.make_node("MatMul", ["a", "b"], ["c"])
+    tensor = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [_SIDE, _SIDE]) for name in "ac"]
+    weight = helper.make_tensor("b", TensorProto.FLOAT, [_SIDE, _SIDE], b.numpy().tobytes(), raw=True)
+    graph = helper.make_graph([node], "product", tensor[:1], tensor[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    products: dict[str, Callable[[], object]] = {
+        "torch.mm": lambda: torch.mm(a, b),
+        "onnxruntime MatMul": lambda: session.run(None, {"a": a.numpy()}),
+    }
+    if torch.backends.mkldnn.is_available():
+        products["oneDNN through torch"] = lambda: torch.ops.mkldnn._linear_pointwise(
+            a, b, None, "none", [], ""
+        )
+    return products
+
+
+if __name__ == "__main__":
+    main(measure)

@@ -1,0 +1,248 @@
+"""What executes a family's network: torch in a precision, or onnxruntime on the graph that was exported of it.
+
+A network takes what its family prepared of the waves, [B, ...] float32, and the lengths [B] int64 of the waves in
+samples; it gives [B, outputs] float32. Its torch module is the one definition of what is computed: the graph is
+exported from it, and held against it before it is used.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+from torch import nn
+from torch.nn.utils import parametrize
+
+from emolake.models.graph_cache import GRAPH_FILE, GraphCache, GraphRefusedError
+from emolake.models.protocol import Batching
+
+Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Prepare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+TOLERANCE = {"fp32": 1e-4, "int8": 0.25}
+"""Largest difference between a graph's answer and torch's, relative to the largest output where that is above 1."""
+_EXPORTER = 1  # raise it with every change of how graphs are made
+_OPSET = 17
+_HZ = 16_000
+# Lengths in samples of the made waves: what is traced, and what the graph is held against, of another batch size
+# and other lengths, so that nothing of the traced shapes can be left in it unseen.
+_TRACED = (16_000, 12_000)
+_CHECKED = ((23_456, 8_000, 17_001), (9_000,))
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """Where the graph of one model in one precision is kept."""
+
+    cache: GraphCache
+    fingerprint: str
+    precision: str
+
+    @property
+    def recipe(self) -> dict[str, JsonValue]:
+        """All that decides the graph."""
+        packages = ("torch", "transformers", "onnxruntime")
+        return {
+            "model": self.fingerprint,
+            "precision": self.precision,
+            "exporter": _EXPORTER,
+            "versions": {name: version(name) for name in packages},
+        }
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the model was refused when its export was last tried."""
+        return self.cache.refusal(self.recipe)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the graph is in the cache."""
+        return self.cache.holds(self.recipe)
+
+
+def load_network(
+    build: Callable[[], nn.Module],
+    prepare: Prepare,
+    *,
+    batching: Batching,
+    device: str,
+    precision: str,
+    graphs: Graphs | None,
+) -> Network:
+    """Return what runs a network: a module of torch, or with `graphs` its graph, for which no weights are loaded
+    where it is in the cache.
+
+    Args:
+        build: loads the module; it is called when it is needed.
+        prepare: makes the module's input of waves [B, T] and lengths [B].
+        batching: of the module in fp32; a masked one is checked on waves of unlike lengths.
+        device: where torch runs.
+        precision: one of those that the family declares for what runs it.
+        graphs: where the graph is kept.
+
+    Raises:
+        GraphRefusedError: the module cannot be exported, or the graph's answer is not the module's.
+    """
+    if graphs is None:
+        module = fold_weight_norm(build()).to(device).eval()
+        return module if precision == "fp32" else InBfloat16(module)
+
+    def write(folder: Path) -> Mapping[str, JsonValue]:
+        return _export(fold_weight_norm(build()).eval(), prepare, batching, precision, folder)
+
+    return OnnxNetwork(graphs.cache.get(graphs.recipe, write))
+
+
+def exact_batching(batching: Batching, precision: str) -> Batching:
+    """Return which batches are exact in a precision, of those that are in fp32.
+
+    Dynamic quantisation takes the scale of its activations from the whole batch, and in bfloat16 a sum's order, which
+    the shape of a batch decides, shows in the third digit.
+    """
+    return batching if precision == "fp32" else Batching.SINGLE
+
+
+class OnnxNetwork:
+    """A graph in onnxruntime, on the CPU with as many threads as torch has."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.inter_op_num_threads = 1
+        options.enable_mem_pattern = (
+            False  # it plans memory for each shape anew, and tails come in every length
+        )
+        # A thread that spins between two batches takes the core from the decoders.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._names = [each.name for each in self._session.get_inputs()]
+
+    def __call__(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Network`."""
+        given = {"inputs": inputs.cpu().numpy(), "lengths": lengths.cpu().numpy()}
+        (outputs,) = self._session.run(None, {name: given[name] for name in self._names})
+        return torch.from_numpy(outputs)
+
+
+class InBfloat16(nn.Module):
+    """A module whose matrix products and convolutions are in bfloat16, the rest in float32."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Network`."""
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            outputs: torch.Tensor = self.module(inputs, lengths)
+        return outputs.float()
+
+
+def modules_of(network: Network, name: str) -> Mapping[str, nn.Module]:
+    """Return a network's modules for `emolake.diagnose.Inspectable`; a graph has none."""
+    return {name: network} if isinstance(network, nn.Module) else {}
+
+
+def fold_weight_norm(module: nn.Module) -> nn.Module:
+    """Replace parametrised weights, such as those of the positional convolution, by their values; return the module."""
+    for each in module.modules():
+        if parametrize.is_parametrized(each):
+            for name in list(each.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(each, name)
+    return module
+
+
+def _export(
+    module: nn.Module, prepare: Prepare, batching: Batching, precision: str, folder: Path
+) -> dict[str, JsonValue]:
+    """Write a module's graph and hold it against the module."""
+    masked = batching is Batching.MASKED
+    waves, lengths = _made_waves(_TRACED, masked)
+    inputs = prepare(waves, lengths)
+    path = folder / GRAPH_FILE
+    axes: dict[str, dict[int, str]] = {
+        "inputs": {0: "batch"},
+        "lengths": {0: "batch"},
+        "outputs": {0: "batch"},
+    }
+    if inputs.ndim == 2:
+        axes["inputs"][1] = "samples"
+    try:
+        # The exporter by tracing: the same graphs as torch.export's gives, in a twentieth of the time and without
+        # further packages. What tracing could miss, the check below finds.
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module, (inputs, lengths), path, input_names=["inputs", "lengths"], output_names=["outputs"],
+                dynamic_axes=axes, opset_version=_OPSET, dynamo=False,
+            )  # fmt: skip
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise GraphRefusedError(f"torch cannot export it: {str(error).splitlines()[0]}") from error
+    if precision == "int8":
+        _quantise(path)
+    difference = _difference(module, OnnxNetwork(path), prepare, masked)
+    if not difference <= TOLERANCE[precision]:
+        raise GraphRefusedError(
+            f"the graph's answer differs from torch's by {difference:.1e}, and at most "
+            f"{TOLERANCE[precision]:.0e} is allowed"
+        )
+    return {"largest_difference": difference}
+
+
+def _quantise(path: Path) -> None:
+    """Make the matrices of a graph int8, channel by channel; activations are quantised as they come."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantised = path.with_suffix(".int8")
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(
+        logging.ERROR
+    )  # it advises through the root logger to prepare the graph, which it does not need
+    try:
+        quantize_dynamic(
+            path, quantised, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
+        )
+    finally:
+        root.setLevel(level)
+    for file in path.parent.iterdir():
+        if file != quantised:
+            file.unlink()
+    quantised.rename(path)
+
+
+def _difference(module: nn.Module, graph: OnnxNetwork, prepare: Prepare, masked: bool) -> float:
+    """Largest difference of an output on made waves, relative to the largest output where that is above 1."""
+    largest = 0.0
+    for lengths in _CHECKED:
+        waves, counts = _made_waves(lengths, masked)
+        inputs = prepare(waves, counts)
+        with torch.inference_mode():
+            expected = module(inputs, counts).numpy()
+        found = graph(inputs, counts).numpy()
+        if found.shape != expected.shape:
+            raise GraphRefusedError(f"the graph gives {found.shape} where torch gives {expected.shape}")
+        largest = max(largest, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
+    return largest
+
+
+def _made_waves(lengths: tuple[int, ...], masked: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return gliding tones in noise, zero-padded, [B, T] and [B]; all of the first length where not masked."""
+    counts = lengths if masked else (lengths[0],) * len(lengths)
+    generator = np.random.default_rng(len(lengths))
+    waves = np.zeros((len(counts), max(counts)), np.float32)
+    for wave, count in zip(waves, counts, strict=True):
+        time = np.arange(count) / _HZ
+        pitch = generator.uniform(90, 250) * (1 + 0.2 * np.sin(2 * np.pi * 3 * time))
+        tone = sum(np.sin(2 * np.pi * np.cumsum(pitch * k) / _HZ) / k for k in range(1, 8))
+        wave[:count] = 0.1 * tone + generator.normal(0, 0.01, count)
+    return torch.from_numpy(waves), torch.tensor(counts)

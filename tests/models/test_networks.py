@@ -1,0 +1,202 @@
+"""What executes a network: a graph is never silently another model, and each runtime and precision is told apart."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from zoo import BUILDERS
+
+from emolake.errors import ConfigurationError
+from emolake.identity import analysis_key
+from emolake.models import networks, speech_encoder
+from emolake.models.graph_cache import GraphCache, GraphRefusedError
+from emolake.models.networks import Graphs, load_network
+from emolake.models.protocol import Batching, EmotionModel
+from emolake.models.registry import ModelEntry, model_entry
+from emolake.models.runtimes import possible
+from emolake.settings import InferenceSettings, Settings
+from emolake.tasks.classify import Engine
+
+ENCODERS = ("s3prl", "transformers", "dimensional", "encoder_head")
+# Largest change of a probability, or of arousal, dominance and valence around 1, in tiny random networks.
+CLOSE = {"bf16": 0.1, "int8": 0.2}
+
+
+@pytest.fixture(scope="module", params=ENCODERS)
+def entry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelEntry:
+    return made(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture
+def s3prl(tmp_path: Path) -> ModelEntry:
+    return made("s3prl", tmp_path)
+
+
+def made(family: str, folder: Path) -> ModelEntry:
+    return model_entry(Settings(models={"tiny": BUILDERS[family](folder)}), "tiny")
+
+
+def inference(**keys: Any) -> InferenceSettings:
+    return InferenceSettings(device="cpu", **keys)
+
+
+def clips() -> list[np.ndarray]:
+    generator = np.random.default_rng(3)
+    return [
+        generator.normal(0, 0.1, length).astype(np.float32)
+        for length in (16_000, 8_000, 23_456, 16_000, 12_345)
+    ]
+
+
+def answers(model: EmotionModel, waves: list[np.ndarray], batch_seconds: float = 1000.0) -> np.ndarray:
+    scores = Engine(model, max(1, int(batch_seconds * 16_000))).scores(waves)
+    return np.stack([each.probabilities if model.labels else each.affect for each in scores])
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_a_lower_precision_is_close_and_the_batch_does_not_change_it(
+    entry: ModelEntry, precision: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    try:
+        model = entry.load(inference(precision=precision))
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    assert f"runs in {precision}, which changes its answers" in caplog.text
+    exact = answers(entry.load(inference()), clips())
+    found = answers(model, clips())
+    assert model.precision == precision
+    assert 0 < np.abs(found - exact).max() < CLOSE[precision]
+    assert np.abs(answers(model, clips(), 0) - found).max() < 1e-4
+    assert np.abs(answers(model, clips()[::-1])[::-1] - found).max() < 1e-4
+
+
+def test_a_graph_that_is_there_is_run_without_the_weights(
+    entry: ModelEntry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chosen = inference(runtime="onnx", graph_cache=str(tmp_path))
+    before = answers(entry.load(chosen), clips())
+
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("the weights were loaded")
+
+    monkeypatch.setattr(speech_encoder, "load_exactly", loaded)
+    assert np.array_equal(answers(entry.load(chosen), clips()), before)
+
+
+class Stuck(nn.Module):
+    """Scales by a number that tracing takes for a constant."""
+
+    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return inputs.mean(dim=1, keepdim=True) + float(inputs.std()) * lengths[:, None]
+
+
+class Unknown(nn.Module):
+    """Holds what the exporter has no operator for."""
+
+    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(inputs).mean(dim=1, keepdim=True) + lengths[:, None]
+
+
+@pytest.mark.parametrize(
+    ("module", "why"), [(Stuck, "differs from torch's by"), (Unknown, "torch cannot export it")]
+)
+def test_a_graph_that_is_another_network_is_refused(tmp_path: Path, module: Any, why: str) -> None:
+    graphs = Graphs(GraphCache(tmp_path, max_bytes=10**9), "of a test", "fp32")
+    with pytest.raises(GraphRefusedError, match=why):
+        load_network(
+            module, lambda waves, _: waves, batching=Batching.MASKED, device="cpu", precision="fp32", graphs=graphs
+        )  # fmt: skip
+    assert why in (graphs.refusal or "")
+
+
+@pytest.fixture
+def refused(s3prl: ModelEntry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> InferenceSettings:
+    """Settings under which the model was refused, as one whose graph differs by anything at all is."""
+    monkeypatch.setitem(networks.TOLERANCE, "fp32", -1.0)
+    chosen = inference(graph_cache=str(tmp_path / "graphs"))
+    s3prl.prepare(chosen)
+    monkeypatch.undo()
+    return chosen
+
+
+def test_a_refused_model_runs_on_torch_and_says_so(
+    s3prl: ModelEntry, refused: InferenceSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert s3prl.runtime(refused) == "torch"
+    with caplog.at_level(logging.WARNING):
+        found = answers(s3prl.load(refused), clips())
+    assert "the model 'tiny' runs on torch: the graph's answer differs" in caplog.text
+    assert np.array_equal(found, answers(s3prl.load(inference(runtime="torch")), clips()))
+
+
+def test_a_refused_model_is_an_error_where_onnx_was_asked_for(
+    s3prl: ModelEntry, refused: InferenceSettings
+) -> None:
+    with pytest.raises(ConfigurationError, match="'tiny' cannot be run by onnxruntime in fp32: the graph's"):
+        s3prl.load(refused.model_copy(update={"runtime": "onnx"}))
+
+
+def test_a_cache_that_has_no_place_leaves_torch(s3prl: ModelEntry, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    chosen = inference(graph_cache=str(tmp_path / "file"))
+    assert s3prl.runtime(chosen) == "torch"
+    assert answers(s3prl.load(chosen), clips()).shape == (5, 4)
+
+
+def test_results_of_two_runtimes_are_told_apart(s3prl: ModelEntry, refused: InferenceSettings) -> None:
+    def config_id(chosen: InferenceSettings) -> str:
+        return analysis_key(Settings(inference=chosen), s3prl).config_id
+
+    assert config_id(inference()) == config_id(inference(runtime="onnx"))
+    assert config_id(inference()) != config_id(inference(runtime="torch"))
+    assert config_id(refused) == config_id(inference(runtime="torch"))
+
+
+def test_to_prepare_is_to_make_the_graph_once(s3prl: ModelEntry, tmp_path: Path) -> None:
+    chosen = inference(graph_cache=str(tmp_path / "graphs"))
+    s3prl.prepare(chosen)
+    [graph] = (tmp_path / "graphs").glob("*/model.onnx")
+    written = graph.stat().st_mtime_ns
+    s3prl.prepare(chosen)
+    assert graph.stat().st_mtime_ns == written
+
+
+ABLE: Any = {"torch": ("fp32", "bf16"), "onnx": ("fp32", "int8")}
+
+
+@pytest.mark.parametrize(
+    ("keys", "device", "runtimes"),
+    [
+        ({}, "cpu", ("onnx", "torch")),
+        ({}, "cuda", ("torch",)),
+        ({"runtime": "torch"}, "cpu", ("torch",)),
+        ({"runtime": "onnx"}, "cpu", ("onnx",)),
+    ],
+)
+def test_auto_is_onnxruntime_on_a_processor_and_torch_elsewhere(
+    keys: dict[str, Any], device: str, runtimes: tuple[str, ...]
+) -> None:
+    assert possible(InferenceSettings(**keys), ABLE, device=lambda: device, model="m") == runtimes
+
+
+@pytest.mark.parametrize(
+    ("keys", "device", "message"),
+    [
+        ({"runtime": "onnx"}, "cuda", "onnxruntime runs on the processor, and inference.device is cuda"),
+        ({"precision": "int8"}, "cuda", "onnxruntime runs on the processor"),
+        ({"precision": "bf16"}, "cuda", "bf16 is measured on processors only"),
+        (
+            {"precision": "bf16", "runtime": "onnx"},
+            "cpu",
+            "supports fp32, bf16 on torch and fp32, int8 on onnx",
+        ),
+        ({"precision": "fp16"}, "cpu", "inference.precision is fp16, and m supports"),
+    ],
+)
+def test_what_is_lacking_is_named(keys: dict[str, Any], device: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        possible(InferenceSettings(**keys), ABLE, device=lambda: device, model="m")
