@@ -80,7 +80,7 @@ def test_a_precision_is_another_id_and_one_that_the_family_lacks_is_refused(fold
 
 def test_options_stored_with_a_run_hold_no_secret() -> None:
     settings = Settings(
-        source={"uri": "s3://calls", "endpoint_url": "http://user:hunter2@host"},
+        source={"uri": "s3://calls"},
         warehouse={"catalog": "postgres:dbname=lake password=hunter2"},
     )
     stored = options_json(settings)
