@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from string import Formatter
 from zoneinfo import ZoneInfo
 
@@ -134,7 +134,7 @@ class KeyPattern:
                 parts += zip(piece, texts, strict=True)
             else:
                 return None
-        directives = [(token.text, text) for token, text in parts if token.kind == "directive"]
+        directives = tuple((token.text, text) for token, text in parts if token.kind == "directive")
         recorded_at = None
         try:
             moment = _moment(directives)
@@ -276,7 +276,8 @@ def _tokenise_strftime(text: str, spec: str) -> Iterator[_Token]:
             )
 
 
-def _moment(directives: list[tuple[str, str]]) -> datetime:
+@lru_cache(maxsize=1024)  # keys of a listing name the same few days, and strptime is slow
+def _moment(directives: tuple[tuple[str, str], ...]) -> datetime:
     """Parse the directives' texts.
 
     Raises:
