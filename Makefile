@@ -46,7 +46,7 @@ fuzz: $(VENV_FUZZ)/.installed
 		-max_len=400 -artifact_prefix=fuzz/corpus/pattern/found- fuzz/corpus/pattern
 
 bench: $(STAMP)
-	$(VENV)/bin/python bench/all.py --size $(SIZE) $(if $(ONLY),--only $(ONLY))
+	$(VENV)/bin/python -m bench.all --size $(SIZE) $(if $(ONLY),--only $(ONLY))
 
 # The packages of the optional families that live beside the lock.
 $(VENV)/.families: $(VENV)/.locked requirements-families.lock

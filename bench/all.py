@@ -14,7 +14,17 @@ from pathlib import Path
 from bench.common import SIZES
 
 HERE = Path(__file__).parent
-BENCHES = ("overhead", "against", "limit", "precision", "memory", "planning", "warehouse", "decode", "robustness")
+BENCHES = (
+    "overhead",
+    "against",
+    "limit",
+    "precision",
+    "memory",
+    "planning",
+    "warehouse",
+    "decode",
+    "robustness",
+)
 _SECTION = re.compile(r"<!-- (\w+) -->\n(.*?)(?=\n<!-- |\Z)", re.DOTALL)
 _HEAD = """\
 # What was measured

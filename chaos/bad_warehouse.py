@@ -116,6 +116,8 @@ def _slowed_down(site: Site, name: str, generator: random.Random, expected: Cont
         config = site.lake(name, data=site.bucket(f"data-{name}"), warehouse={"endpoint_url": proxy.url})
         with started(config, *_BACKFILL) as command:
             failure = _failure(command, "warehouse.data")
+        if not proxy.faults:
+            raise BrokenPromiseError("no request was refused, so nothing was tried")
         proxy.fault_of = lambda _: None
         return _resumed(config, failure, expected)
 

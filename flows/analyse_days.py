@@ -26,7 +26,7 @@ from emolake.quarantine import quarantined
 from emolake.runs import Run, RunFailedError, mark_died
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import default_config_file, load_settings
-from emolake.shard import run_shard
+from emolake.shard import loaded_model, run_shard
 from emolake.storage import SourceError, open_source
 from emolake.tasks.aggregate import aggregate_days, held_back_days
 from emolake.tasks.plan import plan_day, shards
@@ -57,6 +57,7 @@ def shard(
         raise ModelChangedError(
             f"the files of the model {key.model!r} were changed while the run was under way; run again"
         )
+    loaded_model(entry, settings.inference)  # which settles the runtime that is a part of the key
     if analysis_key(settings, entry) != key:
         raise EmolakeError(
             "the configuration was changed while the run was under way, or means another runtime on the machine of "
@@ -184,6 +185,11 @@ def _side_by_side(run: Run, days: Iterable[tuple[date, Iterator[Wave]]], limit: 
         except SourceError as error:
             run.failures.append(f"{day}: {error}")
             wave = ()
+        except Exception:
+            # it ends the run: what is at work elsewhere is waited for and counted, or the run's figures would lack it
+            for other in under_way.values():
+                next(other, ())
+            raise
         if not wave:
             del under_way[day]
         unfinished[day] = len(wave)

@@ -10,6 +10,7 @@ import numpy as np
 
 from emolake.errors import EmolakeError
 from emolake.models.protocol import Batching, EmotionModel
+from emolake.models.runtimes import is_out_of_memory
 from emolake.tasks.segment import Segment
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 _BATCHES_IN_POOL = 8
 # Segments that an error names.
 _NAMED = 10
-# What torch's allocator for the CPU, CUDA's libraries and onnxruntime say when there is no room.
-_OUT_OF_MEMORY = ("can't allocate memory", "_STATUS_ALLOC_FAILED", "Failed to allocate memory")
 
 Owner = TypeVar("Owner")
 
@@ -197,7 +196,7 @@ class Engine:
             try:
                 return self._forward([waves[position] for position in batch], [*map(name, batch)])
             except Exception as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if len(batch) == 1:
                     raise ModelMemoryError(
@@ -245,15 +244,6 @@ def _checked(what: str, values: "torch.Tensor", columns: int, names: Sequence[st
             "its weights or its precision are broken"
         )
     return array
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    # Only torch's allocator for CUDA has an exception class of its own.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        sign in str(error) for sign in _OUT_OF_MEMORY
-    )
 
 
 def _release_cached_memory() -> None:

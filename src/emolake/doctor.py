@@ -37,7 +37,9 @@ class Check:
 
 
 def examine(settings: Settings, model: str | None = None) -> Iterator[Check]:
-    """Yield the checks as they are made; none changes anything, and one that fails does not end the rest."""
+    """Yield the checks as they are made; one that fails does not end the rest.
+
+    None changes source or lake; the graph of a model that is run as one is made where it is missing."""
 
     @cache
     def entry() -> ModelEntry:  # one for both checks: its fingerprint reads every byte of the weights

@@ -8,6 +8,7 @@ from emolake.messages import redacted
 
 # By what the error says: the remedy.
 _REMEDIES = (
+    ("Out of Memory", "give the process more memory"),
     (
         "No space left|disk is full|File too large|quota",
         "make room where warehouse.data and warehouse.catalog lie",
@@ -40,6 +41,6 @@ def trouble(error: duckdb.Error, catalog: str) -> str | None:
     """
     if isinstance(error, _BUGS):
         return None
-    said = redacted(" ".join(str(error).replace(catalog, "the catalog").split()))[:_LONGEST]
+    said = redacted(" ".join(str(error).replace(catalog, "the catalog").split()))
     remedy = next(remedy for sign, remedy in _REMEDIES if re.search(sign, said))
-    return f"the lake cannot be read or written: {said}; {remedy}, and run again: what was committed stands"
+    return f"the lake cannot be read or written: {said[:_LONGEST]}; {remedy}, and run again: what was committed stands"

@@ -11,7 +11,7 @@ _USER_OF_URL = re.compile(r"(?<=://)[^\s/?#@'\"]+@")
 # As libpq, a URL's query and INI files write them: a value in quotes, or up to what ends a word of a query.
 _NAMED_SECRET = re.compile(
     r"(?i)((?:password|passwd|secret|token|signature|credential|access_?key(?:_?id)?)\s*=\s*)"
-    r"('(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s&;,'\"]+)"
+    r"('(?:[^'\\]|\\.)*'|\"[^\"]*\"|(?:[^\s&;,'\"]|&(?![\w.~-]+=)|[;,](?=[^\s'\"]))+)"
 )
 _TOKEN_OF_THE_HUB = re.compile(r"\bhf_\w{16,}")
 

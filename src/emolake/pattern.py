@@ -28,21 +28,21 @@ class _Token:
     kind: str  # "literal", "directive" or "dimension"
     text: str
 
-    def regex(self, day: date | None) -> str:
-        """Regular expression of the piece; `day` fixes the directives that a day determines."""
+    @property
+    def regex(self) -> str:
+        """Regular expression of the piece."""
         if self.kind == "literal":
             return re.escape(self.text)
         if self.kind == "dimension":
             return "[^./]+" if self.text == "ext" else "[^/]+?"
-        if day is not None and self.text in _DAY_DIRECTIVES:
-            return re.escape(_written(day, self.text))
         return _DIRECTIVES[self.text]
 
     def ends(self, text: str, start: int) -> Iterator[int]:
-        """Yield where the piece can end that begins at `start` of a text without slashes, the shortest first."""
+        """Yield where the piece can end that begins at `start` of a text without slashes, in its expression's order."""
         if self.kind == "dimension":
             stop = text.find(".", start) if self.text == "ext" else -1
-            yield from range(start + 1, (len(text) if stop < 0 else stop) + 1)
+            ends = range(start + 1, (len(text) if stop < 0 else stop) + 1)
+            yield from reversed(ends) if self.text == "ext" else ends
         elif self.kind == "literal":
             if text.startswith(self.text, start):
                 yield start + len(self.text)
@@ -174,18 +174,16 @@ def _descend(
         # Nothing further down depends on the day, or there are no folders: one flat listing is the cheapest.
         yield prefix + known
         return
-    component = re.compile("".join(token.regex(day) for token in head), re.DOTALL)
+    written = [_Token("literal", _written(day, each.text)) if _is_day(each) else each for each in head]
     for found in list_prefixes(prefix + known):
-        if component.fullmatch(found[len(prefix) : -1]):
+        if _split(written, found[len(prefix) : -1]) is not None:
             yield from _descend(found, rest, day, list_prefixes)
 
 
 def _component_regex(tokens: Sequence[_Token]) -> str:
     if _is_ambiguous(tokens):
         return "([^/]*)"
-    return "".join(
-        token.regex(None) if token.kind == "literal" else f"({token.regex(None)})" for token in tokens
-    )
+    return "".join(token.regex if token.kind == "literal" else f"({token.regex})" for token in tokens)
 
 
 def _is_ambiguous(tokens: Sequence[_Token]) -> bool:
@@ -251,7 +249,7 @@ def _tokenise(text: str) -> Iterator[_Token]:
         if name is None:
             continue
         if name in ("date", "time") and spec and not conversion:
-            yield from _tokenise_strftime(text, spec or "")
+            yield from _tokenise_strftime(text, spec)
         elif name in ("date", "time") or not name.isidentifier() or spec or conversion:
             raise ConfigurationError(
                 f"the pattern {text!r} holds {{{name}}}; "

@@ -151,9 +151,14 @@ def _loaded(entry: ModelEntry, fingerprint: str, inference: InferenceSettings) -
 
 
 def loaded_model(entry: ModelEntry, inference: InferenceSettings) -> EmotionModel:
-    """Return the model, loaded once per process; a changed file is another model."""
+    """Return the model, loaded once per process; a changed file is another model.
+
+    From then on `entry.runtime` tells what executes it: what `auto` means is settled here, and is loaded by name.
+    """
     with _loading:
-        return _loaded(entry, entry.fingerprint, inference)
+        entry.prepare(inference)
+        settled = inference.model_copy(update={"runtime": entry.runtime(inference)})
+        return _loaded(entry, entry.fingerprint, settled)
 
 
 @cache

@@ -9,7 +9,7 @@ the frames that hold the clip, never over padding, and goes through an optional 
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -17,6 +17,7 @@ from torch import nn
 
 from emolake.errors import ConfigurationError
 from emolake.models import encoder_input, speech_encoder
+from emolake.models.encoder_input import SAMPLING_RATE
 from emolake.models.hub import model_folder
 from emolake.models.networks import Graphs, Network, exact_batching, load_network, modules_of
 from emolake.models.protocol import ENCODER_PRECISIONS, Batching, Description, Prediction
@@ -27,7 +28,6 @@ from emolake.tasks.featurize import valid_mask
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SAMPLING_RATE: Final = 16_000
 _WHISPER_HOP = 160  # samples between two mel frames, in every Whisper
 
 

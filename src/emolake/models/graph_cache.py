@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import time
 
@@ -111,7 +112,7 @@ class GraphCache:
             try:
                 used = (path / _ABOUT_FILE if path.suffix != _PARTIAL else path).stat().st_mtime
                 size = sum(file.stat().st_size for file in path.iterdir())
-            except (FileNotFoundError, NotADirectoryError):  # swept by another process, or a refusal
+            except OSError:  # swept by another process, a refusal, or another user's export
                 continue
             if path.suffix == _PARTIAL:
                 if time() - used > _ABANDONED_S:
@@ -144,7 +145,8 @@ def _is_sound(entry: Path) -> bool:
     except (ValueError, KeyError):
         sound = False
     if sound:
-        os.utime(entry / _ABOUT_FILE)
+        with suppress(OSError):  # a cache that this user may only read
+            os.utime(entry / _ABOUT_FILE)
     elif entry.exists():
         log.warning("graph cache entry %s is broken and is exported again", entry)
         shutil.rmtree(entry, ignore_errors=True)

@@ -20,6 +20,7 @@ from torch.nn.utils import parametrize
 
 from emolake.models.graph_cache import GRAPH_FILE, GraphCache, GraphRefusedError
 from emolake.models.protocol import Batching
+from emolake.models.runtimes import is_out_of_memory
 
 Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Prepare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -44,6 +45,8 @@ class Graphs:
     cache: GraphCache
     fingerprint: str
     precision: str
+    check: Callable[[], None] = lambda: None
+    """Raises where the model's files are no longer those of the fingerprint."""
 
     @property
     def recipe(self) -> dict[str, JsonValue]:
@@ -95,7 +98,9 @@ def load_network(
         return module if precision == "fp32" else InBfloat16(module)
 
     def write(folder: Path) -> Mapping[str, JsonValue]:
-        return _export(fold_weight_norm(build()).eval(), prepare, batching, precision, folder)
+        about = _export(fold_weight_norm(build()).eval(), prepare, batching, precision, folder)
+        graphs.check()  # or the graph of other weights would be kept under this fingerprint
+        return about
 
     return OnnxNetwork(graphs.cache.get(graphs.recipe, write))
 
@@ -186,7 +191,10 @@ def _export(
                 dynamic_axes=axes, opset_version=_OPSET, dynamo=False,
             )  # fmt: skip
     except (RuntimeError, TypeError, ValueError) as error:
-        raise GraphRefusedError(f"torch cannot export it: {str(error).splitlines()[0]}") from error
+        if is_out_of_memory(error):
+            raise  # it may succeed later, and a refusal is remembered
+        what = str(error).partition("\n")[0]
+        raise GraphRefusedError(f"torch cannot export it: {what}") from error
     if precision == "int8":
         _quantise(path)
     difference = _difference(module, OnnxNetwork(path), prepare, masked)
@@ -231,7 +239,8 @@ def _difference(module: nn.Module, graph: OnnxNetwork, prepare: Prepare, masked:
         found = graph(inputs, counts).numpy()
         if found.shape != expected.shape:
             raise GraphRefusedError(f"the graph gives {found.shape} where torch gives {expected.shape}")
-        largest = max(largest, float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max())))
+        difference = np.abs(found - expected).max() / np.maximum(1.0, np.abs(expected).max())
+        largest = float(np.maximum(largest, difference))  # NaN stays NaN, which max() would lose
     return largest
 
 

@@ -210,7 +210,7 @@ class ModelEntry:
         from emolake.models.networks import Graphs
 
         cache = GraphCache(inference.graph_folder, max_bytes=int(inference.graph_cache_gb * 1e9))
-        return Graphs(cache, self.fingerprint, inference.precision)
+        return Graphs(cache, self.fingerprint, inference.precision, self.check_unchanged)
 
 
 def model_entry(settings: Settings, name: str | None = None, *, within: tuple[str, ...] = ()) -> ModelEntry:

@@ -11,6 +11,8 @@ _INSTRUCTIONS = {
     "bf16": ("avx512_bf16", "amx_bf16"),
     "int8": ("avx512_vnni", "avx_vnni", "amx_int8"),
 }
+# What torch's allocator for the CPU, CUDA's libraries and onnxruntime say when there is no room.
+_OUT_OF_MEMORY = ("can't allocate memory", "_STATUS_ALLOC_FAILED", "Failed to allocate memory")
 
 
 def possible(
@@ -77,3 +79,13 @@ def _listed(precisions: Mapping[Runtime, tuple[str, ...]]) -> str:
     if len(precisions) == 1:
         return ", ".join(*precisions.values())
     return " and ".join(f"{', '.join(names)} on {runtime}" for runtime, names in precisions.items())
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether a model had no room, in main memory or on its device."""
+    import torch
+
+    # Only torch's allocator for CUDA has an exception class of its own.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        sign in str(error) for sign in _OUT_OF_MEMORY
+    )

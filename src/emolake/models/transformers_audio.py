@@ -15,6 +15,7 @@ from emolake.errors import ConfigurationError
 from emolake.models import speech_encoder
 from emolake.models.hub import model_folder
 from emolake.models.protocol import ENCODER_PRECISIONS, Batching, Description, Prediction
+from emolake.models.transcripts import load_part
 
 if TYPE_CHECKING:
     import torch
@@ -100,10 +101,7 @@ class TransformersAudio:
             raise ConfigurationError(
                 f"{folder} is a {kind!r} model; expected one of {', '.join((*speech_encoder.MODEL_TYPES, 'whisper'))}"
             )
-        try:
-            extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{folder} has no usable preprocessor_config.json: {error}") from error
+        extractor = load_part(AutoFeatureExtractor, folder)
         if extractor.sampling_rate != cls.sampling_rate:
             raise ConfigurationError(
                 f"{folder} takes {extractor.sampling_rate} Hz, expected {cls.sampling_rate} Hz; use a 16 kHz checkpoint"

@@ -9,7 +9,7 @@ arrived AS (
     UNION ALL
     SELECT date, dimensions
     FROM (FROM lake.recordings WHERE deleted_at IS NOT NULL)
-    ANTI JOIN live USING (version, size_bytes)
+    ANTI JOIN (FROM live WHERE size_bytes > 0) USING (version, size_bytes)
 ),
 counted AS (
     SELECT

@@ -243,10 +243,10 @@ def _figures(members: np.ndarray, answers: Answers) -> dict[str, Any]:
     return found
 
 
-def _speakers(corpus: Corpus, part: Part) -> list[JsonValue]:
-    """The speakers that a fit learned from, or was stopped and calibrated by."""
+def _speakers(corpus: Corpus, part: Part) -> list[JsonValue] | None:
+    """The speakers that a fit learned from, or was stopped and calibrated by; None unless all are known."""
     known = {corpus.clips[i].speaker for i in (*part.heard, *part.validation)}
-    return sorted(speaker for speaker in known if speaker is not None)
+    return None if None in known else [*sorted(map(str, known))]
 
 
 def _clips_by_part(parts: Sequence[Part]) -> list[dict[str, JsonValue]]:
