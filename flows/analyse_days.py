@@ -1,7 +1,7 @@
 """What nightly and backfill share: plan, shards as mapped tasks, aggregation, the run's row and its artifact."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from itertools import islice
@@ -32,8 +32,8 @@ from emolake.tasks.aggregate import aggregate_days, held_back_days
 from emolake.tasks.plan import plan_day, shards
 from emolake.tasks.presence import Presence
 
-# Shards of a day that are under way together.
-Wave = Sequence[PrefectFuture[Counts]]
+# Shards of a day that are under way together, by what they are called.
+Wave = Mapping[str, PrefectFuture[Counts]]
 
 
 def _may_succeed_later(_task: Task[..., Counts], _run: TaskRun, state: State[Counts]) -> bool:
@@ -169,7 +169,7 @@ def _side_by_side(run: Run, days: Iterable[tuple[date, Iterator[Wave]]], limit: 
     All listing, planning and judging is done in this thread, with its one connection: only shards run beside it, and
     an interrupt reaches it while it waits.
     """
-    remaining, under_way = deque(days), dict[date, Iterator[Wave]]()
+    remaining, under_way, at_work = deque(days), dict[date, Iterator[Wave]](), dict[date, Wave]()
     unfinished, ended = Counter[date](), SimpleQueue[date]()
     while remaining or under_way:
         if remaining and len(under_way) < limit:
@@ -180,21 +180,34 @@ def _side_by_side(run: Run, days: Iterable[tuple[date, Iterator[Wave]]], limit: 
             unfinished[day] -= 1
         if unfinished[day]:
             continue
+        _count(run, at_work.pop(day, {}))
         try:
-            wave = next(under_way[day], ())
+            wave = next(under_way[day], {})
         except SourceError as error:
             run.failures.append(f"{day}: {error}")
-            wave = ()
+            wave = {}
         except Exception:
-            # it ends the run: what is at work elsewhere is waited for and counted, or the run's figures would lack it
-            for other in under_way.values():
-                next(other, ())
+            # It ends the run. What is at work on other days still commits, so it is waited for and counted.
+            for other in at_work.values():
+                _count(run, other)
             raise
-        if not wave:
+        if wave:
+            at_work[day] = wave
+        else:
             del under_way[day]
         unfinished[day] = len(wave)
-        for future in wave:
+        for future in wave.values():
             future.add_done_callback(partial(_tell, ended, day))
+
+
+def _count(run: Run, wave: Wave) -> None:
+    """Add up what shards came to; those that are at work are waited for."""
+    for message, future in wave.items():
+        result: object = future.result(raise_on_failure=False)
+        if isinstance(result, Counts):
+            run.add(result)
+        else:
+            run.failures.append(f"{message}: {result}")
 
 
 def _tell(ended: SimpleQueue[date], day: date, _future: PrefectFuture[Counts]) -> None:
@@ -237,13 +250,7 @@ def _analyse_day(
         futures = mapped.map(
             unmapped(config), wave, unmapped(run.key), unmapped(run.run_id), messages, unmapped(force)
         )
-        yield futures
-        for message, future in zip(messages, futures, strict=True):
-            result: object = future.result(raise_on_failure=False)
-            if isinstance(result, Counts):
-                run.add(result)
-            else:
-                run.failures.append(f"{message}: {result}")
+        yield dict(zip(messages, futures, strict=True))
         number += len(wave)
     deleted, reappeared = presence.settle(run.run_id)
     if deleted or reappeared:

@@ -13,6 +13,8 @@ CATALOG = "dbname=lake host=db password=hunter2"
     [
         ('Could not write file "x": No space left on device', "make room"),
         ("database or disk is full", "make room"),
+        (f"INSERT INTO x VALUES ({'1, ' * 400}) failed: database or disk is full", "make room"),
+        ("Out of Memory Error: failed to allocate data of size 1 GiB", "more memory"),
         (
             "Unable to connect to URL s3://lake/x: Bad Request (HTTP code 400)\n\nExpiredToken",
             "the credentials",

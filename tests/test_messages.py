@@ -41,6 +41,7 @@ def test_nothing_that_is_shown_controls_a_terminal(text: str) -> None:
     [
         f"could not connect to 'host=db password={SECRET} user=me'",
         f"host=db password='it\\'s {SECRET}' user=me",
+        "host=db password=a,hunter2;hunter2&hunter2 user=me",
         f"postgres://me:{SECRET.replace('/', '%2F')}@db/lake",
         f"http://{SECRET.replace('/', '')}@127.0.0.1:9000/calls",
         f"s3://calls/a.wav?X-Amz-Credential=me&X-Amz-Signature={SECRET}&X-Amz-Date=1",

@@ -236,3 +236,11 @@ def test_many_dimensions_are_told_apart_as_a_regular_expression_does(text):
 def test_no_key_takes_long(text, stuff):
     check(text, stuff)
     check(text, f"20261120/{stuff}")
+
+
+@pytest.mark.timeout(30)
+def test_no_folder_takes_long():
+    """Also what is listed on the way to a day is named by whoever uploads."""
+    pattern = KeyPattern("{a}_{b}_{c}_{d}_{e}!/{date:%Y%m%d}/{call_id}.{ext}", LAW_ZONE)
+    found = list(pattern.day_prefixes(date(2026, 11, 20), lambda _: ["_" * 900 + "/", "1_2_3_4_5!/"]))
+    assert found == ["1_2_3_4_5!/20261120/"]

@@ -30,7 +30,7 @@ from emolake.flows.backfill import backfill
 from emolake.flows.nightly import nightly
 from emolake.flows.retry import retry
 from emolake.identity import analysis_key
-from emolake.lake import open_lake
+from emolake.lake import LakeError, open_lake
 from emolake.models.registry import model_entry
 from emolake.policy import Policy
 from emolake.runs import RunFailedError
@@ -39,6 +39,7 @@ from emolake.settings import Settings, WarehouseSettings, load_settings
 from emolake.shard import loaded_model, run_shard
 from emolake.storage import SourceError, open_source
 from emolake.tasks.plan import Listing, list_day, plan_day
+from emolake.tasks.presence import Presence
 
 from chaos.servers import ACCESS_KEY, SECRET_KEY
 from made_model import write_tiny_model
@@ -405,6 +406,24 @@ def test_days_side_by_side_give_the_rows_of_one_after_the_other(
         backfill(first=DAYS[0], last=LAST, config=together.config, parallel_days=0)
 
 
+def test_a_day_that_ends_the_run_leaves_what_is_at_work_on_others_counted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.configure(run="shard_objects = 1\nparallel_shards = 1")
+    for number in range(4):
+        site.put(DAYS[min(number, 1)], f"call {number}.wav", 4.0, seed=number)
+    settled = iter([LakeError("the catalog is gone; start it")])
+
+    def settle(_presence: Presence, _run_id: str) -> tuple[int, int]:
+        raise next(settled)
+
+    monkeypatch.setattr(Presence, "settle", settle)
+    with pytest.raises(LakeError, match="the catalog is gone"):
+        backfill(first=DAYS[0], last=DAYS[1], config=site.config, parallel_days=2)
+    assert site.rows("SELECT outcome, done FROM runs") == [{"outcome": "failed", "done": 4}]
+    assert site.rows("SELECT count(*) AS held FROM analyses GROUP BY ALL") == [{"held": 4}]
+
+
 def start(site: Site, log: Path, *command: str) -> subprocess.Popen[bytes]:
     """Start a command in a process of its own, against the Prefect server of the tests."""
     emolake = Path(sys.executable).with_name("emolake")
@@ -440,8 +459,8 @@ def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
     stopped, clean = make_site("stopped"), make_site("clean")
     for site in (stopped, clean):
         site.configure(run="shard_objects = 1\nparallel_shards = 1")
-        for number in range(24):
-            site.put(DAYS[number % 4], f"call {number:02d}.wav", 12.0 + number, seed=number)
+        for number in range(16):
+            site.put(DAYS[number % 4], f"call {number:02d}.wav", 4.0 + number, seed=number)
     log = tmp_path / "stopped.log"
     before = signal.signal(
         signal.SIGINT, signal.default_int_handler
@@ -458,10 +477,10 @@ def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
             process.wait(20)
     assert "emolake: interrupted; what was committed stays" in log.read_text()
     done = analysed(stopped)
-    assert 2 <= done < 24
+    assert 2 <= done < 16
     assert [row["outcome"] for row in stopped.rows("SELECT outcome FROM runs")] == ["failed"]
     assert stopped.holds_one_set_of_rows()
-    assert backfill(first=DAYS[0], last=LAST, config=stopped.config, parallel_days=3)["done"] == 24 - done
+    assert backfill(first=DAYS[0], last=LAST, config=stopped.config, parallel_days=3)["done"] == 16 - done
     backfill(first=DAYS[0], last=LAST, config=clean.config)
     renamed = [{**row, "uri": row["uri"].replace(stopped.name, clean.name)} for row in stopped.rows(CONTENT)]
     assert renamed == clean.rows(CONTENT)

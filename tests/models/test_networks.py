@@ -16,7 +16,7 @@ from emolake.models import networks, speech_encoder
 from emolake.models.graph_cache import GraphCache, GraphRefusedError
 from emolake.models.networks import Graphs, load_network
 from emolake.models.protocol import Batching, EmotionModel
-from emolake.models.registry import ModelEntry, model_entry
+from emolake.models.registry import ModelChangedError, ModelEntry, model_entry
 from emolake.models.runtimes import possible
 from emolake.settings import InferenceSettings, Settings
 from emolake.tasks.classify import Engine
@@ -111,6 +111,51 @@ def test_a_graph_that_is_another_network_is_refused(tmp_path: Path, module: Any,
             module, lambda waves, _: waves, batching=Batching.MASKED, device="cpu", precision="fp32", graphs=graphs
         )  # fmt: skip
     assert why in (graphs.refusal or "")
+
+
+class Mean(nn.Module):
+    """What can be exported."""
+
+    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return inputs.sum(dim=1, keepdim=True) / lengths[:, None]
+
+
+def exported(graphs: Graphs) -> None:
+    load_network(
+        Mean, lambda waves, _: waves, batching=Batching.MASKED, device="cpu", precision="fp32", graphs=graphs
+    )  # fmt: skip
+
+
+def test_a_graph_that_answers_nan_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = networks.OnnxNetwork.__call__
+    monkeypatch.setattr(networks.OnnxNetwork, "__call__", lambda *given: whole(*given) * float("nan"))
+    with pytest.raises(GraphRefusedError, match="differs from torch's by nan"):
+        exported(Graphs(GraphCache(tmp_path, max_bytes=10**9), "of a test", "fp32"))
+
+
+def test_what_may_succeed_later_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = Graphs(GraphCache(tmp_path, max_bytes=10**9), "of a test", "fp32")
+
+    def no_room(*_: Any, **__: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="can't allocate memory"):
+        patched.setattr(torch.onnx, "export", no_room)
+        exported(graphs)
+    assert graphs.refusal is None
+    exported(graphs)
+    assert graphs.is_made
+
+
+def test_a_graph_of_files_that_were_changed_meanwhile_is_not_kept(tmp_path: Path) -> None:
+    def changed() -> None:
+        raise ModelChangedError("the files were changed")
+
+    graphs = Graphs(GraphCache(tmp_path, max_bytes=10**9), "of a test", "fp32", changed)
+    with pytest.raises(ModelChangedError):
+        exported(graphs)
+    assert not graphs.is_made
+    assert graphs.refusal is None
 
 
 @pytest.fixture

@@ -84,6 +84,8 @@ def test_voices_that_the_model_learned_from_are_named(evaluated, site):
 def test_a_folder_says_whom_it_learned_from_or_that_it_does_not(tmp_path):
     folder = write_tiny_model(tmp_path / "model")
     assert heard_speakers(model_or_folder(SETTINGS, str(folder))) is None
+    note_speakers(folder, [])
+    assert heard_speakers(model_or_folder(SETTINGS, str(folder))) is None
     note_speakers(folder, ["s4"])
     assert heard_speakers(model_or_folder(SETTINGS, str(folder))) == {"s4"}
 

@@ -110,7 +110,7 @@ def hear(clips: Sequence[Clip], *, entry: ModelEntry, settings: Settings) -> Hea
 def heard_speakers(entry: ModelEntry) -> frozenset[str] | None:
     """The speakers that a trained folder learned from; None if it does not say, or the model is no trained folder."""
     speakers = entry.record.training.get("speakers")
-    return frozenset(map(str, speakers)) if isinstance(speakers, list) else None
+    return frozenset(map(str, speakers)) or None if isinstance(speakers, list) else None
 
 
 def _remarks(
