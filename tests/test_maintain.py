@@ -118,7 +118,7 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseSettings) -> No
     fill(warehouse, 8)
     settings = Settings(
         warehouse=warehouse,
-        maintain=MaintainSettings(snapshot_days=6 / 86400, file_hours=6 / 3600, rewrite_share=0.0),
+        maintain=MaintainSettings(snapshot_days=15 / 86400, file_hours=15 / 3600, rewrite_share=0.0),
     )
     done = Event()
 

@@ -134,7 +134,7 @@ def test_an_error_of_a_connection_that_is_made_anew_shows_no_password(tmp_path: 
     with pytest.raises(duckdb.Error, match=SECRET), duckdb.connect() as bare:
         connect(bare)
     with (
-        pytest.raises(LakeError, match=r"password=\*\*\*.*check the catalog's server") as caught,
+        pytest.raises(LakeError, match=r"password=\*\*\*.*check that the catalog's server") as caught,
         open_lake(WarehouseSettings(catalog=f"postgres:{postgres}", data=str(tmp_path / "data"))) as lake,
     ):
         connect(lake.connection)

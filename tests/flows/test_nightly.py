@@ -440,8 +440,11 @@ def analysed(site: Site) -> int:
     """Return how many recordings the ledger holds; none while another process is still making the lake."""
     if not Path(site.settings.warehouse.catalog.removeprefix("sqlite:")).is_file():
         return 0
-    with open_lake(site.settings.warehouse, read_only=True) as lake:
-        return int(lake.rows("SELECT count(*) FROM analyses")[0][0]) if lake.exists() else 0
+    try:
+        with open_lake(site.settings.warehouse, read_only=True) as lake:
+            return int(lake.rows("SELECT count(*) FROM analyses")[0][0]) if lake.exists() else 0
+    except LakeError:  # a catalog of which only a part is written
+        return 0
 
 
 def wait_for_recordings(site: Site, least: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -216,8 +216,8 @@ def test_a_members_unknown_label_is_an_error_at_load(tmp_path: Path) -> None:
 
 
 def test_a_precision_that_a_member_lacks_is_refused(made: Path) -> None:
-    with pytest.raises(ConfigurationError, match="supports fp32"):
-        model_entry(settings(made), "both").load(InferenceSettings(device="cpu", precision="bf16"))
+    with pytest.raises(ConfigurationError, match="fp16"):
+        model_entry(settings(made), "both").load(InferenceSettings(device="cpu", precision="fp16"))
 
 
 def test_members_need_a_configuration() -> None:
