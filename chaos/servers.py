@@ -19,6 +19,7 @@ from duckdb_extensions import import_extension
 ACCESS_KEY, SECRET_KEY = "made-up-key", "made-up-secret"
 _FOREIGN = ("AWS_", "EMOLAKE_", "PREFECT_", "PG")
 _PREFECT_START_S = 180.0
+_PREFECT_DRAIN_S = 30.0
 
 
 @contextmanager
@@ -51,6 +52,8 @@ def own_environment(home: Path) -> Iterator[None]:
 @contextmanager
 def prefect_server() -> Iterator[None]:
     """Let every flow run of the block, in this process and in others, talk to one server: each would start its own."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 
     with socket.create_server(("127.0.0.1", 0)) as unused:
@@ -67,10 +70,17 @@ def prefect_server() -> Iterator[None]:
             # This process has read its environment already.
             with temporary_settings({PREFECT_API_URL: url, PREFECT_LOGGING_LEVEL: "WARNING"}):
                 yield
+                # What still waits to be sent would keep this process from ending, once nobody answers.
+                for worker in (APILogWorker, EventsWorker):
+                    worker.drain_all(timeout=_PREFECT_DRAIN_S)
         finally:
             os.environ.pop("PREFECT_API_URL", None)
             server.terminate()
-            server.wait(30)
+            try:
+                server.wait(_PREFECT_DRAIN_S)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:

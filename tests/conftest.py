@@ -11,7 +11,14 @@ from hypothesis import settings
 from emolake.demo.s3 import serve_s3
 from emolake.settings import WarehouseSettings
 
-from chaos.servers import ACCESS_KEY, SECRET_KEY, new_database, own_environment, postgres_server
+from chaos.servers import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    new_database,
+    own_environment,
+    postgres_server,
+    prefect_server,
+)
 from made_lake import sqlite_warehouse
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +64,13 @@ def s3(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     (folder / "calls").mkdir(parents=True)
     with serve_s3(folder, access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url:
         yield url, folder
+
+
+@pytest.fixture(scope="session")
+def prefect(no_other_environment: None) -> Iterator[None]:
+    """Let flow runs, of this process and of those that it starts from then on, talk to one server of Prefect."""
+    with prefect_server():
+        yield
 
 
 @pytest.fixture(scope="session")

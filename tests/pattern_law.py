@@ -28,7 +28,7 @@ def written(pattern: str, moment: datetime, dimensions: dict[str, str]) -> str:
     return key
 
 
-def check(pattern: str, key: str) -> bool:
+def assert_refused_or_comes_back(pattern: str, key: str) -> bool:
     """Tell whether the key matches; it is refused, or the pattern writes what was read as the same key again.
 
     Raises:

@@ -18,7 +18,6 @@ from chaos.killed import killed
 from chaos.outcomes import BrokenPromiseError, Outcome, skipped, table, tried
 from chaos.processes import Ended, clear_failure
 from chaos.proxy import Cut, Fault, Refuse, Request, Reset, Shorten, Stall, faulty
-from chaos.servers import prefect_server
 from chaos.side_by_side import side_by_side
 from chaos.site import difference
 
@@ -28,12 +27,6 @@ SHORT = {
     "bad source": (bad_source, 2),
     "bad warehouse": (partial(bad_warehouse, lock_s=3.0), 2),
 }
-
-
-@pytest.fixture(scope="module")
-def prefect() -> Iterator[None]:
-    with prefect_server():
-        yield
 
 
 @pytest.mark.usefixtures("prefect")

@@ -1,14 +1,12 @@
 """Secrets seeded into URIs, connection strings, the environment and names: no output and no file shows one."""
 
 import sys
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 
 from emolake.cli import main
 from emolake.flows.backfill import backfill
@@ -156,14 +154,8 @@ def test_a_model_of_the_hub_shows_no_token(
         assert SECRET not in shown
 
 
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-
-
 def test_no_run_shows_a_secret_to_prefect_or_to_a_file(
-    tmp_path: Path, prefect_server: None, s3: tuple[str, Path], capfd: pytest.CaptureFixture[str],
+    tmp_path: Path, prefect: None, s3: tuple[str, Path], capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """A name that holds a presigned URL's signature, and credentials that the server refuses."""

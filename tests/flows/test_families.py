@@ -14,7 +14,7 @@ from made_night import DAY, night_heard_by, rows
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
+def lake(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterator[tuple[Path, list[str]]]:
     """A configuration with a model of every family, and a lake in which all have heard the same calls."""
     folder = tmp_path_factory.mktemp("families")
     models: dict[str, dict[str, Any]] = {}

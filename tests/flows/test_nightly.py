@@ -19,8 +19,6 @@ import pytest
 import safetensors.torch
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ParameterTypeError
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from emolake.demo.encode import write_audio
 from emolake.demo.s3 import serve_s3
@@ -134,14 +132,11 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("nightly")
     (folder / "s3").mkdir()
     model = write_tiny_model(folder / "tiny")
-    with (
-        serve_s3(folder / "s3", access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url,
-        prefect_test_harness(server_startup_timeout=90),
-    ):
+    with serve_s3(folder / "s3", access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url:
         yield Server(url, folder / "s3", model)
 
 
@@ -430,7 +425,6 @@ def start(site: Site, log: Path, *command: str) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
             [emolake, *command, "--config", site.config],
-            env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -1,7 +1,6 @@
 """Training and evaluation as flows, against a real Prefect API, and the artifacts that they leave."""
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
 
 from emolake.flows.train_model import evaluate_model, train_model
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Clips of two made voices and a Prefect API."""
+def site(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Path:
+    """Clips of two made voices, with a Prefect API at hand."""
     folder = tmp_path_factory.mktemp("training")
     generator = np.random.default_rng(0)
     rows = []
@@ -27,14 +25,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         rows.append((f"{number}.wav", emotion, speaker))
     with (folder / "list.csv").open("w", newline="") as lines:
         csv.writer(lines).writerows([("file_path", "emotion", "speaker"), *rows])
-    with prefect_test_harness(server_startup_timeout=60):
-        yield folder
+    return folder
 
 
 def artifacts(prefix: str) -> dict[str, Any]:
     with get_client(sync_client=True) as client:
-        found = client.request("POST", "/artifacts/filter", json={}).json()
-    return {each["key"].removeprefix(prefix): each for each in found if each["key"].startswith(prefix)}
+        found = client.request(
+            "POST", "/artifacts/filter", json={"artifacts": {"key": {"like_": f"{prefix}%"}}}
+        ).json()
+    return {each["key"].removeprefix(prefix): each for each in found}
 
 
 def test_a_trained_model_is_evaluated_and_its_figures_are_artifacts(site: Path) -> None:

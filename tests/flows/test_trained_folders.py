@@ -13,7 +13,7 @@ from made_voices import write_voices
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+def models(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> dict[str, dict[str, str]]:
     """A folder of every name, fresh from its training."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "voices").mkdir()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from emolake.demo.s3 import serve_s3
 from emolake.flows.backfill import backfill
@@ -48,15 +47,12 @@ class Night:
 
 
 @pytest.fixture(scope="module")
-def night(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+def night(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterator[Night]:
     folder = tmp_path_factory.mktemp("truth")
     truth = make_corpus(folder / "s3" / "calls", shared_data, days=DAYS, seed=11)
     write_tiny_model(folder / "tiny")
     config = folder / "emolake.toml"
-    with (
-        serve_s3(folder / "s3", access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url,
-        prefect_test_harness(server_startup_timeout=60),
-    ):
+    with serve_s3(folder / "s3", access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url:
         config.write_text(
             f'[source]\nuri = "s3://calls"\npattern = "{PATTERN}"\ntimezone = "Europe/Berlin"\nendpoint_url = "{url}"\n'
             '[inference]\nmodel = "tiny"\n[models.tiny]\npath = "tiny"\n[run]\nshard_seconds = 600.0\n'

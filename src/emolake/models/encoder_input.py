@@ -35,13 +35,18 @@ def prepared(waves: torch.Tensor, lengths: torch.Tensor, extractor: Any) -> torc
     if not is_whisper(extractor):
         eps = speech_encoder.HUGGING_FACE_EPS if extractor.do_normalize else None
         return speech_encoder.normalised(waves, lengths, eps)
-    longest = int(lengths.max())
-    if longest > extractor.n_samples:
-        raise ConfigurationError(
-            f"a segment of {longest / SAMPLING_RATE:.1f} s was given to a Whisper encoder, which takes at most "
-            f"{extractor.n_samples / SAMPLING_RATE:g} s; make segmentation's windows that short"
-        )
+    check_lengths(lengths, extractor.n_samples, "a Whisper encoder")
     clips = [wave[:length].cpu().numpy() for wave, length in zip(waves, lengths.tolist(), strict=True)]
     mel = extractor(clips, sampling_rate=SAMPLING_RATE, return_tensors="pt", device=str(waves.device))
     features: torch.Tensor = mel.input_features.to(waves.device)
     return features
+
+
+def check_lengths(lengths: torch.Tensor, most: int, listener: str) -> None:
+    """Raise ConfigurationError when one of `lengths` [B] is beyond the `most` samples that a listener takes."""
+    longest = int(lengths.max())
+    if longest > most:
+        raise ConfigurationError(
+            f"a segment of {longest / SAMPLING_RATE:.1f} s was given to {listener}, which takes at most "
+            f"{most / SAMPLING_RATE:g} s; make segmentation's windows that short"
+        )

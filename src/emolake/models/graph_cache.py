@@ -140,9 +140,7 @@ def _is_sound(entry: Path) -> bool:
     try:
         about = json.loads((entry / _ABOUT_FILE).read_text("utf-8"))
         sound = all(_sha256(entry / name) == digest for name, digest in about["files"].items())
-    except FileNotFoundError:
-        sound = False
-    except (ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError):
         sound = False
     if sound:
         with suppress(OSError):  # a cache that this user may only read

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from emolake.errors import ConfigurationError
-from emolake.models import speech_encoder
+from emolake.models import encoder_input, speech_encoder
 from emolake.models.hub import model_folder
 from emolake.models.mfcc_mlp import mean_over_time
 from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
@@ -196,12 +196,7 @@ class Multimodal:
 
         Each clip is decoded by itself: the choice of a token hangs on the last bits of scores, which a batch changes.
         """
-        longest = int(lengths.max())
-        if longest > self.max_samples:
-            raise ConfigurationError(
-                f"a segment of {longest / SAMPLING_RATE:.1f} s was given to Whisper, which takes at most "
-                f"{self.max_samples / SAMPLING_RATE:g} s; make segmentation's windows that short"
-            )
+        encoder_input.check_lengths(lengths, self.max_samples, "Whisper")
         clips = [wave[:length].float().cpu() for wave, length in zip(waves, lengths.tolist(), strict=True)]
         keys = [hashlib.sha256(clip.numpy().tobytes()).digest() for clip in clips]
         known = {key: self._latest[key] for key in keys if key in self._latest}
