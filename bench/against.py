@@ -4,10 +4,12 @@ python -m bench.against
 
 The same weights on the same recordings, of 5 to 40 s with pauses, from files to labels. `loop`: librosa.load, one 10 s
 window at a time, all hidden states kept and stacked. `pipeline`: transformers' audio-classification pipeline with its
-own batches. The steps between the loop and emolake are switched on one after the other.
+own batches. The steps between the loop and emolake are switched on one after the other. audinterface and S3PRL's own
+classes take part where they are installed: `pip install -r requirements-families.lock`, `pip install --no-deps s3prl`.
 """
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,10 @@ from emolake.tasks.segment import SegmentOptions, window_bounds
 from emolake.timings import Timings
 
 _SHAPE = "base"
-_PLAN = {"short": (2, 2), "full": (40, 5)}  # recordings, repeats
+_PLAN = {"short": (2, 2), "full": (8, 3)}  # recordings, repeats
 _WINDOW = 10 * RATE
+# What else people would take, by the module that it needs.
+OTHERS = {"audinterface": "audinterface", "S3PRL's own classes": "s3prl"}
 Answers = dict[tuple[str, float], np.ndarray]  # file and start in seconds -> probabilities [labels]
 
 
@@ -61,6 +65,7 @@ def measure(size: str) -> str:
         loop = Loop(Path(head["upstream"]), Path(head["checkpoint"]))
         work = {
             "the loop": keep("the loop", lambda: loop(files)),
+            **others(head, loop, files, keep),
             "emolake, one window at a time, no gate, torch": keep(
                 "alone", own(head, files, runtime="torch", batch_seconds=1e-3, gate=0.0)
             ),
@@ -72,6 +77,7 @@ def measure(size: str) -> str:
         }
         samples = timed(work, repeats)
     first = {name: "the pipeline" if "pipeline" in name else "the loop" for name in work}
+    missing = [name for name in OTHERS if name not in work]
     rows = [
         (
             name, spread(samples[name]), f"{cpu(samples[name]):.1f}", ratio(samples[first[name]], samples[name]),
@@ -84,8 +90,14 @@ def measure(size: str) -> str:
         f"{number} recordings, {seconds:.0f} s, of which emolake sends {len(found['own'])} of {len(found['alone'])} "
         f"windows; HuBERT-{_SHAPE}, {repeats} runs.\n\n{table(columns, rows)}\n\n"
         f"Answers: {agreement(found['own'], found['the loop'])} with the loop's; "
-        f"{agreement(found['own classifier'], found['pipeline'])} with the pipeline's, which pads its batches although "
-        "this model's first norm takes in the padding."
+        + "".join(
+            f"{agreement(found['own'], found[name])} with those of {name}; "
+            for name in OTHERS
+            if name in found
+        )
+        + f"{agreement(found['own classifier'], found['pipeline'])} with the pipeline's. S3PRL and the pipeline pad "
+        "their batches although this model's first norm takes in the padding."
+        + "".join(f" Not installed here: {name}." for name in missing)
     )
 
 
@@ -111,25 +123,116 @@ class Loop:
         self.weights = content["Featurizer"]["weights"].softmax(0)
         self.head = content["Downstream"]
 
-    @torch.inference_mode()
     def __call__(self, files: list[Path]) -> Answers:
         answers: Answers = {}
         for file in files:
             wave, _ = librosa.load(file, sr=RATE)
             for start, end in windows(len(wave)):
-                inputs = self.extractor(wave[start:end], sampling_rate=RATE, return_tensors="pt").input_values
-                states = torch.stack(self.encoder(inputs, output_hidden_states=True).hidden_states)
-                mean = (self.weights[:, None, None, None] * states).sum(0).mean(1)
-                hidden = mean @ self.head["projector.weight"].T + self.head["projector.bias"]
-                logits = hidden @ self.head["model.post_net.linear.weight"].T
-                logits = logits + self.head["model.post_net.linear.bias"]
-                answers[str(file), start / RATE] = logits.softmax(1)[0].numpy()
+                answers[str(file), start / RATE] = self.probabilities(wave[start:end])
         return answers
+
+    @torch.inference_mode()
+    def probabilities(self, wave: np.ndarray) -> np.ndarray:
+        """Probabilities [labels] of one window [samples]."""
+        inputs = self.extractor(wave, sampling_rate=RATE, return_tensors="pt").input_values
+        states = torch.stack(self.encoder(inputs, output_hidden_states=True).hidden_states)
+        mean = (self.weights[:, None, None, None] * states).sum(0).mean(1)
+        hidden = mean @ self.head["projector.weight"].T + self.head["projector.bias"]
+        logits = hidden @ self.head["model.post_net.linear.weight"].T
+        logits = logits + self.head["model.post_net.linear.bias"]
+        found: np.ndarray = logits.softmax(1)[0].numpy()
+        return found
 
 
 def windows(samples: int) -> list[tuple[int, int]]:
     """Windows as emolake's defaults cut them, so that answers can be compared."""
     return window_bounds(samples, window=_WINDOW, hop=_WINDOW, min_tail=RATE)
+
+
+def others(
+    head: dict[str, Any],
+    loop: Loop,
+    files: list[Path],
+    keep: Callable[[str, Callable[[], Answers]], Callable[[], object]],
+) -> dict[str, Callable[[], object]]:
+    """The work of those of `OTHERS` that are installed, on the loop's model."""
+    made = {
+        "audinterface": lambda: by_audinterface(loop, files),
+        "S3PRL's own classes": lambda: by_s3prl(head, files),
+    }
+    return {name: keep(name, made[name]()) for name, module in OTHERS.items() if find_spec(module)}
+
+
+def by_audinterface(loop: Loop, files: list[Path]) -> Callable[[], Answers]:
+    """audinterface reads each window and gives it to the loop's model in its process function."""
+    import audformat
+    import audinterface
+    import pandas as pd
+
+    cut = [
+        (str(file), start / RATE, end / RATE)
+        for file in files
+        for start, end in windows(soundfile.info(file).frames)
+    ]
+    names, starts, ends = zip(*cut, strict=True)
+    index = audformat.segmented_index(
+        names, pd.to_timedelta(starts, unit="s"), pd.to_timedelta(ends, unit="s")
+    )
+    process = audinterface.Process(
+        process_func=lambda signal, _rate: loop.probabilities(signal[0]),
+        sampling_rate=RATE, resample=True, mixdown=True, num_workers=1,
+    )  # fmt: skip
+
+    def run() -> Answers:
+        return {
+            (file, start.total_seconds()): probabilities
+            for (file, start, _end), probabilities in process.process_index(index).items()
+        }
+
+    return run
+
+
+def by_s3prl(head: dict[str, Any], files: list[Path]) -> Callable[[], Answers]:
+    """S3PRL's upstream, featurizer and downstream, in batches of four as its recipe evaluates."""
+    from s3prl.downstream.model import UtteranceLevel
+    from s3prl.upstream.hf_hubert.expert import UpstreamExpert
+    from s3prl.upstream.interfaces import Featurizer
+    from torch.nn.utils.rnn import pad_sequence
+
+    content = torch.load(head["checkpoint"], weights_only=False)  # written by this bench
+    upstream = UpstreamExpert(head["upstream"]).eval()
+    featurizer = Featurizer(upstream, upstream_device="cpu").eval()
+    featurizer.load_state_dict(content["Featurizer"])
+    tensors = content["Downstream"]
+    projector = torch.nn.Linear(featurizer.output_dim, len(LABELS)).eval()
+    projector.load_state_dict(_part(tensors, "projector."))
+    model = UtteranceLevel(len(LABELS), len(LABELS)).eval()
+    model.load_state_dict(_part(tensors, "model."))
+
+    @torch.inference_mode()
+    def run() -> Answers:
+        cut = []
+        for file in files:
+            wave, _ = librosa.load(file, sr=RATE)
+            cut += [
+                ((str(file), start / RATE), torch.from_numpy(wave[start:end]))
+                for start, end in windows(len(wave))
+            ]
+        answers: Answers = {}
+        for first in range(0, len(cut), 4):
+            group = cut[first : first + 4]
+            waves = [wave for _, wave in group]
+            features = featurizer(waves, upstream(waves))
+            lengths = torch.IntTensor([len(each) for each in features])
+            logits, _ = model(projector(pad_sequence(features, batch_first=True)), lengths)
+            answers.update(zip((place for place, _ in group), logits.softmax(1).numpy(), strict=True))
+        return answers
+
+    return run
+
+
+def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
 
 
 def by_pipeline(model: Path, files: list[Path]) -> Callable[[], Answers]:

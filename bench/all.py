@@ -18,6 +18,7 @@ BENCHES = (
     "overhead",
     "against",
     "limit",
+    "operators",
     "precision",
     "memory",
     "planning",

@@ -3,10 +3,12 @@
 python -m bench.overhead
 
 A day of recordings in S3, from the listing to the aggregated lake, without Prefect's start, over the same batches,
-decoded and prepared beforehand, through the same loaded model. Both in turns in one process.
+decoded and prepared beforehand, through the same loaded model; for the default network also over its slowest stage
+alone. All in turns in one process.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from itertools import count
@@ -17,7 +19,21 @@ import numpy as np
 import soxr
 import torch
 
-from bench.common import RATE, Sample, cpu, folder, main, ratio, recording, s3prl_model, spread, table, timed
+from bench.common import (
+    RATE,
+    Sample,
+    cpu,
+    folder,
+    main,
+    ratio,
+    recording,
+    s3prl_model,
+    spread,
+    table,
+    timed,
+    wall,
+)
+from emolake.decoding import decoded
 from emolake.demo.encode import CODECS, write_audio
 from emolake.demo.s3 import serve_s3
 from emolake.identity import analysis_key
@@ -28,6 +44,7 @@ from emolake.settings import Settings
 from emolake.shard import loaded_model, run_shard
 from emolake.storage import open_source
 from emolake.tasks.aggregate import aggregate_days
+from emolake.tasks.fetch import fetched
 from emolake.tasks.plan import Listing, plan_day, shards
 
 _DAY = date(2026, 11, 20)
@@ -41,13 +58,13 @@ _FORMATS = (
 # Shape, and seconds of audio in the day; repeats.
 _PLAN: dict[str, tuple[dict[str, float], int]] = {
     "short": ({"large": 40.0, "base": 120.0, "default": 1200.0}, 2),
-    "full": ({"large": 1200.0, "base": 2400.0, "default": 36_000.0}, 5),
+    "full": ({"large": 480.0, "base": 960.0, "default": 5400.0}, 3),
 }
 
 
 def measure(size: str) -> str:
     sizes, repeats = _PLAN[size]
-    rows, stages = [], ""
+    rows, stages, alone = [], "", ""
     for shape, seconds in sizes.items():
         with folder() as place:
             made = make_day(place / "s3" / "calls", seconds)
@@ -55,7 +72,13 @@ def measure(size: str) -> str:
             with serve_s3(place / "s3", access_key="bench", secret_key="bench-secret") as url:
                 night = Night(place, url, shape)
                 batches = night.batches()
-                samples = timed({"night": night.run, "bare": lambda: night.bare(batches)}, repeats)  # noqa: B023
+                work: dict[str, Callable[[], object]] = {
+                    "night": night.run,
+                    "bare": lambda: night.bare(batches),  # noqa: B023
+                }
+                if shape == "default":
+                    work["decode"] = night.decode
+                samples = timed(work, repeats)
             rows.append(
                 (
                     "default network" if shape == "default" else f"HuBERT-{shape}",
@@ -65,10 +88,16 @@ def measure(size: str) -> str:
             )  # fmt: skip
             if shape == "default":
                 stages = stage_table(night, cpu(samples["night"]))
+                slowest = max(("bare", "decode"), key=lambda name: wall(samples[name]))
+                alone = (
+                    f"Alone, fetching, decoding and voice activity take {spread(samples['decode'])} s; the night takes "
+                    f"{ratio(samples['night'], samples[slowest])} times its slowest stage alone, "
+                    f"{'the model' if slowest == 'bare' else 'decoding'}."
+                )
     columns = ("model", "audio", "night, s", "bare model, s", "wall ratio", "processor-time ratio")
     return (
         f"{repeats} runs each.\n\n{table(columns, rows)}\n\n"
-        f"Where the last night of the default network went:\n\n{stages}"
+        f"Where the last night of the default network went:\n\n{stages}\n\n{alone}"
     )
 
 
@@ -92,6 +121,7 @@ class Night:
         self._entry.prepare(self._settings.inference)
         self._model = loaded_model(self._entry, self._settings.inference)
         self.seconds: dict[str, float] = {}
+        self._shards: list[Any] = []
 
     def run(self) -> None:
         """Plan, analyse, commit and aggregate the day."""
@@ -109,8 +139,12 @@ class Night:
             planned = plan_day(
                 source, settings.source.key_pattern(), lake, _DAY, key=key, policy=Policy(), listing=Listing()
             )
-            cut = shards(
-                planned, shard_seconds=settings.run.shard_seconds, shard_objects=settings.run.shard_objects
+            self._shards = list(
+                shards(
+                    planned,
+                    shard_seconds=settings.run.shard_seconds,
+                    shard_objects=settings.run.shard_objects,
+                )
             )
 
             def one(objects: Any) -> Any:
@@ -119,13 +153,34 @@ class Night:
                 )
 
             with ThreadPoolExecutor(settings.run.parallel_shards) as pool:
-                counts = list(pool.map(one, cut))
+                counts = list(pool.map(one, self._shards))
             list(aggregate_days(lake, _DAY, _DAY, dimensions=["site"], run_id="bench"))
         assert not sum(each.quarantined for each in counts)
         self.seconds = {
             stage: sum(each.timings.get(stage, 0.0) for each in counts)
             for stage in dict.fromkeys(name for each in counts for name in each.timings)
         }
+
+    def decode(self) -> None:
+        """What a night does before the model, of the shards of the last one."""
+        settings = self._settings
+        source = open_source(settings.source.uri, settings.source.s3)
+
+        def one(objects: Any) -> None:
+            with fetched(source, objects, options=settings.fetch) as downloads:
+                for item, path in downloads:
+                    assert isinstance(path, Path)
+                    for _ in decoded(
+                        path,
+                        name=item.key,
+                        segmentation=settings.segmentation,
+                        timeout_s=settings.decode.timeout_s,
+                        memory_mb=settings.decode.memory_mb,
+                    ):
+                        pass  # fmt: skip
+
+        with ThreadPoolExecutor(settings.run.parallel_shards) as pool:
+            list(pool.map(one, self._shards))
 
     def batches(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """What the model is given in a night, which this runs once."""
