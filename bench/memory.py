@@ -2,8 +2,8 @@
 
 python -m bench.memory
 
-The peak of a shard's resident memory, its decoder process apart, with the default network. Of the long recordings
-a tenth is spoken.
+The peak of a shard's resident memory, its decoder process apart, with the default network, and what a day of several
+shards holds more at its end than when half of them were done. Of the long recordings a tenth is spoken.
 """
 
 import json
@@ -43,6 +43,7 @@ _CASES = {
         "1 recording of 1 hour, stereo": (1, 3_600, 2),
         "1 recording of 10 hours, stereo": (1, 36_000, 2),
         "1,000 recordings of 5 s": (1_000, 5, 1),
+        "5,000 recordings of 1 s": (5_000, 1, 1),
         "100 recordings of 1 hour": (100, 3_600, 1),
     },
 }
@@ -57,9 +58,11 @@ def measure(size: str) -> str:
             command = [sys.executable, "-m", "bench.memory", "run", str(calls)]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
-            rows.append((name, f"{found['own']:.0f}", f"{found['decoder']:.0f}", f"{found['seconds']:.0f}",
-                         f"{recordings * seconds / found['seconds']:.0f}"))  # fmt: skip
-    return table(("", "shard, MB", "decoder, MB", "seconds", "times real time"), rows)
+            grown = f"{found['grown']:+.0f}" if found["shards"] > 2 else "–"
+            rows.append((name, f"{found['shards']:.0f}", f"{found['own']:.0f}", f"{found['decoder']:.0f}", grown,
+                         f"{found['seconds']:.0f}", f"{recordings * seconds / found['seconds']:.0f}"))  # fmt: skip
+    columns = ("", "shards", "peak, MB", "decoder, MB", "second half, MB", "seconds", "times real time")
+    return table(columns, rows)
 
 
 def _write(calls: Path, recordings: int, seconds: int, channels: int) -> None:
@@ -100,10 +103,18 @@ def run(calls: Path) -> dict[str, float]:
             )
         )
     peak, started = Peak(), perf_counter()
+    held = []
     with largest_child() as decoder:
         for objects in cut:
             run_shard(objects, settings=settings, entry=entry, key=key, run_id="bench", message="bench")
-    return {"own": peak.megabytes(), "decoder": decoder[0], "seconds": perf_counter() - started}
+            held.append(psutil.Process().memory_info().rss / 2**20)
+    return {
+        "own": peak.megabytes(),
+        "decoder": decoder[0],
+        "grown": held[-1] - held[len(held) // 2],
+        "shards": len(held),
+        "seconds": perf_counter() - started,
+    }
 
 
 @contextmanager
