@@ -41,21 +41,30 @@ SELECT
     $segments AS segments, $segments * {0.8 * SEGMENT_S} AS speech_seconds, run_id, committed_at
 FROM made_recordings
 """
+# Probabilities of all the digits that a model's have: rounder ones would take less room than real ones do.
 _SEGMENTS = f"""
 WITH answered AS (
     SELECT
         recording_id, date, n, run_id,
         hash(recording_id, n, $model) AS drawn,
-        ['anger', 'happiness', 'neutral', 'sadness'][1 + (drawn % 4)::BIGINT] AS said,
-        (0.4 + 0.6 * ((drawn >> 8) % 1000) / 1000)::FLOAT AS sure
+        (drawn % 4)::INTEGER AS said,
+        (0.4 + 0.6 * ((drawn >> 8) % 1048576) / 1048576)::DOUBLE AS sure,
+        ((1 + (drawn >> 28) % 1048574) / 1048576)::DOUBLE AS a,
+        ((1 + (hash(drawn)) % 1048574) / 1048576)::DOUBLE AS b,
+        [sure, (1 - sure) * a * b, (1 - sure) * a * (1 - b), (1 - sure) * (1 - a)]::FLOAT[] AS parts
     FROM made_recordings, range($segments) AS own(n)
 )
 SELECT
     recording_id, date, 0 AS channel, n AS segment_index, n * {SEGMENT_S} AS start_s, (n + 1) * {SEGMENT_S} AS end_s,
-    0.8::FLOAT AS speech_ratio, $model AS model, said AS label, said AS emotion, sure AS confidence,
-    map_from_entries([(each, CASE WHEN each = said THEN sure ELSE ((1 - sure) / 3)::FLOAT END)
-        for each in ['anger', 'happiness', 'neutral', 'sadness']]) AS probabilities,
-    NULL::MAP(VARCHAR, FLOAT) AS affect, 0.9::FLOAT AS entropy, 4.0::FLOAT AS logit_range,
+    0.8::FLOAT AS speech_ratio, $model AS model,
+    ['anger', 'happiness', 'neutral', 'sadness'][1 + said] AS label, label AS emotion, parts[1] AS confidence,
+    map(['anger', 'happiness', 'neutral', 'sadness'],
+        [parts[1 + (4 - said) % 4], parts[1 + (5 - said) % 4], parts[1 + (6 - said) % 4], parts[1 + (7 - said) % 4]]
+    ) AS probabilities,
+    NULL::MAP(VARCHAR, FLOAT) AS affect,
+    (-(parts[1] * ln(parts[1]) + parts[2] * ln(parts[2]) + parts[3] * ln(parts[3]) + parts[4] * ln(parts[4])))::FLOAT
+        AS entropy,
+    (ln(parts[1]) - ln(least(parts[2], parts[3], parts[4])))::FLOAT AS logit_range,
     NULL::VARCHAR AS transcript, $config_id AS config_id, run_id
 FROM answered
 """
