@@ -46,7 +46,9 @@ KEYS = {"path", "channel", "start_s", "end_s", "label", "emotion", "confidence",
 def emolake(
     *arguments: str | Path, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}
+    # as a person's: the log level is the command's, and so is the Prefect server where none is named
+    of_tests = ("PREFECT_LOGGING_LEVEL", "PREFECT_API_URL")
+    inherited = {name: value for name, value in os.environ.items() if name not in of_tests}
     return subprocess.run(
         [Path(sys.executable).with_name("emolake"), *arguments],
         cwd=cwd, env=inherited | environment, capture_output=True, text=True, timeout=120, check=False,
