@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Segments are sorted by length within a pool of this many batches: long enough for batches of like lengths,
 # short enough for memory not to grow with the length of a recording.
 _BATCHES_IN_POOL = 8
+_NOTHING = np.empty(0, np.float32)
 # Segments that an error names.
 _NAMED = 10
 
@@ -78,6 +79,8 @@ def classify(
 ) -> Iterator[tuple[Owner, Segment, Scores | None]]:
     """Yield every segment with its scores, in the order given; the batch never changes the answer.
 
+    One that is not scored comes back without its samples: hours of silence are not kept until a batch is full.
+
     Args:
         segments: segments with whatever they belong to; taken as they are needed.
         model: its `batching` says which segments may share a batch.
@@ -93,9 +96,11 @@ def classify(
     pool: list[tuple[Owner, Segment]] = []
     pooled = 0
     for owner, segment in segments:
-        pool.append((owner, segment))
         if _is_scored(segment, model, min_speech_ratio):
             pooled += len(segment.samples)
+        else:
+            segment = replace(segment, samples=_NOTHING)
+        pool.append((owner, segment))
         if pooled >= _BATCHES_IN_POOL * engine.batch_samples or len(pool) >= 4096:
             yield from _classify_pool(pool, engine, min_speech_ratio, name)
             pool, pooled = [], 0

@@ -17,8 +17,16 @@ def loaded(folder: Path, text: str) -> Settings:
 def test_an_empty_file_is_the_defaults(tmp_path):
     settings = loaded(tmp_path, "")
     assert settings.segmentation.window_s == 10.0
-    assert settings.inference.batch_seconds == 160.0
     assert settings.aggregate.by == ("site",)
+
+
+def test_a_batch_is_what_suits_the_device_or_what_is_asked_for(tmp_path):
+    automatic = loaded(tmp_path, "").inference
+    assert (automatic.seconds_in_batch("cpu"), automatic.seconds_in_batch("cuda:1")) == (40.0, 160.0)
+    asked = loaded(tmp_path, "[inference]\nbatch_seconds = 12.5\n").inference
+    assert (asked.seconds_in_batch("cpu"), asked.seconds_in_batch("cuda:1")) == (12.5, 12.5)
+    with pytest.raises(ConfigurationError, match="batch_seconds"):
+        loaded(tmp_path, '[inference]\nbatch_seconds = "many"\n')
 
 
 def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):

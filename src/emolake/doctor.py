@@ -133,7 +133,7 @@ def _model(settings: Settings, entry: ModelEntry) -> str:
 def _model_health(settings: Settings, entry: ModelEntry) -> str:
     """Hold the model's logits for a few synthesised voices against the floor that a run is held against."""
     model = loaded_model(entry, settings.inference)
-    engine = Engine(model, int(settings.inference.batch_seconds * model.sampling_rate))
+    engine = Engine(model, int(settings.inference.seconds_in_batch(model.device) * model.sampling_rate))
     scores = engine.scores([_voice(number, model.sampling_rate) for number in range(_VOICES)])
     ranges = [each.logit_range for each in scores if each.best is not None]
     if not ranges:

@@ -25,6 +25,7 @@ from emolake.tasks.segment import SegmentOptions
 
 DEFAULT_FILE = Path("emolake.toml")
 DEFAULT_MODEL = "default"
+_BATCH_S_CPU, _BATCH_S_GPU = 40.0, 160.0
 
 
 def _known_zone(name: str) -> str:
@@ -118,10 +119,20 @@ class InferenceSettings(_Section):
     """Folder of the graphs that onnxruntime runs, made of the weights once; `graphs` in EMOLAKE_CACHE when empty."""
     graph_cache_gb: float = Field(10.0, gt=0)
     """Space that the folder may take; graphs unused for longest make room. One has the size of its model's weights."""
-    batch_seconds: float = Field(160.0, gt=0)
-    """Seconds of audio, padding included, that make a batch."""
+    batch_seconds: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """Seconds of audio, padding included, that make a batch; auto is what suits the device."""
     store_transcripts: bool = False
     """Keep what was said beside each segment in the lake, of models that write it down: personal data."""
+
+    def seconds_in_batch(self, device: str) -> float:
+        """Seconds of audio in a batch on a device.
+
+        A GPU is idle between small batches. A processor is as fast on a few windows as on many (`bench.limit`), and
+        needs less memory for them.
+        """
+        if self.batch_seconds == "auto":
+            return _BATCH_S_CPU if device == "cpu" else _BATCH_S_GPU
+        return self.batch_seconds
 
     @property
     def graph_folder(self) -> Path:

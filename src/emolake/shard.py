@@ -119,7 +119,7 @@ def analyse(
         for analysis, piece, scores in classify(
             timings.of("wait_for_audio", segments),
             model,
-            batch_seconds=settings.inference.batch_seconds,
+            batch_seconds=settings.inference.seconds_in_batch(model.device),
             min_speech_ratio=settings.segmentation.min_speech_ratio,
             name=lambda analysis: analysis.item.key,
         ):

@@ -1,6 +1,7 @@
 """Batches of any shape change no answer, keep the order, and never hold what must not reach the model."""
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,26 @@ def test_segments_are_taken_as_they_are_needed() -> None:
     results = classify(endless(), Recorder(Batching.MASKED), batch_seconds=20.0, min_speech_ratio=0.0)
     assert next(results)[0] == 1
     assert taken <= 20, "a pool of eight batches of two segments, and no more"
+
+
+def test_silence_is_not_kept_until_a_batch_is_full() -> None:
+    made: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def hours_of_silence() -> Iterator[tuple[int, Segment]]:
+        nonlocal most
+        for number in range(1000):
+            silent = piece(16_000, speech_ratio=float(number == 999))
+            made.append(weakref.ref(silent.samples))
+            yield number, silent
+            most = max(most, sum(each() is not None for each in made))
+
+    results = classify(
+        hours_of_silence(), Recorder(Batching.MASKED), batch_seconds=20.0, min_speech_ratio=0.1
+    )
+    answered = [number for number, _, scores in results if scores is not None]
+    assert answered == [999]
+    assert most <= 3
 
 
 def test_a_batch_that_does_not_fit_is_halved_for_good() -> None:
