@@ -261,7 +261,7 @@ def own(
     files: list[Path],
     *,
     runtime: Any = "auto",
-    batch_seconds: float = 160.0,
+    batch_seconds: Any = "auto",
     gate: float = 0.1,
 ) -> Callable[[], Answers]:
     """emolake's own steps from files to scores, as `predict` and the nightly run take them."""

@@ -20,7 +20,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
@@ -32,6 +32,7 @@ CORPORA = ROOT.parent / "shared" / "data"
 RATE = 16_000
 LABELS = ("neutral", "joy", "anger", "sadness")
 SIZES = ("short", "full")
+Name = TypeVar("Name")
 _PACKAGES = ("torch", "onnxruntime", "transformers", "librosa", "numpy", "av", "soundfile")
 _STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -54,16 +55,16 @@ class Sample:
     cpu_s: float
 
 
-def side_by_side(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[Sample]]:
+def side_by_side(work: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[Sample]]:
     """Run each piece of work once unmeasured and then `repeats` times, in turns, so that all meet the same load."""
     for run in work.values():
         run()
     return timed(work, repeats)
 
 
-def timed(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[Sample]]:
+def timed(work: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[Sample]]:
     """As `side_by_side`, of work that needs no first run."""
-    samples: dict[str, list[Sample]] = {name: [] for name in work}
+    samples: dict[Name, list[Sample]] = {name: [] for name in work}
     for _ in range(repeats):
         for name, run in work.items():
             cpu, wall = _cpu_s(), perf_counter()

@@ -3,7 +3,8 @@
 python -m bench.limit
 
 The encoder's floating-point operations, counted by torch, over its processor time, against fp32 matrix products of
-2048 x 2048 by each library at hand, in turns in the same process, all on one core, so that neighbours do not count.
+2048 x 2048 by each library at hand, in turns in the same process, all on one core, so that neighbours do not count;
+in batches of several sizes, since `inference.batch_seconds` says how large they are.
 """
 
 from collections.abc import Callable
@@ -15,31 +16,39 @@ import torch
 from onnx import TensorProto, helper
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.common import RATE, cpu, folder, main, recording, s3prl_model, side_by_side, table
+from bench.common import cpu, folder, main, recording, s3prl_model, side_by_side, table
+from emolake.models.protocol import EmotionModel
 from emolake.models.registry import model_entry
 from emolake.settings import InferenceSettings, Settings
 
 _SIDE = 2048
-_PLAN = {"short": ("large", 1, 3), "full": ("large", 4, 7)}  # shape, clips of 10 s, repeats
+_SHAPE = "large"
+# Clips of 10 s in a batch, by what runs it; repeats.
+_PLAN: dict[str, tuple[dict[str, tuple[int, ...]], int]] = {
+    "short": ({"torch": (1,), "onnx": (1,)}, 3),
+    "full": ({"torch": (1, 4), "onnx": (1, 4, 16)}, 3),
+}
 
 
 def measure(size: str) -> str:
-    shape, count, repeats = _PLAN[size]
+    sizes, repeats = _PLAN[size]
     torch.set_num_threads(1)
+    most = max(count for counts in sizes.values() for count in counts)
+    waves = torch.from_numpy(np.stack([recording(10.0, speech=0.9, seed=seed) for seed in range(most)]))
     with folder() as place:
-        entry = model_entry(Settings(models={"bench": s3prl_model(place, shape)}), "bench")
-        waves = np.stack([recording(10.0, speech=0.9, seed=seed) for seed in range(count)])
-        batch, lengths = torch.from_numpy(waves), torch.full((count,), 10 * RATE)
-        models = {
-            runtime: entry.load(InferenceSettings(device="cpu", runtime=runtime))
-            for runtime in ("torch", "onnx")
+        entry = model_entry(Settings(models={"bench": s3prl_model(place, _SHAPE)}), "bench")
+        models: dict[str, EmotionModel] = {
+            name: entry.load(InferenceSettings.model_validate({"device": "cpu", "runtime": name}))
+            for name in sizes
         }
         with FlopCounterMode(display=False) as counter:
-            expected = models["torch"].predict(batch, lengths).logits
+            expected = forward(models["torch"], waves[:1])
         flop = counter.get_total_flops()
-        difference = float((models["onnx"].predict(batch, lengths).logits - expected).abs().max())
-        work: dict[str, Callable[[], object]] = {
-            runtime: lambda model=model: model.predict(batch, lengths) for runtime, model in models.items()
+        difference = float((forward(models["onnx"], waves[:1]) - expected).abs().max())
+        work: dict[tuple[str, int], Callable[[], object]] = {
+            (name, count): lambda name=name, count=count: forward(models[name], waves[:count])
+            for name, counts in sizes.items()
+            for count in counts
         }
         products = matrix_products()
         samples = side_by_side({**work, **products}, repeats)
@@ -47,20 +56,25 @@ def measure(size: str) -> str:
     peaks = {name: product / cpu(samples[name]) / 1e9 for name in products}
     peak = max(peaks.values())
     rows = [(name, f"{cpu(samples[name]):.2f}", f"{value:.0f}", "") for name, value in peaks.items()]
-    for runtime in work:
-        achieved = flop / cpu(samples[runtime]) / 1e9
-        speed = count * 10 / cpu(samples[runtime])
+    for runtime, count in work:
+        seconds = cpu(samples[runtime, count])
+        achieved = count * flop / seconds / 1e9
         rows.append(
             (
-                f"HuBERT-{shape}, {count} x 10 s, {runtime}: {speed:.1f} x real time",
-                f"{cpu(samples[runtime]):.2f}", f"{achieved:.0f}", f"{achieved / peak:.2f}",
+                f"HuBERT-{_SHAPE}, {count} x 10 s, {runtime}: {count * 10 / seconds:.1f} x real time",
+                f"{seconds:.2f}", f"{achieved:.0f}", f"{achieved / peak:.2f}",
             )
         )  # fmt: skip
     return (
-        f"{flop / 1e9:.0f} GFLOP for {count * 10} s of audio, {repeats} runs; the "
+        f"{flop / 1e9:.0f} GFLOP for 10 s of audio, {repeats} runs; the "
         f"two runtimes' logits differ by {difference:.0e}.\n\n"
         + table(("fp32, one core", "seconds", "GFLOP/s", "of the fastest product"), rows)
     )
+
+
+def forward(model: EmotionModel, waves: torch.Tensor) -> torch.Tensor:
+    """Logits [B, labels] of waves [B, T]."""
+    return model.predict(waves, torch.full((len(waves),), waves.shape[1])).logits
 
 
 def matrix_products() -> dict[str, Callable[[], object]]:
