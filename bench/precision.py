@@ -38,7 +38,7 @@ from emolake.settings import InferenceSettings, Settings
 from emolake.tasks.classify import Engine
 
 _SHAPE = "base"
-_PLAN = {"short": (40, 48, 1), "full": (400, 400, 3)}  # clips to fit, clips to ask, repeats
+_PLAN = {"short": (40, 48, 1), "full": (120, 150, 1)}  # clips to fit, clips to ask, repeats
 _CLIP = slice(RATE // 2, RATE * 7 // 2)  # 3 s; the corpus opens and ends with silence
 _MODES = (("torch", "fp32"), ("onnx", "fp32"), ("torch", "bf16"), ("onnx", "int8"))
 

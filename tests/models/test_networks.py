@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -13,7 +14,8 @@ from zoo import BUILDERS
 from emolake.errors import ConfigurationError
 from emolake.identity import analysis_key
 from emolake.models import networks, speech_encoder
-from emolake.models.graph_cache import GraphCache, GraphRefusedError
+from emolake.models.graph_cache import GRAPH_FILE, GraphCache, GraphRefusedError
+from emolake.models.graph_form import WaveConvolution, graph_form
 from emolake.models.networks import Graphs, load_network
 from emolake.models.protocol import Batching, EmotionModel
 from emolake.models.registry import ModelChangedError, ModelEntry, model_entry
@@ -245,3 +247,37 @@ def test_auto_is_onnxruntime_on_a_processor_and_torch_elsewhere(
 def test_what_is_lacking_is_named(keys: dict[str, Any], device: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         possible(InferenceSettings(**keys), ABLE, device=lambda: device, model="m")
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("samples", [10, 14, 15, 16_003])
+def test_a_convolution_of_a_waveform_is_one_product(samples: int, bias: bool) -> None:
+    torch.manual_seed(samples)
+    convolution = nn.Conv1d(1, 8, kernel_size=10, stride=5, bias=bias)
+    waves = torch.randn(3, 1, samples)
+    assert torch.allclose(WaveConvolution(convolution)(waves), convolution(waves), atol=1e-5)
+
+
+def test_a_module_is_itself_again_after_its_graph_was_made(s3prl: ModelEntry) -> None:
+    encoder = s3prl.load(inference(runtime="torch")).modules()["upstream"]
+    first = encoder.feature_extractor.conv_layers[0]
+    before, attention = first.conv, encoder.config._attn_implementation
+    with pytest.raises(RuntimeError, match="made up"), graph_form(encoder):
+        assert isinstance(first.conv, WaveConvolution)
+        assert encoder.config._attn_implementation == "eager" != attention
+        raise RuntimeError("made up")
+    assert first.conv is before
+    assert encoder.config._attn_implementation == attention
+
+
+def test_int8_leaves_the_waveform_as_it_is(tmp_path: Path, s3prl: ModelEntry) -> None:
+    try:
+        s3prl.load(inference(precision="int8", graph_cache=str(tmp_path / "graphs")))
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    (path,) = (tmp_path / "graphs").rglob(GRAPH_FILE)
+    kinds = {node.name: node.op_type for node in onnx.load(path).graph.node}
+    assert [kind for name, kind in kinds.items() if "conv_layers.0/conv/" in name and "MatMul" in kind] == [
+        "MatMul"
+    ]
+    assert "MatMulInteger" in kinds.values() or "DynamicQuantizeMatMul" in kinds.values()

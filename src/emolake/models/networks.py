@@ -7,8 +7,7 @@ exported from it, and held against it before it is used.
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from emolake.models.graph_cache import GRAPH_FILE, GraphCache, GraphRefusedError
+from emolake.models.graph_form import graph_form
 from emolake.models.protocol import Batching
 from emolake.models.runtimes import is_out_of_memory
 
@@ -185,7 +185,7 @@ def _export(
     try:
         # The exporter by tracing: the same graphs as torch.export's gives, in a twentieth of the time and without
         # further packages. What tracing could miss, the check below finds.
-        with torch.inference_mode(), _eager_attention(module), warnings.catch_warnings():
+        with torch.inference_mode(), graph_form(module), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 module, (inputs, lengths), path, input_names=["inputs", "lengths"], output_names=["outputs"],
@@ -207,30 +207,16 @@ def _export(
     return {"largest_difference": difference}
 
 
-@contextmanager
-def _eager_attention(module: nn.Module) -> Iterator[None]:
-    """Let the encoders of transformers in a module spell their attention out while it is traced.
-
-    Of torch's fused attention the exporter makes a graph that looks for rows without a key, in every layer and head:
-    5 % of the time of HuBERT-large.
-    """
-    from transformers import PreTrainedModel
-
-    encoders = [each for each in module.modules() if isinstance(each, PreTrainedModel)]
-    before = [each.config._attn_implementation for each in encoders]
-    try:
-        for each in encoders:
-            each.set_attn_implementation("eager")
-        yield
-    finally:
-        for each, implementation in zip(encoders, before, strict=True):
-            each.set_attn_implementation(implementation)
-
-
 def _quantise(path: Path) -> None:
-    """Make the matrices of a graph int8, channel by channel; activations are quantised as they come."""
+    """Make the matrices of a graph int8, channel by channel; activations are quantised as they come.
+
+    The waveform is not: of its samples most would be the same after it.
+    """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    of_waves = [node.name for node in nodes if node.op_type == "MatMul" and "/conv/" in node.name]
     quantised = path.with_suffix(".int8")
     root = logging.getLogger()
     level = root.level
@@ -239,8 +225,9 @@ def _quantise(path: Path) -> None:
     )  # it advises through the root logger to prepare the graph, which it does not need
     try:
         quantize_dynamic(
-            path, quantised, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8
-        )
+            path, quantised, op_types_to_quantize=["MatMul"], nodes_to_exclude=of_waves, per_channel=True,
+            weight_type=QuantType.QInt8,
+        )  # fmt: skip
     finally:
         root.setLevel(level)
     for file in path.parent.iterdir():
