@@ -92,7 +92,8 @@ def measure(size: str) -> str:
                 alone = (
                     f"Alone, fetching, decoding and voice activity take {spread(samples['decode'])} s; the night takes "
                     f"{ratio(samples['night'], samples[slowest])} times its slowest stage alone, "
-                    f"{'the model' if slowest == 'bare' else 'decoding'}."
+                    f"{'the model' if slowest == 'bare' else 'decoding'}, which then has all cores to itself, and "
+                    f"{wall(samples['night']) / cpu(samples[slowest]):.2f} times what that stage takes of one core."
                 )
     columns = ("model", "audio", "night, s", "bare model, s", "wall ratio", "processor-time ratio")
     return (

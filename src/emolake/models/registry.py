@@ -178,8 +178,8 @@ class ModelEntry:
         device, precision = resolve_device(inference.device), inference.precision
         if precision != "fp32":
             log.warning(
-                "the model %r runs in %s, which changes its answers; hold it against fp32 on labelled clips with "
-                "`emolake evaluate` before its results are used",
+                "the model %r runs in %s, which changes its answers: more than 1 %% of the labels where that was "
+                "measured; hold it against fp32 on labelled clips with `emolake evaluate` before its results are used",
                 self.name,
                 precision,
             )
