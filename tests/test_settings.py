@@ -22,7 +22,7 @@ def test_an_empty_file_is_the_defaults(tmp_path):
 
 def test_a_batch_is_what_suits_the_device_or_what_is_asked_for(tmp_path):
     automatic = loaded(tmp_path, "").inference
-    assert (automatic.seconds_in_batch("cpu"), automatic.seconds_in_batch("cuda:1")) == (40.0, 160.0)
+    assert (automatic.seconds_in_batch("cpu"), automatic.seconds_in_batch("cuda:1")) == (20.0, 160.0)
     asked = loaded(tmp_path, "[inference]\nbatch_seconds = 12.5\n").inference
     assert (asked.seconds_in_batch("cpu"), asked.seconds_in_batch("cuda:1")) == (12.5, 12.5)
     with pytest.raises(ConfigurationError, match="batch_seconds"):

@@ -25,7 +25,7 @@ from emolake.tasks.segment import SegmentOptions
 
 DEFAULT_FILE = Path("emolake.toml")
 DEFAULT_MODEL = "default"
-_BATCH_S_CPU, _BATCH_S_GPU = 40.0, 160.0
+_BATCH_S_CPU, _BATCH_S_GPU = 20.0, 160.0
 
 
 def _known_zone(name: str) -> str:
