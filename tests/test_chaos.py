@@ -22,10 +22,10 @@ from chaos.side_by_side import side_by_side
 from chaos.site import difference
 
 SHORT = {
-    "killed": (killed, 2),
+    "killed": (killed, 1),
     "side by side": (side_by_side, 1),
-    "bad source": (bad_source, 2),
-    "bad warehouse": (partial(bad_warehouse, lock_s=3.0), 2),
+    "bad source": (bad_source, 1),
+    "bad warehouse": (partial(bad_warehouse, lock_s=3.0), 1),
 }
 
 
