@@ -213,6 +213,8 @@ def test_logits_that_are_not_finite_commit_nothing_and_name_model_and_recordings
 ) -> None:
     """As a precision that overflows does for loud recordings only."""
     settings = configure("min_speech_ratio = 0.0")
+    in_one_batch = settings.inference.model_copy(update={"batch_seconds": 160.0})
+    settings = settings.model_copy(update={"inference": in_one_batch})
     put(tmp_path, "quiet.wav", noise(12.0))
     put(tmp_path, "loud.wav", 5 * noise(12.0))
     predict = SpectrogramCnn.predict
