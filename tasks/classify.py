@@ -93,18 +93,17 @@ def classify(
         ModelMemoryError: a segment does not fit on the device even by itself.
     """
     engine = Engine(model, int(batch_seconds * model.sampling_rate))
-    pool: list[tuple[Owner, Segment]] = []
+    pool: list[tuple[Owner, Segment, bool]] = []
     pooled = 0
     for owner, segment in segments:
-        if _is_scored(segment, model, min_speech_ratio):
+        scored = segment.speech_ratio >= min_speech_ratio and len(segment.samples) >= model.min_samples
+        if scored:
             pooled += len(segment.samples)
-        else:
-            segment = replace(segment, samples=_NOTHING)
-        pool.append((owner, segment))
+        pool.append((owner, segment if scored else replace(segment, samples=_NOTHING), scored))
         if pooled >= _BATCHES_IN_POOL * engine.batch_samples or len(pool) >= 4096:
-            yield from _classify_pool(pool, engine, min_speech_ratio, name)
+            yield from _classify_pool(pool, engine, name)
             pool, pooled = [], 0
-    yield from _classify_pool(pool, engine, min_speech_ratio, name)
+    yield from _classify_pool(pool, engine, name)
 
 
 def batches(lengths: Sequence[int], *, batching: Batching, batch_samples: int) -> Iterator[list[int]]:
@@ -143,29 +142,20 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return probabilities.astype(np.float32)
 
 
-def _is_scored(segment: Segment, model: EmotionModel, min_speech_ratio: float) -> bool:
-    return segment.speech_ratio >= min_speech_ratio and len(segment.samples) >= model.min_samples
-
-
 def _classify_pool(
-    pool: list[tuple[Owner, Segment]],
+    pool: list[tuple[Owner, Segment, bool]],
     engine: "Engine",
-    min_speech_ratio: float,
     name: Callable[[Owner], str],
 ) -> Iterator[tuple[Owner, Segment, Scores | None]]:
-    scored = [
-        position
-        for position, (_, segment) in enumerate(pool)
-        if _is_scored(segment, engine.model, min_speech_ratio)
-    ]
+    scored = [position for position, (_, _, is_scored) in enumerate(pool) if is_scored]
 
     def described(position: int) -> str:
-        owner, segment = pool[scored[position]]
+        owner, segment, _ = pool[scored[position]]
         return f"{name(owner)} (channel {segment.channel}, from {segment.start_s:g} s)"
 
     answers = engine.scores([pool[position][1].samples for position in scored], described)
     scores = dict(zip(scored, answers, strict=True))
-    for position, (owner, segment) in enumerate(pool):
+    for position, (owner, segment, _) in enumerate(pool):
         yield owner, segment, scores.get(position)
 
 

@@ -127,7 +127,7 @@ class InferenceSettings(_Section):
     def seconds_in_batch(self, device: str) -> float:
         """Seconds of audio in a batch on a device.
 
-        A GPU is idle between small batches. A processor is as fast on a few windows as on many (`bench.limit`), and
+        A GPU is idle between small batches. A processor is faster on few windows than on many (`bench.limit`), and
         needs less memory for them.
         """
         if self.batch_seconds == "auto":
