@@ -8,7 +8,7 @@ own batches. The steps between the loop and emolake are switched on one after th
 classes take part where they are installed: `pip install -r requirements-families.lock`, `pip install --no-deps s3prl`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,6 @@ from emolake.timings import Timings
 _SHAPE = "base"
 _PLAN = {"short": (2, 2), "full": (8, 3)}  # recordings, repeats
 _WINDOW = 10 * RATE
-# What else people would take, by the module that it needs.
-OTHERS = {"audinterface": "audinterface", "S3PRL's own classes": "s3prl"}
 Answers = dict[tuple[str, float], np.ndarray]  # file and start in seconds -> probabilities [labels]
 
 
@@ -65,7 +63,11 @@ def measure(size: str) -> str:
         loop = Loop(Path(head["upstream"]), Path(head["checkpoint"]))
         work = {
             "the loop": keep("the loop", lambda: loop(files)),
-            **others(head, loop, files, keep),
+            **{
+                name: keep(name, make(loop, files))
+                for name, (module, make) in OTHERS.items()
+                if find_spec(module)
+            },
             "emolake, one window at a time, no gate, torch": keep(
                 "alone", own(head, files, runtime="torch", batch_seconds=1e-3, gate=0.0)
             ),
@@ -117,19 +119,15 @@ class Loop:
     """What S3PRL's example would be made into by hand."""
 
     def __init__(self, upstream: Path, checkpoint: Path) -> None:
+        self.upstream = upstream
         self.encoder = AutoModel.from_pretrained(upstream).eval()
         self.extractor = AutoFeatureExtractor.from_pretrained(upstream)
         content = torch.load(checkpoint, weights_only=False)  # written by this bench
-        self.weights = content["Featurizer"]["weights"].softmax(0)
-        self.head = content["Downstream"]
+        self.featurizer, self.head = content["Featurizer"], content["Downstream"]
+        self.weights = self.featurizer["weights"].softmax(0)
 
     def __call__(self, files: list[Path]) -> Answers:
-        answers: Answers = {}
-        for file in files:
-            wave, _ = librosa.load(file, sr=RATE)
-            for start, end in windows(len(wave)):
-                answers[str(file), start / RATE] = self.probabilities(wave[start:end])
-        return answers
+        return {place: self.probabilities(wave) for place, wave in loaded(files)}
 
     @torch.inference_mode()
     def probabilities(self, wave: np.ndarray) -> np.ndarray:
@@ -149,18 +147,12 @@ def windows(samples: int) -> list[tuple[int, int]]:
     return window_bounds(samples, window=_WINDOW, hop=_WINDOW, min_tail=RATE)
 
 
-def others(
-    head: dict[str, Any],
-    loop: Loop,
-    files: list[Path],
-    keep: Callable[[str, Callable[[], Answers]], Callable[[], object]],
-) -> dict[str, Callable[[], object]]:
-    """The work of those of `OTHERS` that are installed, on the loop's model."""
-    made = {
-        "audinterface": lambda: by_audinterface(loop, files),
-        "S3PRL's own classes": lambda: by_s3prl(head, files),
-    }
-    return {name: keep(name, made[name]()) for name, module in OTHERS.items() if find_spec(module)}
+def loaded(files: list[Path]) -> Iterator[tuple[tuple[str, float], np.ndarray]]:
+    """Place and samples of every window, by librosa."""
+    for file in files:
+        wave, _ = librosa.load(file, sr=RATE)
+        for start, end in windows(len(wave)):
+            yield (str(file), start / RATE), wave[start:end]
 
 
 def by_audinterface(loop: Loop, files: list[Path]) -> Callable[[], Answers]:
@@ -192,32 +184,24 @@ def by_audinterface(loop: Loop, files: list[Path]) -> Callable[[], Answers]:
     return run
 
 
-def by_s3prl(head: dict[str, Any], files: list[Path]) -> Callable[[], Answers]:
+def by_s3prl(loop: Loop, files: list[Path]) -> Callable[[], Answers]:
     """S3PRL's upstream, featurizer and downstream, in batches of four as its recipe evaluates."""
     from s3prl.downstream.model import UtteranceLevel
     from s3prl.upstream.hf_hubert.expert import UpstreamExpert
     from s3prl.upstream.interfaces import Featurizer
     from torch.nn.utils.rnn import pad_sequence
 
-    content = torch.load(head["checkpoint"], weights_only=False)  # written by this bench
-    upstream = UpstreamExpert(head["upstream"]).eval()
+    upstream = UpstreamExpert(str(loop.upstream)).eval()
     featurizer = Featurizer(upstream, upstream_device="cpu").eval()
-    featurizer.load_state_dict(content["Featurizer"])
-    tensors = content["Downstream"]
+    featurizer.load_state_dict(loop.featurizer)
     projector = torch.nn.Linear(featurizer.output_dim, len(LABELS)).eval()
-    projector.load_state_dict(_part(tensors, "projector."))
+    projector.load_state_dict(_part(loop.head, "projector."))
     model = UtteranceLevel(len(LABELS), len(LABELS)).eval()
-    model.load_state_dict(_part(tensors, "model."))
+    model.load_state_dict(_part(loop.head, "model."))
 
     @torch.inference_mode()
     def run() -> Answers:
-        cut = []
-        for file in files:
-            wave, _ = librosa.load(file, sr=RATE)
-            cut += [
-                ((str(file), start / RATE), torch.from_numpy(wave[start:end]))
-                for start, end in windows(len(wave))
-            ]
+        cut = [(place, torch.from_numpy(wave)) for place, wave in loaded(files)]
         answers: Answers = {}
         for first in range(0, len(cut), 4):
             group = cut[first : first + 4]
@@ -235,6 +219,13 @@ def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.T
     return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
 
 
+# What else people would take: the module that it needs, and what makes its work on the loop's model.
+OTHERS: dict[str, tuple[str, Callable[[Loop, list[Path]], Callable[[], Answers]]]] = {
+    "audinterface": ("audinterface", by_audinterface),
+    "S3PRL's own classes": ("s3prl", by_s3prl),
+}
+
+
 def by_pipeline(model: Path, files: list[Path]) -> Callable[[], Answers]:
     """transformers' pipeline on the windows of all files."""
     classify = pipeline("audio-classification", model=str(model), device="cpu", top_k=None)
@@ -242,11 +233,9 @@ def by_pipeline(model: Path, files: list[Path]) -> Callable[[], Answers]:
     def run() -> Answers:
         places: list[tuple[str, float]] = []
         inputs: list[Mapping[str, Any]] = []
-        for file in files:
-            wave, _ = librosa.load(file, sr=RATE)
-            for start, end in windows(len(wave)):
-                places.append((str(file), start / RATE))
-                inputs.append({"raw": wave[start:end], "sampling_rate": RATE})
+        for place, wave in loaded(files):
+            places.append(place)
+            inputs.append({"raw": wave, "sampling_rate": RATE})
         answers: Answers = {}
         for place, scores in zip(places, classify(inputs, batch_size=8), strict=True):
             by_label = {each["label"]: each["score"] for each in scores}

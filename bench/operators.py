@@ -9,18 +9,20 @@ is `docs/operators.png`.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import onnxruntime as ort
 import torch
+from matplotlib.figure import Figure
 from torch.profiler import ProfilerActivity, profile
 
 from bench.against import Loop
 from bench.common import RATE, ROOT, folder, main, recording, s3prl_model, table
 from emolake.models.graph_cache import GRAPH_FILE
+from emolake.models.networks import session_options
 from emolake.models.registry import model_entry
 from emolake.settings import InferenceSettings, Settings
 
@@ -68,7 +70,7 @@ def measure(size: str) -> str:
         }
     kinds = [*_KINDS, _REST]
     draw(found, kinds)
-    rows = [(kind, *(f"{times[kind]:.2f}" for times in found.values())) for kind in kinds]
+    rows = [(each, *(f"{times[each]:.2f}" for times in found.values())) for each in kinds]
     rows.append(("all", *(f"{times.total():.2f}" for times in found.values())))
     return (
         f"HuBERT-{_SHAPE}, {len(wave) / RATE:g} s of audio, one core, seconds; mean of {repeats} runs.\n\n"
@@ -76,9 +78,8 @@ def measure(size: str) -> str:
     )
 
 
-def by_torch(run: object, repeats: int) -> Counter[str]:
+def by_torch(run: Callable[[], object], repeats: int) -> Counter[str]:
     """Seconds of processor time by kind of operator, without what an operator calls."""
-    assert callable(run)
     run()
     with profile(activities=[ProfilerActivity.CPU]) as taken:
         for _ in range(repeats):
@@ -91,9 +92,7 @@ def by_torch(run: object, repeats: int) -> Counter[str]:
 
 def by_onnxruntime(graph: Path, wave: np.ndarray, repeats: int) -> Counter[str]:
     """The same of a graph; the first run is left out."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.enable_mem_pattern = False
+    options = session_options()
     options.enable_profiling = True
     options.profile_file_prefix = str(graph.parent.parent / "operators")
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -119,8 +118,6 @@ def kind(operator: str) -> str:
 
 def draw(found: Mapping[str, Counter[str]], kinds: list[str]) -> None:
     """Write the picture: a bar for each way, its operators side by side."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(9, 2.8), layout="constrained")
     axes = figure.subplots()
     left = np.zeros(len(found))

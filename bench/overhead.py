@@ -178,7 +178,7 @@ class Night:
                         timeout_s=settings.decode.timeout_s,
                         memory_mb=settings.decode.memory_mb,
                     ):
-                        pass  # fmt: skip
+                        pass
 
         with ThreadPoolExecutor(settings.run.parallel_shards) as pool:
             list(pool.map(one, self._shards))

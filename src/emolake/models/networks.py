@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from emolake.models.graph_cache import GRAPH_FILE, GraphCache, GraphRefusedError
 from emolake.models.graph_form import graph_form
 from emolake.models.protocol import Batching
 from emolake.models.runtimes import is_out_of_memory
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Prepare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -121,15 +125,7 @@ class OnnxNetwork:
     def __init__(self, path: Path) -> None:
         import onnxruntime as ort
 
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        options.enable_mem_pattern = (
-            False  # it plans memory for each shape anew, and tails come in every length
-        )
-        # A thread that spins between two batches takes the core from the decoders.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
         self._names = [each.name for each in self._session.get_inputs()]
 
     def __call__(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -137,6 +133,19 @@ class OnnxNetwork:
         given = {"inputs": inputs.cpu().numpy(), "lengths": lengths.cpu().numpy()}
         (outputs,) = self._session.run(None, {name: given[name] for name in self._names})
         return torch.from_numpy(outputs)
+
+
+def session_options() -> "ort.SessionOptions":
+    """Return how a graph is run here."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # it plans memory for each shape anew, and tails come in every length
+    # A thread that spins between two batches takes the core from the decoders.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 class InBfloat16(nn.Module):
