@@ -138,8 +138,10 @@ def content(config: Path) -> Content:
 
 
 def difference(found: Content, expected: Content) -> str | None:
-    """Tell how two contents differ; None when they do not. Numbers are alike to a millionth: what a segment is batched
-    with, and where in memory, shows in the last bit."""
+    """Tell how two contents differ; None when they do not.
+
+    Numbers are alike to a millionth: what a segment is batched with, and where in memory, shows in the last bit.
+    """
     for name, wanted in expected.items():
         missing = [row for row in wanted if not any(_alike(row, each) for each in found[name])]
         surplus = [row for row in found[name] if not any(_alike(row, each) for each in wanted)]

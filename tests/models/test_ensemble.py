@@ -216,7 +216,7 @@ def test_a_members_unknown_label_is_an_error_at_load(tmp_path: Path) -> None:
 
 
 def test_a_precision_that_a_member_lacks_is_refused(made: Path) -> None:
-    with pytest.raises(ConfigurationError, match="fp16"):
+    with pytest.raises(ConfigurationError, match="precision is fp16, and .* supports"):
         model_entry(settings(made), "both").load(InferenceSettings(device="cpu", precision="fp16"))
 
 
