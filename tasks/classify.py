@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # Segments are sorted by length within a pool of this many batches: long enough for batches of like lengths,
 # short enough for memory not to grow with the length of a recording.
 _BATCHES_IN_POOL = 8
-_NOTHING = np.empty(0, np.float32)
 # Segments that an error names.
 _NAMED = 10
 
@@ -74,18 +73,16 @@ def classify(
     model: EmotionModel,
     *,
     batch_seconds: float,
-    min_speech_ratio: float,
     name: Callable[[Owner], str] = str,
 ) -> Iterator[tuple[Owner, Segment, Scores | None]]:
     """Yield every segment with its scores, in the order given; the batch never changes the answer.
 
-    One that is not scored comes back without its samples: hours of silence are not kept until a batch is full.
+    One without samples, or with fewer than the model needs, gets None and never reaches it.
 
     Args:
         segments: segments with whatever they belong to; taken as they are needed.
         model: its `batching` says which segments may share a batch.
         batch_seconds: seconds of audio, padding included, that make a batch.
-        min_speech_ratio: segments below it, and those too short for the model, get None and never reach it.
         name: what errors call the owner of a segment.
 
     Raises:
@@ -93,13 +90,11 @@ def classify(
         ModelMemoryError: a segment does not fit on the device even by itself.
     """
     engine = Engine(model, int(batch_seconds * model.sampling_rate))
-    pool: list[tuple[Owner, Segment, bool]] = []
+    pool: list[tuple[Owner, Segment]] = []
     pooled = 0
     for owner, segment in segments:
-        scored = segment.speech_ratio >= min_speech_ratio and len(segment.samples) >= model.min_samples
-        if scored:
-            pooled += len(segment.samples)
-        pool.append((owner, segment if scored else replace(segment, samples=_NOTHING), scored))
+        pooled += len(segment.samples)
+        pool.append((owner, segment))
         if pooled >= _BATCHES_IN_POOL * engine.batch_samples or len(pool) >= 4096:
             yield from _classify_pool(pool, engine, name)
             pool, pooled = [], 0
@@ -143,19 +138,20 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _classify_pool(
-    pool: list[tuple[Owner, Segment, bool]],
+    pool: list[tuple[Owner, Segment]],
     engine: "Engine",
     name: Callable[[Owner], str],
 ) -> Iterator[tuple[Owner, Segment, Scores | None]]:
-    scored = [position for position, (_, _, is_scored) in enumerate(pool) if is_scored]
+    least = engine.model.min_samples
+    scored = [position for position, (_, segment) in enumerate(pool) if len(segment.samples) >= least]
 
     def described(position: int) -> str:
-        owner, segment, _ = pool[scored[position]]
+        owner, segment = pool[scored[position]]
         return f"{name(owner)} (channel {segment.channel}, from {segment.start_s:g} s)"
 
     answers = engine.scores([pool[position][1].samples for position in scored], described)
     scores = dict(zip(scored, answers, strict=True))
-    for position, (owner, segment, _) in enumerate(pool):
+    for position, (owner, segment) in enumerate(pool):
         yield owner, segment, scores.get(position)
 
 

@@ -110,7 +110,7 @@ class Segment:
     start_s: float
     end_s: float
     samples: np.ndarray
-    """[end_sample - start_sample] float32."""
+    """[end_sample - start_sample] float32; empty where there is less speech than `min_speech_ratio` asks for."""
     speech_ratio: float
     """Share of the segment that is speech, 0 to 1."""
 
@@ -299,12 +299,19 @@ class _SpeechCutter:
         self._pauses = [(max(start, cut), end) for start, end in self._pauses if end > cut]
 
 
+_SILENCE = np.empty(0, np.float32)
+
+
 class _Track:
     """One channel on its way: its samples since the last cut, its detector's state and its cutter."""
 
-    def __init__(self, channel: int, cutter: _Cutter, vad: SpeechDetector, sampling_rate: int) -> None:
+    def __init__(
+        self, channel: int, options: SegmentOptions, vad: SpeechDetector, sampling_rate: int
+    ) -> None:
         self._channel = channel
-        self._cutter = cutter
+        cutter = _WindowCutter if options.method == "window" else _SpeechCutter
+        self._cutter: _Cutter = cutter(options, sampling_rate)
+        self._min_speech_ratio = options.min_speech_ratio
         self._stream = vad.stream()
         self._rate = sampling_rate
         self._held = np.empty(0, np.float32)
@@ -323,8 +330,10 @@ class _Track:
 
     def _segments(self, spans: Iterator[_Span]) -> Iterator[Segment]:
         for start, end, ratio in spans:
-            # A copy: the segment must not keep alive all that is held.
-            samples = self._held[start - self._offset : end - self._offset].copy()
+            samples = _SILENCE
+            if ratio >= self._min_speech_ratio:
+                # A copy: the segment must not keep alive all that is held.
+                samples = self._held[start - self._offset : end - self._offset].copy()
             start_s, end_s = start / self._rate, end / self._rate
             yield Segment(self._channel, self._index, start, end, start_s, end_s, samples, ratio)
             self._index += 1
@@ -361,19 +370,19 @@ def segment(
 ) -> Iterator[Segment]:
     """Segments of a recording, from its blocks [n, channels] float32; where blocks are cut changes nothing.
 
-    Each channel's segments come in the order of time; those of several channels alternate. `excluded_channels` are
-    heard neither by themselves nor in the mix. Raises BadRecordingError where none of the chosen channels exists, or
-    all are excluded.
+    Each channel's segments come in the order of time; those of several channels alternate. Those with less speech than
+    `options.min_speech_ratio` come without their samples, so that silence is neither kept nor sent on.
+    `excluded_channels` are heard neither by themselves nor in the mix. Raises BadRecordingError where none of the
+    chosen channels exists, or all are excluded.
     """
     if sampling_rate != vad.sampling_rate:
         raise ValueError(f"found blocks of {sampling_rate} Hz, expected {vad.sampling_rate} Hz; resample")
-    cutter = _WindowCutter if options.method == "window" else _SpeechCutter
     tracks: dict[int, _Track] = {}
     for block in blocks:
         if not tracks:
             chosen = _chosen(options, block.shape[1], excluded_channels)
             own = [0] if options.channels == "mix" else chosen
-            tracks = {c: _Track(c, cutter(options, sampling_rate), vad, sampling_rate) for c in own}
+            tracks = {c: _Track(c, options, vad, sampling_rate) for c in own}
         for channel, track in tracks.items():
             mixed = options.channels == "mix"
             mono = block[:, chosen].mean(axis=1, dtype=np.float32) if mixed else block[:, channel]

@@ -120,7 +120,6 @@ def analyse(
             timings.of("wait_for_audio", segments),
             model,
             batch_seconds=settings.inference.seconds_in_batch(model.device),
-            min_speech_ratio=settings.segmentation.min_speech_ratio,
             name=lambda analysis: analysis.item.key,
         ):
             analysis.rows.append(

@@ -101,7 +101,7 @@ def entry(folder: Path, **options: Any) -> ModelEntry:
 
 def logits(model: Any, clips: list[np.ndarray], batch_seconds: float) -> np.ndarray:
     segments = [((), Segment(0, 0, 0, len(clip), 0.0, len(clip) / 16_000, clip, 1.0)) for clip in clips]
-    scored = classify(segments, model, batch_seconds=batch_seconds, min_speech_ratio=0.0)
+    scored = classify(segments, model, batch_seconds=batch_seconds)
     return np.stack([scores.logits for _, _, scores in scored if scores is not None])
 
 

@@ -53,13 +53,19 @@ def cut(signal, options, splits=(), vad=SCRIPTED):
     return list(segment(iter(blocks), options=options, vad=vad))
 
 
+def assert_holds(found, signal, min_speech_ratio=0.1):
+    """A segment holds its own samples, and none of silence."""
+    own = signal[found.start_sample : found.end_sample]
+    np.testing.assert_array_equal(found.samples, own if found.speech_ratio >= min_speech_ratio else own[:0])
+
+
 def assert_tiles(segments, signal):
     position = 0
     for index, found in enumerate(segments):
         assert (found.index, found.start_sample) == (index, position)
         assert found.end_sample > found.start_sample
         assert (found.start_s, found.end_s) == (found.start_sample / RATE, found.end_sample / RATE)
-        np.testing.assert_array_equal(found.samples, signal[found.start_sample : found.end_sample])
+        assert_holds(found, signal)
         assert 0 <= found.speech_ratio <= 1
         position = found.end_sample
     assert position == len(signal)
@@ -110,7 +116,7 @@ def test_windows_stream_as_they_stand(samples, drawn, splits, seed):
     speech = np.repeat(np.array(chunk_max) >= options.vad_threshold, CHUNK)[:samples]
     for index, s in enumerate(found):
         assert s.index == index
-        np.testing.assert_array_equal(s.samples, signal[s.start_sample : s.end_sample])
+        assert_holds(s, signal)
         assert s.speech_ratio == pytest.approx(speech[s.start_sample : s.end_sample].mean())
 
 
@@ -244,8 +250,21 @@ def test_channels_that_do_not_exist():
     assert (caught.value.reason, caught.value.stage) == (Reason.UNSUPPORTED, "segment")
 
 
+@pytest.mark.parametrize("method", ["window", "vad"])
+def test_an_open_gate_lets_silence_through(method):
+    signal = levels((80, 0.1), (80, 0.9), (80, 0.1))
+    options = VAD.model_copy(
+        update={"method": method, "min_speech_ratio": 0.0, "window_s": 1.0, "hop_s": 1.0, "min_tail_s": 0.1}
+    )
+    found = cut(signal, options)
+    assert min(s.speech_ratio for s in found) == 0
+    for s in found:
+        assert_holds(s, signal, min_speech_ratio=0.0)
+
+
 def test_segments_do_not_keep_the_stream_alive():
-    found = cut(np.zeros(RATE * 3, np.float32), SegmentOptions(window_s=1, hop_s=1, min_tail_s=0.5))
+    options = SegmentOptions(window_s=1, hop_s=1, min_tail_s=0.5, min_speech_ratio=0)
+    found = cut(np.zeros(RATE * 3, np.float32), options)
     assert len(found) == 3
     assert all(s.samples.base is None and s.samples.dtype == np.float32 for s in found)
 
@@ -311,8 +330,9 @@ def test_real_speech_is_found_and_silence_is_not(method, shared_data, detector):
     found = cut(signal, options, range(5000, len(signal), 16_000), vad=detector)
     assert_tiles(found, signal)
     ratio = np.array([s.speech_ratio for s in found])
-    sounding = np.array([np.mean(s.samples != 0) for s in found])
-    loud = np.array([np.sqrt(np.mean(s.samples**2)) > 0.01 for s in found])
+    own = [signal[s.start_sample : s.end_sample] for s in found]
+    sounding = np.array([np.mean(samples != 0) for samples in own])
+    loud = np.array([np.sqrt(np.mean(samples**2)) > 0.01 for samples in own])
     assert (sounding < 0.5).sum() >= len(clips)
     assert (ratio <= sounding + 0.1).all()
     assert np.mean(ratio[loud & (sounding > 0.5)] >= options.min_speech_ratio) > 0.9
