@@ -26,7 +26,7 @@ _SHAPE = "large"
 # Clips of 10 s in a batch, by what runs it; repeats.
 _PLAN: dict[str, tuple[dict[str, tuple[int, ...]], int]] = {
     "short": ({"torch": (1,), "onnx": (1,)}, 3),
-    "full": ({"torch": (1, 4), "onnx": (1, 4, 16)}, 3),
+    "full": ({"torch": (1, 4), "onnx": (1, 2, 4, 16)}, 5),
 }
 
 

@@ -89,11 +89,12 @@ def measure(size: str) -> str:
             if shape == "default":
                 stages = stage_table(night, cpu(samples["night"]))
                 slowest = max(("bare", "decode"), key=lambda name: wall(samples[name]))
+                busy = cpu(samples["night"]) / wall(samples["night"]) / (os.cpu_count() or 1)
                 alone = (
-                    f"Alone, fetching, decoding and voice activity take {spread(samples['decode'])} s; the night takes "
-                    f"{ratio(samples['night'], samples[slowest])} times its slowest stage alone, "
-                    f"{'the model' if slowest == 'bare' else 'decoding'}, which then has all cores to itself, and "
-                    f"{wall(samples['night']) / cpu(samples[slowest]):.2f} times what that stage takes of one core."
+                    f"Alone, the model, whose operators keep to one thread, takes {spread(samples['bare'])} s, and "
+                    f"fetching, decoding and voice activity take {spread(samples['decode'])} s. The night takes "
+                    f"{ratio(samples['night'], samples[slowest])} times the slower of the two, and keeps "
+                    f"{os.cpu_count()} cores busy for {busy:.0%} of their time."
                 )
     columns = ("model", "audio", "night, s", "bare model, s", "wall ratio", "processor-time ratio")
     return (

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.fft import next_fast_len
 
 _POWER_FLOOR = 1e-10  # -100 dB: librosa.power_to_db's amin
 # Frames whose spectra are held at once, for recordings of any length. A processor keeps few enough of them in its
@@ -155,7 +156,8 @@ def pitch_track(
             f"expected a rising range below the window, {options.window} samples"
         )
     dtype = _wide(waves.device)
-    n_fft = 2 * options.window  # so that the transform's circular autocorrelation does not wrap
+    # so long that the transform's circular autocorrelation does not wrap onto the lags searched
+    n_fft = next_fast_len(options.window + longest, real=True)
     window = torch.hann_window(options.window, periodic=True, dtype=dtype, device=waves.device)
     of_window = torch.fft.irfft(torch.fft.rfft(window, n=n_fft).abs().square())[: longest + 1]
     searched = slice(shortest, longest + 1)

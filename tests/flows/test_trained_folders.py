@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from emolake.models.threads import one_thread
 from emolake.training.protocol import KINDS
-from emolake.training.seeds import one_thread
 
 from made_night import night_heard_by, rows
 from made_trainings import run, write_encoders

@@ -11,11 +11,11 @@ import torch
 
 from emolake.errors import ConfigurationError
 from emolake.models.registry import ModelEntry, model_entry
+from emolake.models.threads import one_thread
 from emolake.settings import InferenceSettings, Settings
 from emolake.tasks.classify import Engine
 from emolake.tasks.decode import load_mono
 from emolake.training.protocol import KINDS, find_kind, with_options
-from emolake.training.seeds import one_thread
 from emolake.training.train import train
 
 from made_trainings import CASES, run, write_encoders

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from emolake.errors import ConfigurationError
+from emolake.models.threads import one_thread
 from emolake.training.optimise import OptimiseOptions, answers, backward, fit, trained_state
 from emolake.training.run import Checkpoint
-from emolake.training.seeds import one_thread, seeded
+from emolake.training.seeds import seeded
 
 LABELS = 3
 SIZES = (6, 16, LABELS)

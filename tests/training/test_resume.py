@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from emolake.cli import app
 from emolake.errors import ConfigurationError
+from emolake.models.threads import one_thread
 from emolake.training.run import Checkpoint, Run
-from emolake.training.seeds import one_thread
 
 from made_voices import write_voices
 

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
+from emolake.models.threads import one_thread
 from emolake.models.trained_folder import TrainedFolder, fill, read_config
 from emolake.tasks.featurize import MfccOptions, mfcc, valid_mask
 
@@ -136,6 +137,7 @@ class MfccMlp:
         fill(dict(network.named_parameters()), options.path)
         return cls(config, network, device=device)
 
+    @one_thread()
     @torch.inference_mode()
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
         """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
+from emolake.models.threads import one_thread
 from emolake.models.trained_folder import TrainedFolder, fill, read_config
 from emolake.tasks.featurize import (
     MelOptions,
@@ -296,6 +297,7 @@ class SpectrogramCnn:
         """See `emolake.diagnose.Inspectable`: nothing is summed over layers."""
         return {}
 
+    @one_thread()
     @torch.inference_mode()
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
         """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""

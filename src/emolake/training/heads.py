@@ -9,11 +9,12 @@ from pydantic import JsonValue
 from torch import nn
 
 from emolake.models.feature_cache import FeatureCache
+from emolake.models.threads import one_thread
 from emolake.training.optimise import OptimiseOptions, answers, fit
 from emolake.training.progress import progress_bar
 from emolake.training.protocol import Corpus, Hearing, HistoryRow
 from emolake.training.run import Run
-from emolake.training.seeds import one_thread, seeded
+from emolake.training.seeds import seeded
 from emolake.training.splits import Part
 from emolake.training.waves import WaveAugmentOptions, as_heard_in_training
 

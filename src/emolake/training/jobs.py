@@ -19,13 +19,13 @@ import numpy as np
 import torch
 
 from emolake.models.spectrogram_cnn import FeatureOptions, NetworkOptions
+from emolake.models.threads import one_thread
 from emolake.training.cache import FeatureCache
 from emolake.training.loop import EpochEnd, LoopOptions, State, answers, train_network
 from emolake.training.optimise import told, valid_figures
 from emolake.training.progress import Bar, progress_bar
 from emolake.training.protocol import HistoryRow
 from emolake.training.run import Checkpoint
-from emolake.training.seeds import one_thread
 
 log = logging.getLogger(__name__)
 

@@ -19,14 +19,3 @@ def seeded(*seeds: int) -> Iterator[np.random.Generator]:
             yield np.random.default_rng(sequence)
         finally:
             np.random.set_state(state)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums over several threads depend on their number, and seeds are to fix the weights."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
