@@ -159,13 +159,13 @@ def pitch_track(
     # so long that the transform's circular autocorrelation does not wrap onto the lags searched
     n_fft = next_fast_len(options.window + longest, real=True)
     window = torch.hann_window(options.window, periodic=True, dtype=dtype, device=waves.device)
-    of_window = torch.fft.irfft(torch.fft.rfft(window, n=n_fft).abs().square())[: longest + 1]
+    of_window = torch.fft.irfft(torch.fft.rfft(window, n=n_fft).abs().square(), n=n_fft)
     searched = slice(shortest, longest + 1)
     gain = of_window[0] / of_window[searched]
     lags = torch.arange(shortest, longest + 1, dtype=dtype, device=waves.device)
     blocks = []
     for spectrum in _power_spectra(waves, lengths, window=options.window, n_fft=n_fft, hop=options.hop):
-        correlation = torch.fft.irfft(spectrum, dim=2)
+        correlation = torch.fft.irfft(spectrum, n=n_fft, dim=2)
         periodicity = correlation[:, :, searched] / (correlation[:, :, :1] + _POWER_FLOOR) * gain
         best = (periodicity - options.octave_cost * lags).argmax(dim=2, keepdim=True)
         height = periodicity.gather(2, best).clamp(0, 1)

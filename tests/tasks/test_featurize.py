@@ -173,6 +173,14 @@ def test_pitch_of_a_voice_is_found(hertz):
     np.testing.assert_allclose(middle[1].numpy(), hertz, rtol=0.03)
 
 
+def test_pitch_does_not_depend_on_the_length_of_the_transform(monkeypatch):
+    clips, options = padded([voice(150, 1.0), tone(300, 0.5)]), PitchOptions(window=409)
+    taken, _ = pitch_track(*clips, options)  # by transforms of 675 samples, an odd number
+    monkeypatch.setattr("emolake.tasks.featurize.next_fast_len", lambda length, real: 2048)
+    longer, _ = pitch_track(*clips, options)
+    torch.testing.assert_close(taken, longer)
+
+
 def test_noise_has_no_period():
     noise = np.random.default_rng(0).normal(size=RATE).astype(np.float32)
     track, _ = pitch_track(*padded([noise]), PitchOptions())
