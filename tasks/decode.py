@@ -19,8 +19,8 @@ from emolake.containers import Declaration, declaration
 from emolake.errors import BadRecordingError, Reason
 
 _DECODER_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, sf.LibsndfileError)
-_LIBSNDFILE_FRAMES = 1024
-"""Frames of one call: an error costs the frames of its call, so a call is kept short."""
+_SHORT_CALL = 1024
+"""Frames of libsndfile's short calls: an error costs the frames of its call."""
 _DEMUXERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,mpegts,nistsphere,ogg,rm,tta,voc,"
     "w64,wav,wv"
@@ -84,6 +84,7 @@ class _LibsndfileSource:
     """WAV, FLAC, AIFF, AU, CAF, W64 and Vorbis."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = sf.SoundFile(path)
         self.sampling_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
@@ -91,10 +92,30 @@ class _LibsndfileSource:
         self.codec = "flac" if self._file.format == "FLAC" else subtype
 
     def read(self) -> Iterator[np.ndarray]:
+        given, call = 0, _SHORT_CALL
+        if self.codec == "flac":
+            # A second: soundfile seeks behind each call, and that takes libFLAC longer than decoding.
+            call *= -(-self.sampling_rate // _SHORT_CALL)
+        try:
+            for frames in self._frames(self._file, call):
+                given += len(frames)
+                yield frames
+        except sf.LibsndfileError:
+            if call == _SHORT_CALL:
+                raise
+            # Once more and in short calls, for what lies before the error in its second.
+            with sf.SoundFile(self._path) as again:
+                for frames in self._frames(again, _SHORT_CALL):
+                    known = min(given, len(frames))
+                    given -= known
+                    if known < len(frames):
+                        yield frames[known:]
+
+    def _frames(self, file: sf.SoundFile, call: int) -> Iterator[np.ndarray]:
         while True:
-            buffer = np.empty((_LIBSNDFILE_FRAMES, self.channels), np.float32)
+            buffer = np.empty((call, self.channels), np.float32)
             # The buffered call counts what it read; SoundFile.read would believe the header's count instead.
-            count = self._file.buffer_read_into(buffer, "float32")
+            count = file.buffer_read_into(buffer, "float32")
             if count == 0:
                 return
             yield buffer[:count]

@@ -211,6 +211,26 @@ def test_damage_never_crashes_and_never_loses_in_silence(name, made, tmp_path):
             assert outcome.duration_s >= SECONDS - DEFAULT.truncation_tolerance_s
 
 
+@pytest.mark.parametrize("share", [0.3, 0.55, 0.8])
+def test_an_error_in_flac_costs_no_more_than_a_short_call(share, tmp_path):
+    """FLAC is read a second at a time; what lies before an error in its second comes out all the same."""
+    noise = np.random.default_rng(8).normal(0, 0.1, (10 * 48_000, 2)).clip(-1, 1)
+    sf.write(tmp_path / "sound.flac", noise, 48_000)
+    data = bytearray((tmp_path / "sound.flac").read_bytes())
+    at = int(share * len(data))
+    data[at : at + 2000] = bytes(2000)
+    path = changed(tmp_path, data, "damaged.flac")
+    short, heard = np.empty((1024, 2), np.float32), 0
+    with sf.SoundFile(path) as file, pytest.raises(sf.LibsndfileError):
+        while count := file.buffer_read_into(short, "float32"):
+            heard += count
+    samples, outcome = read(path, DecodeOptions(sampling_rate=48_000))
+    assert outcome.truncated
+    assert heard % 48_128, "the error is to lie inside a second's call"
+    assert len(samples) == heard
+    np.testing.assert_allclose(samples, noise[:heard], atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "name", ["plain.wav", "free.flac", "layer3.mp3", "audio.m4a", "audio.webm", "voice.opus"]
 )
