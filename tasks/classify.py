@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from emolake.allocator import give_back
 from emolake.errors import EmolakeError
 from emolake.models.protocol import Batching, EmotionModel
 from emolake.models.runtimes import is_out_of_memory
@@ -98,6 +99,7 @@ def classify(
         if pooled >= _BATCHES_IN_POOL * engine.batch_samples or len(pool) >= 4096:
             yield from _classify_pool(pool, engine, name)
             pool, pooled = [], 0
+            give_back()
     yield from _classify_pool(pool, engine, name)
 
 

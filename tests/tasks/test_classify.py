@@ -121,6 +121,16 @@ def test_segments_are_taken_as_they_are_needed() -> None:
     assert taken <= 20, "a pool of eight batches of two segments, and no more"
 
 
+def test_freed_memory_is_given_back_as_often_as_a_pool_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[int] = []
+    monkeypatch.setattr(
+        "emolake.tasks.classify.give_back", lambda: given_back.append(sum(map(len, model.seen)))
+    )
+    model = Recorder(Batching.MASKED)
+    run(model, [piece(16_000, seed=n) for n in range(100)], batch_seconds=4.0)
+    assert given_back == [32, 64, 96]
+
+
 def test_a_batch_that_does_not_fit_is_halved_for_good() -> None:
     model = Recorder(Batching.MASKED, room=3)
     pieces = [piece(16_000, seed=n) for n in range(64)]
