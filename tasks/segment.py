@@ -96,6 +96,10 @@ class SegmentOptions(BaseModel):
         """Bound of a speech segment's ratio from below: the shortest speech with a silence on either side."""
         return self.vad_min_speech_ms / (self.vad_min_speech_ms + 2 * self.vad_min_silence_ms)
 
+    def ungated(self) -> Self:
+        """The same cuts, of which every segment has its samples, silent ones too."""
+        return self.model_copy(update={"min_speech_ratio": 0.0})
+
 
 @dataclass(frozen=True, eq=False)
 class Segment:

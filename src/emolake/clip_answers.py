@@ -56,8 +56,7 @@ def answer_clips(
             recording that can be decoded has an answer.
     """
     if not gated:
-        open_gate = settings.segmentation.model_copy(update={"min_speech_ratio": 0.0})
-        settings = settings.model_copy(update={"segmentation": open_gate})
+        settings = settings.model_copy(update={"segmentation": settings.segmentation.ungated()})
     emotions, of_label = emotions_of(entry), entry.emotions()
     # [labels, emotions]: which label is which emotion.
     places = np.array([[of_label[label] == emotion for emotion in emotions] for label in entry.labels], float)

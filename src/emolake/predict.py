@@ -150,8 +150,8 @@ def write_diagnosis(path: Path, *, settings: Settings, entry: ModelEntry, output
     with AudioReader(path) as reader:
         pieces = segment(
             reader.blocks(),
-            # with an open gate: what a model does with silence is looked into as well
-            options=settings.segmentation.model_copy(update={"min_speech_ratio": 0.0}),
+            # what a model does with silence is looked into as well
+            options=settings.segmentation.ungated(),
             excluded_channels=settings.policy.exclude_channels,
             vad=speech_detector(),
         )
