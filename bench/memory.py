@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 
@@ -84,15 +85,17 @@ def measure(size: str) -> str:
 
 
 def _write(calls: Path, case: Case) -> None:
-    """Recordings of 16 bits at 16 kHz; of a long one the same five minutes again and again."""
-    block = recording(min(case.seconds, _BLOCK_S), speech=case.speech, seed=3)
-    samples = np.stack([np.roll(block, 7 * RATE * channel) for channel in range(case.channels)], axis=1)
+    """Recordings of 16 bits at 16 kHz, five minutes at a time, of which no two are the same."""
     place = calls / f"{DAY:%Y/%m/%d}" / "oslo"
     place.mkdir(parents=True)
+    seeds = count()
     for number in range(case.recordings):
         with soundfile.SoundFile(place / f"{number:05}.wav", "w", RATE, case.channels, "PCM_16") as file:
             for _ in range(max(1, round(case.seconds / _BLOCK_S))):
-                file.write(samples)
+                block = recording(min(case.seconds, _BLOCK_S), speech=case.speech, seed=next(seeds))
+                file.write(
+                    np.stack([np.roll(block, 7 * RATE * each) for each in range(case.channels)], axis=1)
+                )
 
 
 def run(calls: Path) -> dict[str, float]:

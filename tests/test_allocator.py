@@ -1,22 +1,33 @@
-"""Freed memory goes back to the system, which glibc does not see to by itself."""
+"""Memory that a batch freed is the next one's, which glibc does not see to by itself."""
 
+import subprocess
 import sys
 
-import numpy as np
-import psutil
 import pytest
 
-from emolake.allocator import give_back
+PAGE_FAULTS_OF_BATCHES = """
+import resource, sys
+import numpy as np
+from emolake.allocator import keep_freed_blocks
+if sys.argv[1:] == ["kept"]:
+    keep_freed_blocks()
+def batch():
+    blocks = [np.ones(1_000_000) for _ in range(4)]
+for _ in range(3):
+    batch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    batch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps so much")
-def test_freed_memory_goes_back() -> None:
-    process = psutil.Process()
-    # Too small for blocks of their own; every tenth stays, so that no end of the heap comes free.
-    blocks = [np.ones(12_000) for _ in range(3_000)]
-    kept = blocks[::10]
-    del blocks
-    before = process.memory_info().rss
-    give_back()
-    assert before - process.memory_info().rss > 150e6
-    assert all(block.all() for block in kept)
+def page_faults(*arguments: str) -> int:
+    command = [sys.executable, "-c", PAGE_FAULTS_OF_BATCHES, *arguments]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc goes to the system so often")
+def test_a_batch_takes_the_memory_of_the_last_one() -> None:
+    assert page_faults() > 10_000, "32 MB of pages of 4 KB, ten times"
+    assert page_faults("kept") < 1_000

@@ -76,3 +76,20 @@ def test_no_more_is_made_than_the_queue_holds() -> None:
         time.sleep(0.15)  # longer than the producer's own patience with a full queue
         assert len(made) == 4  # three wait, and one is in the producer's hand
         assert list(items) == list(range(100))
+
+
+def test_heavy_items_fill_the_queue_before_many_wait() -> None:
+    made = []
+
+    def counted() -> Iterator[int]:
+        for number in [5, 0, 0, 5, 5, 5, 5]:
+            made.append(number)
+            yield number
+
+    with ahead(counted(), capacity=11, name="weighed", weight=lambda number: max(number, 1)) as items:
+        deadline = time.monotonic() + 5
+        while len(made) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.15)
+        assert made == [5, 0, 0, 5, 5], "12 wait, and one is in the producer's hand"
+        assert list(items) == [5, 0, 0, 5, 5, 5, 5]

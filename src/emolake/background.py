@@ -1,6 +1,7 @@
 """An iterator that runs ahead in a thread of its own, through a bounded queue."""
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from queue import Empty, Full, Queue
 from threading import Event, Thread
@@ -17,19 +18,47 @@ class _Failed:
 _END = object()
 
 
+class _WeightedQueue(Queue[tuple[object, int]]):
+    """A queue of items and their weights that is full when these add up to `maxsize`."""
+
+    def _init(self, maxsize: int) -> None:
+        self.queue = deque()
+        self._held = 0
+
+    def _qsize(self) -> int:
+        return self._held
+
+    def _put(self, item: tuple[object, int]) -> None:
+        self.queue.append(item)
+        self._held += item[1]
+
+    def _get(self) -> tuple[object, int]:
+        item: tuple[object, int] = self.queue.popleft()
+        self._held -= item[1]
+        return item
+
+
 @contextmanager
-def ahead(items: Iterable[T], *, capacity: int, name: str) -> Iterator[Iterator[T]]:
-    """Give the items in order while a thread makes up to `capacity` more; what it raises is raised here.
+def ahead(
+    items: Iterable[T], *, capacity: int, name: str, weight: Callable[[T], int] = lambda item: 1
+) -> Iterator[Iterator[T]]:
+    """Give the items in order while a thread makes more; what it raises is raised here.
 
     Leaving the block ends the thread, and closes `items` in it when they are a generator.
+
+    Args:
+        items: what the thread makes.
+        capacity: the weight of what may wait; the item that exceeds it waits too, and the next one is in the making.
+        name: the thread's.
+        weight: what an item counts, 1 at least.
     """
-    queue: Queue[object] = Queue(capacity)
+    queue = _WeightedQueue(capacity)
     stopped = Event()
 
-    def put(item: object) -> bool:
+    def put(item: object, weight: int = 1) -> bool:
         while not stopped.is_set():
             try:
-                queue.put(item, timeout=0.1)
+                queue.put((item, weight), timeout=0.1)
             except Full:
                 continue
             return True
@@ -38,7 +67,7 @@ def ahead(items: Iterable[T], *, capacity: int, name: str) -> Iterator[Iterator[
     def produce() -> None:
         try:
             for item in items:
-                if not put(item):
+                if not put(item, weight(item)):
                     break
             else:
                 put(_END)
@@ -52,7 +81,7 @@ def ahead(items: Iterable[T], *, capacity: int, name: str) -> Iterator[Iterator[
     def consume() -> Iterator[T]:
         while True:
             try:
-                item = queue.get(timeout=1.0)
+                item, _ = queue.get(timeout=1.0)
             except Empty:
                 if not thread.is_alive() and queue.empty():
                     raise RuntimeError(f"the thread {name} ended without a word") from None

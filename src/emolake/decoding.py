@@ -15,11 +15,11 @@ import sys
 import traceback
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Lock
 
 from emolake.errors import BadRecordingError, EmolakeError, Reason
+from emolake.pipe import Pipe
 from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome
 from emolake.tasks.segment import Segment, SegmentOptions, segment
 from emolake.vad import SpeechDetector
@@ -77,7 +77,7 @@ def decoded(
     child = _take(memory_mb)
     ended = False
     try:
-        child.connection.send(_Job(path, name, segmentation, excluded_channels))
+        child.pipe.send(_Job(path, name, segmentation, excluded_channels))
         while not ended:
             message = child.receive(timeout_s)
             ended = isinstance(message, DecodeOutcome | BadRecordingError)
@@ -95,7 +95,7 @@ def decoded(
 
 
 class _Child:
-    """A decoder process and the connection to it, which ends it when it is closed."""
+    """A decoder process and the pipe to it, which ends it when it is closed."""
 
     def __init__(self, memory_mb: int) -> None:
         ours, theirs = socket.socketpair()
@@ -108,7 +108,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
-        self.connection = Connection(ours.detach())
+        self.pipe = Pipe(ours.detach())
 
     @property
     def alive(self) -> bool:
@@ -117,11 +117,13 @@ class _Child:
     def receive(self, timeout_s: float) -> "Opened | Segment | DecodeOutcome | BadRecordingError | _Raised":
         """Return the next message; raises BadRecordingError when none comes in time, or ever."""
         try:
-            if not self.connection.poll(timeout_s):
-                raise BadRecordingError(
-                    Reason.TIMED_OUT, f"the decoder was silent for {timeout_s:g} s", stage="decode"
-                )
-            message: Opened | Segment | DecodeOutcome | BadRecordingError | _Raised = self.connection.recv()
+            message: Opened | Segment | DecodeOutcome | BadRecordingError | _Raised = self.pipe.receive(
+                timeout_s
+            )
+        except TimeoutError:
+            raise BadRecordingError(
+                Reason.TIMED_OUT, f"the decoder was silent for {timeout_s:g} s", stage="decode"
+            ) from None
         except (EOFError, ConnectionResetError) as error:
             status = self._process.wait()
             end = signal.Signals(-status).name if status < 0 else f"status {status}"
@@ -132,7 +134,7 @@ class _Child:
 
     def kill(self) -> None:
         """End the process at once, and reap it."""
-        self.connection.close()
+        self.pipe.close()
         self._process.kill()
         self._process.wait()
 
@@ -166,30 +168,30 @@ def end_idle_decoders() -> None:
         child.kill()
 
 
-def _serve(connection: Connection, detector: SpeechDetector) -> None:
-    """Decode recordings as they are asked for, until the other side closes the connection."""
+def _serve(pipe: Pipe, detector: SpeechDetector) -> None:
+    """Decode recordings as they are asked for, until the other end of the pipe is closed."""
     while True:
         try:
-            job: _Job = connection.recv()
+            job: _Job = pipe.receive()
         except (EOFError, ConnectionResetError):
             return
         try:
             with AudioReader(job.path, DecodeOptions(), name=job.name) as reader:
-                connection.send(Opened(reader.codec, reader.sampling_rate, reader.channels))
+                pipe.send(Opened(reader.codec, reader.sampling_rate, reader.channels))
                 for piece in segment(
                     reader.blocks(),
                     options=job.segmentation,
                     excluded_channels=job.excluded_channels,
                     vad=detector,
                 ):
-                    connection.send(piece)
-                connection.send(reader.outcome)
+                    pipe.send(piece)
+                pipe.send(reader.outcome)
         except (BrokenPipeError, ConnectionResetError):
             return
         except BadRecordingError as error:
-            connection.send(error)
+            pipe.send(error)
         except Exception as error:  # noqa: BLE001 - it is raised again in the process that asked
-            connection.send(_out_of_memory() if _is_out_of_memory(error) else _Raised(traceback.format_exc()))
+            pipe.send(_out_of_memory() if _is_out_of_memory(error) else _Raised(traceback.format_exc()))
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -213,10 +215,10 @@ def _limit_memory(megabytes: int) -> None:
 
 
 def main() -> None:
-    """Run the child; its arguments are the connection's file descriptor and its memory in MB."""
+    """Run the child; its arguments are the pipe's file descriptor and its memory in MB."""
     descriptor, memory_mb = map(int, sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends this process
     detector = SpeechDetector()
     _limit_memory(memory_mb)
-    _serve(Connection(descriptor), detector)
+    _serve(Pipe(descriptor), detector)
     os._exit(0)  # nothing to clean up, and a decoder's threads may never end

@@ -54,7 +54,7 @@ class Analysis:
         return self.outcome.duration_s if self.outcome else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SegmentRow:
     """A segment without its samples."""
 

@@ -14,6 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from emolake import progress
+from emolake.allocator import keep_freed_blocks
 from emolake.background import ahead
 from emolake.decoding import Opened, decoded
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
@@ -32,8 +33,8 @@ from emolake.tasks.segment import Segment
 from emolake.timings import Timings
 from emolake.vad import SpeechDetector
 
-# Segments that lie decoded ahead of the model: 64 windows of 10 s are 41 MB.
-_SEGMENTS_AHEAD = 64
+# Batches that wait decoded for the model: 20 MB on a processor, 160 MB for a GPU.
+_BATCHES_AHEAD = 16
 
 
 def run_shard(
@@ -114,12 +115,19 @@ def analyse(
         )
     analyses: list[Analysis] = []
     decoding = _decode_all(objects, source, settings, model.min_samples, analyses, timings)
-    with ahead(timings.of("decode", decoding), capacity=_SEGMENTS_AHEAD, name="decode") as segments:
+    batch_seconds = settings.inference.seconds_in_batch(model.device)
+    with ahead(
+        timings.of("decode", decoding),
+        capacity=int(_BATCHES_AHEAD * batch_seconds * model.sampling_rate),
+        name="decode",
+        # a segment without samples takes memory too, and counts as a second
+        weight=lambda owned: max(len(owned[1].samples), model.sampling_rate),
+    ) as segments:
         started, waited = perf_counter(), timings.seconds.get("wait_for_audio", 0.0)
         for analysis, piece, scores in classify(
             timings.of("wait_for_audio", segments),
             model,
-            batch_seconds=settings.inference.seconds_in_batch(model.device),
+            batch_seconds=batch_seconds,
             name=lambda analysis: analysis.item.key,
         ):
             analysis.rows.append(
@@ -155,6 +163,7 @@ def loaded_model(entry: ModelEntry, inference: InferenceSettings) -> EmotionMode
     From then on `entry.runtime` tells what executes it: what `auto` means is settled here, and is loaded by name.
     """
     with _loading:
+        keep_freed_blocks()
         entry.prepare(inference)
         settled = inference.model_copy(update={"runtime": entry.runtime(inference)})
         return _loaded(entry, entry.fingerprint, settled)

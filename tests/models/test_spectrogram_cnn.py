@@ -137,6 +137,21 @@ def test_odd_input_gives_finite_logits(model, mfcc_model, wave):
         assert logits.isfinite().all()
 
 
+def test_speech_of_many_lengths_has_few_shapes(model, monkeypatch):
+    shapes = set()
+    forward = EmotionNetwork.forward
+
+    def recorded(network, features):
+        shapes.add((*features.image.shape, *features.tracks.shape))
+        return forward(network, features)
+
+    monkeypatch.setattr(EmotionNetwork, "forward", recorded)
+    for number in range(20):
+        speech = clip(16_000 + 1_000 * number, number)
+        model.predict(*padded([torch.nn.functional.pad(speech, (0, 48_000 - len(speech)))]))
+    assert len(shapes) <= 3
+
+
 def test_a_long_recording_is_answered(model):
     assert model.predict(*padded([clip(16000 * 90, 0)])).logits.isfinite().all()
 

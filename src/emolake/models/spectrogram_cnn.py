@@ -9,7 +9,7 @@ an answer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Literal, Self
 
@@ -34,6 +34,9 @@ from emolake.tasks.featurize import (
 FAMILY: Final = "spectrogram_cnn"
 TRACKS = 4  # periodicity, pitch, whether voiced, energy
 CLIP_VALUES = 2  # level, duration
+# torch keeps code and buffers for each of the last thousand shapes of a convolution: 50 MB after ten hours of speech
+# that is cut to its own length.
+_FRAMES_STEP = 64
 
 
 class FeatureOptions(BaseModel):
@@ -302,7 +305,7 @@ class SpectrogramCnn:
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
         """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
         waves, lengths = waves.to(self.device), lengths.to(self.device)
-        features = waveform_features(waves, lengths, self.options.features)
+        features = _lengthened(waveform_features(waves, lengths, self.options.features))
         logits = torch.stack([network(features) for network in self._networks]).mean(dim=0)
         return Prediction((logits / self.options.temperature).to("cpu", torch.float32))
 
@@ -312,6 +315,16 @@ def waveform_features(waves: torch.Tensor, lengths: torch.Tensor, options: Featu
     power, frames = mel_power(waves, lengths, options.mel)
     pitch, _ = pitch_track(waves, lengths, options.pitch)
     return clip_features(power, pitch, frames, options)
+
+
+def _lengthened(features: ClipFeatures) -> ClipFeatures:
+    """Append frames that count for nothing, up to a multiple of `_FRAMES_STEP`."""
+    more = -features.image.shape[2] % _FRAMES_STEP
+    return replace(
+        features,
+        image=functional.pad(features.image, (0, more)),
+        tracks=functional.pad(features.tracks, (0, more)),
+    )
 
 
 def state_to_tensors(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
