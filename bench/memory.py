@@ -2,8 +2,8 @@
 
 python -m bench.memory
 
-The peak of a shard's resident memory, its decoder process apart, with the default network, and what a day of several
-shards holds more at its end than when half of them were done.
+The peak of a shard's resident memory, its decoder process apart, with the default network; what that peak came to after
+the first tenth of the time; and what a day of several shards holds more at its end than when half of them were done.
 """
 
 import json
@@ -11,12 +11,13 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import count
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 import numpy as np
@@ -39,12 +40,13 @@ _BLOCK_S = 300.0
 
 @dataclass(frozen=True)
 class Case:
-    """A day; `speech` is the share of its recordings that is spoken."""
+    """A day, analysed in `runs` processes; `speech` is the share of its recordings that is spoken."""
 
     recordings: int
     seconds: int
     channels: int
     speech: float
+    runs: int = 1
 
 
 _CASES = {
@@ -54,8 +56,8 @@ _CASES = {
         "100 recordings of 5 s": Case(100, 5, 1, 1.0),
     },
     "full": {
-        "1 recording of 1 hour, stereo, half of it spoken": Case(1, 3_600, 2, 0.5),
-        "1 recording of 10 hours, stereo, half of it spoken": Case(1, 36_000, 2, 0.5),
+        "1 recording of 1 hour, stereo, half of it spoken": Case(1, 3_600, 2, 0.5, runs=5),
+        "1 recording of 10 hours, stereo, half of it spoken": Case(1, 36_000, 2, 0.5, runs=3),
         "1,000 recordings of 5 s": Case(1_000, 5, 1, 1.0),
         "5,000 recordings of 1 s": Case(5_000, 1, 1, 1.0),
         "100 recordings of 1 hour, a tenth spoken": Case(100, 3_600, 1, 0.1),
@@ -69,19 +71,39 @@ def measure(size: str) -> str:
         for number, (name, case) in enumerate(_CASES[size].items()):
             calls = place / f"calls-{number}"
             _write(calls, case)
-            command = [sys.executable, "-m", "bench.memory", "run", str(calls)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-            found = json.loads(done.stdout.splitlines()[-1])
-            grown = f"{found['grown']:+.0f}" if found["shards"] > 2 else "–"
+            runs = [_measured(calls) for _ in range(case.runs)]
+            seconds = median(run["seconds"] for run in runs)
+            several = runs[0]["shards"] > 2
             rows.append(
                 (
-                    name, f"{found['shards']:.0f}", f"{found['own']:.0f}", f"{found['decoder']:.0f}", grown,
-                    f"{found['seconds']:.0f}", f"{case.recordings * case.seconds / found['seconds']:.0f}",
+                    name, f"{runs[0]['shards']:.0f}", _spread(runs, "own"), _spread(runs, "late"),
+                    f"{runs[0]['grown']:+.0f}" if several else "–", _spread(runs, "decoder"),
+                    f"{seconds:.0f}", f"{case.recordings * case.seconds / seconds:.0f}",
                 )
             )  # fmt: skip
             shutil.rmtree(calls)
-    columns = ("", "shards", "peak, MB", "decoder, MB", "second half, MB", "seconds", "times real time")
-    return table(columns, rows)
+    columns = (
+        "", "shards", "peak, MB", "of it after the first tenth", "held more after the second half, MB", "decoder, MB",
+        "seconds", "times real time",
+    )  # fmt: skip
+    return "The median of several processes, with the lowest and the highest.\n\n" + table(columns, rows)
+
+
+def _measured(calls: Path) -> dict[str, float]:
+    """What `run` finds in a process of its own, with a new lake."""
+    for file in calls.parent.glob(f"{calls.name}.sqlite*"):
+        file.unlink()
+    shutil.rmtree(f"{calls}-lake", ignore_errors=True)
+    command = [sys.executable, "-m", "bench.memory", "run", str(calls)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _spread(runs: Sequence[dict[str, float]], name: str) -> str:
+    values = [run[name] for run in runs]
+    middle = f"{median(values):.0f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.0f} to {max(values):.0f})"
 
 
 def _write(calls: Path, case: Case) -> None:
@@ -125,29 +147,41 @@ def run(calls: Path) -> dict[str, float]:
         )
     peak, started = Peak(), perf_counter()
     held = []
-    with largest_child() as decoder:
+    with watched(peak) as seen:
         for objects in cut:
             run_shard(objects, settings=settings, entry=entry, key=key, run_id="bench", message="bench")
             held.append(psutil.Process().memory_info().rss / 2**20)
+    seconds = perf_counter() - started
+    early = max(own for after, own in seen.own if after <= seconds / 10)
     return {
         "own": peak.megabytes(),
-        "decoder": decoder[0],
+        "late": peak.megabytes() - early,
+        "decoder": seen.decoder,
         "grown": held[-1] - held[len(held) // 2],
         "shards": len(held),
-        "seconds": perf_counter() - started,
+        "seconds": seconds,
     }
 
 
+@dataclass
+class Seen:
+    """The peak of this process, in MB, after so many seconds; the highest resident memory of a child process."""
+
+    own: list[tuple[float, float]] = field(default_factory=list)
+    decoder: float = 0.0
+
+
 @contextmanager
-def largest_child() -> Iterator[list[float]]:
-    """The highest resident memory of a child process, in MB, in a list of one."""
-    seen, done = [0.0], threading.Event()
+def watched(peak: Peak) -> Iterator[Seen]:
+    """Look ten times a second at the memory of this process and of its children."""
+    seen, done, started = Seen(), threading.Event(), perf_counter()
 
     def watch() -> None:
         while not done.wait(0.1):
+            seen.own.append((perf_counter() - started, peak.megabytes()))
             for child in psutil.Process().children():
                 try:
-                    seen[0] = max(seen[0], child.memory_info().rss / 2**20)
+                    seen.decoder = max(seen.decoder, child.memory_info().rss / 2**20)
                 except psutil.NoSuchProcess:
                     continue
 
