@@ -34,7 +34,7 @@ from emolake.tasks.featurize import (
 FAMILY: Final = "spectrogram_cnn"
 TRACKS = 4  # periodicity, pitch, whether voiced, energy
 CLIP_VALUES = 2  # level, duration
-# torch keeps code and buffers for each of the last thousand shapes of a convolution: 50 MB after ten hours of speech
+# torch keeps code and buffers for each of the last thousand shapes of a convolution: 40 MB after ten hours of speech
 # that is cut to its own length.
 _FRAMES_STEP = 64
 
