@@ -102,14 +102,17 @@ def ratio(
     of: Callable[[Sample], float] = lambda each: each.wall_s,
 ) -> str:
     """Median of the ratios of runs that followed each other, with its range."""
-    ratios = sorted(of(a) / of(b) for a, b in zip(samples, others, strict=True))
-    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    return ranged([of(a) / of(b) for a, b in zip(samples, others, strict=True)], digits=2)
 
 
 def spread(samples: Sequence[Sample]) -> str:
     """Median wall time, and the range."""
-    walls = sorted(each.wall_s for each in samples)
-    return f"{statistics.median(walls):.2f} ({walls[0]:.2f} to {walls[-1]:.2f})"
+    return ranged([each.wall_s for each in samples], digits=2)
+
+
+def ranged(values: Sequence[float], *, digits: int) -> str:
+    """Median of values, and their range."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from bench.common import RATE, folder, main, recording, table
+from bench.common import RATE, folder, main, ranged, recording, table
 from bench.peak import Peak
 from emolake.identity import analysis_key
 from emolake.lake import open_lake
@@ -102,8 +102,7 @@ def _measured(calls: Path) -> dict[str, float]:
 
 def _spread(runs: Sequence[dict[str, float]], name: str) -> str:
     values = [run[name] for run in runs]
-    middle = f"{median(values):.0f}"
-    return middle if len(values) == 1 else f"{middle} ({min(values):.0f} to {max(values):.0f})"
+    return f"{values[0]:.0f}" if len(values) == 1 else ranged(values, digits=0)
 
 
 def _write(calls: Path, case: Case) -> None:

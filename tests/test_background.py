@@ -15,6 +15,14 @@ def alive(name: str) -> bool:
     return any(thread.name == name for thread in threading.enumerate())
 
 
+def wait_until_full(made: list[int], count: int) -> None:
+    """Give the producer time for so many items, and for one too many."""
+    deadline = time.monotonic() + 5
+    while len(made) < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.15)  # longer than the producer's own patience with a full queue
+
+
 @given(items=st.lists(st.integers(), max_size=30), capacity=st.integers(1, 5))
 def test_order_is_kept(items: list[int], capacity: int) -> None:
     with ahead(items, capacity=capacity, name="order") as given_:
@@ -62,7 +70,7 @@ def test_an_error_of_the_consumer_ends_the_thread() -> None:
 
 
 def test_no_more_is_made_than_the_queue_holds() -> None:
-    made = []
+    made: list[int] = []
 
     def counted() -> Iterator[int]:
         for number in range(100):
@@ -70,16 +78,13 @@ def test_no_more_is_made_than_the_queue_holds() -> None:
             yield number
 
     with ahead(counted(), capacity=3, name="bounded") as items:
-        deadline = time.monotonic() + 5
-        while len(made) < 4 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.15)  # longer than the producer's own patience with a full queue
+        wait_until_full(made, 4)
         assert len(made) == 4  # three wait, and one is in the producer's hand
         assert list(items) == list(range(100))
 
 
 def test_heavy_items_fill_the_queue_before_many_wait() -> None:
-    made = []
+    made: list[int] = []
 
     def counted() -> Iterator[int]:
         for number in [5, 0, 0, 5, 5, 5, 5]:
@@ -87,9 +92,6 @@ def test_heavy_items_fill_the_queue_before_many_wait() -> None:
             yield number
 
     with ahead(counted(), capacity=11, name="weighed", weight=lambda number: max(number, 1)) as items:
-        deadline = time.monotonic() + 5
-        while len(made) < 5 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.15)
+        wait_until_full(made, 5)
         assert made == [5, 0, 0, 5, 5], "12 wait, and one is in the producer's hand"
         assert list(items) == [5, 0, 0, 5, 5, 5, 5]

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,25 +24,24 @@ class Message:
     arrays: list[np.ndarray]
 
 
-@pytest.fixture
+@contextmanager
 def ends() -> Iterator[tuple[Pipe, Pipe]]:
     one, other = (Pipe(end.detach()) for end in socket.socketpair())
-    yield one, other
-    one.close()
-    other.close()
+    try:
+        yield one, other
+    finally:
+        one.close()
+        other.close()
 
 
 # a socket holds some hundred kilobytes: longer arrays go in many pieces
 @given(sizes=st.lists(st.sampled_from([0, 1, 1_000, 160_000, 600_000]), max_size=4))
 def test_what_is_sent_arrives(sizes: list[int]) -> None:
     sent = Message(3, [np.random.default_rng(size).random(size, dtype=np.float32) for size in sizes])
-    one, other = (Pipe(end.detach()) for end in socket.socketpair())
-    with ThreadPoolExecutor(1) as thread:
+    with ends() as (one, other), ThreadPoolExecutor(1) as thread:
         sending = thread.submit(one.send, sent)
         found = other.receive(10.0)
         sending.result()
-    one.close()
-    other.close()
     assert found.number == 3
     assert [array.dtype for array in found.arrays] == [np.float32] * len(sizes)
     for array, own in zip(found.arrays, sent.arrays, strict=True):
@@ -49,15 +49,15 @@ def test_what_is_sent_arrives(sizes: list[int]) -> None:
         array += 1  # it is the receiver's own
 
 
-def test_silence_and_the_end_are_told_apart(ends: tuple[Pipe, Pipe]) -> None:
-    one, other = ends
-    with pytest.raises(TimeoutError):
-        other.receive(0.01)
-    one.send("last words")
-    one.close()
-    assert other.receive(0.01) == "last words"
-    with pytest.raises(EOFError):
-        other.receive(0.01)
+def test_silence_and_the_end_are_told_apart() -> None:
+    with ends() as (one, other):
+        with pytest.raises(TimeoutError):
+            other.receive(0.01)
+        one.send("last words")
+        one.close()
+        assert other.receive(0.01) == "last words"
+        with pytest.raises(EOFError):
+            other.receive(0.01)
 
 
 SENDER = """

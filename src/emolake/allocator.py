@@ -13,8 +13,8 @@ def keep_freed_blocks() -> None:
     """Let the next batch have the memory of the last one, for the rest of the process.
 
     Batches free and allocate the same blocks again and again. glibc would give many of them back to the system, which
-    hands them out anew page by page: a night of the default network takes a fifth longer so. Other C libraries are
-    left to themselves.
+    hands them out anew page by page: an hour of audio takes the default network a fifth longer so. Other C libraries
+    are left to themselves.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt

@@ -152,6 +152,7 @@ _loading = Lock()
 
 @cache
 def _loaded(entry: ModelEntry, fingerprint: str, inference: InferenceSettings) -> EmotionModel:
+    keep_freed_blocks()
     model = entry.load(inference)
     entry.check_unchanged()
     return model
@@ -163,7 +164,6 @@ def loaded_model(entry: ModelEntry, inference: InferenceSettings) -> EmotionMode
     From then on `entry.runtime` tells what executes it: what `auto` means is settled here, and is loaded by name.
     """
     with _loading:
-        keep_freed_blocks()
         entry.prepare(inference)
         settled = inference.model_copy(update={"runtime": entry.runtime(inference)})
         return _loaded(entry, entry.fingerprint, settled)

@@ -54,10 +54,8 @@ def test_a_model_counts_unlabelled_recordings_behind_the_gate(tmp_path):
     entry = model_or_folder(settings, str(write_tiny_model(tmp_path / "tiny")))
     rows = predicted_distribution(folder, entry=entry, settings=settings)
     assert [(row["emotion"], row["clips"]) for row in rows] == [("no speech", 1), ("unreadable", 1)]
-    gate = settings.segmentation.model_copy(update={"min_speech_ratio": 0.0})
-    rows = predicted_distribution(
-        folder, entry=entry, settings=settings.model_copy(update={"segmentation": gate})
-    )
+    ungated = settings.model_copy(update={"segmentation": settings.segmentation.ungated()})
+    rows = predicted_distribution(folder, entry=entry, settings=ungated)
     assert {row["emotion"] for row in rows} - {"unreadable"} <= set(LABELS)
     with pytest.raises(ConfigurationError, match="no file or folder"):
         predicted_distribution(tmp_path / "gone", entry=entry, settings=settings)

@@ -120,8 +120,7 @@ def test_a_long_clip_has_one_answer_between_those_of_its_segments(site):
     entry = model_or_folder(SETTINGS, str(site / "tiny"))
     assert emotions_of(entry) == LABELS
     (answer,) = answer_clips([site / "1.wav"], settings=SETTINGS, entry=entry, gated=False)
-    gate = SETTINGS.segmentation.model_copy(update={"min_speech_ratio": 0.0})
-    ungated = SETTINGS.model_copy(update={"segmentation": gate})
+    ungated = SETTINGS.model_copy(update={"segmentation": SETTINGS.segmentation.ungated()})
     (file,) = predict([site / "1.wav"], settings=ungated, entry=entry, logits=False)
     probabilities = np.array([list(row["probabilities"].values()) for row in file.rows])
     assert len(probabilities) == 3
