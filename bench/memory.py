@@ -56,8 +56,8 @@ _CASES = {
         "100 recordings of 5 s": Case(100, 5, 1, 1.0),
     },
     "full": {
-        "1 recording of 1 hour, stereo, half of it spoken": Case(1, 3_600, 2, 0.5, runs=5),
-        "1 recording of 10 hours, stereo, half of it spoken": Case(1, 36_000, 2, 0.5, runs=3),
+        "1 recording of 1 hour, stereo, half of it spoken": Case(1, 3_600, 2, 0.5, runs=9),
+        "1 recording of 10 hours, stereo, half of it spoken": Case(1, 36_000, 2, 0.5, runs=5),
         "1,000 recordings of 5 s": Case(1_000, 5, 1, 1.0),
         "5,000 recordings of 1 s": Case(5_000, 1, 1, 1.0),
         "100 recordings of 1 hour, a tenth spoken": Case(100, 3_600, 1, 0.1),

@@ -12,7 +12,7 @@ from emolake.allocator import keep_freed_blocks
 if sys.argv[1:] == ["kept"]:
     keep_freed_blocks()
 def batch():
-    blocks = [np.ones(1_000_000) for _ in range(4)]
+    blocks = [np.ones(400_000) for _ in range(4)]
 for _ in range(3):
     batch()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -29,5 +29,5 @@ def page_faults(*arguments: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc goes to the system so often")
 def test_a_batch_takes_the_memory_of_the_last_one() -> None:
-    assert page_faults() > 10_000, "32 MB of pages of 4 KB, ten times"
+    assert page_faults() > 10_000, "13 MB of pages of 4 KB, ten times"
     assert page_faults("kept") < 1_000
