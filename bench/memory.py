@@ -66,7 +66,7 @@ _CASES = {
 
 
 def measure(size: str) -> str:
-    rows = []
+    rows, growth = [], ""
     with folder() as place:
         for number, (name, case) in enumerate(_CASES[size].items()):
             calls = place / f"calls-{number}"
@@ -82,11 +82,20 @@ def measure(size: str) -> str:
                 )
             )  # fmt: skip
             shutil.rmtree(calls)
+            if case.recordings == 1:  # the longest comes last
+                shares = [100 * run["late"] / (run["own"] - run["late"]) for run in runs]
+                growth = (
+                    f"{name}: after the first tenth of the time the peak of the same process grows by "
+                    f"{ranged(shares, digits=1)} %."
+                )
     columns = (
         "", "shards", "peak, MB", "of it after the first tenth", "held more after the second half, MB", "decoder, MB",
         "seconds", "times real time",
     )  # fmt: skip
-    return "The median of several processes, with the lowest and the highest.\n\n" + table(columns, rows)
+    return (
+        f"The median of several processes, with the lowest and the highest.\n\n{table(columns, rows)}\n\n"
+        f"{growth}"
+    )
 
 
 def _measured(calls: Path) -> dict[str, float]:
