@@ -1,12 +1,12 @@
 """What nightly and backfill share: plan, shards as mapped tasks, aggregation, the run's row and its artifact."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, cast
 
 from prefect import flow, get_run_logger, task, unmapped
@@ -20,6 +20,7 @@ from emolake import progress
 from emolake.errors import EmolakeError
 from emolake.health import record_run_health
 from emolake.identity import analysis_key
+from emolake.interrupts import interrupts_deferred
 from emolake.lake import Lake, LakeError, open_lake
 from emolake.models.registry import ModelChangedError, model_entry, resolve_device
 from emolake.quarantine import quarantined
@@ -32,6 +33,8 @@ from emolake.tasks.aggregate import aggregate_days, held_back_days
 from emolake.tasks.plan import plan_day, shards
 from emolake.tasks.presence import Presence
 
+# How long an interrupt may wait while shards are awaited.
+_INTERRUPTS_S = 0.5
 # Shards of a day that are under way together, by what they are called.
 Wave = Mapping[str, PrefectFuture[Counts]]
 
@@ -113,8 +116,8 @@ def analyse_days(
         try:
             for died in mark_died(lake, settings.run, run_id=run.run_id):
                 get_run_logger().warning("%s died; what it committed stands, the rest is taken up now", died)
-            with lake.explained(), run.alive():
-                _work(run, config, lake, parallel_days, force=force, retried=retried)
+            with lake.explained(), run.alive(), interrupts_deferred() as raise_deferred:
+                _work(run, config, lake, parallel_days, raise_deferred, force=force, retried=retried)
         except BaseException as error:
             run.failures.append(str(error) or type(error).__name__)
             try:
@@ -138,6 +141,7 @@ def _work(
     config: Path | None,
     lake: Lake,
     parallel_days: int,
+    raise_deferred: Callable[[], None],
     *,
     force: bool,
     retried: Sequence[str] | None,
@@ -145,7 +149,7 @@ def _work(
     settings, days = run.settings, run.days
     run.device = resolve_device(settings.inference.device)
     started = ((day, _analyse_day(run, config, lake, day, force=force, retried=retried)) for day in days)
-    _side_by_side(run, started, parallel_days)
+    _side_by_side(run, started, parallel_days, raise_deferred)
     if run.counts.labelled:
         health = record_run_health(lake, days, run_id=run.run_id, key=run.key, options=settings.health)
         get_run_logger().info("%s: %s", health.verdict, health.detail)
@@ -154,6 +158,7 @@ def _work(
     first, last, by = min(days), max(days), settings.aggregate.by
     for day, rows in aggregate_days(lake, first, last, dimensions=by, run_id=run.run_id):
         get_run_logger().info("aggregated %s: %d rows", day, rows)
+        raise_deferred()
     held_back = held_back_days(lake, first, last, dimensions=by)
     if held_back:
         run.failures.append(
@@ -163,20 +168,26 @@ def _work(
     run.judge()
 
 
-def _side_by_side(run: Run, days: Iterable[tuple[date, Iterator[Wave]]], limit: int) -> None:
+def _side_by_side(
+    run: Run, days: Iterable[tuple[date, Iterator[Wave]]], limit: int, raise_deferred: Callable[[], None]
+) -> None:
     """Keep up to `limit` days under way; each goes on when its wave of shards has ended, and one that fails ends alone.
 
     All listing, planning and judging is done in this thread, with its one connection: only shards run beside it, and
-    an interrupt reaches it while it waits.
+    an interrupt reaches it while it waits, or when what a day needs next has been planned.
     """
     remaining, under_way, at_work = deque(days), dict[date, Iterator[Wave]](), dict[date, Wave]()
     unfinished, ended = Counter[date](), SimpleQueue[date]()
     while remaining or under_way:
+        raise_deferred()
         if remaining and len(under_way) < limit:
             day, waves = remaining.popleft()
             under_way[day] = waves
         else:
-            day = ended.get()
+            try:
+                day = ended.get(timeout=_INTERRUPTS_S)
+            except Empty:
+                continue
             unfinished[day] -= 1
         if unfinished[day]:
             continue

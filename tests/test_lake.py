@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
+from threading import Timer
 
 import duckdb
 import pyarrow as pa
@@ -93,6 +94,29 @@ def test_an_error_in_the_work_leaves_nothing(warehouse):
         assert lake.latest_snapshot() == before
         append_run(lake, "run-2")  # the connection is fit for the next one
         assert count(lake, "runs") == 1
+
+
+def test_an_interrupt_within_a_query_is_one_outside_of_it(warehouse):
+    """DuckDB raises a RuntimeError, which would pass for a bug of ours, or be caught as no interrupt is."""
+    endless = "SELECT sum(hash(a.range + b.range)) FROM range(10_000_000) AS a, range(10_000_000) AS b"
+
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        append(connection, RUNS, run_row())
+        interrupt.start()
+        connection.execute(endless)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is to ignore it
+    interrupt = Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
+    try:
+        with open_lake(warehouse) as lake:
+            with pytest.raises(KeyboardInterrupt), lake.explained():
+                lake.transact(work, author="a", message="m", extra={})
+            assert count(lake, "runs") == 0
+            append_run(lake, "run-2")  # the connection is fit for the next one
+            assert count(lake, "runs") == 1
+    finally:
+        interrupt.cancel()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_transaction_that_lost_is_done_again_as_a_whole(warehouse):

@@ -60,7 +60,8 @@ class Lake:
     def explained(self) -> Iterator[None]:
         """Let what disks and servers do to the lake in the block end as a LakeError that names the remedy."""
         try:
-            yield
+            with _interruptible():
+                yield
         except duckdb.Error as error:
             said = trouble(error, self._catalog)
             if said is None:
@@ -213,11 +214,12 @@ def open_lake(
     """
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
     try:
-        _load_extensions(connection, warehouse)
-        connection.execute("SET TimeZone = 'UTC'")
-        if warehouse.data.startswith("s3://"):
-            _create_s3_secret(connection, warehouse.endpoint_url or endpoint_url)
-        _attach(connection, warehouse, read_only)
+        with _interruptible():
+            _load_extensions(connection, warehouse)
+            connection.execute("SET TimeZone = 'UTC'")
+            if warehouse.data.startswith("s3://"):
+                _create_s3_secret(connection, warehouse.endpoint_url or endpoint_url)
+            _attach(connection, warehouse, read_only)
         lake = Lake(connection, warehouse)
         with lake.explained():
             if not read_only:
@@ -226,6 +228,17 @@ def open_lake(
             yield lake
     finally:
         connection.close()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interrupt that strikes within a query of the block out as what it is: DuckDB makes another error of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None
+        raise
 
 
 def _load_extensions(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseSettings) -> None:

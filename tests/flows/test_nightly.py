@@ -484,6 +484,30 @@ def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
     assert stopped.rows(DAILY) == clean.rows(DAILY)
 
 
+def test_an_interrupt_waits_for_the_statement_it_strikes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within one DuckDB would drop it, make another error of it, or wait for ever."""
+    site.put(LAST, "call.wav")
+    see, seen = Presence.see, []
+
+    def interrupted(self: Presence, objects: Sequence[SourceObject]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        see(self, objects)
+        seen.extend(objects)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Presence, "see", interrupted)
+            nightly(config=site.config, date=LAST)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(seen) == 1
+    assert [row["outcome"] for row in site.rows("SELECT outcome FROM runs")] == ["failed"]
+    nightly(config=site.config, date=LAST)
+    assert len(site.rows(CONTENT)) == 2
+    assert site.holds_one_set_of_rows()
+
+
 def test_what_was_deleted_at_the_source_is_marked_and_stays(site: Site) -> None:
     gone, kept = site.put(LAST, "gone.wav"), site.put(LAST, "kept.wav")
     nightly(config=site.config, date=LAST)
