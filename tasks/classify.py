@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,63 +37,35 @@ class ModelMemoryError(ModelError):
     """The device has no room for one segment by itself."""
 
 
+@dataclass(frozen=True, slots=True)
 class Scores:
     """What a model says of one segment: logits and probabilities [labels] float32 in label order, affect [3] or None.
 
     `labelled` is False where the model itself gives no label; its probabilities then mean nothing. `transcript` is
     what was said, of models that write it down.
-
-    Scores outlive their batch, by hours in a long recording. Arrays of their own would lie scattered over the memory
-    that the batch leaves, so that no later one fits between them: the numbers are kept as bytes, which Python's
-    allocator puts elsewhere.
     """
 
-    __slots__ = ("_affect", "_logits", "_probabilities", "labelled", "transcript")
-
-    def __init__(
-        self,
-        logits: np.ndarray,
-        probabilities: np.ndarray,
-        affect: np.ndarray | None = None,
-        labelled: bool = True,
-        transcript: str | None = None,
-    ) -> None:
-        self._logits, self._probabilities = _packed(logits), _packed(probabilities)
-        self._affect = None if affect is None else _packed(affect)
-        self.labelled = labelled
-        self.transcript = transcript
-
-    @property
-    def logits(self) -> np.ndarray:
-        """Logits [labels]."""
-        return np.frombuffer(self._logits, np.float32)
-
-    @property
-    def probabilities(self) -> np.ndarray:
-        """Probabilities [labels]."""
-        return np.frombuffer(self._probabilities, np.float32)
-
-    @property
-    def affect(self) -> np.ndarray | None:
-        """Arousal, dominance and valence [3], of models that say them."""
-        return None if self._affect is None else np.frombuffer(self._affect, np.float32)
+    logits: np.ndarray
+    probabilities: np.ndarray
+    affect: np.ndarray | None = None
+    labelled: bool = True
+    transcript: str | None = None
 
     @property
     def best(self) -> int | None:
         """Position of the label, or None where there is none."""
-        return int(self.probabilities.argmax()) if self.labelled and self._probabilities else None
+        return int(self.probabilities.argmax()) if self.labelled and self.probabilities.size else None
 
     @property
     def entropy(self) -> float:
         """Shannon entropy of the probabilities in nats."""
-        probabilities = self.probabilities
-        positive = probabilities[probabilities > 0]
+        positive = self.probabilities[self.probabilities > 0]
         return float(-(positive * np.log(positive)).sum())
 
     @property
     def logit_range(self) -> float:
         """Largest minus smallest logit; 0 without labels."""
-        return float(np.ptp(self.logits)) if self._logits else 0.0
+        return float(np.ptp(self.logits)) if self.logits.size else 0.0
 
 
 def classify(
@@ -262,10 +235,6 @@ def _checked(what: str, values: "torch.Tensor", columns: int, names: Sequence[st
             "its weights or its precision are broken"
         )
     return array
-
-
-def _packed(values: np.ndarray) -> bytes:
-    return values.astype(np.float32, copy=False).tobytes()
 
 
 def _release_cached_memory() -> None:

@@ -337,7 +337,7 @@ def test_a_scored_row_carries_what_the_model_said(tmp_path: Path, configure: Con
     key = analysis_key(settings, model_entry(settings))
     logits = np.array([0.0, 3.0, -1.0, 1.0], np.float32)
     probabilities = (np.exp(logits) / np.exp(logits).sum()).astype(np.float32)
-    analysis = Analysis(item, rows=[replace(row(0, 0, 0.0, 1.0), scores=Scores(logits, probabilities))])
+    analysis = Analysis(item, rows=[SegmentRow(0, 0, 0.0, 1.0, 1.0, Scores(logits, probabilities))])
     emotions = {"anger": "anger", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness"}
     (made,) = shard_rows(
         [analysis], labels=LABELS, emotions=emotions, key=key, run_id="run-1"

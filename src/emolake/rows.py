@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import zip_longest
+from struct import Struct
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from emolake.errors import BadRecordingError, Reason
@@ -54,16 +57,84 @@ class Analysis:
         return self.outcome.duration_s if self.outcome else 0.0
 
 
-@dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """A segment without its samples."""
+    """A segment without its samples.
 
-    channel: int
-    index: int
-    start_s: float
-    end_s: float
-    speech_ratio: float
-    scores: Scores | None
+    Rows wait for the end of their shard, which in a long recording is hours away, so each keeps its numbers in one
+    block of bytes. As objects they would take twice the memory; as arrays they would lie scattered over the memory that
+    batches leave, and no later batch would fit between them.
+    """
+
+    __slots__ = ("_bytes",)
+    # channel, index, start_s, end_s, speech_ratio; labels; whether scored, labelled, with affect, with a transcript
+    _HEAD = Struct("<IIdddI????")
+
+    def __init__(
+        self,
+        channel: int,
+        index: int,
+        start_s: float,
+        end_s: float,
+        speech_ratio: float,
+        scores: Scores | None,
+    ) -> None:
+        place = channel, index, start_s, end_s, speech_ratio
+        if scores is None:
+            self._bytes = self._HEAD.pack(*place, 0, False, False, False, False)
+            return
+        affect, said = scores.affect, scores.transcript
+        head = self._HEAD.pack(
+            *place, len(scores.logits), True, scores.labelled, affect is not None, said is not None
+        )
+        numbers = [scores.logits, scores.probabilities, *([] if affect is None else [affect])]
+        text = (said or "").encode(errors="surrogatepass")
+        self._bytes = b"".join([head, *(each.astype(np.float32).tobytes() for each in numbers), text])
+
+    @property
+    def channel(self) -> int:
+        """Which channel of the recording, from 0."""
+        return int(self._head()[0])
+
+    @property
+    def index(self) -> int:
+        """Which segment of its channel, from 0."""
+        return int(self._head()[1])
+
+    @property
+    def start_s(self) -> float:
+        """Seconds from the start of the recording."""
+        return float(self._head()[2])
+
+    @property
+    def end_s(self) -> float:
+        """Seconds from the start of the recording."""
+        return float(self._head()[3])
+
+    @property
+    def speech_ratio(self) -> float:
+        """The share of it that is speech."""
+        return float(self._head()[4])
+
+    @property
+    def scores(self) -> Scores | None:
+        """What the model says of it; None where it was not asked."""
+        *_, labels, scored, labelled, with_affect, with_text = self._head()
+        if not scored:
+            return None
+        sizes = labels, labels, len(AFFECT_DIMENSIONS) if with_affect else 0
+        numbers = np.frombuffer(self._bytes, np.float32, sum(sizes), self._HEAD.size)
+        logits, probabilities, affect = np.split(numbers, np.cumsum(sizes)[:2])
+        text = self._bytes[self._HEAD.size + numbers.nbytes :].decode(errors="surrogatepass")
+        return Scores(
+            logits, probabilities, affect if with_affect else None, labelled, text if with_text else None
+        )
+
+    def until(self, end_s: float) -> "SegmentRow":
+        """Return the row with another end."""
+        return SegmentRow(self.channel, self.index, self.start_s, end_s, self.speech_ratio, self.scores)
+
+    def _head(self) -> tuple[Any, ...]:
+        return self._HEAD.unpack_from(self._bytes)
 
 
 def shard_rows(

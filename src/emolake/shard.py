@@ -5,7 +5,6 @@ between them keep memory flat in the length of a recording and in the size of th
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -245,5 +244,5 @@ def _in_order(analysis: Analysis) -> list[SegmentRow]:
     rows = sorted(analysis.rows, key=lambda row: (row.channel, row.index))
     for position, row in enumerate(rows):
         if position + 1 == len(rows) or rows[position + 1].channel != row.channel:
-            rows[position] = replace(row, end_s=analysis.duration_s)
+            rows[position] = row.until(analysis.duration_s)
     return rows

@@ -1,6 +1,5 @@
 """Batches of any shape change no answer, keep the order, and never hold what must not reach the model."""
 
-import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from emolake.models.protocol import Batching, Prediction
 from emolake.models.spectrogram_cnn import SpectrogramCnn
 from emolake.models.trained_folder import TrainedFolder
-from emolake.tasks.classify import ModelMemoryError, ModelOutputError, Scores, batches, classify, softmax
+from emolake.tasks.classify import ModelMemoryError, ModelOutputError, batches, classify, softmax
 from emolake.tasks.segment import Segment
 
 from made_model import write_tiny_model
@@ -120,25 +119,6 @@ def test_segments_are_taken_as_they_are_needed() -> None:
     results = classify(endless(), Recorder(Batching.MASKED), batch_seconds=20.0)
     assert next(results)[0] == 1
     assert taken <= 20, "a pool of eight batches of two segments, and no more"
-
-
-def test_scores_keep_their_numbers_and_no_array() -> None:
-    tracemalloc.start()
-    try:
-        logits, probabilities = np.random.default_rng(2).random((2, 200, 9), dtype=np.float32)
-        affect = np.zeros((200, 3), np.float32)
-        scores = [Scores(*each) for each in zip(logits, probabilities, affect, strict=True)]
-        wanted = (logits[7].tolist(), probabilities[7].tolist(), affect[7].tolist())
-        del logits, probabilities, affect
-        held = tracemalloc.take_snapshot().filter_traces(
-            [tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)]
-        )
-    finally:
-        tracemalloc.stop()
-    assert sum(each.size for each in held.traces) < 1_000
-    kept = scores[7]
-    assert kept.affect is not None
-    assert (kept.logits.tolist(), kept.probabilities.tolist(), kept.affect.tolist()) == wanted
 
 
 def test_a_batch_that_does_not_fit_is_halved_for_good() -> None:
