@@ -206,7 +206,10 @@ class MaintainSettings(_Section):
     """What `maintain` keeps, and for how long."""
 
     snapshot_days: float = Field(7.0, gt=0)
-    """Days after which a snapshot that is no longer the newest expires: how far back time travel reaches."""
+    """Days after which a snapshot that is no longer the newest expires: how far back time travel reaches.
+
+    Longer than any query and any commit: whoever still reads a snapshot that expires misses rows, or finds some twice.
+    """
     file_hours: float = Field(24.0, gt=0)
     """How long a file that no snapshot needs any more stays for queries that still read it."""
     orphan_hours: float = Field(72.0, gt=0)
