@@ -60,7 +60,7 @@ class Lake:
     def explained(self) -> Iterator[None]:
         """Let what disks and servers do to the lake in the block end as a LakeError that names the remedy."""
         try:
-            with _interruptible():
+            with _interruptible(self.connection):
                 yield
         except duckdb.Error as error:
             said = trouble(error, self._catalog)
@@ -117,12 +117,13 @@ class Lake:
     ) -> T:
         self.connection.execute("BEGIN")
         try:
-            result = work(self.connection)
-            self.connection.execute(
-                "CALL lake.set_commit_message($author, $message, extra_info => $extra)",
-                {"author": author, "message": message, "extra": extra},
-            )
-            self.connection.execute("COMMIT")
+            with _interruptible(self.connection):
+                result = work(self.connection)
+                self.connection.execute(
+                    "CALL lake.set_commit_message($author, $message, extra_info => $extra)",
+                    {"author": author, "message": message, "extra": extra},
+                )
+                self.connection.execute("COMMIT")
         except BaseException:
             # A commit that failed has ended the transaction already.
             if _in_transaction(self.connection):
@@ -214,7 +215,7 @@ def open_lake(
     """
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
     try:
-        with _interruptible():
+        with _interruptible(connection):
             _load_extensions(connection, warehouse)
             connection.execute("SET TimeZone = 'UTC'")
             if warehouse.data.startswith("s3://"):
@@ -231,14 +232,20 @@ def open_lake(
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let an interrupt that strikes within a query of the block out as what it is: DuckDB makes another error of it."""
+def _interruptible(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let an interrupt that strikes within a query of the block end it, and out as what it is.
+
+    DuckDB makes another error of it, and leaves the threads at work on the query: the next statement, or the end of
+    the connection, would wait until they have done all of it.
+    """
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):
-            raise error.__cause__ from None
-        raise
+        # Not an error but a signal's: Ctrl-C, or the termination that Prefect raises.
+        if error.__cause__ is None or isinstance(error.__cause__, Exception):
+            raise
+        connection.interrupt()
+        raise error.__cause__ from None
 
 
 def _load_extensions(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseSettings) -> None:
