@@ -58,7 +58,7 @@ _FORMATS = (
 # Shape, and seconds of audio in the day; repeats.
 _PLAN: dict[str, tuple[dict[str, float], int]] = {
     "short": ({"large": 40.0, "base": 120.0, "default": 1200.0}, 2),
-    "full": ({"large": 300.0, "base": 600.0, "default": 3600.0}, 3),
+    "full": ({"large": 300.0, "base": 1200.0, "default": 3600.0}, 5),
 }
 
 

@@ -155,19 +155,39 @@ def shards(
 ) -> Iterator[list[SourceObject]]:
     """Cut a day's recordings into shards, bounded by their estimated audio and by number.
 
+    The last two share what is left evenly: they run side by side, and a day ends with the longer one.
+
     Shards are a deterministic function of the plan.
     """
+    before: list[SourceObject] = []
     shard: list[SourceObject] = []
     seconds = 0.0
     for item in objects:
         estimated = estimated_seconds(item)
         if shard and (seconds + estimated > shard_seconds or len(shard) == shard_objects):
-            yield shard
-            shard, seconds = [], 0.0
+            if before:
+                yield before
+            before, shard, seconds = shard, [], 0.0
         shard.append(item)
         seconds += estimated
-    if shard:
-        yield shard
+    yield from (each for each in _evened(before, shard, shard_objects) if each)
+
+
+def _evened(
+    first: list[SourceObject], second: list[SourceObject], shard_objects: int
+) -> tuple[list[SourceObject], list[SourceObject]]:
+    """Cut two shards anew, in their order, so that the longer one is as short as can be."""
+    if not first:
+        return first, second
+    both = first + second
+    lengths = [estimated_seconds(item) for item in both]
+
+    def cost(cut: int) -> tuple[float, int]:
+        return max(sum(lengths[:cut]), sum(lengths[cut:])), abs(cut - len(first))
+
+    # The cut that was is one of them, so that neither bound is passed.
+    cut = min(range(max(1, len(both) - shard_objects), min(len(both) - 1, shard_objects) + 1), key=cost)
+    return both[:cut], both[cut:]
 
 
 def estimated_seconds(item: SourceObject) -> float:

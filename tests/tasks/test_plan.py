@@ -176,6 +176,17 @@ def test_shards_hold_everything_once_and_in_order(sizes, most, seconds):
         assert len(shard) == 1 or sum(map(estimated_seconds, shard)) <= seconds
 
 
+def test_the_last_two_shards_share_what_is_left():
+    """They run side by side: 50 minutes beside 10 would take as long as 50."""
+    items = [item(number, 10 * 60 * 32_000) for number in range(11)]
+    cut = shards(items, shard_seconds=3000, shard_objects=200)
+    assert [[int(each.recording_id) for each in shard] for shard in cut] == [
+        [0, 1, 2, 3, 4],
+        [5, 6, 7],
+        [8, 9, 10],
+    ]
+
+
 @pytest.mark.parametrize("name", ["a.wav", "a.WAV", "x/y.m4a", "a.b.opus", "c.webm", "d.amr"])
 def test_audio_by_its_ending(name):
     assert is_audio(name)
