@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from datetime import date
-from itertools import islice
+from itertools import accumulate, islice
 
 import pyarrow as pa
 
@@ -180,10 +180,11 @@ def _evened(
     if not first:
         return first, second
     both = first + second
-    lengths = [estimated_seconds(item) for item in both]
+    ends = list(accumulate(map(estimated_seconds, both)))
 
     def cost(cut: int) -> tuple[float, int]:
-        return max(sum(lengths[:cut]), sum(lengths[cut:])), abs(cut - len(first))
+        # Rounded, so that of cuts that are alike but for float's last digit the one that was stays.
+        return round(max(ends[cut - 1], ends[-1] - ends[cut - 1]), 6), abs(cut - len(first))
 
     # The cut that was is one of them, so that neither bound is passed.
     cut = min(range(max(1, len(both) - shard_objects), min(len(both) - 1, shard_objects) + 1), key=cost)
