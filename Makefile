@@ -25,7 +25,8 @@ demo: $(STAMP)
 	$(VENV)/bin/emolake demo demo
 
 test: lint types $(VENV)/.families
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+		--max-worker-restart 0
 
 # tests/ has the small model that the runs are made with.
 chaos: $(STAMP)

@@ -15,6 +15,8 @@ from threading import Timer
 import duckdb
 import pyarrow as pa
 import pytest
+from prefect.exceptions import TerminationSignal
+from prefect.utilities.engine import capture_sigterm
 
 from emolake.lake import Lake, LakeError, SchemaError, append, check_rows, open_lake, take_guards
 from emolake.schemas.tables import AGGREGATIONS, RECORDINGS, RUNS, SEGMENTS, TABLES
@@ -97,7 +99,10 @@ def test_an_error_in_the_work_leaves_nothing(warehouse):
 
 
 @pytest.mark.parametrize("what", ["a transaction", "a query"])
-def test_an_interrupt_within_a_query_ends_it_as_what_it_is(warehouse, what):
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, TerminationSignal)]
+)
+def test_a_signal_within_a_query_ends_it_as_what_it_raises(warehouse, number, raised, what):
     """DuckDB raises a RuntimeError, which would pass for a bug of ours, and lets its threads go on with the query."""
     endless = "SELECT sum(hash(a.range + b.range)) FROM range(10_000_000) AS a, range(10_000_000) AS b"
 
@@ -107,10 +112,10 @@ def test_an_interrupt_within_a_query_ends_it_as_what_it_is(warehouse, what):
         connection.execute(endless)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is to ignore it
-    interrupt = Timer(1, os.kill, [os.getpid(), signal.SIGINT])
+    interrupt = Timer(1, os.kill, [os.getpid(), number])
     try:
-        with open_lake(warehouse) as lake:
-            with pytest.raises(KeyboardInterrupt), lake.explained():
+        with capture_sigterm(), open_lake(warehouse) as lake:
+            with pytest.raises(raised), lake.explained():
                 if what == "a transaction":
                     lake.transact(work, author="a", message="m", extra={})
                 else:
