@@ -159,26 +159,35 @@ def shards(
 
     Shards are a deterministic function of the plan.
     """
-    before: list[SourceObject] = []
+    last: list[list[SourceObject]] = []
+    for shard in _filled(objects, shard_seconds, shard_objects):
+        if len(last) == 2:
+            yield last.pop(0)
+        last.append(shard)
+    yield from _evened(last[0], last[1], shard_objects) if len(last) == 2 else last
+
+
+def _filled(
+    objects: Iterable[SourceObject], shard_seconds: float, shard_objects: int
+) -> Iterator[list[SourceObject]]:
+    """Fill one shard after the other."""
     shard: list[SourceObject] = []
     seconds = 0.0
     for item in objects:
         estimated = estimated_seconds(item)
         if shard and (seconds + estimated > shard_seconds or len(shard) == shard_objects):
-            if before:
-                yield before
-            before, shard, seconds = shard, [], 0.0
+            yield shard
+            shard, seconds = [], 0.0
         shard.append(item)
         seconds += estimated
-    yield from (each for each in _evened(before, shard, shard_objects) if each)
+    if shard:
+        yield shard
 
 
 def _evened(
     first: list[SourceObject], second: list[SourceObject], shard_objects: int
 ) -> tuple[list[SourceObject], list[SourceObject]]:
     """Cut two shards anew, in their order, so that the longer one is as short as can be."""
-    if not first:
-        return first, second
     both = first + second
     ends = list(accumulate(map(estimated_seconds, both)))
 

@@ -1,6 +1,7 @@
 """What tests share: made audio, an environment of their own, a real S3 server, a real PostgreSQL."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,14 @@ def no_other_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     """Keep the person's settings out of the tests, and the tests out of theirs."""
     with own_environment(tmp_path_factory.mktemp("home")):
         yield
+
+
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, here and in what is started: in a background job both would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

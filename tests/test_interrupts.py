@@ -1,20 +1,13 @@
 """An interrupt waits for where it does no harm, a second one does not wait, and none is lost."""
 
 import signal
-from collections.abc import Iterator
 from threading import Thread
 
 import pytest
 
 from emolake.interrupts import interrupts_deferred
 
-
-@pytest.fixture(autouse=True)
-def _not_ignored() -> Iterator[None]:
-    """A background job is to ignore interrupts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("heeds_interrupts")
 
 
 def test_an_interrupt_is_raised_where_it_is_asked_for() -> None:
@@ -55,8 +48,10 @@ def test_an_error_is_not_lost_to_an_interrupt() -> None:
 def test_where_interrupts_are_ignored_they_stay_so() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with interrupts_deferred() as raise_deferred:
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         signal.raise_signal(signal.SIGINT)
         raise_deferred()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_a_thread_to_which_no_signals_come_changes_nothing() -> None:

@@ -98,6 +98,7 @@ def test_an_error_in_the_work_leaves_nothing(warehouse):
         assert count(lake, "runs") == 1
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize("what", ["a transaction", "a query"])
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, TerminationSignal)]
@@ -111,7 +112,6 @@ def test_a_signal_within_a_query_ends_it_as_what_it_raises(warehouse, number, ra
         interrupt.start()
         connection.execute(endless)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is to ignore it
     interrupt = Timer(1, os.kill, [os.getpid(), number])
     try:
         with capture_sigterm(), open_lake(warehouse) as lake:
@@ -126,7 +126,6 @@ def test_a_signal_within_a_query_ends_it_as_what_it_raises(warehouse, number, ra
             assert count(lake, "runs") == 1
     finally:
         interrupt.cancel()
-        signal.signal(signal.SIGINT, before)
 
 
 def test_a_transaction_that_lost_is_done_again_as_a_whole(warehouse):

@@ -450,6 +450,7 @@ def wait_for_recordings(site: Site, least: int, process: subprocess.Popen[bytes]
     pytest.fail(f"the run never committed {least} recordings:\n{log.read_text()[-3000:]}")
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
     make_site: Callable[[str], Site], tmp_path: Path
 ) -> None:
@@ -459,16 +460,12 @@ def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
         for number in range(16):
             site.put(DAYS[number % 4], f"call {number:02d}.wav", 4.0 + number, seed=number)
     log = tmp_path / "stopped.log"
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a background job hands on that it is ignored
     process = start(stopped, log, "backfill", str(DAYS[0]), str(LAST), "--parallel-days", "3")
     try:
         wait_for_recordings(stopped, 2, process, log)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     finally:
-        signal.signal(signal.SIGINT, before)
         if process.poll() is None:
             process.kill()
             process.wait(20)
@@ -484,6 +481,7 @@ def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
     assert stopped.rows(DAILY) == clean.rows(DAILY)
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupt_waits_for_the_statement_it_strikes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one DuckDB would drop it, make another error of it, or wait for ever."""
     site.put(LAST, "call.wav")
@@ -494,13 +492,9 @@ def test_an_interrupt_waits_for_the_statement_it_strikes(site: Site, monkeypatch
         see(self, objects)
         seen.extend(objects)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(Presence, "see", interrupted)
-            nightly(config=site.config, date=LAST)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Presence, "see", interrupted)
+        nightly(config=site.config, date=LAST)
     assert len(seen) == 1
     assert [row["outcome"] for row in site.rows("SELECT outcome FROM runs")] == ["failed"]
     nightly(config=site.config, date=LAST)
