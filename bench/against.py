@@ -33,13 +33,13 @@ from bench.common import (
     timed,
     transformers_model,
 )
-from emolake.models.registry import model_entry
-from emolake.predict import source_object
-from emolake.settings import InferenceSettings, Settings
-from emolake.shard import analyse
-from emolake.storage import FolderSource
+from emolake.models.inference import InferenceOptions
+from emolake.pipeline.shard import analyse
+from emolake.pipeline.timings import Timings
+from emolake.predict.files import source_object
+from emolake.settings import Settings
+from emolake.source.folder import FolderSource
 from emolake.tasks.segment import SegmentOptions, window_bounds
-from emolake.timings import Timings
 
 _SHAPE = "base"
 _PLAN = {"short": (2, 2), "full": (8, 3)}  # recordings, repeats
@@ -254,11 +254,11 @@ def own(
     gate: float = 0.1,
 ) -> Callable[[], Answers]:
     """emolake's own steps from files to scores, as `predict` and the nightly run take them."""
-    inference = InferenceSettings(device="cpu", runtime=runtime, batch_seconds=batch_seconds, model="bench")
+    inference = InferenceOptions(device="cpu", runtime=runtime, batch_seconds=batch_seconds, model="bench")
     settings = Settings(
         models={"bench": entry}, inference=inference, segmentation=SegmentOptions(min_speech_ratio=gate)
     )
-    model = model_entry(settings).load(inference)
+    model = settings.registry.entry().load(inference)
     objects = [source_object(file) for file in files]
 
     def run() -> Answers:

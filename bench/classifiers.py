@@ -18,11 +18,11 @@ from typing import Annotated, Any
 import typer
 from pydantic import JsonValue
 
-from emolake.training.dataset import Clip, read_dataset
-from emolake.training.report import markdown_table, with_interval
-from emolake.training.results import RESULTS_FILE
-from emolake.training.run import CHECKPOINTS
+from emolake.evaluation.dataset import Clip, read_dataset
+from emolake.evaluation.markdown_report import markdown_table, with_interval
+from emolake.evaluation.results import RESULTS_FILE
 from emolake.training.train import train
+from emolake.training.training_run import CHECKPOINTS
 
 ROOT = Path(__file__).parents[1]
 SPLITS = ("speaker", "random")

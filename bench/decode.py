@@ -16,10 +16,10 @@ import numpy as np
 import soxr
 
 from bench.common import RATE, cpu, folder, main, recording, side_by_side, table
+from emolake.audio.voice_activity import SpeechDetector
 from emolake.demo.encode import CODECS, write_audio
 from emolake.tasks.decode import AudioReader
 from emolake.tasks.segment import SegmentOptions, segment
-from emolake.vad import SpeechDetector
 
 _PLAN = {"short": (300.0, 3), "full": (900.0, 5)}  # seconds of audio, repeats
 _FORMATS = (  # codec, rate in Hz, channels

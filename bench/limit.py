@@ -17,9 +17,9 @@ from onnx import TensorProto, helper
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.common import cpu, folder, main, recording, s3prl_model, side_by_side, table
+from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import EmotionModel
-from emolake.models.registry import model_entry
-from emolake.settings import InferenceSettings, Settings
+from emolake.settings import Settings
 
 _SIDE = 2048
 _SHAPE = "large"
@@ -36,9 +36,9 @@ def measure(size: str) -> str:
     most = max(count for counts in sizes.values() for count in counts)
     waves = torch.from_numpy(np.stack([recording(10.0, speech=0.9, seed=seed) for seed in range(most)]))
     with folder() as place:
-        entry = model_entry(Settings(models={"bench": s3prl_model(place, _SHAPE)}), "bench")
+        entry = Settings(models={"bench": s3prl_model(place, _SHAPE)}).registry.entry("bench")
         models: dict[str, EmotionModel] = {
-            name: entry.load(InferenceSettings.model_validate({"device": "cpu", "runtime": name}))
+            name: entry.load(InferenceOptions.model_validate({"device": "cpu", "runtime": name}))
             for name in sizes
         }
         with FlopCounterMode(display=False) as counter:

@@ -26,12 +26,14 @@ import soundfile
 
 from bench.common import RATE, folder, main, ranged, recording, table
 from bench.peak import Peak
-from emolake.identity import analysis_key
-from emolake.lake import open_lake
-from emolake.models.registry import model_entry
-from emolake.settings import InferenceSettings, Settings, SourceSettings, WarehouseSettings
-from emolake.shard import loaded_model, run_shard
-from emolake.storage import open_source
+from emolake.lake.connect import open_lake
+from emolake.lake.warehouse import WarehouseOptions
+from emolake.models.inference import InferenceOptions
+from emolake.pipeline.identity import analysis_key
+from emolake.pipeline.shard import loaded_model, run_shard
+from emolake.settings import Settings
+from emolake.source.access import SourceOptions
+from emolake.source.opening import open_source
 from emolake.tasks.plan import Listing, plan_day, shards
 
 DAY = date(2026, 7, 3)
@@ -130,11 +132,11 @@ def _write(calls: Path, case: Case) -> None:
 
 def run(calls: Path) -> dict[str, float]:
     """Analyse and commit a day shard by shard, as the nightly does, in this process."""
-    warehouse = WarehouseSettings(catalog=f"sqlite:{calls}.sqlite", data=f"{calls}-lake")
+    warehouse = WarehouseOptions(catalog=f"sqlite:{calls}.sqlite", data=f"{calls}-lake")
     settings = Settings(
-        source=SourceSettings(uri=str(calls)), warehouse=warehouse, inference=InferenceSettings(device="cpu")
+        source=SourceOptions(uri=str(calls)), warehouse=warehouse, inference=InferenceOptions(device="cpu")
     )
-    entry = model_entry(settings)
+    entry = settings.registry.entry()
     key = analysis_key(settings, entry)
     source = open_source(settings.source.uri, settings.source.s3)
     loaded_model(entry, settings.inference)

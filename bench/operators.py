@@ -21,10 +21,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from bench.against import Loop
 from bench.common import RATE, ROOT, folder, main, recording, s3prl_model, table
-from emolake.models.graph_cache import GRAPH_FILE
-from emolake.models.networks import session_options
-from emolake.models.registry import model_entry
-from emolake.settings import InferenceSettings, Settings
+from emolake.models.inference import InferenceOptions
+from emolake.models.runtimes.graph_cache import GRAPH_FILE
+from emolake.models.runtimes.networks import session_options
+from emolake.settings import Settings
 
 _SHAPE = "large"
 _REPEATS = {"short": 2, "full": 5}
@@ -57,10 +57,10 @@ def measure(size: str) -> str:
     wave = recording(10.0, speech=0.9, seed=0)
     with folder() as place:
         described = s3prl_model(place, _SHAPE)
-        entry = model_entry(Settings(models={"bench": described}), "bench")
+        entry = Settings(models={"bench": described}).registry.entry("bench")
         loop = Loop(Path(described["upstream"]), Path(described["checkpoint"]))
-        own = entry.load(InferenceSettings(device="cpu", runtime="torch"))
-        entry.load(InferenceSettings(device="cpu", runtime="onnx"))
+        own = entry.load(InferenceOptions(device="cpu", runtime="torch"))
+        entry.load(InferenceOptions(device="cpu", runtime="onnx"))
         (graph,) = (place / "cache").rglob(GRAPH_FILE)
         batch, lengths = torch.from_numpy(wave[None]), torch.tensor([len(wave)])
         found = {

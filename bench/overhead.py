@@ -33,16 +33,15 @@ from bench.common import (
     timed,
     wall,
 )
-from emolake.decoding import decoded
 from emolake.demo.encode import CODECS, write_audio
-from emolake.demo.s3 import serve_s3
-from emolake.identity import analysis_key
-from emolake.lake import open_lake
-from emolake.models.registry import model_entry
-from emolake.policy import Policy
+from emolake.demo.s3_server import serve_s3
+from emolake.lake.connect import open_lake
+from emolake.pipeline.decoder_process import decoded
+from emolake.pipeline.identity import analysis_key
+from emolake.pipeline.shard import loaded_model, run_shard
 from emolake.settings import Settings
-from emolake.shard import loaded_model, run_shard
-from emolake.storage import open_source
+from emolake.source.opening import open_source
+from emolake.source.policy import Policy
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.fetch import fetched
 from emolake.tasks.plan import Listing, plan_day, shards
@@ -119,7 +118,7 @@ class Night:
             inference={"device": "cpu", "model": "bench" if models else "default"},  # type: ignore[arg-type]
             models=models,
         )
-        self._entry = model_entry(self._settings)
+        self._entry = self._settings.registry.entry()
         self._entry.prepare(self._settings.inference)
         self._model = loaded_model(self._entry, self._settings.inference)
         self.seconds: dict[str, float] = {}

@@ -18,12 +18,14 @@ from zoneinfo import ZoneInfo
 from bench.common import folder, main, table
 from bench.made_rows import KEY, SITES, made_shard
 from bench.peak import Peak
-from emolake.demo.s3 import serve_s3
-from emolake.lake import open_lake
-from emolake.pattern import KeyPattern
-from emolake.policy import Policy
-from emolake.settings import SourceSettings, WarehouseSettings
-from emolake.storage import Listed, open_source
+from emolake.demo.s3_server import serve_s3
+from emolake.lake.connect import open_lake
+from emolake.lake.warehouse import WarehouseOptions
+from emolake.source.access import SourceOptions
+from emolake.source.opening import open_source
+from emolake.source.pattern import KeyPattern
+from emolake.source.policy import Policy
+from emolake.source.store import Listed
 from emolake.tasks.commit import commit_shard
 from emolake.tasks.plan import Listing, list_day, plan_day
 
@@ -55,7 +57,7 @@ def measure(size: str) -> str:
     planned = []
     with folder() as place:
         for held in _DAY_SIZES[size]:
-            warehouse = WarehouseSettings(catalog=f"sqlite:{place}/{held}.sqlite", data=f"{place}/{held}")
+            warehouse = WarehouseOptions(catalog=f"sqlite:{place}/{held}.sqlite", data=f"{place}/{held}")
             with open_lake(warehouse) as lake:
                 rows = made_shard(DAY, recordings=held, segments=1)
                 commit_shard(lake, rows, key=KEY, run_id="bench", message="bench")
@@ -109,7 +111,7 @@ def _told(found: dict[str, float]) -> tuple[str, ...]:
 def planned(warehouse: str, held: str, new: str) -> dict[str, float]:
     """A plan of the day, in this process."""
     listing = Listing()
-    with open_lake(WarehouseSettings.model_validate_json(warehouse), read_only=True) as lake:
+    with open_lake(WarehouseOptions.model_validate_json(warehouse), read_only=True) as lake:
         source = ManyObjects(int(held), int(new))
         peak, started = Peak(), perf_counter()
         plan = plan_day(source, PATTERN, lake, DAY, key=KEY, listing=listing, policy=Policy())
@@ -120,7 +122,7 @@ def planned(warehouse: str, held: str, new: str) -> dict[str, float]:
 
 def listed(url: str) -> dict[str, float]:
     """A listing of the day, in this process."""
-    settings = SourceSettings(uri="s3://calls", endpoint_url=url)
+    settings = SourceOptions(uri="s3://calls", endpoint_url=url)
     source = open_source("s3://calls", settings.s3)
     peak, started = Peak(), perf_counter()
     yielded = sum(1 for _ in list_day(source, PATTERN, DAY, Listing()))

@@ -29,12 +29,12 @@ from bench.common import (
     timed,
 )
 from emolake.errors import ConfigurationError
-from emolake.models import speech_encoder
+from emolake.models.encoders import speech_encoder
+from emolake.models.families.s3prl import load_encoder
+from emolake.models.families.s3prl_network import S3prlNetwork
+from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching, EmotionModel
-from emolake.models.registry import model_entry
-from emolake.models.s3prl import load_encoder
-from emolake.models.s3prl_network import S3prlNetwork
-from emolake.settings import InferenceSettings, Settings
+from emolake.settings import Settings
 from emolake.tasks.classify import Engine
 
 _SHAPE = "base"
@@ -54,12 +54,12 @@ def measure(size: str) -> str:
     with folder() as place:
         s3prl_model(place, _SHAPE)
         entry = s3prl_model(place, _SHAPE, fit_head(place / "hf", train))
-        named = model_entry(Settings(models={"bench": entry}), "bench")
+        named = Settings(models={"bench": entry}).registry.entry("bench")
         models: dict[str, EmotionModel] = {}
         for runtime, precision in _MODES:
             chosen: Any = {"device": "cpu", "runtime": runtime, "precision": precision}
             try:
-                models[f"{precision} on {runtime}"] = named.load(InferenceSettings(**chosen))
+                models[f"{precision} on {runtime}"] = named.load(InferenceOptions(**chosen))
             except ConfigurationError as error:
                 print(f"left out: {error}")
         found: dict[str, np.ndarray] = {}

@@ -13,8 +13,8 @@ import soundfile
 import soxr
 
 from bench.common import CORPORA, RATE, main, table
-from emolake.models.registry import model_entry
-from emolake.settings import InferenceSettings, Settings
+from emolake.models.inference import InferenceOptions
+from emolake.settings import Settings
 from emolake.tasks.classify import Engine
 
 _PLAN = {"short": 120, "full": 1_368}  # clips
@@ -25,8 +25,8 @@ def measure(size: str) -> str:
     if not CORPORA.is_dir():
         return "Not measured: there is no real speech beside the checkout."
     clips, targets = _clips(_PLAN[size])
-    entry = model_entry(Settings())
-    engine = Engine(entry.load(InferenceSettings(device="cpu")), 160 * RATE)
+    entry = Settings().registry.entry()
+    engine = Engine(entry.load(InferenceOptions(device="cpu")), 160 * RATE)
     emotions = [entry.emotions()[label] for label in entry.labels]
     generator = np.random.default_rng(_SEED)
     changes: dict[str, Callable[[np.ndarray], np.ndarray]] = {

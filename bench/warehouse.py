@@ -13,9 +13,10 @@ from time import perf_counter
 
 from bench.common import folder, main, table
 from bench.made_rows import KEY, made_shard
-from emolake.lake import Lake, open_lake
+from emolake.lake.connect import open_lake
+from emolake.lake.transact import Lake
+from emolake.lake.warehouse import WarehouseOptions
 from emolake.schemas.records import AnalysisKey
-from emolake.settings import WarehouseSettings
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import ShardRows, commit_shard
 
@@ -55,7 +56,7 @@ QUESTIONS = {
 def measure(size: str) -> str:
     recordings = max(1, round(_PLAN[size] / len(YEAR) / SEGMENTS))
     with folder() as place:
-        warehouse = WarehouseSettings(catalog=f"sqlite:{place}/catalog.sqlite", data=f"{place}/data")
+        warehouse = WarehouseOptions(catalog=f"sqlite:{place}/catalog.sqlite", data=f"{place}/data")
         with open_lake(warehouse) as lake:
             filled = _fill(lake, recordings)
             (count,) = lake.rows("SELECT count(*) FROM segments")[0]

@@ -15,7 +15,7 @@ from typing import IO, Annotated
 
 import typer
 
-from emolake.identity import package_versions
+from emolake.pipeline.identity import package_versions
 
 from chaos.bad_source import FAULTS, bad_source
 from chaos.bad_warehouse import bad_warehouse

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from select import select
 
-from emolake.lake import Lake, open_lake
+from emolake.lake.connect import open_lake
+from emolake.lake.transact import Lake
 from emolake.settings import load_settings
 
 _LEDGER = "SELECT recording_id, segments FROM analyses WHERE segments > 0 ORDER BY ALL"

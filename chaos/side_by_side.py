@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from emolake.lake import open_lake
+from emolake.lake.connect import open_lake
 from emolake.settings import load_settings
 
 from chaos.outcomes import BrokenPromiseError, Outcome, tried

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from emolake.demo.encode import write_audio
-from emolake.demo.s3 import serve_s3
+from emolake.demo.s3_server import serve_s3
 from emolake.flows.backfill import backfill
-from emolake.lake import open_lake
-from emolake.runs import RunFailedError
+from emolake.lake.connect import open_lake
+from emolake.pipeline.runs import RunFailedError
 from emolake.schemas.tables import ANALYSES, DAILY_EMOTIONS, RECORDINGS, SEGMENTS
 from emolake.settings import load_settings
-from emolake.verify import verify
+from emolake.upkeep.verify import verify
 
 from chaos.outcomes import BrokenPromiseError
 from chaos.servers import ACCESS_KEY, SECRET_KEY

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from prefect import flow
 
-from emolake.lake import open_lake
-from emolake.settings import default_config_file, load_settings
+from emolake.environment import default_config_file
+from emolake.lake.connect import open_lake
+from emolake.settings import load_settings
 from emolake.tasks.aggregate import aggregate_days
 
 
@@ -20,6 +21,6 @@ def aggregate_day(first: date, last: date, config: Path | None = None) -> dict[s
         config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
     """
     settings = load_settings(config or default_config_file())
-    with open_lake(settings.warehouse, endpoint_url=settings.source.endpoint_url) as lake:
+    with open_lake(settings.warehouse) as lake:
         made = aggregate_days(lake, first, last, dimensions=settings.aggregate.by, run_id="aggregate-day")
         return {day.isoformat(): rows for day, rows in made}

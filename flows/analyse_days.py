@@ -16,22 +16,25 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-from emolake import progress
+from emolake.environment import default_config_file
 from emolake.errors import EmolakeError
-from emolake.health import record_run_health
-from emolake.identity import analysis_key
-from emolake.interrupts import interrupts_deferred
-from emolake.lake import Lake, LakeError, open_lake
-from emolake.models.registry import ModelChangedError, model_entry, resolve_device
-from emolake.quarantine import quarantined
-from emolake.runs import Run, RunFailedError, mark_died
+from emolake.lake.connect import open_lake
+from emolake.lake.transact import Lake, LakeError
+from emolake.models.registry import ModelChangedError, resolve_device
+from emolake.output import progress
+from emolake.pipeline.identity import analysis_key
+from emolake.pipeline.interrupts import interrupts_deferred
+from emolake.pipeline.presence import Presence
+from emolake.pipeline.quarantine import quarantined
+from emolake.pipeline.run_health import record_run_health
+from emolake.pipeline.runs import Run, RunFailedError, mark_died
+from emolake.pipeline.shard import loaded_model, run_shard
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
-from emolake.settings import default_config_file, load_settings
-from emolake.shard import loaded_model, run_shard
-from emolake.storage import SourceError, open_source
+from emolake.settings import load_settings
+from emolake.source.opening import open_source
+from emolake.source.store import SourceError
 from emolake.tasks.aggregate import aggregate_days, held_back_days
 from emolake.tasks.plan import plan_day, shards
-from emolake.tasks.presence import Presence
 
 # How long an interrupt may wait while shards are awaited.
 _INTERRUPTS_S = 0.5
@@ -55,7 +58,7 @@ def shard(
 ) -> Counts:
     """Analyse and commit one shard; only keys go in, and counts come out."""
     settings = load_settings(config)
-    entry = model_entry(settings, key.model)
+    entry = settings.registry.entry(key.model)
     if entry.fingerprint != key.model_fingerprint:
         raise ModelChangedError(
             f"the files of the model {key.model!r} were changed while the run was under way; run again"
@@ -109,10 +112,10 @@ def analyse_days(
         RunFailedError: a shard failed, or too large a share of the recordings was bad; what was good is committed.
     """
     settings = load_settings(config)
-    entry = model_entry(settings, model)
+    entry = settings.registry.entry(model)
     entry.prepare(settings.inference)
     run = Run(flow_name, days, analysis_key(settings, entry), settings)
-    with open_lake(settings.warehouse, endpoint_url=settings.source.endpoint_url) as lake:
+    with open_lake(settings.warehouse) as lake:
         try:
             for died in mark_died(lake, settings.run, run_id=run.run_id):
                 get_run_logger().warning("%s died; what it committed stands, the rest is taken up now", died)

@@ -1,12 +1,13 @@
-"""Maintenance, once a week: see `emolake.maintain`."""
+"""Maintenance, once a week: see `emolake.upkeep.maintain`."""
 
 from dataclasses import asdict
 from pathlib import Path
 
 from prefect import flow
 
-from emolake.maintain import maintain
-from emolake.settings import default_config_file, load_settings
+from emolake.environment import default_config_file
+from emolake.settings import load_settings
+from emolake.upkeep.maintain import maintain
 
 
 @flow(name="maintain-lake", validate_parameters=True)

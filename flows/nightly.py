@@ -6,8 +6,9 @@ from pathlib import Path
 
 from prefect import flow
 
+from emolake.environment import default_config_file
 from emolake.flows.analyse_days import run_days
-from emolake.settings import default_config_file, load_settings
+from emolake.settings import load_settings
 
 
 @flow(name="nightly", flow_run_name="nightly-{date}", validate_parameters=True)

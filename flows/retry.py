@@ -6,10 +6,11 @@ from pathlib import Path
 
 from prefect import flow
 
+from emolake.environment import default_config_file
 from emolake.flows.analyse_days import run_days
-from emolake.lake import open_lake
-from emolake.quarantine import quarantined
-from emolake.settings import default_config_file, load_settings
+from emolake.lake.connect import open_lake
+from emolake.pipeline.quarantine import quarantined
+from emolake.settings import load_settings
 
 
 @flow(name="retry", flow_run_name="retry-{first}-{last}", validate_parameters=True)
@@ -30,6 +31,6 @@ def retry(
         model: name of a model of the configuration; the one of [inference] when left out.
     """
     settings = load_settings(config or default_config_file())
-    with open_lake(settings.warehouse, read_only=True, endpoint_url=settings.source.endpoint_url) as lake:
+    with open_lake(settings.warehouse, read_only=True) as lake:
         days = sorted({each.date for each in quarantined(lake, first, last, reasons)})
     return run_days("retry", config, days, model=model, retried=reasons) if days else None

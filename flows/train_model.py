@@ -12,10 +12,10 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from emolake.models.registry import model_or_folder
-from emolake.settings import default_config_file, load_settings
-from emolake.training.evaluate import evaluate
-from emolake.training.results import CLASSES_PLOT, CONFUSION_PLOT, HISTORY_PLOT, REPORT_FILE
+from emolake.environment import default_config_file
+from emolake.evaluation.evaluate import evaluate
+from emolake.evaluation.results import CLASSES_PLOT, CONFUSION_PLOT, HISTORY_PLOT, REPORT_FILE
+from emolake.settings import load_settings
 from emolake.training.train import train
 
 # Where results.json has them and what they are called, in the table artifact.
@@ -70,7 +70,7 @@ def evaluate_model(
         config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
     """
     settings = load_settings(config or default_config_file())
-    results = evaluate(entry=model_or_folder(settings, model), settings=settings, data=data, out=out)
+    results = evaluate(entry=settings.registry.entry_or_folder(model), settings=settings, data=data, out=out)
     return _publish("evaluate-model", results, out)
 
 

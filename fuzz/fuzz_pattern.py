@@ -6,7 +6,7 @@ from datetime import date
 import atheris
 
 with atheris.instrument_imports(include=["emolake"], enable_loader_override=False):
-    from emolake.pattern import KeyPattern
+    from emolake.source.pattern import KeyPattern
 
 from pattern_law import UTC, assert_refused_or_comes_back
 

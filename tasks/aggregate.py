@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime
 import duckdb
 import pyarrow as pa
 
-from emolake.lake import Lake, append, take_guards
+from emolake.lake.schema import append
+from emolake.lake.transact import Lake, take_guards
 from emolake.schemas.tables import AGGREGATIONS, DAILY_EMOTIONS
 from emolake.sql import statement
 

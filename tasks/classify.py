@@ -10,7 +10,7 @@ import numpy as np
 
 from emolake.errors import EmolakeError
 from emolake.models.protocol import Batching, EmotionModel
-from emolake.models.runtimes import is_out_of_memory
+from emolake.models.runtimes.memory import is_out_of_memory
 from emolake.tasks.segment import Segment
 
 if TYPE_CHECKING:

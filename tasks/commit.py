@@ -8,7 +8,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from emolake.lake import Lake, append, check_rows, take_guards
+from emolake.lake.schema import append, check_rows
+from emolake.lake.transact import Lake, take_guards
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
 from emolake.sql import statement

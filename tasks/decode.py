@@ -15,17 +15,13 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-from emolake.containers import Declaration, declaration
+from emolake.audio.containers.formats import DEMUXERS
+from emolake.audio.containers.inspection import Declaration, declaration
 from emolake.errors import BadRecordingError, Reason
 
 _DECODER_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, sf.LibsndfileError)
 _SHORT_CALL = 1024
 """Frames of libsndfile's short calls: an error costs the frames of its call."""
-_DEMUXERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,mpegts,nistsphere,ogg,rm,tta,voc,"
-    "w64,wav,wv"
-)
-"""FFmpeg's demuxers that read the file at hand only: a playlist in disguise must not open other files."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +128,7 @@ class _FfmpegSource:
     """MP3, Opus, AAC, WebM, AMR, video containers, and what libsndfile refuses."""
 
     def __init__(self, path: Path, declared: Declaration, tolerance_s: float) -> None:
-        options = {"format_whitelist": _DEMUXERS, **declared.demuxer_options}
+        options = {"format_whitelist": ",".join(DEMUXERS), **declared.demuxer_options}
         # An absolute path cannot be taken for a URL.
         self._container = av.open(
             str(path.absolute()), format=declared.demuxer, options=options, metadata_errors="replace"

@@ -15,7 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from emolake.errors import BadRecordingError, Reason
 from emolake.schemas.records import SourceObject
-from emolake.storage import Source, TransientSourceError, VersionChangedError
+from emolake.source.store import Source, TransientSourceError, VersionChangedError
 
 
 class FetchOptions(BaseModel):

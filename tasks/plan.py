@@ -8,26 +8,15 @@ from itertools import accumulate, islice
 
 import pyarrow as pa
 
-from emolake.lake import Lake
+from emolake.audio.containers.formats import bytes_per_second, is_audio
+from emolake.lake.transact import Lake
 from emolake.messages import redacted
-from emolake.pattern import KeyPattern
-from emolake.policy import EXCLUDED_CONFIG_ID, Policy
+from emolake.pipeline.presence import Presence
 from emolake.schemas.records import AnalysisKey, SourceObject
+from emolake.source.pattern import KeyPattern
+from emolake.source.policy import EXCLUDED_CONFIG_ID, Policy
+from emolake.source.store import Source
 from emolake.sql import statement
-from emolake.storage import Source
-from emolake.tasks.presence import Presence
-
-# What may hold audio. A key with another ending is counted and named, and never downloaded.
-# fmt: off
-_AUDIO_EXTENSIONS = frozenset((
-    "3gp", "aac", "ac3", "aif", "aifc", "aiff", "alaw", "amr", "ape", "au", "avi", "awb", "caf", "flac", "gsm", "m4a",
-    "m4b", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "ogv", "opus", "ra", "rf64", "snd", "spx",
-    "ts", "ulaw", "w64", "wav", "wave", "webm", "wma", "wv",
-))
-# fmt: on
-# Bytes per second of audio by which a shard's length is guessed before anything is decoded.
-_BYTES_PER_SECOND = {"wav": 32_000, "wave": 32_000, "aiff": 32_000, "flac": 16_000}
-_COMPRESSED_BYTES_PER_SECOND = 8_000
 
 _COMPARED_AT_ONCE = 10_000
 _KEYS_NAMED = 100
@@ -61,11 +50,6 @@ class Listing:
 def recording_id(uri: str) -> str:
     """Return the stable hash of a recording's URI, 128 bits in hexadecimal."""
     return hashlib.blake2b(uri.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
-
-def is_audio(name: str) -> bool:
-    """Tell by its ending whether a key or a file's name may hold audio."""
-    return _extension(name) in _AUDIO_EXTENSIONS
 
 
 def plan_day(
@@ -202,7 +186,7 @@ def _evened(
 
 def estimated_seconds(item: SourceObject) -> float:
     """Return a guess of a recording's length from its size and extension."""
-    return item.size_bytes / _BYTES_PER_SECOND.get(_extension(item.key), _COMPRESSED_BYTES_PER_SECOND)
+    return item.size_bytes / bytes_per_second(item.key)
 
 
 def _states(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) -> list[str]:
@@ -221,12 +205,6 @@ def _states(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) 
         return [state for _, state in lake.rows(statement("state_of_listed"), parameters)]
     finally:
         lake.connection.unregister("listed")
-
-
-def _extension(key: str) -> str:
-    # Not by pathlib, which interns every part of every key and is far slower.
-    stem, _, ending = key.rpartition("/")[2].rpartition(".")
-    return ending.lower() if stem else ""
 
 
 def _is_text(key: str) -> bool:

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, NamedTuple, Protocol, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from emolake.audio.voice_activity import CHUNK, SpeechDetector
 from emolake.errors import BadRecordingError, Reason
-from emolake.vad import CHUNK, SpeechDetector
 
 Channel = Annotated[int, Field(ge=0)]
 _HYSTERESIS = 0.15

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from emolake.demo.s3 import serve_s3
-from emolake.settings import WarehouseSettings
+from emolake.demo.s3_server import serve_s3
+from emolake.lake.warehouse import WarehouseOptions
 
 from chaos.servers import (
     ACCESS_KEY,
@@ -91,17 +91,17 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> WarehouseSettings:
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> WarehouseOptions:
     """An empty warehouse of each kind of catalog."""
     if request.param == "sqlite":
         return sqlite_warehouse(tmp_path)
     uri: str = request.getfixturevalue("postgres")
-    return WarehouseSettings(
+    return WarehouseOptions(
         catalog=f"postgres:{new_database(uri, tmp_path.name)}", data=str(tmp_path / "data")
     )
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> WarehouseSettings:
+def embedded(tmp_path: Path) -> WarehouseOptions:
     """An empty warehouse of the embedded kind."""
     return sqlite_warehouse(tmp_path)

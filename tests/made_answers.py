@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from emolake.training.dataset import Clip
-from emolake.training.results import Answers
+from emolake.evaluation.dataset import Clip
+from emolake.evaluation.results import Answers
 
 EMOTIONS = ("anger", "fear", "happiness")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from emolake.lake.warehouse import WarehouseOptions
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import ANALYSES, RECORDINGS, RUNS, SEGMENTS
-from emolake.settings import WarehouseSettings
 from emolake.tasks.commit import ShardRows
 from emolake.tasks.plan import recording_id
 
@@ -17,9 +17,9 @@ DAY = date(2026, 11, 20)
 KEY = AnalysisKey(model="m", model_fingerprint="f" * 32, config_id="c" * 16)
 
 
-def sqlite_warehouse(folder: Path) -> WarehouseSettings:
+def sqlite_warehouse(folder: Path) -> WarehouseOptions:
     """An empty warehouse of the embedded kind."""
-    return WarehouseSettings(catalog=f"sqlite:{folder / 'catalog.sqlite'}", data=str(folder / "data"))
+    return WarehouseOptions(catalog=f"sqlite:{folder / 'catalog.sqlite'}", data=str(folder / "data"))
 
 
 @dataclass(frozen=True)

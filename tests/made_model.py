@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from emolake.models.spectrogram_cnn import (
+from emolake.models.families.spectrogram_cnn import (
     EmotionNetwork,
     FeatureOptions,
     NetworkOptions,

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from emolake.demo.encode import write_audio
-from emolake.demo.s3 import serve_s3
+from emolake.demo.s3_server import serve_s3
 from emolake.demo.speech import synthesise
 from emolake.flows.backfill import backfill
 from emolake.flows.nightly import nightly
-from emolake.lake import open_lake
+from emolake.lake.connect import open_lake
 from emolake.settings import load_settings
 
 from chaos.servers import ACCESS_KEY, SECRET_KEY

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from models.test_encoder_head import write_encoder
-from models.test_multimodal import write_bert, write_whisper
+from models.families.test_encoder_head import write_encoder
+from models.families.test_multimodal import write_bert, write_whisper
 
 from emolake.training.train import TrainingResult, train
 

@@ -6,7 +6,7 @@ from time import process_time
 from zoneinfo import ZoneInfo
 
 from emolake.errors import ConfigurationError
-from emolake.pattern import KeyPattern
+from emolake.source.pattern import KeyPattern
 
 UTC = ZoneInfo("UTC")
 # The first and the last day of the calendar are not the same in these.

@@ -10,7 +10,7 @@ import soundfile
 import soxr
 
 from emolake.demo.encode import CODECS
-from emolake.pattern import KeyPattern
+from emolake.source.pattern import KeyPattern
 
 from corpus import CLIP_HZ, PATTERN, LaidObject, Truth, make_corpus
 

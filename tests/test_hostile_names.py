@@ -14,24 +14,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emolake.cli import main
+from emolake.cli.app import main
 from emolake.demo.encode import write_audio
-from emolake.erase import asked_by_condition, plan_erasure
 from emolake.errors import BadRecordingError
-from emolake.identity import analysis_key
-from emolake.lake import open_lake
-from emolake.models.registry import model_entry
-from emolake.query import ask
+from emolake.lake.connect import open_lake
+from emolake.lake.query import ask
+from emolake.pipeline.identity import analysis_key
+from emolake.pipeline.shard import run_shard
 from emolake.report.build import write_report
 from emolake.schemas.records import SourceObject
 from emolake.schemas.tables import TABLES
 from emolake.settings import Settings, load_settings
-from emolake.shard import run_shard
-from emolake.storage import FolderSource, open_source
+from emolake.source.folder import FolderSource
+from emolake.source.opening import open_source
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.fetch import FetchOptions, fetched
 from emolake.tasks.plan import Listing, plan_day, shards
-from emolake.verify import Verdict, verify, verify_rows
+from emolake.upkeep.erase import asked_by_condition, plan_erasure
+from emolake.upkeep.verify import Verdict, verify, verify_rows
 
 from made_model import write_tiny_model
 
@@ -89,7 +89,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         "utf-8",
     )
     settings = load_settings(config)
-    entry = model_entry(settings)
+    entry = settings.registry.entry()
     key = analysis_key(settings, entry)
     source = open_source(settings.source.uri, settings.source.s3)
     with open_lake(settings.warehouse) as lake:

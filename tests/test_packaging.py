@@ -50,9 +50,9 @@ def test_every_module_has_the_name_that_the_map_gives():
 @pytest.mark.parametrize("argument", ["--help", "nightly --help", "query --help"])
 def test_help_loads_nothing_heavy(argument):
     script = (
-        "import sys; from emolake import cli\n"
+        "import sys; from emolake.cli import app\n"
         f"sys.argv = ['emolake', *{argument.split()!r}]\n"
-        "try:\n    cli.main()\n"
+        "try:\n    app.main()\n"
         "except SystemExit as end:\n    assert not end.code\n"
         f"print('LOADED', *sorted(set(sys.modules) & set({HEAVY!r})))"
     )
@@ -61,7 +61,7 @@ def test_help_loads_nothing_heavy(argument):
 
 
 def commands() -> list[str]:
-    from emolake.cli import app
+    from emolake.cli.app import app
 
     return [
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
@@ -70,7 +70,7 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_every_command_is_documented_with_an_example(command):
-    from emolake.cli import app
+    from emolake.cli.app import app
 
     assert f"`{command}" in (ROOT / "README.md").read_text("utf-8"), f"README.md does not name {command}"
     (entry,) = [each for each in app.registered_commands if (each.name or each.callback.__name__) == command]

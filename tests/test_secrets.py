@@ -8,11 +8,13 @@ import duckdb
 import pytest
 from prefect.client.orchestration import get_client
 
-from emolake.cli import main
+from emolake.cli.app import main
 from emolake.flows.backfill import backfill
-from emolake.lake import LakeError, open_lake
-from emolake.runs import RunFailedError
-from emolake.settings import WarehouseSettings, load_settings
+from emolake.lake.connect import open_lake
+from emolake.lake.transact import LakeError
+from emolake.lake.warehouse import WarehouseOptions
+from emolake.pipeline.runs import RunFailedError
+from emolake.settings import load_settings
 
 from made_lake import sqlite_warehouse
 from made_model import write_tiny_model
@@ -133,7 +135,7 @@ def test_an_error_of_a_connection_that_is_made_anew_shows_no_password(tmp_path: 
         connect(bare)
     with (
         pytest.raises(LakeError, match=r"password=\*\*\*.*check that the catalog's server") as caught,
-        open_lake(WarehouseSettings(catalog=f"postgres:{postgres}", data=str(tmp_path / "data"))) as lake,
+        open_lake(WarehouseOptions(catalog=f"postgres:{postgres}", data=str(tmp_path / "data"))) as lake,
     ):
         connect(lake.connection)
     assert caught.value.__suppress_context__

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from emolake.commented import commented_toml
+from emolake.cli.config_file import commented_toml
+from emolake.environment import default_config_file
 from emolake.errors import ConfigurationError
-from emolake.settings import Settings, default_config_file, load_settings
+from emolake.settings import Settings, load_settings
 
 
 def loaded(folder: Path, text: str) -> Settings:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from models import (
+from models.families import (
     test_classical,
     test_dimensional,
     test_emotion2vec,
@@ -27,7 +27,7 @@ from models import (
 )
 from safetensors.torch import save_file
 
-from emolake.models.multimodal import MultimodalHead
+from emolake.models.families.multimodal import MultimodalHead
 
 from made_model import write_tiny_model
 
@@ -144,7 +144,7 @@ def yamnet(folder: Path) -> Entry:
 def keras(folder: Path) -> Entry:
     _needs("keras")
     # Only the family itself may import Keras: it settles the backend first.
-    from emolake.models.keras_network import import_keras
+    from emolake.models.families.keras_network import import_keras
 
     test_keras_network.convolutional(import_keras()).save(folder / "network.keras")
     return {

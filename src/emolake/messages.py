@@ -1,7 +1,10 @@
 """What may be shown of a text that others had a hand in: no control of a terminal, and no secret."""
 
 import re
-import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 # Control characters, lone surrogates, separators of lines, and what turns the direction of writing around.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -39,6 +42,27 @@ def printable(text: str, *, lines: bool = False) -> str:
     return controls.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def complain(message: str) -> None:
-    """Write one line to standard error, as every error and warning of a command is written."""
-    print(f"emolake: {printable(redacted(message))}", file=sys.stderr)
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "recording"), counted(2, "analysis", "analyses")
+    ('1 recording', '2 analyses')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def validation_problems(error: "ValidationError", *, unknown: str | None = None) -> str:
+    """Return what is wrong with each key, as one clause a key; their values are left out.
+
+    Args:
+        error: of pydantic.
+        unknown: where the known keys can be seen, for keys that there are not.
+    """
+    problems = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden" and unknown is not None:
+            message = f"there is no such key; {unknown}"
+        problems.append(f"{key}: {message}" if key else message)
+    return "; ".join(problems)

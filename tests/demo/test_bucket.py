@@ -8,7 +8,7 @@ import soundfile
 
 from emolake.demo.bucket import PATTERN, MadeCall, make_bucket
 from emolake.demo.encode import CODECS
-from emolake.pattern import KeyPattern
+from emolake.source.pattern import KeyPattern
 
 DAYS = [date(2026, 11, 18), date(2026, 11, 19), date(2026, 11, 20)]
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from emolake.errors import ConfigurationError
-from emolake.models.protocol import Batching
-from emolake.models.registry import ModelEntry
-from emolake.models.speechbrain_interface import (
+from emolake.models.families.speechbrain_interface import (
     InterfaceError,
     SpeechbrainInterface,
     SpeechbrainOptions,
     _torchaudio,
 )
+from emolake.models.protocol import Batching
+from emolake.models.registry import ModelEntry
 from emolake.tasks.classify import Engine
 
 needs_speechbrain = pytest.mark.skipif(

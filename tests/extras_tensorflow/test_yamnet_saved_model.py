@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from emolake.models.yamnet import Yamnet, YamnetOptions
-from emolake.models.yamnet_convert import main
+from emolake.models.families.yamnet import Yamnet, YamnetOptions
+from emolake.models.families.yamnet_convert import main
 
 tf = pytest.importorskip(
     "tensorflow", reason="TensorFlow lives in an environment of its own: make test-extras"
@@ -106,7 +106,7 @@ def test_scores_are_tensorflows(saved: tuple[Path, Any], tmp_path: Path) -> None
 def test_the_converted_folder_needs_no_tensorflow(saved: tuple[Path, Any], tmp_path: Path) -> None:
     assert main([str(saved[0]), str(tmp_path / "converted")]) == 0
     script = (
-        "import sys; from pathlib import Path; from emolake.models.yamnet import Yamnet, YamnetOptions; "
+        "import sys; from pathlib import Path; from emolake.models.families.yamnet import Yamnet, YamnetOptions; "
         "Yamnet.load(YamnetOptions(model=Path(sys.argv[1])), device='cpu', precision='fp32'); "
         "print('tensorflow' in sys.modules)"
     )

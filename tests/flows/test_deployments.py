@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from emolake.demo.encode import write_audio
-from emolake.lake import open_lake
+from emolake.lake.connect import open_lake
 from emolake.settings import load_settings
 
 from made_model import write_tiny_model

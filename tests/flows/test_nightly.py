@@ -21,23 +21,25 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ParameterTypeError
 
 from emolake.demo.encode import write_audio
-from emolake.demo.s3 import serve_s3
+from emolake.demo.s3_server import serve_s3
 from emolake.demo.speech import synthesise
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.flows.backfill import backfill
 from emolake.flows.nightly import nightly
 from emolake.flows.retry import retry
-from emolake.identity import analysis_key
-from emolake.lake import LakeError, open_lake
-from emolake.models.registry import model_entry
-from emolake.policy import Policy
-from emolake.runs import RunFailedError
+from emolake.lake.connect import open_lake
+from emolake.lake.transact import LakeError
+from emolake.lake.warehouse import WarehouseOptions
+from emolake.pipeline.identity import analysis_key
+from emolake.pipeline.presence import Presence
+from emolake.pipeline.runs import RunFailedError
+from emolake.pipeline.shard import loaded_model, run_shard
 from emolake.schemas.records import Counts, SourceObject
-from emolake.settings import Settings, WarehouseSettings, load_settings
-from emolake.shard import loaded_model, run_shard
-from emolake.storage import SourceError, open_source
+from emolake.settings import Settings, load_settings
+from emolake.source.opening import open_source
+from emolake.source.policy import Policy
+from emolake.source.store import SourceError
 from emolake.tasks.plan import Listing, list_day, plan_day
-from emolake.tasks.presence import Presence
 
 from chaos.servers import ACCESS_KEY, SECRET_KEY
 from made_model import write_tiny_model
@@ -115,7 +117,7 @@ class Site:
         (self.bucket / key).write_bytes(content)
 
     def rows(self, sql: str) -> list[Row]:
-        with open_lake(self.settings.warehouse, read_only=True, endpoint_url=self.server.url) as lake:
+        with open_lake(self.settings.warehouse, read_only=True) as lake:
             return lake.connection.execute(sql).to_arrow_table().to_pylist()
 
     def holds_one_set_of_rows(self) -> bool:
@@ -538,7 +540,7 @@ def test_what_was_quarantined_is_retried_and_gives_the_rows_of_a_clean_run(
     # An object that vanishes between listing and reading, and comes back.
     vanishing = site.bucket / f"{LAST:%Y/%m/%d}/oslo/call 1.wav"
     content = vanishing.read_bytes()
-    settings, entry = site.settings, model_entry(site.settings)
+    settings, entry = site.settings, site.settings.registry.entry()
     key = analysis_key(settings, entry)
     source = open_source(settings.source.uri, settings.source.s3)
     listed = list(
@@ -576,7 +578,7 @@ def test_what_was_quarantined_is_retried_and_gives_the_rows_of_a_clean_run(
 
 def test_what_was_committed_and_not_aggregated_is_aggregated_by_the_next_run(site: Site) -> None:
     site.put(DAYS[2], "call.wav")
-    settings, entry = site.settings, model_entry(site.settings)
+    settings, entry = site.settings, site.settings.registry.entry()
     key = analysis_key(settings, entry)
     source = open_source(settings.source.uri, settings.source.s3)
     objects = list(
@@ -622,7 +624,7 @@ def test_stretches_of_speech_of_each_channel(site: Site) -> None:
 
 @pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
 def test_a_catalog_in_postgresql_with_data_on_s3(
-    site: Site, server: Server, warehouse: WarehouseSettings
+    site: Site, server: Server, warehouse: WarehouseOptions
 ) -> None:
     lake = server.folder / f"{site.name}-lake"
     lake.mkdir()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from emolake.models.threads import one_thread
-from emolake.training.protocol import KINDS
+from emolake.training.trainer import KINDS
 
 from made_night import night_heard_by, rows
 from made_trainings import run, write_encoders

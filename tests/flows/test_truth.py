@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from emolake.demo.s3 import serve_s3
+from emolake.demo.s3_server import serve_s3
 from emolake.flows.backfill import backfill
 from emolake.flows.nightly import nightly
-from emolake.lake import open_lake
+from emolake.lake.connect import open_lake
 from emolake.settings import Settings, load_settings
 
 from chaos.servers import ACCESS_KEY, SECRET_KEY

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hub_server import COMMIT, TOKEN, Hub, serve_hub
-from models import test_transformers_audio
+from models.families import test_transformers_audio
 
 from emolake.demo.encode import write_audio
-from emolake.models.speech_encoder import FILES
+from emolake.models.encoders.speech_encoder import FILES
 
 FOLDER = """
 import sys

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from emolake.errors import ConfigurationError
-from emolake.models.registry import FAMILIES, ModelEntry, model_entry, model_names, resolve_device
+from emolake.models.inference import InferenceOptions
+from emolake.models.registry import FAMILIES, ModelEntry, resolve_device
 from emolake.schemas.labels import UnknownLabelError
-from emolake.settings import InferenceSettings, Settings
+from emolake.settings import Settings
 
 
 def write_model(folder: Path, **config: object) -> Path:
@@ -21,40 +22,40 @@ def write_model(folder: Path, **config: object) -> Path:
 
 
 def test_the_default_needs_no_configuration() -> None:
-    assert model_entry(Settings()).name == "default"
-    assert model_names(Settings()) == ["default"]
+    assert Settings().registry.entry().name == "default"
+    assert Settings().registry.names() == ["default"]
 
 
 def test_a_named_model_is_found_by_its_path(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "mine", licence="CC0-1.0")
     settings = Settings(models={"mine": {"path": str(folder)}}, inference={"model": "mine"})
-    entry = model_entry(settings)
+    entry = settings.registry.entry()
     assert (entry.family, entry.labels, entry.licence) == ("spectrogram_cnn", ("anger", "sadness"), "CC0-1.0")
     assert entry.description.files["model.safetensors"] == folder / "model.safetensors"
-    assert model_entry(settings, "default").name == "default"
+    assert settings.registry.entry("default").name == "default"
 
 
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(
         ConfigurationError, match=r"'nobody'; known are default, mine; add \[models\.nobody\]"
     ):
-        model_entry(Settings(models={"mine": {"path": "x"}}), "nobody")
+        Settings(models={"mine": {"path": "x"}}).registry.entry("nobody")
 
 
 def entry_of(folder: Path) -> ModelEntry:
-    return model_entry(Settings(models={"mine": {"path": str(folder)}}), "mine")
+    return Settings(models={"mine": {"path": str(folder)}}).registry.entry("mine")
 
 
 @pytest.mark.parametrize("entry", [{}, {"path": 3}])
 def test_an_entry_without_folder_or_family_is_refused(entry: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match=r"\[models\.mine\] holds .*expected path"):
-        model_entry(Settings(models={"mine": entry}), "mine")
+        Settings(models={"mine": entry}).registry.entry("mine")
 
 
 def test_a_key_that_the_family_does_not_have_names_those_it_has(tmp_path: Path) -> None:
     entry = {"path": str(write_model(tmp_path)), "colour": "red"}
     with pytest.raises(ConfigurationError, match=r"colour: .*; the keys of spectrogram_cnn are path"):
-        model_entry(Settings(models={"mine": entry}), "mine")
+        Settings(models={"mine": entry}).registry.entry("mine")
 
 
 def test_an_unknown_family_names_the_known(tmp_path: Path) -> None:
@@ -77,12 +78,12 @@ def test_missing_weights_name_the_file(tmp_path: Path) -> None:
 
 def test_a_label_that_the_taxonomy_lacks_stops_the_load(tmp_path: Path) -> None:
     with pytest.raises(UnknownLabelError, match="'melancholy'"):
-        entry_of(write_model(tmp_path, labels=["anger", "melancholy"])).load(InferenceSettings())
+        entry_of(write_model(tmp_path, labels=["anger", "melancholy"])).load(InferenceOptions())
 
 
 def test_a_runtime_that_the_family_lacks_is_refused_not_ignored(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="onnx.*runs on torch only"):
-        entry_of(write_model(tmp_path)).load(InferenceSettings(runtime="onnx"))
+        entry_of(write_model(tmp_path)).load(InferenceOptions(runtime="onnx"))
 
 
 def test_a_device_that_is_not_there_is_named() -> None:

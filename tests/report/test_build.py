@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from emolake.errors import ConfigurationError
-from emolake.lake import Lake, append, open_lake
+from emolake.lake.connect import open_lake
+from emolake.lake.schema import append
+from emolake.lake.transact import Lake
+from emolake.lake.warehouse import WarehouseOptions
 from emolake.report import build
 from emolake.report.build import write_report
 from emolake.schemas.labels import EMOTIONS
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import RECORDINGS, RUNS
-from emolake.settings import WarehouseSettings
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
@@ -84,7 +86,7 @@ CALLS = [
 ]  # fmt: skip
 
 
-def filled(warehouse: WarehouseSettings) -> None:
+def filled(warehouse: WarehouseOptions) -> None:
     with open_lake(warehouse) as lake:
         fill(lake, CALLS)
         append(lake.connection, RUNS, run_row("run-1", found=7, skipped=2, done=5, quarantined=1))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from emolake.lake import append, open_lake
+from emolake.lake.connect import open_lake
+from emolake.lake.schema import append
 from emolake.report.build import write_report
 from emolake.schemas.labels import EMOTIONS
 from emolake.schemas.tables import RUNS

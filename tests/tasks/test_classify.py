@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emolake.models.families.spectrogram_cnn import SpectrogramCnn
 from emolake.models.protocol import Batching, Prediction
-from emolake.models.spectrogram_cnn import SpectrogramCnn
 from emolake.models.trained_folder import TrainedFolder
 from emolake.tasks.classify import ModelMemoryError, ModelOutputError, batches, classify, softmax
 from emolake.tasks.segment import Segment

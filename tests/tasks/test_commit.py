@@ -6,7 +6,8 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from emolake.lake import SchemaError, open_lake
+from emolake.lake.connect import open_lake
+from emolake.lake.schema import SchemaError
 from emolake.schemas.records import AnalysisKey
 from emolake.tasks.commit import commit_shard
 

@@ -434,7 +434,7 @@ import sys
 from pathlib import Path
 from emolake.tasks.decode import AudioReader
 from emolake.tasks.segment import SegmentOptions, segment
-from emolake.vad import SpeechDetector
+from emolake.audio.voice_activity import SpeechDetector
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

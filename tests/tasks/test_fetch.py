@@ -11,7 +11,10 @@ import pytest
 
 from emolake.errors import BadRecordingError, Reason
 from emolake.schemas.records import SourceObject
-from emolake.storage import FolderSource, S3Options, S3Source, Source
+from emolake.source.access import S3Options
+from emolake.source.folder import FolderSource
+from emolake.source.s3 import S3Source
+from emolake.source.store import Source
 from emolake.tasks.fetch import FetchOptions, fetch, fetched
 
 from chaos.proxy import Cut, Request, faulty

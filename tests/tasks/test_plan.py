@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emolake.lake import open_lake
-from emolake.pattern import KeyPattern
-from emolake.policy import Policy
+from emolake.audio.containers.formats import is_audio
+from emolake.lake.connect import open_lake
 from emolake.schemas.records import SourceObject
-from emolake.storage import FolderSource, Listed
+from emolake.source.folder import FolderSource
+from emolake.source.pattern import KeyPattern
+from emolake.source.policy import Policy
+from emolake.source.store import Listed
 from emolake.tasks import plan as tasks_plan
 from emolake.tasks.commit import commit_shard
-from emolake.tasks.plan import Listing, estimated_seconds, is_audio, list_day, plan_day, recording_id, shards
+from emolake.tasks.plan import Listing, estimated_seconds, list_day, plan_day, recording_id, shards
 
 from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from emolake.audio.voice_activity import CHUNK, SpeechDetector
 from emolake.errors import BadRecordingError, Reason
 from emolake.tasks.decode import load_mono
 from emolake.tasks.segment import SegmentOptions, segment, window_bounds
-from emolake.vad import CHUNK, SpeechDetector
 
 RATE = 16_000
 

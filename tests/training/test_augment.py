@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emolake.models.spectrogram_cnn import FeatureOptions, clip_features
-from emolake.tasks.featurize import MelOptions, band_centres_hz
+from emolake.audio.features import MelOptions, band_centres_hz
+from emolake.models.families.spectrogram_cnn import FeatureOptions, clip_features
 from emolake.training.augment import AugmentOptions, choose_warps, crop_and_hide, disturb, mix, stretch
 
 NOTHING = AugmentOptions(

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from models.test_encoder_head import write_encoder
+from models.families.test_encoder_head import write_encoder
 from typer.testing import CliRunner
 
-from emolake.cli import app
+from emolake.cli.app import app
 from emolake.errors import ConfigurationError
 from emolake.models.threads import one_thread
-from emolake.training.run import Checkpoint, Run
+from emolake.training.training_run import Checkpoint, Run
 
 from made_voices import write_voices
 
@@ -48,7 +48,7 @@ def networks(made: Path, out: Path) -> list[str]:
 
 
 def emolake(words: list[str]) -> "subprocess.Popen[str]":
-    program = "import sys; from emolake.cli import main; sys.argv[0] = 'emolake'; main()"
+    program = "import sys; from emolake.cli.app import main; sys.argv[0] = 'emolake'; main()"
     return subprocess.Popen(
         [sys.executable, "-c", program, *words], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
     )

@@ -11,15 +11,15 @@ import soundfile
 import torch
 
 from emolake.errors import ConfigurationError
-from emolake.models.spectrogram_cnn import FeatureOptions, NetworkOptions, SpectrogramCnn
+from emolake.models.families.spectrogram_cnn import FeatureOptions, NetworkOptions, SpectrogramCnn
 from emolake.models.threads import one_thread
 from emolake.models.trained_folder import TrainedFolder
 from emolake.tasks.decode import load_mono
 from emolake.training.augment import AugmentOptions
-from emolake.training.cache import build_cache
-from emolake.training.kinds.spectrogram import MFCC, SpectrogramRecipe
-from emolake.training.loop import LoopOptions, train_network
+from emolake.training.spectrogram_store import build_cache
+from emolake.training.spectrogram_training import LoopOptions, train_network
 from emolake.training.train import train
+from emolake.training.trainers.spectrogram_trainer import MFCC, SpectrogramRecipe
 
 from made_voices import utterance, write_voices
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emolake.training.protocol import Hearing
+from emolake.training.trainer import Hearing
 from emolake.training.waves import WaveAugmentOptions, as_heard_in_training, reduce_noise
 
 ALWAYS = WaveAugmentOptions(chance=1.0)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue
 if TYPE_CHECKING:
     import torch
 
-    from emolake.models.networks import Graphs
+    from emolake.models.runtimes.graphs import Graphs
 
 Runtime = Literal["torch", "onnx"]
 """What executes a network."""

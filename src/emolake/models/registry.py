@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel, ValidationError
 
 from emolake.errors import ConfigurationError, EmolakeError
-from emolake.models.graph_cache import GraphCache, GraphRefusedError
+from emolake.messages import validation_problems
+from emolake.models.inference import DEFAULT_MODEL, InferenceOptions
 from emolake.models.protocol import Description, EmotionModel, ExportableFamily, Family, Runtime
-from emolake.models.runtimes import possible
+from emolake.models.runtimes.choice import possible
+from emolake.models.runtimes.graph_cache import GraphCache, GraphRefusedError
 from emolake.models.trained_folder import CONFIG_FILE, TrainingRecord, read_config
 from emolake.schemas.labels import canonical
-from emolake.settings import DEFAULT_MODEL, InferenceSettings, Settings
 
 if TYPE_CHECKING:
-    from emolake.models.networks import Graphs
+    from emolake.models.runtimes.graphs import Graphs
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +34,19 @@ OPTIONS_KEY = "options"  # of the configuration of a trained folder whose family
 
 # family -> module:class, imported when a model of the family is named.
 FAMILIES: dict[str, str] = {
-    "spectrogram_cnn": "emolake.models.spectrogram_cnn:SpectrogramCnn",
-    "mfcc_mlp": "emolake.models.mfcc_mlp:MfccMlp",
-    "s3prl": "emolake.models.s3prl:S3prl",
-    "transformers": "emolake.models.transformers_audio:TransformersAudio",
-    "classical": "emolake.models.classical:Classical",
-    "keras": "emolake.models.keras_network:KerasNetwork",
-    "encoder_head": "emolake.models.encoder_head:EncoderHead",
-    "multimodal": "emolake.models.multimodal:Multimodal",
-    "dimensional": "emolake.models.dimensional:Dimensional",
-    "yamnet": "emolake.models.yamnet:Yamnet",
-    "emotion2vec": "emolake.models.emotion2vec:Emotion2vec",
-    "speechbrain": "emolake.models.speechbrain_interface:SpeechbrainInterface",
-    "ensemble": "emolake.models.ensemble:Ensemble",
+    "spectrogram_cnn": "emolake.models.families.spectrogram_cnn:SpectrogramCnn",
+    "mfcc_mlp": "emolake.models.families.mfcc_mlp:MfccMlp",
+    "s3prl": "emolake.models.families.s3prl:S3prl",
+    "transformers": "emolake.models.families.transformers_audio:TransformersAudio",
+    "classical": "emolake.models.families.classical:Classical",
+    "keras": "emolake.models.families.keras_network:KerasNetwork",
+    "encoder_head": "emolake.models.families.encoder_head:EncoderHead",
+    "multimodal": "emolake.models.families.multimodal:Multimodal",
+    "dimensional": "emolake.models.families.dimensional:Dimensional",
+    "yamnet": "emolake.models.families.yamnet:Yamnet",
+    "emotion2vec": "emolake.models.families.emotion2vec:Emotion2vec",
+    "speechbrain": "emolake.models.families.speechbrain_interface:SpeechbrainInterface",
+    "ensemble": "emolake.models.families.ensemble:Ensemble",
 }
 
 
@@ -147,7 +148,7 @@ class ModelEntry:
         """
         return {label: canonical(label) for label in self.labels}
 
-    def runtime(self, inference: InferenceSettings) -> Runtime:
+    def runtime(self, inference: InferenceOptions) -> Runtime:
         """Return what executes the network: what is asked for, or what `auto` means for this model here.
 
         That is onnxruntime on a processor, for a family whose network can be run as a graph, unless this model was
@@ -160,12 +161,12 @@ class ModelEntry:
         refused = first == "onnx" and self._graphs(inference).refusal is not None
         return others[0] if refused and others else first
 
-    def prepare(self, inference: InferenceSettings) -> None:
+    def prepare(self, inference: InferenceOptions) -> None:
         """Make the model's graph where it is run as one and has none, so that `runtime` tells what a load will do."""
         if self.runtime(inference) == "onnx" and not self._graphs(inference).is_made:
             self.load(inference)
 
-    def load(self, inference: InferenceSettings) -> EmotionModel:
+    def load(self, inference: InferenceOptions) -> EmotionModel:
         """Load the weights onto a device, or the graph that was exported of them.
 
         Raises:
@@ -198,7 +199,7 @@ class ModelEntry:
                 log.warning("the model %r runs on torch: %s", self.name, error)
         return self._family.load(self.options, device=device, precision=precision)
 
-    def _possible(self, inference: InferenceSettings) -> tuple[Runtime, ...]:
+    def _possible(self, inference: InferenceOptions) -> tuple[Runtime, ...]:
         return possible(
             inference,
             self.precisions,
@@ -206,59 +207,63 @@ class ModelEntry:
             model=f"the family {self.family} of the model {self.name!r}",
         )
 
-    def _graphs(self, inference: InferenceSettings) -> "Graphs":
-        from emolake.models.networks import Graphs
+    def _graphs(self, inference: InferenceOptions) -> "Graphs":
+        from emolake.models.runtimes.graphs import Graphs
 
         cache = GraphCache(inference.graph_folder, max_bytes=int(inference.graph_cache_gb * 1e9))
         return Graphs(cache, self.fingerprint, inference.precision, self.check_unchanged)
 
 
-def model_entry(settings: Settings, name: str | None = None, *, within: tuple[str, ...] = ()) -> ModelEntry:
-    """Return a model of the configuration: the given one, or the one that [inference] names.
+@dataclass(frozen=True)
+class Registry:
+    """The models that a configuration names: the entries of [models], and the default that is shipped."""
 
-    Args:
-        settings: the configuration.
-        name: name of the model.
-        within: names of the models, from the outermost in, of which it is a member.
+    models: Mapping[str, Mapping[str, Any]]
+    """The entries by name: `path` of a folder that `emolake train` wrote, or `family` and its own keys."""
+    chosen: str = DEFAULT_MODEL
+    """The name that [inference] gives."""
 
-    Raises:
-        ConfigurationError: no model has that name, or its entry is wrong.
-    """
-    name = name or settings.inference.model
-    entry = settings.models.get(name)
-    if entry is None:
-        if name != DEFAULT_MODEL:
-            known = ", ".join(model_names(settings))
-            raise ConfigurationError(
-                f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration"
-            )
-        entry = {"path": str(files("emolake.models.default"))}
-    return _validated(name, entry, {"settings": settings, "within": (*within, name)})
+    def names(self) -> list[str]:
+        """Return the name of every model that the configuration can name, the shipped default first."""
+        return [DEFAULT_MODEL, *(name for name in self.models if name != DEFAULT_MODEL)]
 
+    def entry(self, name: str | None = None, *, within: tuple[str, ...] = ()) -> ModelEntry:
+        """Return a model: the given one, or the one that [inference] names.
 
-def model_or_folder(settings: Settings, model: str | None = None) -> ModelEntry:
-    """Return a model of the configuration, or else the folder of that name that `emolake train` wrote.
+        Args:
+            name: name of the model.
+            within: names of the models, from the outermost in, of which it is a member.
 
-    Raises:
-        ConfigurationError: it is neither, or its entry is wrong.
-    """
-    if model is None or model == DEFAULT_MODEL or model in settings.models or not Path(model).is_dir():
-        return model_entry(settings, model)
-    folder = Path(model).resolve()
-    named = settings.model_copy(update={"models": {**settings.models, folder.name: {"path": str(folder)}}})
-    return model_entry(named, folder.name)
+        Raises:
+            ConfigurationError: no model has that name, or its entry is wrong.
+        """
+        name = name or self.chosen
+        keys = self.models.get(name)
+        if keys is None:
+            if name != DEFAULT_MODEL:
+                known = ", ".join(self.names())
+                raise ConfigurationError(
+                    f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration"
+                )
+            keys = {"path": str(files("emolake.models.default"))}
+        # The context is for families that are made of other models of the configuration.
+        return _validated(name, keys, {"registry": self, "within": (*within, name)})
 
+    def entry_or_folder(self, model: str | None = None) -> ModelEntry:
+        """Return a model, or else the folder of that name that `emolake train` wrote.
 
-def model_names(settings: Settings) -> list[str]:
-    """Return the name of every model that the configuration can name, the shipped default first."""
-    return [DEFAULT_MODEL, *(name for name in settings.models if name != DEFAULT_MODEL)]
+        Raises:
+            ConfigurationError: it is neither, or its entry is wrong.
+        """
+        if model is None or model in self.names() or not Path(model).is_dir():
+            return self.entry(model)
+        folder = Path(model).resolve()
+        named = {**self.models, folder.name: {"path": str(folder)}}
+        return replace(self, models=named).entry(folder.name)
 
 
 def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) -> ModelEntry:
-    """Hold an entry against its family's options; a trained folder says its family itself.
-
-    `context` is for families that are made of other models of the configuration.
-    """
+    """Check an entry against its family's options; a trained folder says its family itself."""
     given = dict(entry)
     path = given.get("path")
     folder = Path(path) if isinstance(path, str) and Path(path, CONFIG_FILE).is_file() else None
@@ -281,13 +286,9 @@ def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) 
     try:
         options = family_class.Options.model_validate(given, context=dict(context))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
-        )
         keys = ", ".join(family_class.Options.model_fields)
         raise ConfigurationError(
-            f"[models.{name}] is wrong: {problems}; the keys of {family} are {keys}"
+            f"[models.{name}] is wrong: {validation_problems(error)}; the keys of {family} are {keys}"
         ) from error
     return ModelEntry(name, family, options, folder)
 

@@ -13,7 +13,7 @@ import torch
 from pydantic import JsonValue
 
 from emolake.errors import ConfigurationError
-from emolake.models import speech_encoder
+from emolake.models.encoders import speech_encoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from emolake.errors import ConfigurationError
-from emolake.lake import Lake
+from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.schemas.labels import EMOTIONS
 from emolake.sql import statement

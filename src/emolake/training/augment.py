@@ -9,8 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional
 
-from emolake.models.spectrogram_cnn import ClipFeatures
-from emolake.tasks.featurize import valid_mask
+from emolake.audio.features import valid_mask
+from emolake.models.families.spectrogram_cnn import ClipFeatures
 
 
 class AugmentOptions(BaseModel):

@@ -10,12 +10,12 @@ from torch import nn
 
 from emolake.models.feature_cache import FeatureCache
 from emolake.models.threads import one_thread
-from emolake.training.optimise import OptimiseOptions, answers, fit
-from emolake.training.progress import progress_bar
-from emolake.training.protocol import Corpus, Hearing, HistoryRow
-from emolake.training.run import Run
+from emolake.output.training_progress import progress_bar
+from emolake.training.folds import Part
+from emolake.training.gradient_training import OptimiseOptions, answers, fit
 from emolake.training.seeds import seeded
-from emolake.training.splits import Part
+from emolake.training.trainer import Corpus, Hearing, HistoryRow
+from emolake.training.training_run import Run
 from emolake.training.waves import WaveAugmentOptions, as_heard_in_training
 
 _CACHE_BYTES = 1 << 40  # what a training computes is not to be swept while it goes on
@@ -109,7 +109,7 @@ def fit_seed(seed: int, part: Part) -> int:
 
 
 class _FeatureLearner:
-    """See `emolake.training.optimise.Learner`."""
+    """See `emolake.training.gradient_training.Learner`."""
 
     device = "cpu"
 
@@ -120,7 +120,7 @@ class _FeatureLearner:
         self._scale = scale
 
     def logits(self, chosen: np.ndarray, generator: np.random.Generator | None) -> torch.Tensor:
-        """See `emolake.training.optimise.Learner`."""
+        """See `emolake.training.gradient_training.Learner`."""
         if generator is None:
             values = self._features.plain[chosen]
         else:

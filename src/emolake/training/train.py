@@ -14,11 +14,13 @@ import torch
 from pydantic import BaseModel, JsonValue
 
 from emolake.errors import ConfigurationError
+from emolake.evaluation.dataset import Clip, Skipped, data_hash, load_clips, read_dataset
+from emolake.evaluation.metrics import expected_calibration_error, fit_temperature
+from emolake.evaluation.results import Answers, figures, scores, write_results
 from emolake.models.registry import resolve_device
-from emolake.training.card import licence_of, model_card
-from emolake.training.dataset import Clip, Skipped, data_hash, load_clips, read_dataset
-from emolake.training.metrics import expected_calibration_error, fit_temperature
-from emolake.training.protocol import (
+from emolake.training.folds import Part, plan_parts
+from emolake.training.model_card import licence_of, model_card
+from emolake.training.trainer import (
     Corpus,
     Facts,
     Fitted,
@@ -28,9 +30,7 @@ from emolake.training.protocol import (
     find_kind,
     with_options,
 )
-from emolake.training.results import Answers, figures, scores, write_results
-from emolake.training.run import Run
-from emolake.training.splits import Part, plan_parts
+from emolake.training.training_run import Run
 
 CARD_FILE = "README.md"
 
@@ -75,8 +75,8 @@ def train(
     the test part.
 
     Args:
-        model: one of `emolake.training.protocol.KINDS`.
-        data: see `emolake.training.dataset.read_dataset`.
+        model: one of `emolake.training.trainer.KINDS`.
+        data: see `emolake.evaluation.dataset.read_dataset`.
         split: by speaker, or at random, which leaks voices.
         out: folder to write.
         seed: decides everything that is drawn; on the same kind of processor the weights are the same again.

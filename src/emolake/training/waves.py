@@ -11,7 +11,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import ShortTimeFFT, get_window
 from scipy.special import expit
 
-from emolake.training.protocol import Hearing
+from emolake.training.trainer import Hearing
 
 _WINDOW, _HOP = 512, 128  # samples
 _SMOOTH = 9  # frames

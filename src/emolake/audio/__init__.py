@@ -1,0 +1,1 @@
+"""Sound: containers, declared lengths, voice activity and features."""

@@ -1,0 +1,1 @@
+"""Container formats, one parser a file."""

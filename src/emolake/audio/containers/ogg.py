@@ -1,0 +1,149 @@
+"""Ogg (RFC 3533) with Opus (RFC 7845, RFC 6716), Vorbis (Vorbis I specification), FLAC or Speex."""
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
+
+from emolake.audio.containers.declared import Declared, read_at
+
+
+class _Page(NamedTuple):
+    flags: int
+    granule: int
+    serial: int
+    sequence: int
+    lacing: bytes
+    body: int
+    """Offset of the page's first packet byte."""
+    end: int
+
+
+@dataclass
+class _OggStream:
+    """One logical stream of one chain link, as far as it was read."""
+
+    codec: str
+    rate: int
+    preskip: int = 0
+    block: int = 0
+    start: int | None = None
+    last: int = 0
+    sequence: int = 0
+    ended: bool = False
+
+    @property
+    def duration_s(self) -> float:
+        return max(0, self.last - (self.start or 0) - self.preskip) / self.rate if self.rate else 0.0
+
+
+def _ogg_page(file: BinaryIO, offset: int) -> _Page | None:
+    head = read_at(file, offset, 27)
+    if len(head) < 27 or head[:4] != b"OggS":
+        return None
+    flags, granule, serial, sequence, _, count = struct.unpack("<BqIIIB", head[5:27])
+    lacing = file.read(count)
+    body = offset + 27 + count
+    return _Page(flags, granule, serial, sequence, lacing, body, body + sum(lacing))
+
+
+def _next_capture(file: BinaryIO, size: int, offset: int) -> int | None:
+    """Where the next page may begin, from `offset` on."""
+    while offset < size:
+        found = read_at(file, offset, 65_536).find(b"OggS")
+        if found >= 0:
+            return offset + found
+        offset += 65_536 - 3
+    return None
+
+
+def _ogg_stream(first: bytes) -> _OggStream:
+    """The stream that an opening packet begins."""
+    if first[:8] == b"OpusHead":
+        return _OggStream("opus", 48_000, preskip=int.from_bytes(first[10:12], "little"))
+    if first[:7] == b"\x01vorbis":
+        block = 1 << int.from_bytes(first[28:29]) // 16
+        return _OggStream("vorbis", int.from_bytes(first[12:16], "little"), block=block)
+    if first[:5] == b"\x7fFLAC":
+        return _OggStream("flac", int.from_bytes(first[27:30]) >> 4, block=int.from_bytes(first[19:21]))
+    if first[:8] == b"Speex   ":
+        # Its granule positions do not say where the decoder's look-ahead goes: nothing is declared.
+        return _OggStream("speex", 0)
+    return _OggStream("", 0)
+
+
+def _opus_samples(packet: bytes) -> int:
+    """Samples at 48 kHz of one Opus packet, from its table-of-contents byte (RFC 6716, 3.1)."""
+    if not packet:
+        return 0
+    config = packet[0] >> 3
+    if config < 12:
+        frame = (480, 960, 1920, 2880)[config % 4]
+    elif config < 16:
+        frame = (480, 960)[config % 2]
+    else:
+        frame = (120, 240, 480, 960)[config % 4]
+    code = packet[0] & 3
+    return frame * (1 if code == 0 else 2 if code < 3 else packet[1] & 63 if len(packet) > 1 else 0)
+
+
+def _most_samples(file: BinaryIO, page: _Page, stream: _OggStream) -> int:
+    """The most samples that the packets ending in `page` can hold; exact for Opus."""
+    complete = sum(1 for lace in page.lacing if lace < 255)
+    if stream.codec != "opus":
+        return complete * stream.block
+    total, at, fresh = 0, page.body, not page.flags & 1
+    for lace in page.lacing:
+        if fresh:
+            total += _opus_samples(read_at(file, at, 2))
+        fresh = lace < 255
+        at += lace
+    return total
+
+
+def ogg(file: BinaryIO, size: int, offset: int) -> Declared:
+    """Every page of an Ogg file: durations by granule position, the end-of-stream mark, missing pages.
+
+    Of each chain link the first audio stream counts. A stream cut out of a longer one begins at a later
+    granule position, which is taken off.
+    """
+    streams: dict[int, _OggStream] = {}
+    links: list[_OggStream] = []
+    fault, offset, opening = None, 0, False
+    while offset < size:
+        page = _ogg_page(file, offset)
+        if page is None:
+            found = _next_capture(file, size, offset + 1)
+            if found is None and links and links[-1].ended:
+                break  # a tag or padding behind the end
+            fault = fault or f"the pages break off at byte {offset} of {size}"
+            if found is None:
+                break
+            offset = found
+            continue
+        if page.end > size:
+            fault = fault or f"the last page should end at byte {page.end}, and the file has {size}"
+            break
+        if page.flags & 2:
+            stream = _ogg_stream(read_at(file, page.body, min(64, page.end - page.body)))
+            streams = {**streams, page.serial: stream} if opening else {page.serial: stream}
+            if stream.codec and (not opening or not links or links[-1] not in streams.values()):
+                links.append(stream)
+            stream.sequence, opening = page.sequence, True
+        else:
+            opening = False
+            known = streams.get(page.serial)
+            if known is not None:
+                if page.sequence != known.sequence + 1:
+                    fault = fault or f"pages are missing before byte {offset}"
+                known.sequence = page.sequence
+                if page.granule > 0:
+                    if known.start is None:
+                        known.start = max(0, page.granule - _most_samples(file, page, known))
+                    known.last = page.granule
+                known.ended = known.ended or bool(page.flags & 4)
+        offset = page.end
+    if links and not links[-1].ended:
+        fault = fault or "the last page carries no end-of-stream mark"
+    durations = [link.duration_s for link in links if link.rate]
+    codec = links[0].codec if links else None
+    return Declared(sum(durations) if durations else None, fault, codec=codec, links=len(links))

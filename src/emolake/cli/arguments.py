@@ -1,0 +1,70 @@
+"""What the commands share: options, dates, and the configuration that they are held against."""
+
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emolake.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from emolake.settings import Settings
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="Configuration file; ./emolake.toml when there is one.", show_default=False
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Name of a model; the one of [inference] when left out.", show_default=False
+    ),
+]
+
+
+class TableFormat(StrEnum):
+    """How rows are written where they are few."""
+
+    table = "table"
+    json = "json"
+
+
+class RowFormat(StrEnum):
+    """How rows are written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+def settings_or_defaults(config: Path | None) -> "Settings":
+    """Load the configuration, or the defaults where there is none."""
+    from emolake.environment import default_config_file
+    from emolake.settings import load_settings
+
+    return load_settings(config or default_config_file())
+
+
+def parsed_day(text: str) -> date:
+    """Return the date of an argument; another text is a wrong call."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no date; expected YYYY-MM-DD") from error
+
+
+def required_settings(config: Path | None) -> "tuple[Path, Settings]":
+    """Load the configuration of a command that is nothing without one."""
+    from emolake.environment import DEFAULT_CONFIG_FILE, default_config_file
+    from emolake.settings import load_settings
+
+    path = config or default_config_file()
+    if path is None:
+        raise ConfigurationError(
+            f"there is no {DEFAULT_CONFIG_FILE} here; `emolake init` writes one, or give --config"
+        )
+    return path, load_settings(path)

@@ -1,0 +1,79 @@
+"""The commands that judge models: evaluate, compare, distribution."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emolake.cli.arguments import ConfigOption, RowFormat, settings_or_defaults
+
+app = typer.Typer()
+
+FolderModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Name of a model, or a folder that `emolake train` wrote; the one of [inference] when left out.",
+        show_default=False,
+    ),
+]
+DATA_HELP = "Folder of emotion/clip.wav, or a CSV with file_path,emotion[,speaker] or id,path,label."
+
+
+@app.command(epilog="Example: `emolake evaluate --model runs/mine --data test.csv --out runs/mine-on-test`")
+def evaluate(
+    data: Annotated[Path, typer.Option(help=DATA_HELP)],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    model: FolderModelOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Hold any model against labelled data: figures with intervals, plots, report and predictions."""
+    settings = settings_or_defaults(config)
+    from emolake.evaluation.evaluate import evaluate as run_evaluation
+    from emolake.evaluation.markdown_report import headline
+
+    results = run_evaluation(
+        entry=settings.registry.entry_or_folder(model), settings=settings, data=data, out=out
+    )
+    typer.echo(headline(results))
+    typer.echo(f"wrote {out}", err=True)
+
+
+@app.command(epilog="Example: `emolake compare runs/mfcc_cnn runs/classical -o runs/comparison`")
+def compare(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders that train or evaluate wrote.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for compare.md, compare.csv and compare.png."),
+    ] = None,
+) -> None:
+    """Put results side by side with 95 % intervals; differences to the first, where the clips are the same."""
+    from emolake.evaluation.compare import compare as run_comparison
+
+    run_comparison(folders, output=sys.stdout, out=output)
+
+
+@app.command(epilog="Example: `emolake distribution recordings/ --model default -o distribution.png`")
+def distribution(
+    path: Annotated[Path, typer.Argument(help=f"{DATA_HELP} With --model: any folder of audio.")],
+    model: FolderModelOption = None,
+    format: Annotated[RowFormat, typer.Option(help="How rows are written.")] = RowFormat.table,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG to draw.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Count the clips of each emotion: by their labels, or by what a model hears in them."""
+    from emolake.evaluation.distribution import (
+        labelled_distribution,
+        predicted_distribution,
+        write_distribution,
+    )
+
+    if model is None:
+        rows = labelled_distribution(path)
+    else:
+        settings = settings_or_defaults(config)
+        rows = predicted_distribution(path, entry=settings.registry.entry_or_folder(model), settings=settings)
+    write_distribution(rows, format=format.value, output=sys.stdout, plot=output)

@@ -1,0 +1,31 @@
+"""The environment: the one module, beside the settings, that reads or sets its variables."""
+
+import os
+from pathlib import Path
+
+DEFAULT_CONFIG_FILE = Path("emolake.toml")
+
+
+def default_config_file() -> Path | None:
+    """Return the file that EMOLAKE_CONFIG names, or ./emolake.toml when there is one."""
+    named = os.environ.get("EMOLAKE_CONFIG")
+    if named:
+        return Path(named)
+    return DEFAULT_CONFIG_FILE if DEFAULT_CONFIG_FILE.is_file() else None
+
+
+def cache_folder() -> Path:
+    """Return the folder that EMOLAKE_CACHE names, or ~/.cache/emolake: what can be computed again."""
+    return Path(os.environ.get("EMOLAKE_CACHE") or "~/.cache/emolake").expanduser()
+
+
+def quiet_prefect() -> None:
+    """Keep Prefect's log to what ends a process, and its telemetry at home, unless the environment says otherwise.
+
+    Errors are reported once, by the command line. To be called before Prefect is imported.
+    """
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # The API that a run brings with itself takes 10 s to start, and longer than Prefect's 20 s on a busy machine.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+    os.environ.setdefault("DO_NOT_TRACK", "1")

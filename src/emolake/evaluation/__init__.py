@@ -1,0 +1,1 @@
+"""Labelled data, figures with their intervals, plots and reports."""

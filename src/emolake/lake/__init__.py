@@ -1,0 +1,1 @@
+"""The DuckLake: connections, transactions, schema and queries."""

@@ -1,0 +1,31 @@
+"""Snapshots of the lake: which there are, and letting them expire."""
+
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+
+import duckdb
+
+from emolake.lake.transact import Lake
+from emolake.sql import statement
+
+_EXPIRED_AT_ONCE = 1000
+
+
+def bound_memory(connection: duckdb.DuckDBPyConnection, *, memory_mb: int) -> None:
+    """Let DuckDB take so much memory, and the disk beyond."""
+    connection.execute(f"SET memory_limit = '{memory_mb}MiB'")
+    connection.execute("SET temp_directory = $folder", {"folder": f"{tempfile.gettempdir()}/emolake-duckdb"})
+
+
+def snapshots_before(lake: Lake, moment: datetime) -> list[int]:
+    """Return the ids of the snapshots that others had followed by a moment, the newest of all never among them."""
+    return [snapshot for (snapshot,) in lake.rows(statement("snapshots_before"), {"before": moment})]
+
+
+def expire(lake: Lake, snapshots: Sequence[int]) -> None:
+    """Expire snapshots by id; the files that only they need wait to be removed."""
+    for start in range(0, len(snapshots), _EXPIRED_AT_ONCE):
+        some = list(snapshots[start : start + _EXPIRED_AT_ONCE])
+        call = f"CALL ducklake_expire_snapshots('lake', versions => {some})"
+        lake.retried(lambda call=call: lake.connection.execute(call).fetchall())  # type: ignore[misc]

@@ -1,0 +1,76 @@
+"""Where the lake is: its catalog, and the Parquet files that the catalog describes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field
+
+from emolake.errors import ConfigurationError
+from emolake.options import Options
+from emolake.source.access import Uri
+
+
+class WarehouseOptions(Options):
+    """Where the lake lies."""
+
+    catalog: str = "sqlite:lake/catalog.sqlite"
+    """`sqlite:PATH`, or `postgres:` with a libpq connection string."""
+    data: Uri = "lake/data"
+    """Folder or `s3://bucket/prefix` of the Parquet files."""
+    endpoint_url: Uri | None = None
+    """URL of an S3-compatible server for the data; the source's when left out."""
+    commit_attempts: int = Field(30, ge=1)
+    """How often a transaction that lost against another writer is made again."""
+
+    @property
+    def parsed_catalog(self) -> "Catalog":
+        """What `catalog` says."""
+        return Catalog.parse(self.catalog)
+
+
+class AggregateOptions(Options):
+    """What the daily table is broken down by."""
+
+    by: tuple[str, ...] = ("site",)
+    """Dimensions of daily_emotions."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The database that DuckLake keeps its metadata in; `target` is a file's path or a libpq connection string."""
+
+    kind: Literal["sqlite", "postgres"]
+    target: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `sqlite:PATH` or `postgres:dbname=… host=…`.
+
+        Raises:
+            ConfigurationError: it is neither.
+        """
+        kind, _, target = text.partition(":")
+        if kind not in ("sqlite", "postgres") or not target:
+            raise ConfigurationError(
+                f"warehouse.catalog starts with {kind!r}; expected sqlite:PATH or postgres:dbname=… host=…"
+            )
+        return cls("sqlite" if kind == "sqlite" else "postgres", target)
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.target}"
+
+    @property
+    def file(self) -> Path | None:
+        """The file of an SQLite catalog; None where a server keeps it."""
+        return Path(self.target) if self.kind == "sqlite" else None
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it is a file that is not there yet; a server has to be asked."""
+        return self.file is not None and not self.file.is_file()
+
+    @property
+    def where(self) -> str:
+        """What messages call it: a connection string may hold a password."""
+        return self.target if self.kind == "sqlite" else "the PostgreSQL server"

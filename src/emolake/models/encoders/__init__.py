@@ -1,0 +1,1 @@
+"""Speech encoders of transformers, as several families use them."""

@@ -1,0 +1,1 @@
+"""Classifier families, one a file."""

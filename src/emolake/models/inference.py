@@ -1,0 +1,48 @@
+"""Which model runs and how: the keys of [inference]."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from emolake.environment import cache_folder
+from emolake.options import Options
+
+DEFAULT_MODEL = "default"
+_BATCH_S_CPU, _BATCH_S_GPU = 20.0, 160.0
+
+
+class InferenceOptions(Options):
+    """Which model runs, and how."""
+
+    model: str = DEFAULT_MODEL
+    """Name of a model: `default`, or one of [models.NAME]."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
+    """Arithmetic of the forward pass."""
+    runtime: Literal["auto", "torch", "onnx"] = "auto"
+    """What executes the network; auto is onnxruntime on a processor for families that it can run, and else torch."""
+    graph_cache: str = ""
+    """Folder of the graphs that onnxruntime runs, made of the weights once; `graphs` in EMOLAKE_CACHE when empty."""
+    graph_cache_gb: float = Field(10.0, gt=0)
+    """Space that the folder may take; graphs unused for longest make room. One has the size of its model's weights."""
+    batch_seconds: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """Seconds of audio, padding included, that make a batch; auto is what suits the device."""
+    store_transcripts: bool = False
+    """Keep what was said beside each segment in the lake, of models that write it down: personal data."""
+
+    def seconds_in_batch(self, device: str) -> float:
+        """Seconds of audio in a batch on a device.
+
+        A GPU is idle between small batches. A processor is faster on few windows than on many (`bench.limit`), and
+        needs less memory for them.
+        """
+        if self.batch_seconds == "auto":
+            return _BATCH_S_CPU if device == "cpu" else _BATCH_S_GPU
+        return self.batch_seconds
+
+    @property
+    def graph_folder(self) -> Path:
+        """Where the graphs lie."""
+        return Path(self.graph_cache) if self.graph_cache else cache_folder() / "graphs"

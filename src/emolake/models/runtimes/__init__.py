@@ -1,0 +1,1 @@
+"""What executes a network: torch, or a graph in onnxruntime."""

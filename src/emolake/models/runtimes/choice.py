@@ -1,0 +1,79 @@
+"""Which runtime and precision a model runs in: what its family can do, what this machine has, what was asked for."""
+
+from collections.abc import Callable, Mapping
+
+from emolake.errors import ConfigurationError
+from emolake.models.inference import InferenceOptions
+from emolake.models.protocol import Runtime
+
+# Without these a processor computes the precision by way of others: slower, and int8 with saturated sums.
+_INSTRUCTIONS = {
+    "bf16": ("avx512_bf16", "amx_bf16"),
+    "int8": ("avx512_vnni", "avx_vnni", "amx_int8"),
+}
+
+
+def possible(
+    inference: InferenceOptions,
+    precisions: Mapping[Runtime, tuple[str, ...]],
+    *,
+    device: Callable[[], str],
+    model: str,
+) -> tuple[Runtime, ...]:
+    """Return the runtimes that can do what is asked for, the one that `auto` prefers first.
+
+    Args:
+        inference: what is asked for.
+        precisions: what the family declares.
+        device: tells where the network is to run; it is asked only where that matters, for it imports torch.
+        model: what messages call the model, with its family.
+
+    Raises:
+        ConfigurationError: the family, the runtime or this machine lacks it.
+    """
+    if inference.runtime != "auto" and inference.runtime not in precisions:
+        raise ConfigurationError(
+            f"inference.runtime is {inference.runtime}, and {model} runs on {' and '.join(precisions)} only; "
+            "set it to auto"
+        )
+    asked: tuple[Runtime, ...] = ("onnx", "torch") if inference.runtime == "auto" else (inference.runtime,)
+    able = tuple(each for each in asked if inference.precision in precisions.get(each, ()))
+    if not able:
+        raise ConfigurationError(
+            f"inference.precision is {inference.precision}, and {model} supports {_listed(precisions)}"
+        )
+    if able == ("torch",) and inference.precision == "fp32":
+        return able
+    name = device()
+    on_cpu = name == "cpu"
+    found = tuple(each for each in able if each == "torch" or on_cpu)
+    if not found:
+        raise ConfigurationError(
+            f"onnxruntime runs on the processor, and inference.device is {name} here; set inference.device to cpu, "
+            "or inference.runtime to torch with a precision that it has"
+        )
+    _check_processor(inference.precision, on_cpu=on_cpu)
+    return found
+
+
+def _check_processor(precision: str, *, on_cpu: bool) -> None:
+    wanted = _INSTRUCTIONS.get(precision)
+    if wanted is None:
+        return
+    import torch
+
+    if not on_cpu:
+        raise ConfigurationError(
+            f"inference.precision {precision} is measured on processors only; set it to fp32 on this device"
+        )
+    has = torch.cpu.get_capabilities()
+    if not any(has.get(name, False) for name in wanted):
+        raise ConfigurationError(
+            f"inference.precision is {precision}, and this processor has none of {', '.join(wanted)}; set it to fp32"
+        )
+
+
+def _listed(precisions: Mapping[Runtime, tuple[str, ...]]) -> str:
+    if len(precisions) == 1:
+        return ", ".join(*precisions.values())
+    return " and ".join(f"{', '.join(names)} on {runtime}" for runtime, names in precisions.items())

@@ -1,0 +1,240 @@
+"""What executes a family's network: torch in a precision, or onnxruntime on the graph that was exported of it.
+
+A network takes what its family prepared of the waves, [B, ...] float32, and the lengths [B] int64 of the waves in
+samples; it gives [B, outputs] float32. Its torch module is the one definition of what is computed: the graph is
+exported from it, and held against it before it is used.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+from torch import nn
+from torch.nn.utils import parametrize
+
+from emolake.models.protocol import Batching
+from emolake.models.runtimes.graph_cache import GRAPH_FILE, GraphRefusedError
+from emolake.models.runtimes.graph_form import graph_form
+from emolake.models.runtimes.graphs import Graphs
+from emolake.models.runtimes.memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Prepare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+TOLERANCE = {"fp32": 1e-4, "int8": 0.25}
+"""Largest difference between a graph's answer and torch's, relative to the largest output where that is above 1."""
+_OPSET = 17
+_HZ = 16_000
+# Lengths in samples of the made waves: what is traced, and what the graph is held against, of another batch size
+# and other lengths, so that nothing of the traced shapes can be left in it unseen.
+_TRACED = (16_000, 12_000)
+_CHECKED = ((23_456, 8_000, 17_001), (9_000,))
+
+log = logging.getLogger(__name__)
+
+
+def load_network(
+    build: Callable[[], nn.Module],
+    prepare: Prepare,
+    *,
+    batching: Batching,
+    device: str,
+    precision: str,
+    graphs: Graphs | None,
+) -> Network:
+    """Return what runs a network: a module of torch, or with `graphs` its graph, for which no weights are loaded
+    where it is in the cache.
+
+    Args:
+        build: loads the module; it is called when it is needed.
+        prepare: makes the module's input of waves [B, T] and lengths [B].
+        batching: of the module in fp32; a masked one is checked on waves of unlike lengths.
+        device: where torch runs.
+        precision: one of those that the family declares for what runs it.
+        graphs: where the graph is kept.
+
+    Raises:
+        GraphRefusedError: the module cannot be exported, or the graph's answer is not the module's.
+    """
+    if graphs is None:
+        module = fold_weight_norm(build()).to(device).eval()
+        return module if precision == "fp32" else InBfloat16(module)
+
+    def write(folder: Path) -> Mapping[str, JsonValue]:
+        about = _export(fold_weight_norm(build()).eval(), prepare, batching, precision, folder)
+        graphs.check()  # or the graph of other weights would be kept under this fingerprint
+        return about
+
+    return OnnxNetwork(graphs.cache.get(graphs.recipe, write))
+
+
+def exact_batching(batching: Batching, precision: str) -> Batching:
+    """Return which batches are exact in a precision, of those that are in fp32.
+
+    Dynamic quantisation takes the scale of its activations from the whole batch, and in bfloat16 a sum's order, which
+    the shape of a batch decides, shows in the third digit.
+    """
+    return batching if precision == "fp32" else Batching.SINGLE
+
+
+class OnnxNetwork:
+    """A graph in onnxruntime, on the CPU with as many threads as torch has."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime as ort
+
+        self._session = ort.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
+        self._names = [each.name for each in self._session.get_inputs()]
+
+    def __call__(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Network`."""
+        given = {"inputs": inputs.cpu().numpy(), "lengths": lengths.cpu().numpy()}
+        (outputs,) = self._session.run(None, {name: given[name] for name in self._names})
+        return torch.from_numpy(outputs)
+
+
+def session_options() -> "ort.SessionOptions":
+    """Return how a graph is run here."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # it plans memory for each shape anew, and tails come in every length
+    # A thread that spins between two batches takes the core from the decoders.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+class InBfloat16(nn.Module):
+    """A module whose matrix products and convolutions are in bfloat16, the rest in float32."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """See `Network`."""
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            outputs: torch.Tensor = self.module(inputs, lengths)
+        return outputs.float()
+
+
+def modules_of(network: Network, name: str) -> Mapping[str, nn.Module]:
+    """Return a network's modules for `emolake.predict.diagnosis.Inspectable`; a graph has none."""
+    return {name: network} if isinstance(network, nn.Module) else {}
+
+
+def fold_weight_norm(module: nn.Module) -> nn.Module:
+    """Replace parametrised weights, such as those of the positional convolution, by their values; return the module."""
+    for each in module.modules():
+        if parametrize.is_parametrized(each):
+            for name in list(each.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(each, name)
+    return module
+
+
+def _export(
+    module: nn.Module, prepare: Prepare, batching: Batching, precision: str, folder: Path
+) -> dict[str, JsonValue]:
+    """Write a module's graph and hold it against the module."""
+    masked = batching is Batching.MASKED
+    waves, lengths = _made_waves(_TRACED, masked)
+    inputs = prepare(waves, lengths)
+    path = folder / GRAPH_FILE
+    axes: dict[str, dict[int, str]] = {
+        "inputs": {0: "batch"},
+        "lengths": {0: "batch"},
+        "outputs": {0: "batch"},
+    }
+    if inputs.ndim == 2:
+        axes["inputs"][1] = "samples"
+    try:
+        # The exporter by tracing: the same graphs as torch.export's gives, in a twentieth of the time and without
+        # further packages. What tracing could miss, the check below finds.
+        with torch.inference_mode(), graph_form(module), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module, (inputs, lengths), path, input_names=["inputs", "lengths"], output_names=["outputs"],
+                dynamic_axes=axes, opset_version=_OPSET, dynamo=False,
+            )  # fmt: skip
+    except (RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise  # it may succeed later, and a refusal is remembered
+        what = str(error).partition("\n")[0]
+        raise GraphRefusedError(f"torch cannot export it: {what}") from error
+    if precision == "int8":
+        _quantise(path)
+    difference = _difference(module, OnnxNetwork(path), prepare, masked)
+    if not difference <= TOLERANCE[precision]:
+        raise GraphRefusedError(
+            f"the graph's answer differs from torch's by {difference:.1e}, and at most "
+            f"{TOLERANCE[precision]:.0e} is allowed"
+        )
+    return {"largest_difference": difference}
+
+
+def _quantise(path: Path) -> None:
+    """Make the matrices of a graph int8, channel by channel; activations are quantised as they come.
+
+    The waveform is not: of its samples most would be the same after it.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    of_waves = [node.name for node in nodes if node.op_type == "MatMul" and "/conv/" in node.name]
+    quantised = path.with_suffix(".int8")
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(
+        logging.ERROR
+    )  # it advises through the root logger to prepare the graph, which it does not need
+    try:
+        quantize_dynamic(
+            path, quantised, op_types_to_quantize=["MatMul"], nodes_to_exclude=of_waves, per_channel=True,
+            weight_type=QuantType.QInt8,
+        )  # fmt: skip
+    finally:
+        root.setLevel(level)
+    for file in path.parent.iterdir():
+        if file != quantised:
+            file.unlink()
+    quantised.rename(path)
+
+
+def _difference(module: nn.Module, graph: OnnxNetwork, prepare: Prepare, masked: bool) -> float:
+    """Largest difference of an output on made waves, relative to the largest output where that is above 1."""
+    largest = 0.0
+    for lengths in _CHECKED:
+        waves, counts = _made_waves(lengths, masked)
+        inputs = prepare(waves, counts)
+        with torch.inference_mode():
+            expected = module(inputs, counts).numpy()
+        found = graph(inputs, counts).numpy()
+        if found.shape != expected.shape:
+            raise GraphRefusedError(f"the graph gives {found.shape} where torch gives {expected.shape}")
+        difference = np.abs(found - expected).max() / np.maximum(1.0, np.abs(expected).max())
+        largest = float(np.maximum(largest, difference))  # NaN stays NaN, which max() would lose
+    return largest
+
+
+def _made_waves(lengths: tuple[int, ...], masked: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return gliding tones in noise, zero-padded, [B, T] and [B]; all of the first length where not masked."""
+    counts = lengths if masked else (lengths[0],) * len(lengths)
+    generator = np.random.default_rng(len(lengths))
+    waves = np.zeros((len(counts), max(counts)), np.float32)
+    for wave, count in zip(waves, counts, strict=True):
+        time = np.arange(count) / _HZ
+        pitch = generator.uniform(90, 250) * (1 + 0.2 * np.sin(2 * np.pi * 3 * time))
+        tone = sum(np.sin(2 * np.pi * np.cumsum(pitch * k) / _HZ) / k for k in range(1, 8))
+        wave[:count] = 0.1 * tone + generator.normal(0, 0.01, count)
+    return torch.from_numpy(waves), torch.tensor(counts)

@@ -1,0 +1,100 @@
+"""Rows as a table for a terminal, as JSON or as CSV."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import IO, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from emolake.messages import printable
+
+
+def write_json(rows: Iterable[Mapping[str, Any]], stream: IO[str]) -> None:
+    """Write an array of objects, one a line, as they come."""
+    stream.write("[")
+    separator = "\n"
+    for row in rows:
+        stream.write(
+            separator
+            + json.dumps(
+                {name: _json(value) for name, value in row.items()}, ensure_ascii=False, allow_nan=False
+            )
+        )
+        separator = ",\n"
+    stream.write("\n]\n")
+
+
+def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str]) -> None:
+    """Write a header and rows; nested values as JSON, nothing for NULL."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_plain(value) for value in row] for row in rows)
+
+
+def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str]) -> None:
+    """Print rows as a table that keeps its width when it is piped."""
+    table = Table(show_edge=False, header_style="bold")
+    numeric: set[int] = set()
+    cells = []
+    for row in rows:
+        numeric |= {index for index, value in enumerate(row) if isinstance(value, int | float | Decimal)}
+        cells.append([_cell(_shown(value)) for value in row])
+    for index, name in enumerate(names):
+        table.add_column(_cell(name), justify="right" if index in numeric else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    console = Console(file=stream)
+    if not console.is_terminal:
+        wanted = Console(file=stream, width=10_000).measure(table).maximum
+        console = Console(file=stream, width=wanted)
+    console.print(table)
+
+
+def _json(value: Any) -> Any:
+    """Return a value that JSON has; NaN and infinity, which it has not, become null."""
+    if isinstance(value, dict):
+        return {str(key): _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Decimal):
+        return _json(float(value))
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    if isinstance(value, bytes | bytearray):
+        return value.hex()
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a CSV cell: nested values as JSON, nothing for NULL."""
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(_json(value), ensure_ascii=False)
+    return _json(value)
+
+
+def _cell(text: str) -> str:
+    """Return a text that rich shows as it is: neither its markup nor a terminal's control characters do anything."""
+    return escape(printable(text, lines=True))
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.1f}"
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds")
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_shown(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_shown(item) for item in value)
+    return str(value)

@@ -1,0 +1,100 @@
+"""Presence: which recordings of a day are no longer at the source, told by a listing that came to its end."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+import duckdb
+import pyarrow as pa
+
+from emolake.lake.transact import Lake, take_guards
+from emolake.schemas.records import SourceObject
+from emolake.schemas.tables import RECORDINGS
+from emolake.source.pattern import KeyPattern
+from emolake.source.store import Source
+from emolake.sql import statement
+
+_MARKED = pa.schema([RECORDINGS.schema.field(name) for name in ("recording_id", "version", "committed_at")])
+
+
+class Presence:
+    """What the lake holds of a day before it is listed, and what the listing has shown of it.
+
+    Identifiers lie in tables of DuckDB, which go to disk when there are very many; days that are listed side by side
+    share them. What another run commits after the listing began is not known here, and so never taken for absent.
+    """
+
+    def __init__(self, lake: Lake, source: Source, pattern: KeyPattern, day: date) -> None:
+        """To be made before the listing of the day begins."""
+        self._lake = lake
+        self._source = source
+        self._pattern = pattern
+        self._day = day
+        self._saw_any = False
+        known, of_source = statement("recordings_of_source"), {"date": day, "source": source.object_uri("")}
+        lake.connection.execute(
+            f"CREATE TEMP TABLE IF NOT EXISTS known_before AS {known} WITH NO DATA", of_source
+        )
+        lake.connection.execute("CREATE TEMP TABLE IF NOT EXISTS seen (date DATE, recording_id VARCHAR)")
+        self._forget()
+        lake.connection.execute(f"INSERT INTO known_before {known}", of_source)
+
+    def see(self, objects: Sequence[SourceObject]) -> None:
+        """Take note of listed recordings."""
+        self._saw_any = self._saw_any or bool(objects)
+        listed = pa.table({"recording_id": [item.recording_id for item in objects]})
+        self._lake.connection.register("listed_now", listed)
+        try:
+            self._lake.connection.execute(
+                "INSERT INTO seen SELECT $date, recording_id FROM listed_now", {"date": self._day}
+            )
+        finally:
+            self._lake.connection.unregister("listed_now")
+
+    def settle(self, run_id: str) -> tuple[int, int]:
+        """Mark what the whole listing lacked, and take the mark from what is back; return how many of each.
+
+        Only to be called when the listing came to its end without an error. Nothing is marked where the source holds
+        nothing at all: a share that is not mounted looks like that.
+        """
+        absent = [row for row in self._rows("absent_recordings") if self._would_be_listed(row["uri"])]
+        if absent and not self._saw_any and next(iter(self._source.list("")), None) is None:
+            absent = []
+        reappeared = self._rows("reappeared_recordings")
+        for rows, deleted_at, message in (
+            (absent, datetime.now(UTC), "deleted at the source"),
+            (reappeared, None, "back at the source"),
+        ):
+            if rows:
+                self._mark(rows, deleted_at, f"{self._day}: {message}", run_id)
+        self._forget()
+        return len(absent), len(reappeared)
+
+    def _forget(self) -> None:
+        for table in ("known_before", "seen"):
+            self._lake.connection.execute(f"DELETE FROM {table} WHERE date = $date", {"date": self._day})
+
+    def _rows(self, name: str) -> list[dict[str, object]]:
+        rows: list[dict[str, object]] = (
+            self._lake.connection.execute(statement(name), {"date": self._day}).to_arrow_table().to_pylist()
+        )
+        return rows
+
+    def _would_be_listed(self, uri: object) -> bool:
+        """Tell whether today's pattern lists the key on this day: what it leaves out has not been deleted."""
+        matched = self._pattern.match(str(uri).removeprefix(self._source.object_uri("")))
+        return matched is not None and matched.date == self._day
+
+    def _mark(
+        self, rows: list[dict[str, object]], deleted_at: datetime | None, message: str, run_id: str
+    ) -> None:
+        marked = pa.Table.from_pylist(rows, schema=_MARKED)
+
+        def work(connection: duckdb.DuckDBPyConnection) -> None:
+            take_guards(connection, [self._day])
+            connection.register("marked", marked)
+            try:
+                connection.execute(statement("mark_deleted"), {"date": self._day, "deleted_at": deleted_at})
+            finally:
+                connection.unregister("marked")
+
+        self._lake.transact(work, author=run_id, message=message, extra={"run_id": run_id})

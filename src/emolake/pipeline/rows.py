@@ -1,0 +1,261 @@
+"""What became of recordings, and the rows of the lake that it makes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import zip_longest
+from struct import Struct
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from emolake.errors import BadRecordingError, Reason
+from emolake.models.protocol import AFFECT_DIMENSIONS
+from emolake.schemas.records import AnalysisKey, SourceObject
+from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
+from emolake.source.policy import EXCLUDED_CONFIG_ID
+from emolake.tasks.classify import Scores
+from emolake.tasks.commit import ShardRows
+from emolake.tasks.decode import DecodeOutcome
+
+
+@dataclass
+class Analysis:
+    """What became of one recording: its segments with scores, or the reason why there are none."""
+
+    item: SourceObject
+    codec: str | None = None
+    sampling_rate: int | None = None
+    channels: int | None = None
+    excluded_channels: Sequence[int] | None = None
+    outcome: DecodeOutcome | None = None
+    error: BadRecordingError | None = None
+    rows: list["SegmentRow"] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """Status of the recording, as in the table."""
+        if self.error is not None:
+            return "excluded" if self.error.reason is Reason.EXCLUDED else "quarantined"
+        if self.outcome is not None and self.outcome.truncated:
+            return "truncated"
+        return "ok" if any(row.scores is not None for row in self.rows) else "silent"
+
+    @property
+    def reason(self) -> str | None:
+        """Reason code, stage and message, for the column `error`."""
+        if self.error is not None:
+            return f"{self.error.reason}: {self.error.stage}: {self.error.message}"
+        if self.outcome is not None and self.outcome.truncated:
+            return f"{Reason.TRUNCATED}: decode: {self.outcome.reason}"
+        return None
+
+    @property
+    def duration_s(self) -> float:
+        """Decoded seconds in the source's own sampling rate."""
+        return self.outcome.duration_s if self.outcome else 0.0
+
+
+class SegmentRow:
+    """A segment without its samples.
+
+    Rows wait for the end of their shard, which in a long recording is hours away, so each keeps its numbers in one
+    block of bytes. As objects they would take twice the memory; as arrays they would lie scattered over the memory that
+    batches leave, and no later batch would fit between them.
+    """
+
+    __slots__ = ("_bytes",)
+    # channel, index, start_s, end_s, speech_ratio; labels; whether scored, labelled, with affect, with a transcript
+    _HEAD = Struct("<IIdddI????")
+
+    def __init__(
+        self,
+        channel: int,
+        index: int,
+        start_s: float,
+        end_s: float,
+        speech_ratio: float,
+        scores: Scores | None,
+    ) -> None:
+        place = channel, index, start_s, end_s, speech_ratio
+        if scores is None:
+            self._bytes = self._HEAD.pack(*place, 0, False, False, False, False)
+            return
+        affect, said = scores.affect, scores.transcript
+        head = self._HEAD.pack(
+            *place, len(scores.logits), True, scores.labelled, affect is not None, said is not None
+        )
+        numbers = [scores.logits, scores.probabilities, *([] if affect is None else [affect])]
+        text = (said or "").encode(errors="surrogatepass")
+        self._bytes = b"".join([head, *(each.astype(np.float32).tobytes() for each in numbers), text])
+
+    @property
+    def channel(self) -> int:
+        """Which channel of the recording, from 0."""
+        return int(self._head()[0])
+
+    @property
+    def index(self) -> int:
+        """Which segment of its channel, from 0."""
+        return int(self._head()[1])
+
+    @property
+    def start_s(self) -> float:
+        """Seconds from the start of the recording."""
+        return float(self._head()[2])
+
+    @property
+    def end_s(self) -> float:
+        """Seconds from the start of the recording."""
+        return float(self._head()[3])
+
+    @property
+    def speech_ratio(self) -> float:
+        """The share of it that is speech."""
+        return float(self._head()[4])
+
+    @property
+    def scores(self) -> Scores | None:
+        """What the model says of it; None where it was not asked."""
+        *_, labels, scored, labelled, with_affect, with_text = self._head()
+        if not scored:
+            return None
+        sizes = labels, labels, len(AFFECT_DIMENSIONS) if with_affect else 0
+        numbers = np.frombuffer(self._bytes, np.float32, sum(sizes), self._HEAD.size)
+        logits, probabilities, affect = np.split(numbers, np.cumsum(sizes)[:2])
+        text = self._bytes[self._HEAD.size + numbers.nbytes :].decode(errors="surrogatepass")
+        return Scores(
+            logits, probabilities, affect if with_affect else None, labelled, text if with_text else None
+        )
+
+    def until(self, end_s: float) -> "SegmentRow":
+        """Return the row with another end."""
+        return SegmentRow(self.channel, self.index, self.start_s, end_s, self.speech_ratio, self.scores)
+
+    def _head(self) -> tuple[Any, ...]:
+        return self._HEAD.unpack_from(self._bytes)
+
+
+def shard_rows(
+    analyses: Sequence[Analysis],
+    *,
+    labels: Sequence[str],
+    emotions: Mapping[str, str],
+    key: AnalysisKey,
+    run_id: str,
+    transcripts: bool = False,
+) -> ShardRows:
+    """Return the rows of a shard's analyses, with what was said if `transcripts` asks for it.
+
+    A recording that may succeed at a later try gets no row in the ledger, so that the next run takes it up again.
+    """
+    now = datetime.now(UTC)
+    recordings = [_recording_row(analysis, run_id, now) for analysis in analyses]
+    ledger = [
+        {
+            "recording_id": analysis.item.recording_id,
+            "date": analysis.item.date,
+            "version": analysis.item.version,
+            "model": key.model,
+            "model_fingerprint": key.model_fingerprint,
+            "config_id": EXCLUDED_CONFIG_ID if analysis.item.excluded else key.config_id,
+            "segments": len(analysis.rows),
+            "speech_seconds": speech_seconds(analysis.rows),
+            "run_id": run_id,
+            "committed_at": now,
+        }
+        for analysis in analyses
+        if analysis.error is None or not analysis.error.reason.transient
+    ]
+    segments = [
+        _segment_row(analysis, row, labels, emotions, key)
+        | {
+            "run_id": run_id,
+            "transcript": row.scores.transcript if transcripts and row.scores is not None else None,
+        }
+        for analysis in analyses
+        for row in analysis.rows
+    ]
+    return ShardRows(
+        pa.Table.from_pylist(recordings, schema=RECORDINGS.schema),
+        pa.Table.from_pylist(ledger, schema=ANALYSES.schema),
+        pa.Table.from_pylist(segments, schema=SEGMENTS.schema),
+    )
+
+
+def speech_seconds(rows: Sequence[SegmentRow]) -> float:
+    """Return the seconds of speech of a recording's segments, in order of channel and time."""
+    return sum(speech_of_each(rows))
+
+
+def speech_of_each(rows: Sequence[SegmentRow]) -> list[float]:
+    """Return the seconds of speech of each segment, in order of channel and time.
+
+    An overlapping window owns the time up to the start of the next one, so that no second counts twice.
+    """
+    ends = [
+        min(row.end_s, following.start_s) if following and following.channel == row.channel else row.end_s
+        for row, following in zip_longest(rows, rows[1:])
+    ]
+    return [row.speech_ratio * (end_s - row.start_s) for row, end_s in zip(rows, ends, strict=True)]
+
+
+def _recording_row(analysis: Analysis, run_id: str, now: datetime) -> dict[str, object]:
+    item = analysis.item
+    return {
+        "recording_id": item.recording_id,
+        "uri": item.uri,
+        "version": item.version,
+        "date": item.date,
+        "recorded_at": item.recorded_at,
+        "size_bytes": item.size_bytes,
+        "duration_s": analysis.outcome.duration_s if analysis.outcome else None,
+        "sample_rate": analysis.sampling_rate,
+        "channels": analysis.channels,
+        "excluded_channels": analysis.excluded_channels,
+        "codec": analysis.codec,
+        "dimensions": list(item.dimensions.items()),
+        "status": analysis.status,
+        "error": analysis.reason,
+        "run_id": run_id,
+        "committed_at": now,
+    }
+
+
+def _segment_row(
+    analysis: Analysis,
+    row: SegmentRow,
+    labels: Sequence[str],
+    emotions: Mapping[str, str],
+    key: AnalysisKey,
+) -> dict[str, object]:
+    scored: dict[str, object] = dict.fromkeys(
+        ("label", "emotion", "confidence", "probabilities", "entropy", "logit_range")
+    )
+    scores = row.scores
+    if scores is not None and scores.best is not None:
+        scored = {
+            "label": labels[scores.best],
+            "emotion": emotions[labels[scores.best]],
+            "confidence": float(scores.probabilities[scores.best]),
+            "probabilities": list(zip(labels, scores.probabilities.tolist(), strict=True)),
+            "entropy": scores.entropy,
+            "logit_range": scores.logit_range,
+        }
+    affect = None
+    if scores is not None and scores.affect is not None:
+        affect = list(zip(AFFECT_DIMENSIONS, scores.affect.tolist(), strict=True))
+    return {
+        "recording_id": analysis.item.recording_id,
+        "date": analysis.item.date,
+        "channel": row.channel,
+        "segment_index": row.index,
+        "start_s": row.start_s,
+        "end_s": row.end_s,
+        "speech_ratio": row.speech_ratio,
+        "model": key.model,
+        **scored,
+        "affect": affect,
+        "config_id": key.config_id,
+    }

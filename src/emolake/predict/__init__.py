@@ -1,0 +1,1 @@
+"""Emotions of files, without the lake."""

@@ -1,0 +1,109 @@
+"""Why a model answers as it does: layer weights, the shape and norm of every stage, logits and the health verdict."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from emolake.models.health_gate import Health, HealthOptions, judge
+from emolake.models.protocol import EmotionModel
+from emolake.tasks.classify import score_alone
+
+if TYPE_CHECKING:
+    import torch
+
+_DEPTH = 3
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A model of torch modules that shows its inside."""
+
+    def modules(self) -> "Mapping[str, torch.nn.Module]":
+        """Return the networks by name."""
+        ...
+
+    def layer_weights(self) -> "Mapping[str, torch.Tensor]":
+        """Return the weights that hidden states are summed with, after the softmax, by name; empty without any."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Output of one module in the forward pass of one segment: root mean square and largest magnitude."""
+
+    name: str
+    shape: tuple[int, ...]
+    rms: float
+    peak: float
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a model did with a file's segments."""
+
+    layer_weights: dict[str, list[float]]
+    stages: list[Stage]
+    logits: np.ndarray
+    labels: tuple[str, ...]
+    health: Health
+
+
+def diagnose(model: EmotionModel, waves: list[np.ndarray], options: HealthOptions) -> Diagnosis:
+    """Run a model over segments [samples] float32 one by one, and look into the first of them."""
+    weights = model.layer_weights() if isinstance(model, Inspectable) else {}
+    with _recorded(model) as stages:
+        scores = [score_alone(model, waves[0])]
+    scores += [score_alone(model, wave) for wave in waves[1:]]
+    logits = np.stack([each.logits for each in scores])
+    ranges = [each.logit_range for each in scores]
+    return Diagnosis(
+        layer_weights={name: values.tolist() for name, values in weights.items()},
+        stages=stages,
+        logits=logits,
+        labels=model.labels,
+        # One file is looked at on purpose: however few its segments, there is a verdict.
+        health=judge(len(ranges), float(np.mean(ranges)), options.model_copy(update={"min_segments": 1})),
+    )
+
+
+@contextmanager
+def _recorded(model: EmotionModel) -> Iterator[list[Stage]]:
+    """Record the output of every module down to a few levels, in the order in which they run."""
+    stages: list[Stage] = []
+    hooks = []
+    for root, network in (model.modules() if isinstance(model, Inspectable) else {}).items():
+        for name, module in network.named_modules():
+            path = f"{root}.{name}" if name else root
+            if name.count(".") < _DEPTH:
+                hooks.append(module.register_forward_hook(_recorder(path, stages)))
+    try:
+        yield stages
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _recorder(path: str, stages: list[Stage]) -> Any:
+    def record(_module: object, _inputs: object, output: Any) -> None:
+        tensor = _first_tensor(output)
+        if tensor is not None and tensor.numel():
+            values = tensor.detach().float()
+            rms, peak = values.square().mean().sqrt(), values.abs().max()
+            stages.append(Stage(path, tuple(tensor.shape), float(rms), float(peak)))
+
+    return record
+
+
+def _first_tensor(output: Any) -> "torch.Tensor | None":
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, Mapping):  # a ModelOutput of transformers
+        output = tuple(output.values())
+    if isinstance(output, tuple | list) and output:
+        return _first_tensor(output[0])
+    return None

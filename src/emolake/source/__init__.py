@@ -1,0 +1,1 @@
+"""Where recordings lie: storage, key patterns, and who may be analysed."""

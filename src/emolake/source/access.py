@@ -1,0 +1,80 @@
+"""Where the source is and how it is reached: the keys of [source]."""
+
+from dataclasses import dataclass
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field
+
+from emolake.options import Options
+from emolake.source.pattern import KeyPattern
+from emolake.source.uris import checked_uri
+
+# A URI or a path that may be shown.
+Uri = Annotated[str, AfterValidator(checked_uri)]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(
+            f"no time zone is called {name!r}; use an IANA name such as Europe/Berlin"
+        ) from error
+    return name
+
+
+@dataclass(frozen=True)
+class S3Options:
+    """How S3 is reached; credentials come from the usual AWS chain."""
+
+    endpoint_url: str | None = None
+    """Of an S3-compatible server; None for AWS."""
+    region: str | None = None
+    """Region of the bucket; None takes the chain's."""
+    connect_timeout_s: float = 10.0
+    """How long a connection may take."""
+    read_timeout_s: float = 60.0
+    """How long the server may be silent."""
+    attempts: int = 5
+    """How often a request is made before it is given up."""
+
+
+class SourceOptions(Options):
+    """Where recordings lie, and how their keys are read."""
+
+    uri: Uri = "recordings"
+    """`s3://bucket[/prefix]`, or a folder."""
+    pattern: str = "{date:%Y/%m/%d}/{site}/{call_id}.{ext}"
+    """How keys are built; {date:…} and {time:…} are strftime, every other name becomes a dimension."""
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """The calendar that days belong to."""
+    lookback_days: int = Field(3, ge=0)
+    """How many days before the asked one the nightly plans too, for late arrivals."""
+    endpoint_url: Uri | None = None
+    """URL of an S3-compatible server; credentials come from the usual AWS chain."""
+    region: str | None = None
+    """Region of the bucket; the AWS chain's when left out."""
+    connect_timeout_s: float = Field(10.0, gt=0)
+    """How long a connection to the source may take."""
+    read_timeout_s: float = Field(60.0, gt=0)
+    """How long the source may be silent."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The calendar's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def s3(self) -> S3Options:
+        """How S3 is reached."""
+        return S3Options(
+            endpoint_url=self.endpoint_url,
+            region=self.region,
+            connect_timeout_s=self.connect_timeout_s,
+            read_timeout_s=self.read_timeout_s,
+        )
+
+    def key_pattern(self) -> KeyPattern:
+        """Return the parsed pattern."""
+        return KeyPattern(self.pattern, self.zone)

@@ -1,0 +1,85 @@
+"""Local folders as a source."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from emolake.errors import BadRecordingError, Reason
+from emolake.source.store import Listed, SourceError
+
+
+class FolderSource:
+    """Files below a folder; keys are paths relative to it with "/" between their parts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.uri = f"file://{self.folder.as_posix()}"
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """Yield the files whose key starts with the prefix, folder by folder in order of name."""
+        parent, _, start = prefix.rpartition("/")
+        yield from self._walk(f"{parent}/" if parent else "", start)
+
+    def list_prefixes(self, prefix: str) -> Iterator[str]:
+        """Yield the folders directly under a prefix."""
+        parent, _, start = prefix.rpartition("/")
+        base = f"{parent}/" if parent else ""
+        for entry in self._entries(base):
+            if entry.name.startswith(start) and entry.is_dir(follow_symlinks=False):
+                yield f"{base}{entry.name}/"
+
+    def object_uri(self, key: str) -> str:
+        """Return `file://` and the absolute path, not percent-encoded."""
+        return f"{self.uri}/{key}"
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the file's own path; it is read in place."""
+        path = (self.folder / key).resolve()
+        if not path.is_relative_to(self.folder):
+            raise BadRecordingError(
+                Reason.UNSUPPORTED, "a link that leads out of the source's folder", stage="fetch"
+            )
+        if not path.is_file():
+            raise BadRecordingError(Reason.VANISHED, "listed, but gone when it was read", stage="fetch")
+        return path
+
+    def read(self, key: str, version: str, offset: int) -> Iterator[bytes]:
+        """Yield the file's bytes from an offset."""
+        path = self.local_path(key)
+        assert path is not None
+        with path.open("rb") as file:
+            file.seek(offset)
+            yield from _chunks(file)
+
+    def _walk(self, base: str, start: str = "") -> Iterator[Listed]:
+        for entry in self._entries(base):
+            if not entry.name.startswith(start):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(f"{base}{entry.name}/")
+            else:
+                yield self._listed(base, entry)
+
+    def _listed(self, base: str, entry: "os.DirEntry[str]") -> Listed:
+        # Links and sockets are listed too: fetching them tells what is wrong, and nothing goes missing in silence.
+        status = entry.stat(follow_symlinks=False)
+        if entry.is_file():
+            status = entry.stat()
+        return Listed(base + entry.name, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
+
+    def _entries(self, base: str) -> Sequence["os.DirEntry[str]"]:
+        if not self.folder.is_dir():
+            raise SourceError(
+                f"the source's folder {self.folder} does not exist; create it or correct source.uri"
+            )
+        try:
+            with os.scandir(self.folder / base) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    while chunk := file.read(1 << 20):
+        yield chunk

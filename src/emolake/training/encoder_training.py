@@ -1,0 +1,180 @@
+"""What the kinds on speech encoders share: finding one, freezing it in part, feeding it clips."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from emolake.errors import ConfigurationError
+from emolake.models.encoders import speech_encoder
+from emolake.models.hub import model_folder
+from emolake.models.protocol import Batching
+from emolake.models.transcripts import load_part
+from emolake.output.training_progress import Bar
+from emolake.training.folds import Part
+from emolake.training.gradient_training import OptimiseOptions, answers, fit
+from emolake.training.heads import fit_seed
+from emolake.training.trainer import Corpus, Hearing, HistoryRow
+from emolake.training.training_run import Run
+from emolake.training.waves import WaveAugmentOptions, as_heard_in_training
+
+# Of the encoder: never trained, as in every published recipe. The first is wav2vec 2.0's kind, the others Whisper's.
+_ALWAYS_FROZEN = ("feature_extractor.", "conv1.", "conv2.", "embed_positions.")
+
+
+class SpecAugmentOptions(BaseModel):
+    """What transformers hides of an encoder's states in training; of Whisper nothing is hidden."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    mask_time_prob: float = Field(0.05, ge=0, lt=1)
+    """Share of frames at which a hidden stretch begins, times the stretch's length."""
+    mask_time_length: int = Field(10, ge=1)
+    """Frames of a stretch."""
+    mask_feature_prob: float = Field(0.0, ge=0, lt=1)
+    """The same of the states' components."""
+    mask_feature_length: int = Field(10, ge=1)
+    """Components of a stretch."""
+
+
+class Located(BaseModel):
+    """A pretrained model on this machine, and how a configuration names it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    spec: str
+    revision: str | None
+
+
+def locate(spec: str, revision: str | None, patterns: tuple[str, ...] = speech_encoder.FILES) -> Located:
+    """Find a folder, or fetch `owner/name` from the hub; a revision is pinned to the commit that was fetched.
+
+    Raises:
+        ConfigurationError: neither is there, or no right to it.
+    """
+    folder = model_folder(spec, revision, patterns)
+    if Path(spec).is_dir():
+        return Located(folder=folder, spec=str(folder.resolve()), revision=None)
+    return Located(
+        folder=folder,
+        spec=spec,
+        revision=folder.name if folder.parent.name == "snapshots" else revision,
+    )
+
+
+def encoder_hearing(folder: Path, max_duration_s: float) -> Hearing:
+    """What an encoder takes of a clip; Whisper's has an end of its own."""
+    from transformers import AutoFeatureExtractor
+
+    extractor = load_part(AutoFeatureExtractor, folder)
+    longest = round(max_duration_s * extractor.sampling_rate)
+    return Hearing(max_samples=min(longest, getattr(extractor, "n_samples", longest)))
+
+
+def digest(*folders: Path) -> str:
+    """sha256 of all that a load reads of these folders, for the key of a feature cache."""
+    total = hashlib.sha256()
+    for folder in folders:
+        for name, path in sorted(speech_encoder.weight_files(folder).items()):
+            with path.open("rb") as file:
+                total.update(name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def unfreeze(encoder: Any, layers: int | Literal["all"]) -> None:
+    """Let the last `layers` transformer layers of an encoder be trained, or all; never its convolutions.
+
+    Raises:
+        ConfigurationError: it has fewer layers.
+    """
+    encoder.requires_grad_(False)
+    whisper = encoder.config.model_type == "whisper"
+    stack = encoder if whisper else encoder.encoder
+    if not whisper:
+        encoder.feature_extractor._freeze_parameters()  # or it asks for gradients of the waveform
+    if layers == "all":
+        for name, parameter in encoder.named_parameters():
+            parameter.requires_grad_(not name.startswith(_ALWAYS_FROZEN))
+        return
+    if layers > len(stack.layers):
+        raise ConfigurationError(
+            f"unfreeze_layers is {layers}, and the encoder has {len(stack.layers)}; give fewer, or all"
+        )
+    if layers:
+        stack.layers[-layers:].requires_grad_(True)
+        if whisper or encoder.config.do_stable_layer_norm:  # else the norm stands before the layers
+            stack.layer_norm.requires_grad_(True)
+
+
+def prepare(encoder: Any, spec_augment: SpecAugmentOptions, *, checkpointing: bool) -> None:
+    """Set what is hidden in training, and whether activations are computed twice to save memory."""
+    if encoder.config.model_type != "whisper":
+        encoder.config.update({"apply_spec_augment": True, **spec_augment.model_dump()})
+    if checkpointing:
+        encoder.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+
+
+def fit_waves(
+    learner: "WaveLearner", corpus: Corpus, part: Part, options: OptimiseOptions, run: Run, bar: Bar
+) -> tuple[list[HistoryRow], np.ndarray]:
+    """Train on a part's clips, or take up where an earlier call was killed: its history, and logits [asked, labels]."""
+    labels = len(corpus.labels)
+
+    def show(loss: float, clips: int) -> None:
+        bar.advance(part.name, clips=clips, loss=loss, steps=clips)
+
+    history = fit(
+        learner, corpus.targets, part.heard, part.validation, labels=labels, options=options,
+        seed=fit_seed(run.seed, part), name=part.name, checkpoint=run.checkpoint(f"fit-{part.number}"), on_step=show,
+    )  # fmt: skip
+    return history, answers(learner, part.asked, batch=options.batch, labels=labels)
+
+
+class WaveLearner:
+    """A network that hears waveforms. See `emolake.training.gradient_training.Learner`."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        encoder: Any,
+        forward: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        batching: Batching,
+        corpus: Corpus,
+        augment: WaveAugmentOptions,
+        hearing: Hearing,
+        device: str,
+    ) -> None:
+        """Feed `corpus` to `forward`, which takes waves [B, T] and lengths [B] to logits, as `batching` allows."""
+        self.module = module.to(device)
+        self.device = device
+        self._config = encoder.config
+        self._forward = forward
+        self._batching = batching
+        self._corpus = corpus
+        self._augment = augment
+        self._hearing = hearing
+
+    def logits(self, chosen: np.ndarray, generator: np.random.Generator | None) -> torch.Tensor:
+        """See `emolake.training.gradient_training.Learner`."""
+        waves = [self._corpus.waves[index] for index in chosen]
+        if generator is not None:
+            waves = [as_heard_in_training(wave, generator, self._augment, self._hearing) for wave in waves]
+        if self._batching is Batching.MASKED:
+            return self._together(waves)
+        # Padding would reach what a group norm makes of the others.
+        return torch.cat([self._together([wave]) for wave in waves])
+
+    def _together(self, waves: list[np.ndarray]) -> torch.Tensor:
+        lengths = torch.tensor([len(wave) for wave in waves])
+        if self._config.model_type != "whisper":
+            frames = int(speech_encoder.frame_counts(lengths, self._config).max())
+            # transformers refuses stretches that are longer than the clips
+            self._config.apply_spec_augment = frames > self._config.mask_time_length
+        padded = nn.utils.rnn.pad_sequence([torch.from_numpy(wave) for wave in waves], batch_first=True)
+        return self._forward(padded.to(self.device), lengths.to(self.device))

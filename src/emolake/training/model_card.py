@@ -1,0 +1,208 @@
+"""The model card: what a trained folder says of itself, with every figure taken from the training's
+results."""
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from emolake.evaluation.dataset import Clip
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """A published corpus that the card can name."""
+
+    title: str
+    terms: str
+    non_commercial: bool
+
+
+_CORPORA = {
+    "ravdess": _Corpus(
+        "RAVDESS, Livingstone & Russo 2018, doi 10.1371/journal.pone.0196391 (English)",
+        "CC BY-NC-SA 4.0",
+        True,
+    ),
+    "emodb": _Corpus("EmoDB, Burkhardt et al. 2005 (German)", "free for research", True),
+}
+_NON_COMMERCIAL = "CC BY-NC-SA 4.0 (non-commercial use only, after the corpora)"
+_UNKNOWN = "that of the training data"
+
+
+def licence_of(corpora: Iterable[str]) -> str:
+    """The licence of weights trained on these corpora: non-commercial as soon as one of them is."""
+    return _NON_COMMERCIAL if any(c in _CORPORA and _CORPORA[c].non_commercial for c in corpora) else _UNKNOWN
+
+
+def model_card(results: dict[str, Any], what: str, licence: str, clips: Sequence[Clip]) -> str:
+    """The card as Markdown, from what `results.json` holds and the sentences `what` the model is."""
+    sections = [
+        _summary(results, what, licence),
+        _data(results, clips),
+        _figures(results),
+        *(
+            _confusion(corpus, figures, results["labels"])
+            for corpus, figures in results["per_corpus"].items()
+        ),
+        _speakers(results),
+        _calibration(results),
+        _limits(results, clips),
+        _reproduction(results),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _summary(results: dict[str, Any], what: str, licence: str) -> str:
+    return "\n".join(
+        [
+            f"# {results['model']}: emotion of acted speech",
+            "",
+            what,
+            "",
+            f"- Labels: {', '.join(results['labels'])}",
+            "- Input: mono, 16000 Hz, 400 samples or more, made for utterances of 1 to 10 s",
+            f"- Licence of the weights: {licence}",
+            "- Written by the training command; no figure here is typed by hand",
+        ]
+    )
+
+
+def _data(results: dict[str, Any], clips: Sequence[Clip]) -> str:
+    rows = []
+    for corpus in sorted({clip.corpus for clip in clips}):
+        own = [clip for clip in clips if clip.corpus == corpus]
+        known = _CORPORA.get(corpus)
+        speakers = {clip.speaker for clip in own if clip.speaker}
+        counts = Counter(clip.emotion for clip in own)
+        rows.append(
+            [
+                known.title if known else corpus,
+                known.terms if known else "not known to the program",
+                str(len(own)),
+                str(len(speakers)) if speakers else "not named",
+                ", ".join(f"{emotion} {count}" for emotion, count in sorted(counts.items())),
+            ]
+        )
+    table = _table(["corpus", "licence", "clips", "speakers", "clips of each emotion"], rows)
+    left_out = ", ".join(skip["path"] for skip in results["skipped"]) or "none"
+    return f"## Data\n\n{table}\n\nLeft out because it could not be decoded: {left_out}."
+
+
+def _figures(results: dict[str, Any]) -> str:
+    folds = results["folds"]
+    how = f"{folds}-fold cross-validation" if folds > 1 else "one training, validation and test part"
+    heard = (
+        f"No figure is of a speaker that the answering networks heard: {how}, split by speaker."
+        if results["split"] == "speaker"
+        else f"**The clips were parted at random ({how}), so the networks heard every speaker that they were tested "
+        "on. Expect clearly worse of new voices; train with `--split speaker` to know.**"
+    )
+    weights = (
+        "The committed weights are of the same recipe, trained on all clips, so these figures stand for them."
+        if folds > 1
+        else "The committed weights are those that answered; they did not hear the validation and test parts."
+    )
+    rows = []
+    for corpus, figures in results["per_corpus"].items():
+        single = np.array(figures["single_network_uar"])
+        deviation = f"{single.std(ddof=1):.3f}" if len(single) > 1 else "-"
+        rows.append(
+            [
+                corpus,
+                str(figures["clips"]),
+                str(len(figures["recall"])),
+                f"{1 / len(figures['recall']):.3f}",
+                f"**{figures['uar']:.3f}**",
+                f"{figures['accuracy']:.3f}",
+                f"{single.mean():.3f} ± {deviation}",
+                ", ".join(f"{value:.3f}" for value in single),
+            ]
+        )
+    header = ["corpus", "clips", "classes", "chance", "UAR, averaged networks", "accuracy, averaged networks"]
+    header += ["UAR, single network, mean ± sd over seeds", "UAR of each seed"]
+    return (
+        f"## Figures\n\n{heard} The answer is the most likely of all {len(results['labels'])} labels, also of those "
+        f"that the corpus does not have. UAR is the unweighted average recall. {weights}\n\n{_table(header, rows)}"
+    )
+
+
+def _confusion(corpus: str, figures: dict[str, Any], labels: Sequence[str]) -> str:
+    rows = []
+    for label, counts in zip(labels, figures["confusion"], strict=True):
+        if sum(counts):
+            rows.append(
+                [
+                    label,
+                    *(str(count) if count else "·" for count in counts),
+                    f"{figures['recall'][label]:.2f}",
+                ]
+            )
+    table = _table(["said \\ heard as", *labels, "recall"], rows)
+    return f"## Confusion on {corpus}\n\nRows are the truth, columns the answers of the averaged networks.\n\n{table}"
+
+
+def _speakers(results: dict[str, Any]) -> str:
+    figures = results["per_speaker"]
+    values = np.array([own["uar"] for own in figures.values()])
+    rows = [
+        [name, str(own["clips"]), f"{own['uar']:.3f}", f"{own['accuracy']:.3f}"]
+        for name, own in figures.items()
+    ]
+    spread = f"UAR from {values.min():.3f} to {values.max():.3f}, median {np.median(values):.3f}."
+    return f"## Speakers\n\n{spread}\n\n{_table(['speaker', 'clips', 'UAR', 'accuracy'], rows)}"
+
+
+def _calibration(results: dict[str, Any]) -> str:
+    error = results["calibration_error"]
+    fitted = (
+        "fitted on the answers to unheard clips, on which the errors are measured too"
+        if results["folds"] > 1
+        else "fitted on the validation part; the errors are of the test part"
+    )
+    return (
+        f"## Calibration\n\nThe logits are divided by {results['temperature']:.3f}, {fitted}. Expected calibration "
+        f"error (15 bins): {error['before']:.3f} before, {error['after']:.3f} after."
+    )
+
+
+def _limits(results: dict[str, Any], clips: Sequence[Clip]) -> str:
+    speakers = len({clip.speaker for clip in clips if clip.speaker})
+    voices = f"{speakers} speakers" if speakers else "speakers that the data do not name"
+    hardest = sorted(results["recall"].items(), key=lambda pair: pair[1])[:3]
+    weak = ", ".join(f"{label} ({value:.2f})" for label, value in hardest)
+    return "\n".join(
+        [
+            "## Limits",
+            "",
+            f"- Learned from {len(clips)} clips of {voices}. Speech of another kind than these (spontaneous for acted, "
+            "other languages, children, telephone, noise) is outside of what the figures cover.",
+            "- Default recipes were chosen by cross-validation on speakers of RAVDESS and EmoDB, so figures on these "
+            "corpora may flatter a little.",
+            f"- Weakest recalls: {weak}.",
+            "- A label is how a voice sounds to the networks, not what a person feels. Not for decisions about people; "
+            "inferring emotions of employees or pupils is banned in the EU.",
+        ]
+    )
+
+
+def _reproduction(results: dict[str, Any]) -> str:
+    options = "".join(
+        f" --set {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in results["options"].items()
+    )
+    return (
+        "## Reproduction\n\n```\n"
+        f"emolake train --model {results['model']} --data DATA --split {results['split']} --seed {results['seed']} "
+        f"--folds {results['folds']}{options} --out OUT\n```\n\n"
+        f"with the data of sha256 `{results['data_sha256']}` and torch {results['torch']} gives weights of sha256 "
+        f"`{results['weights_sha256']}` on the same kind of processor."
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

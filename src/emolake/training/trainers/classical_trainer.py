@@ -1,0 +1,168 @@
+"""classical: scikit-learn on a clip's feature vector; family "classical"."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from emolake.errors import ConfigurationError
+from emolake.models.families.classical import MODEL_FILE, ClassicalConfig, log_probabilities
+from emolake.models.families.classical_features import (
+    Features,
+    LibrosaFeatures,
+    extractor,
+    feature_names,
+    min_samples,
+)
+from emolake.models.families.classical_features import recipe as feature_recipe
+from emolake.models.trained_folder import CONFIG_FILE
+from emolake.output.training_progress import progress_bar
+from emolake.training.folds import Part
+from emolake.training.heads import compute_features, fit_seed
+from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
+from emolake.training.training_run import Run
+from emolake.training.waves import WaveAugmentOptions
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+_FOLDS = 5  # of the calibration of a support vector classifier
+
+
+class ClassicalRecipe(BaseModel):
+    """All that decides the weights, beside the data and the seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    features: Features = LibrosaFeatures(kind="librosa")
+    """What the classifier sees: librosa, or egemaps."""
+    classifier: Literal["svc", "random_forest", "logistic_regression"] = "svc"
+    """Which classifier of scikit-learn."""
+    regularisation: float = Field(1.0, gt=0)
+    """C of the support vectors and of the regression: lower is smoother."""
+    trees: int = Field(300, ge=1)
+    """Of the random forest."""
+    class_weights: bool = True
+    """A clip counts by the inverse of its label's share."""
+    max_duration_s: float = Field(30.0, gt=0)
+    """A longer clip is cut off."""
+    augment: WaveAugmentOptions = WaveAugmentOptions(chance=0, copies=0)
+    """Changes to training clips; every copy is one more clip."""
+
+
+class ClassicalKind:
+    """See `emolake.training.trainer.Kind`."""
+
+    recipe = ClassicalRecipe()
+    folds = 4
+    validates = False
+
+    def hearing(self, recipe: ClassicalRecipe) -> Hearing:
+        """See `emolake.training.trainer.Kind`."""
+        feature_names(recipe.features)  # says what must be installed
+        return Hearing(
+            min_samples=max(400, min_samples(recipe.features)),
+            max_samples=round(recipe.max_duration_s * 16_000),
+        )
+
+    def fit(self, recipe: ClassicalRecipe, corpus: Corpus, parts: Sequence[Part], run: Run) -> list[Fitted]:
+        """See `emolake.training.trainer.Kind`."""
+        features = compute_features(
+            corpus, extractor(recipe.features), feature_recipe(recipe.features), recipe.augment,
+            self.hearing(recipe), run,
+        )  # fmt: skip
+        fits = []
+        with progress_bar(len(parts), "fits") as bar:
+            for part in parts:
+                heard = np.concatenate([own[part.heard] for own in features.heard])
+                wanted = np.tile([corpus.labels[i] for i in corpus.targets[part.heard]], len(features.heard))
+                pipeline = _new_pipeline(recipe, wanted, fit_seed(run.seed, part))
+                pipeline.fit(heard, wanted)
+                logits = np.full((len(part.asked), len(corpus.labels)), np.log(1e-7))
+                columns = [corpus.labels.index(str(label)) for label in pipeline.classes_]
+                if len(part.asked):
+                    logits[:, columns] = log_probabilities(pipeline, features.plain[part.asked])
+                fits.append(Fitted(pipeline, logits[None]))
+                bar.advance(part.name, clips=len(part.heard))
+        return fits
+
+    def write(self, recipe: ClassicalRecipe, fitted: Fitted, folder: Path, facts: Facts) -> Path:
+        """See `emolake.training.trainer.Kind`."""
+        (folder / MODEL_FILE).write_bytes(_skops_bytes(fitted.state))
+        config = ClassicalConfig(
+            family="classical", labels=facts.labels, features=recipe.features, temperature=facts.temperature,
+            licence=facts.licence, training=facts.training,
+        )  # fmt: skip
+        (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", "utf-8")
+        return folder / MODEL_FILE
+
+    def describe(self, recipe: ClassicalRecipe, fitted: Fitted) -> str:
+        """See `emolake.training.trainer.Kind`."""
+        names = {
+            "svc": "A support vector classifier with calibrated probabilities",
+            "random_forest": f"A random forest of {recipe.trees} trees",
+            "logistic_regression": "A logistic regression",
+        }
+        kind = {"librosa": "librosa's pitch, energy, tempo and cepstra", "egemaps": "openSMILE's eGeMAPS"}
+        return (
+            f"{names[recipe.classifier]} on {len(feature_names(recipe.features))} statistics of "
+            f"{kind[recipe.features.kind]}."
+        )
+
+
+def _new_pipeline(recipe: ClassicalRecipe, wanted: np.ndarray, seed: int) -> "Pipeline":
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    weight = "balanced" if recipe.class_weights else None
+    classifier: Any
+    if recipe.classifier == "svc":
+        names, counts = np.unique(wanted, return_counts=True)
+        if counts.min() < 2:
+            raise ConfigurationError(
+                f"the emotion {names[counts.argmin()]} has 1 training clip, and the probabilities of an svc are "
+                "calibrated on 2 or more; give more clips, or another classifier"
+            )
+        folds = min(_FOLDS, int(counts.min()))  # a number, since the family's files hold no splitter
+        classifier = CalibratedClassifierCV(
+            SVC(C=recipe.regularisation, class_weight=weight), ensemble=False, cv=folds
+        )
+    elif recipe.classifier == "random_forest":
+        classifier = RandomForestClassifier(recipe.trees, class_weight=weight, random_state=seed)
+    else:
+        classifier = LogisticRegression(
+            C=recipe.regularisation, class_weight=weight, max_iter=2000, random_state=seed
+        )
+    return make_pipeline(StandardScaler(), classifier)
+
+
+def _skops_bytes(pipeline: "Pipeline") -> bytes:
+    """A skops file that is the same for the same pipeline: without addresses in memory and the time of day."""
+    from skops.io import dumps
+
+    with zipfile.ZipFile(io.BytesIO(dumps(pipeline))) as found:
+        content = {name: found.read(name) for name in found.namelist()}
+    schema = content.pop("schema.json").decode("utf-8")
+    numbers = {own: str(i) for i, own in enumerate(dict.fromkeys(re.findall(r'"__id__": (\d+)', schema)))}
+    renamed = {name: f"{number:06}{Path(name).suffix}" for number, name in enumerate(content)}
+    text = re.sub(r'("__id__": )(\d+)', lambda match: match[1] + numbers[match[2]], schema)
+    for old, new in renamed.items():
+        text = text.replace(json.dumps(old), json.dumps(new))
+    result = io.BytesIO()
+    with zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as written:
+        for name, data in [("schema.json", text.encode()), *((renamed[n], d) for n, d in content.items())]:
+            written.writestr(zipfile.ZipInfo(name), data)
+    return result.getvalue()
+
+
+CLASSICAL = ClassicalKind()

@@ -1,0 +1,147 @@
+"""hf_finetune: transformers' own audio classifier, saved as such; family "transformers"."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from emolake.models.encoders import encoder_input, speech_encoder
+from emolake.models.families.transformers_network import Classifier
+from emolake.models.registry import OPTIONS_KEY
+from emolake.models.trained_folder import CONFIG_FILE
+from emolake.models.transcripts import load_part
+from emolake.output.training_progress import progress_bar
+from emolake.training.encoder_training import (
+    SpecAugmentOptions,
+    WaveLearner,
+    encoder_hearing,
+    fit_waves,
+    locate,
+    prepare,
+    unfreeze,
+)
+from emolake.training.folds import Part
+from emolake.training.gradient_training import OptimiseOptions
+from emolake.training.seeds import seeded
+from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
+from emolake.training.training_run import Run
+from emolake.training.waves import WaveAugmentOptions
+
+_NEW_HEADS = ("classifier.", "projector.", "layer_weights")
+
+
+class HfRecipe(BaseModel):
+    """All that decides the weights, beside the data and the seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    encoder: str = "facebook/hubert-large-ll60k"
+    """Hub id or folder of a wav2vec 2.0, HuBERT, WavLM or Whisper model, pretrained or a classifier already."""
+    revision: str | None = None
+    """Revision on the hub; a commit pins it."""
+    unfreeze_layers: Annotated[int, Field(ge=0)] | Literal["all"] = "all"
+    """Last transformer layers that are trained beside the head: a number, or all but the convolutions."""
+    max_duration_s: float = Field(10.0, gt=0)
+    """A longer clip is cut off."""
+    augment: WaveAugmentOptions = WaveAugmentOptions()
+    """Changes to training clips."""
+    spec_augment: SpecAugmentOptions = SpecAugmentOptions()
+    """What is hidden of the encoder's states."""
+    checkpointing: bool = False
+    """Activations are computed twice, which saves memory."""
+    loop: OptimiseOptions = OptimiseOptions()
+    """How the network is trained."""
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """What is saved: on the CPU."""
+
+    model: Any
+    extractor: Any
+
+
+class HfFinetuneKind:
+    """See `emolake.training.trainer.Kind`."""
+
+    recipe = HfRecipe()
+    folds = 1
+    validates = True
+
+    def hearing(self, recipe: HfRecipe) -> Hearing:
+        """See `emolake.training.trainer.Kind`."""
+        return encoder_hearing(locate(recipe.encoder, recipe.revision).folder, recipe.max_duration_s)
+
+    def fit(self, recipe: HfRecipe, corpus: Corpus, parts: Sequence[Part], run: Run) -> list[Fitted]:
+        """See `emolake.training.trainer.Kind`."""
+        fits = []
+        steps = recipe.loop.epochs * sum(len(part.heard) for part in parts)
+        with progress_bar(steps, "clips") as bar:
+            for part in parts:
+                with seeded(run.seed, part.number):
+                    model, extractor = _new_classifier(recipe, corpus.labels)
+                encoder = model.encoder if model.config.model_type == "whisper" else model.base_model
+                unfreeze(encoder, recipe.unfreeze_layers)
+                prepare(encoder, recipe.spec_augment, checkpointing=recipe.checkpointing)
+                # The family's own forward pass, so that inference computes what was trained.
+                network = Classifier(model.to(run.device))
+                batching = encoder_input.batching(extractor, model.config.to_dict())
+                learner = WaveLearner(
+                    model, encoder, partial(_logits, network, extractor), batching, corpus, recipe.augment,
+                    self.hearing(recipe), run.device,
+                )  # fmt: skip
+                history, logits = fit_waves(learner, corpus, part, recipe.loop, run, bar)
+                count = sum(each.numel() for each in model.parameters() if each.requires_grad)
+                # Of several folds only the last model is written; the others would fill the memory.
+                state = _Checkpoint(model.to("cpu"), extractor) if part is parts[-1] else None
+                fits.append(Fitted(state, logits[None], history, count))
+        return fits
+
+    def write(self, recipe: HfRecipe, fitted: Fitted, folder: Path, facts: Facts) -> Path:
+        """See `emolake.training.trainer.Kind`."""
+        fitted.state.model.save_pretrained(folder)
+        fitted.state.extractor.save_pretrained(folder)
+        path = folder / CONFIG_FILE
+        config = json.loads(path.read_text("utf-8"))
+        # transformers keeps keys that it does not know, so the folder is a checkpoint for it too.
+        config |= {
+            "family": "transformers",
+            OPTIONS_KEY: {"model": ".", "temperature": facts.temperature},
+            "licence": facts.licence,
+            "training": facts.training,
+        }
+        path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        return folder / "model.safetensors"
+
+    def describe(self, recipe: HfRecipe, fitted: Fitted) -> str:
+        """See `emolake.training.trainer.Kind`."""
+        return (
+            f"The audio classifier of transformers on {Path(recipe.encoder).name}; {fitted.parameters:,} parameters "
+            "were trained, and the convolutions were left as they are."
+        )
+
+
+def _logits(network: Classifier, extractor: Any, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = network(encoder_input.prepared(waves, lengths, extractor), lengths)
+    return logits
+
+
+def _new_classifier(recipe: HfRecipe, labels: tuple[str, ...]) -> tuple[Any, Any]:
+    """A pretrained encoder under a head for these labels, random where the checkpoint has none that fits."""
+    from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+    folder = locate(recipe.encoder, recipe.revision).folder
+    model = speech_encoder.load_exactly(
+        AutoModelForAudioClassification, folder,
+        other_heads=(*speech_encoder.OTHER_HEADS, "decoder.", "model.decoder."), new_heads=_NEW_HEADS,
+        id2label=dict(enumerate(labels)), label2id={label: index for index, label in enumerate(labels)},
+    )  # fmt: skip
+    return model, load_part(AutoFeatureExtractor, folder)
+
+
+HF_FINETUNE = HfFinetuneKind()

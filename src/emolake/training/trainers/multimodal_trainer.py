@@ -1,0 +1,154 @@
+"""multimodal: transcript and cepstra through a dense network; family "multimodal"."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import save_file
+from torch import nn
+
+from emolake.audio.features import MfccOptions
+from emolake.models.encoders import speech_encoder
+from emolake.models.families.multimodal import Multimodal, MultimodalConfig, MultimodalHead, TextEncoder
+from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
+from emolake.models.transcripts import TOKENIZER_FILES, Transcriber
+from emolake.training.encoder_training import Located, digest, encoder_hearing, locate
+from emolake.training.folds import Part
+from emolake.training.gradient_training import OptimiseOptions
+from emolake.training.heads import HeadFit, compute_features, fit_heads
+from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
+from emolake.training.training_run import Run
+from emolake.training.waves import WaveAugmentOptions
+
+
+class MultimodalRecipe(BaseModel):
+    """All that decides the weights, beside the data and the seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    speech_to_text: str = "openai/whisper-small"
+    """Hub id or folder of a Whisper model."""
+    speech_to_text_revision: str | None = None
+    """Its revision on the hub."""
+    text_encoder: str = "kykim/bert-kor-base"
+    """Hub id or folder of a BERT model."""
+    text_encoder_revision: str | None = None
+    """Its revision on the hub."""
+    language: str | None = None
+    """Two-letter code of what is spoken; guessed clip by clip when left out."""
+    max_new_tokens: int = Field(128, ge=1, le=440)
+    """Where a transcript is cut off."""
+    mfcc: MfccOptions = MfccOptions()
+    """The cepstral coefficients."""
+    hidden: tuple[int, ...] = (256, 128)
+    """Width of each hidden layer."""
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Share of values dropped after each hidden layer."""
+    max_duration_s: float = Field(10.0, gt=0)
+    """A longer clip is cut off."""
+    augment: WaveAugmentOptions = WaveAugmentOptions(copies=1)
+    """Changes to training clips; each changed clip is transcribed too."""
+    loop: OptimiseOptions = OptimiseOptions(
+        epochs=150, batch=32, accumulate=1, learning_rate=1e-3, warm_up_steps=50, patience=20
+    )
+    """How the head is trained."""
+
+
+class MultimodalKind:
+    """See `emolake.training.trainer.Kind`."""
+
+    recipe = MultimodalRecipe()
+    folds = 4
+    validates = True
+
+    def hearing(self, recipe: MultimodalRecipe) -> Hearing:
+        """See `emolake.training.trainer.Kind`."""
+        return encoder_hearing(_parts(recipe)[0].folder, recipe.max_duration_s)
+
+    def fit(self, recipe: MultimodalRecipe, corpus: Corpus, parts: Sequence[Part], run: Run) -> list[Fitted]:
+        """See `emolake.training.trainer.Kind`."""
+        speech, text = _parts(recipe)
+        facts = Facts(labels=corpus.labels, temperature=1.0, licence="", training={})
+        config = _config(recipe, facts)
+        text_encoder = TextEncoder(text.folder)
+        width = text_encoder.width + recipe.mfcc.coefficients
+        # The family's own way from clip to features; its head is not asked.
+        model = Multimodal(
+            config, Transcriber(speech.folder, language=recipe.language, max_new_tokens=recipe.max_new_tokens),
+            text_encoder, MultimodalHead((width, len(corpus.labels)), 0.0), device=run.device, keep_loaded=True,
+            cache=None,
+        )  # fmt: skip
+        key = {
+            "kind": "text and mean mfcc",
+            "models": digest(speech.folder, text.folder),
+            "language": recipe.language,
+            "max_new_tokens": recipe.max_new_tokens,
+            "device": run.device.split(":")[0],
+            **recipe.mfcc.model_dump(mode="json"),
+        }
+        features = compute_features(
+            corpus, partial(_features, model), key, recipe.augment, self.hearing(recipe), run
+        )
+        sizes = (width, *recipe.hidden, len(corpus.labels))
+        fits = fit_heads(
+            corpus, features, parts, run, options=recipe.loop, standardise=True,
+            build=partial(MultimodalHead, sizes, recipe.dropout),
+        )  # fmt: skip
+        count = sum(each.numel() for each in fits[-1].module.parameters())
+        return [Fitted(_folded(each), each.logits[None], each.history, count) for each in fits]
+
+    def write(self, recipe: MultimodalRecipe, fitted: Fitted, folder: Path, facts: Facts) -> Path:
+        """See `emolake.training.trainer.Kind`."""
+        save_file(fitted.state, folder / WEIGHTS_FILE)
+        config = _config(recipe, facts)
+        (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", "utf-8")
+        return folder / WEIGHTS_FILE
+
+    def describe(self, recipe: MultimodalRecipe, fitted: Fitted) -> str:
+        """See `emolake.training.trainer.Kind`."""
+        return (
+            f"A dense network of {fitted.parameters:,} parameters on the state that "
+            f"{Path(recipe.text_encoder).name} has of what {Path(recipe.speech_to_text).name} writes down, and on the "
+            f"mean over time of {recipe.mfcc.coefficients} cepstral coefficients."
+        )
+
+
+def _features(model: Multimodal, wave: np.ndarray) -> np.ndarray:
+    """Text and sound [n] of one clip."""
+    waves, lengths = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
+    return np.asarray(model.features(waves, lengths, model.transcripts(waves, lengths))[0].cpu().numpy())
+
+
+def _folded(fit: HeadFit) -> dict[str, torch.Tensor]:
+    """The head's weights for features as they are: the family's are not standardised, so the first layer does it."""
+    head = fit.module
+    state = {name: value.detach().double() for name, value in head.state_dict().items()}
+    first: nn.Linear = head.layers[0]  # type: ignore[index,assignment]
+    weight = first.weight.detach().double() / torch.from_numpy(fit.scale).double()
+    state["layers.0.weight"] = weight
+    state["layers.0.bias"] = state["layers.0.bias"] - weight @ torch.from_numpy(fit.mean).double()
+    return {name: value.float().contiguous() for name, value in state.items()}
+
+
+def _parts(recipe: MultimodalRecipe) -> tuple[Located, Located]:
+    patterns = (*speech_encoder.FILES, *TOKENIZER_FILES)
+    return (
+        locate(recipe.speech_to_text, recipe.speech_to_text_revision, patterns),
+        locate(recipe.text_encoder, recipe.text_encoder_revision, patterns),
+    )
+
+
+def _config(recipe: MultimodalRecipe, facts: Facts) -> MultimodalConfig:
+    speech, text = _parts(recipe)
+    return MultimodalConfig(
+        family="multimodal", labels=facts.labels, speech_to_text=speech.spec,
+        speech_to_text_revision=speech.revision, text_encoder=text.spec, text_encoder_revision=text.revision,
+        language=recipe.language, max_new_tokens=recipe.max_new_tokens, mfcc=recipe.mfcc, hidden=recipe.hidden,
+        dropout=recipe.dropout, temperature=facts.temperature, licence=facts.licence, training=facts.training,
+    )  # fmt: skip
+
+
+MULTIMODAL = MultimodalKind()

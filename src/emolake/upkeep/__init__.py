@@ -1,0 +1,1 @@
+"""What keeps a lake right: verify, maintain, erase, gaps, doctor."""

@@ -1,0 +1,181 @@
+"""Whether everything that a nightly run needs is there, and the remedy where it is not."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from emolake.demo.scripts import PROSODY, SCRIPTS
+from emolake.demo.speech import synthesise
+from emolake.errors import EmolakeError
+from emolake.lake.connect import open_lake
+from emolake.models.health_gate import judge
+from emolake.models.registry import ModelEntry, resolve_device
+from emolake.pipeline.shard import loaded_model, speech_detector
+from emolake.settings import Settings
+from emolake.source.opening import open_source
+from emolake.tasks.classify import Engine
+from emolake.tasks.segment import SegmentOptions
+
+_LEAST_FREE_GB = 2.0
+_VOICES = 12
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at; `detail` says what was found, and the remedy when it is not well."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def examine(settings: Settings, model: str | None = None) -> Iterator[Check]:
+    """Yield the checks as they are made; one that fails does not end the rest.
+
+    None changes source or lake; the graph of a model that is run as one is made where it is missing."""
+
+    @cache
+    def entry() -> ModelEntry:  # one for both checks: its fingerprint reads every byte of the weights
+        return settings.registry.entry(model)
+
+    checks: dict[str, Callable[[], str]] = {
+        "source": lambda: _source(settings),
+        "pattern": lambda: _pattern(settings),
+        "catalog": lambda: _catalog(settings),
+        "data": lambda: _data(settings),
+        "device": lambda: _device(settings),
+        "model": lambda: _model(settings, entry()),
+        "model health": lambda: _model_health(settings, entry()),
+        "voice activity": _voice_activity,
+        "scratch": _scratch,
+    }
+    for name, check in checks.items():
+        try:
+            yield Check(name, True, check())
+        except EmolakeError as error:
+            yield Check(name, False, str(error))
+
+
+def _source(settings: Settings) -> str:
+    source = open_source(settings.source.uri, settings.source.s3)
+    prefixes = list(islice(source.list_prefixes(""), 3))
+    shown = ", ".join(prefixes) or "no folders at its top"
+    return f"{source.uri} can be listed: {shown}{' …' if len(prefixes) == 3 else ''}"
+
+
+def _pattern(settings: Settings) -> str:
+    """Match a few keys, found by walking down the first folders only: a listing from the top may be endless."""
+    source = open_source(settings.source.uri, settings.source.s3)
+    prefix = ""
+    while below := next(iter(source.list_prefixes(prefix)), None):
+        prefix = below
+    keys = [entry.key for entry in islice(source.list(prefix), 100)]
+    matched = [key for key in keys if settings.source.key_pattern().match(key)]
+    if not keys:
+        return f"{settings.source.pattern} (nothing to try it on)"
+    if not matched:
+        raise EmolakeError(
+            f"none of {len(keys)} keys below {prefix!r} matches {settings.source.pattern!r}, for example {keys[0]!r}; "
+            "correct source.pattern"
+        )
+    return f"{settings.source.pattern} matches {len(matched)} of {len(keys)} keys below {prefix!r}"
+
+
+def _catalog(settings: Settings) -> str:
+    scheme, _, target = settings.warehouse.catalog.partition(":")
+    if scheme == "sqlite" and not Path(target).is_file():
+        return f"{target} is not there yet; the first run makes it"
+    with open_lake(settings.warehouse, read_only=True) as lake:
+        if not lake.exists():
+            return "reachable and empty; the first run makes the tables"
+        ((recordings,),) = lake.rows("SELECT count(*) FROM lake.recordings")
+        return f"{scheme} catalog at snapshot {lake.latest_snapshot()}, {recordings} recordings"
+
+
+def _data(settings: Settings) -> str:
+    data = settings.warehouse.data
+    if data.startswith("s3://"):
+        endpoint = settings.warehouse.endpoint_url or settings.source.endpoint_url
+        storage = open_source(data, replace(settings.source.s3, endpoint_url=endpoint))
+        next(iter(storage.list_prefixes("")), None)
+        return f"{data} can be listed"
+    folder = _nearest(Path(data))
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise EmolakeError(
+            f"{folder} cannot be written ({error.strerror}); correct warehouse.data or its permissions"
+        ) from error
+    return f"{data}, {_free_gb(folder):.0f} GB free"
+
+
+def _device(settings: Settings) -> str:
+    device = resolve_device(settings.inference.device)
+    return f"{device} (inference.device is {settings.inference.device})"
+
+
+def _model(settings: Settings, entry: ModelEntry) -> str:
+    model = loaded_model(entry, settings.inference)
+    return (
+        f"{entry.name}: {entry.family} in {model.precision} on {entry.runtime(settings.inference)}, "
+        f"fingerprint {entry.fingerprint[:12]}, labels {', '.join(model.labels)}"
+    )
+
+
+def _model_health(settings: Settings, entry: ModelEntry) -> str:
+    """Hold the model's logits for a few synthesised voices against the floor that a run is held against."""
+    model = loaded_model(entry, settings.inference)
+    engine = Engine(model, int(settings.inference.seconds_in_batch(model.device) * model.sampling_rate))
+    scores = engine.scores([_voice(number, model.sampling_rate) for number in range(_VOICES)])
+    ranges = [each.logit_range for each in scores if each.best is not None]
+    if not ranges:
+        return "the model gives synthesised speech no label, so its logits cannot be judged here"
+    floor = settings.health.model_copy(update={"min_segments": 1})
+    health = judge(len(ranges), sum(ranges) / len(ranges), floor)
+    if health.verdict == "flat":
+        raise EmolakeError(f"{entry.name} is degenerate: {health.detail}")
+    return health.detail
+
+
+def _voice(number: int, sampling_rate: int) -> np.ndarray:
+    moods = list(PROSODY)
+    text = SCRIPTS["en"][moods[number % len(moods)]][number // len(moods) % 3]
+    samples, rate = synthesise(text, voice="en", **vars(PROSODY[moods[number % len(moods)]]))
+    return np.asarray(soxr.resample(samples, rate, sampling_rate), dtype=np.float32)
+
+
+def _voice_activity() -> str:
+    detector = speech_detector()
+    probabilities = detector.stream().push(np.zeros(detector.sampling_rate, np.float32))
+    if probabilities.max() >= SegmentOptions().vad_threshold:
+        raise EmolakeError("Silero hears speech in digital silence; install the package silero-vad again")
+    return "Silero hears no speech in digital silence"
+
+
+def _scratch() -> str:
+    folder = Path(tempfile.gettempdir())
+    free = _free_gb(folder)
+    if free < _LEAST_FREE_GB:
+        raise EmolakeError(
+            f"{folder} has {free:.1f} GB free, expected {_LEAST_FREE_GB:g}; set TMPDIR to a larger disk"
+        )
+    return f"{folder}, {free:.0f} GB free for downloads under way"
+
+
+def _nearest(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that exists."""
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+def _free_gb(folder: Path) -> float:
+    return shutil.disk_usage(folder).free / 1e9

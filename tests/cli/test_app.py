@@ -1,0 +1,433 @@
+"""The command line as scripts see it: exit codes, one sentence on standard error, rows on standard output."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file, save_file
+
+from emolake.cli.config_file import commented_toml
+from emolake.demo.encode import write_audio
+from emolake.settings import Settings, load_settings
+
+from made_model import LABELS, write_tiny_model
+
+COMMANDS = (
+    "demo",
+    "init",
+    "doctor",
+    "nightly",
+    "backfill",
+    "query",
+    "report",
+    "predict",
+    "models",
+    "diagnose",
+    "train",
+    "evaluate",
+    "compare",
+    "distribution",
+    "verify",
+    "gaps",
+    "retry",
+    "maintain",
+    "erase",
+)
+KEYS = {"path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "probabilities", "logits"}
+
+
+def emolake(
+    *arguments: str | Path, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    # as a person's: the log level is the command's, and so is the Prefect server where none is named
+    of_tests = ("PREFECT_LOGGING_LEVEL", "PREFECT_API_URL")
+    inherited = {name: value for name, value in os.environ.items() if name not in of_tests}
+    return subprocess.run(
+        [Path(sys.executable).with_name("emolake"), *arguments],
+        cwd=cwd, env=inherited | environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """Return the error of a call that must have failed with one sentence."""
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of recordings of one day with a configuration, and a lake that a backfill filled."""
+    folder = tmp_path_factory.mktemp("site")
+    day = folder / "calls" / "2026" / "11" / "20" / "oslo"
+    day.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for name, seconds in (("long", 23), ("short", 2)):
+        noise = generator.normal(0, 0.1, (16_000 * seconds, 1)).astype(np.float32)
+        write_audio(day / f"{name}.wav", noise, 16_000, "wav")
+    (day / "broken.wav").write_bytes(b"no audio at all")
+    (day / "notes.txt").write_text("not audio")
+    write_tiny_model(folder / "tiny")
+    (folder / "emolake.toml").write_text(
+        '[source]\nuri = "calls"\n[segmentation]\nmin_speech_ratio = 0.0\n'
+        '[inference]\nmodel = "tiny"\n[models.tiny]\npath = "tiny"\n'
+    )
+    done = emolake("backfill", "2026-11-20", "2026-11-20", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "quarantined" in done.stdout
+    assert "undecodable" in done.stdout
+    return folder
+
+
+def rows(site: Path, sql: str) -> list[dict[str, object]]:
+    done = emolake("query", sql, "--format", "json", cwd=site)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, object]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = emolake(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: emolake {command}" in " ".join(done.stdout.split())
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['emolake', '--help']\n"
+        "from emolake.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "print('HEAVY', sorted({'torch', 'prefect', 'duckdb', 'boto3'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert all(command in done.stdout for command in COMMANDS)
+    assert "HEAVY []" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nightly",), "`emolake init` writes one"),
+        (("query", "SELECT 1"), "`emolake init` writes one"),
+        (("doctor", "--config", "nowhere.toml"), "no configuration file nowhere.toml"),
+        (("predict", "nowhere.wav"), "no file or folder nowhere.wav"),
+        (("predict", ".", "--model", "nobody"), "no model is called 'nobody'"),
+        (("retry",), "`emolake init` writes one"),
+        (("train", "--model", "oracle", "--data", ".", "--out", "x"), "oracle"),
+        (("predict",), "name audio files or folders"),
+        (("predict", "--labels", "x.csv", "."), "belong to --submission"),
+        (("predict", "--submission", "nowhere.csv"), "no file nowhere.csv"),
+        (("evaluate", "--data", "nowhere.csv", "--out", "x"), "nowhere.csv is no file and no folder"),
+        (("compare", "."), "run it again"),
+        (("distribution", "nowhere"), "nowhere is no file and no folder"),
+    ],
+)
+def test_a_wrong_call_exits_with_2_and_says_the_remedy(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in sentence(emolake(*arguments, cwd=tmp_path), 2)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nightly", "--date", "20.11.2026"), ("backfill", "2026-11-20"), ("dance",)]
+)
+def test_arguments_that_do_not_parse_exit_with_2(site: Path, arguments: tuple[str, ...]) -> None:
+    assert emolake(*arguments, cwd=site).returncode == 2
+
+
+def test_a_range_that_ends_before_it_begins(site: Path) -> None:
+    assert "give the earlier date first" in sentence(
+        emolake("backfill", "2026-11-20", "2026-11-19", cwd=site), 2
+    )
+
+
+def test_the_lake_is_kept_right_from_the_command_line(site: Path) -> None:
+    assert emolake("verify", cwd=site).returncode == 0
+    gaps = emolake("gaps", "--from", "2026-11-20", "--to", "2026-11-20", "--format", "json", cwd=site)
+    assert json.loads(gaps.stdout) == []
+    listed = emolake("retry", "--quarantined", "--dry-run", cwd=site)
+    assert "1 quarantined recordings" in listed.stderr
+    assert "broken.wav" in listed.stdout
+    assert "say what to retry" in sentence(emolake("retry", cwd=site), 2)
+    assert "snapshots expired" in emolake("maintain", "--dry-run", cwd=site).stdout
+    path = site / "calls" / "2026" / "11" / "20" / "oslo" / "long.wav"
+    told = emolake("erase", "--recording", path, "--dry-run", cwd=site)
+    assert "1 analyses and 3 segments on 1 days" in told.stderr
+    assert "Time travel ends here" in told.stderr
+    assert "confirm it with --yes" in sentence(emolake("erase", "--recording", path, cwd=site), 2)
+    assert "either --recording URI, or --where SQL" in sentence(emolake("erase", cwd=site), 2)
+    erased = emolake("erase", "--recording", "s3://elsewhere/never.wav", "--yes", cwd=site)
+    assert erased.returncode == 0, erased.stderr
+    assert "nothing of them is left" in erased.stderr
+    assert len(rows(site, "FROM erasures")) == 1
+    with sqlite3.connect(site / "lake" / "catalog.sqlite") as catalog:
+        catalog.execute("UPDATE ducklake_data_file SET record_count = record_count + 7")
+        catalog.commit()
+        broken = emolake("verify", "--format", "json", cwd=site)
+        catalog.execute("UPDATE ducklake_data_file SET record_count = record_count - 7")
+    catalog.close()
+    assert "breaches in" in sentence(broken, 1)
+    assert {each["check"] for each in json.loads(broken.stdout)} == {"files"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[source]\nurl = "x"\n', "source.url: there is no such key"),
+        ("[sauce]\n", "sauce: there is no such key"),
+        ("[segmentation]\nhop_s = 20.0\n", "set hop_s to window_s or less"),
+        ('[source]\ntimezone = "Mars/Base"\n', "no time zone is called 'Mars/Base'"),
+        ('[source]\npattern = "{site}/{call}.wav"\n', "does not give a full date"),
+        ('[aggregate]\nby = ["agent"]\n', "aggregate.by names agent"),
+        ('[warehouse]\ncatalog = "mysql:x"\n', "expected sqlite:PATH or postgres:"),
+        ("[source\n", "not valid TOML"),
+    ],
+)
+def test_a_wrong_configuration_names_the_key(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "emolake.toml").write_text(text)
+    assert said in sentence(emolake("doctor", cwd=tmp_path), 2)
+
+
+def test_a_traceback_comes_only_with_debug(tmp_path: Path) -> None:
+    assert "Traceback" in emolake("--debug", "nightly", cwd=tmp_path).stderr
+    assert "Traceback" in emolake("nightly", "--debug", cwd=tmp_path).stderr
+
+
+def test_init_writes_the_defaults_and_overwrites_only_when_told(tmp_path: Path) -> None:
+    assert emolake("init", "--uri", "s3://bucket", cwd=tmp_path).returncode == 0
+    settings = load_settings(tmp_path / "emolake.toml")
+    assert settings.source.uri == "s3://bucket"
+    assert settings.segmentation == Settings().segmentation
+    assert settings.run == Settings().run
+    assert "--force overwrites it" in sentence(emolake("init", cwd=tmp_path), 2)
+    assert emolake("init", "--force", cwd=tmp_path).returncode == 0
+
+
+def test_the_written_configuration_has_every_key_with_a_sentence() -> None:
+    written = commented_toml().splitlines()
+    for section in ("source", "fetch", "segmentation", "inference", "warehouse", "aggregate", "run"):
+        fields = type(getattr(Settings(), section)).model_fields
+        start = written.index(f"[{section}]")
+        for name, field in fields.items():
+            assert field.description, f"{section}.{name} has no sentence"
+            assert any(line.removeprefix("# ").startswith(f"{name} = ") for line in written[start:])
+
+
+def test_the_environment_wins_over_the_file(site: Path, tmp_path: Path) -> None:
+    done = emolake("doctor", cwd=site, EMOLAKE_SOURCE__URI=str(tmp_path / "elsewhere"))
+    assert done.returncode == 1
+    assert "elsewhere does not exist; create it or correct source.uri" in done.stdout
+
+
+def test_doctor_is_content_with_a_folder(site: Path) -> None:
+    done = emolake("doctor", cwd=site)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("ok  ") == 9
+    assert "FAIL" not in done.stdout
+
+
+def test_doctor_finds_a_model_that_answers_the_same_to_everything(site: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    shutil.copytree(site / "tiny", flat)
+    weights = load_file(flat / "model.safetensors")
+    weights["members.0.output.weight"] *= 1e-3
+    save_file(weights, flat / "model.safetensors")
+    (tmp_path / "emolake.toml").write_text(
+        f'[source]\nuri = "{site / "calls"}"\n[inference]\nmodel = "flat"\n[models.flat]\npath = "{flat}"\n'
+    )
+    done = emolake("doctor", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "flat is degenerate: the logits of 12 segments" in done.stdout
+
+
+def test_doctor_names_a_pattern_that_matches_nothing(site: Path) -> None:
+    done = emolake("doctor", cwd=site, EMOLAKE_SOURCE__PATTERN="{site}/{date:%Y%m%d}.wav")
+    assert done.returncode == 1
+    assert "correct source.pattern" in done.stdout
+
+
+def test_doctor_on_s3_names_bucket_and_credentials(s3: tuple[str, Path], site: Path, tmp_path: Path) -> None:
+    url, _ = s3
+    config = tmp_path / "emolake.toml"
+    config.write_text(f'[source]\nuri = "s3://calls"\nendpoint_url = "{url}"\n[inference]\nmodel = "tiny"\n'
+                      f'[models.tiny]\npath = "{site / "tiny"}"\n')  # fmt: skip
+    good = emolake("doctor", "--config", config)
+    assert good.returncode == 0, good.stdout
+    wrong_bucket = emolake("doctor", "--config", config, EMOLAKE_SOURCE__URI="s3://nothing")
+    assert wrong_bucket.returncode == 1
+    assert "create the bucket or correct source.uri" in wrong_bucket.stdout
+    wrong_key = emolake("doctor", "--config", config, AWS_SECRET_ACCESS_KEY="not-the-secret")
+    assert wrong_key.returncode == 1
+    assert "check AWS_SECRET_ACCESS_KEY or the profile" in wrong_key.stdout
+    assert "not-the-secret" not in wrong_key.stdout + wrong_key.stderr
+
+
+def test_plan_tells_and_changes_nothing(site: Path, tmp_path: Path) -> None:
+    empty = {
+        "EMOLAKE_WAREHOUSE__CATALOG": f"sqlite:{tmp_path / 'c.sqlite'}",
+        "EMOLAKE_WAREHOUSE__DATA": str(tmp_path / "d"),
+    }
+    done = emolake("backfill", "2026-11-19", "2026-11-20", "--plan", cwd=site, **empty)
+    assert done.returncode == 0, done.stderr
+    cells = [
+        [cell.strip() for cell in line.split("│")] for line in done.stdout.splitlines() if "2026-" in line
+    ]
+    # missing, of them late, stale, failed, done
+    assert [row[:6] for row in cells] == [
+        ["2026-11-19", "0", "0", "0", "0", "0"],
+        ["2026-11-20", "3", "0", "0", "0", "0"],
+    ]
+    assert list(tmp_path.iterdir()) == []
+    done = emolake("backfill", "2026-11-20", "2026-11-20", "--plan", cwd=site)
+    assert "│     0 │      0 │    3 │" in done.stdout
+    late = site / "calls" / "2026" / "11" / "20" / "oslo" / "late.wav"
+    shutil.copy(late.with_name("short.wav"), late)
+    try:
+        done = emolake("backfill", "2026-11-20", "2026-11-20", "--plan", cwd=site)
+    finally:
+        late.unlink()
+    row = next(line for line in done.stdout.splitlines() if "2026-11-20" in line)
+    assert [cell.strip() for cell in row.split("│")][1:3] == ["1", "1"]
+    assert "real time of this model's runs so far" in done.stdout
+
+
+def test_query_json_has_plain_types(site: Path) -> None:
+    (row,) = rows(
+        site,
+        "SELECT date, recorded_at, dimensions, duration_s, error, channels FROM recordings WHERE uri LIKE '%long.wav'",
+    )
+    assert row == {
+        "date": "2026-11-20",
+        "recorded_at": None,
+        "dimensions": {"site": "oslo", "call_id": "long", "ext": "wav"},
+        "duration_s": 23.0,
+        "error": None,
+        "channels": 1,
+    }
+
+
+def test_query_writes_csv_and_parquet(site: Path, tmp_path: Path) -> None:
+    done = emolake(
+        "query", "SELECT segment_index, end_s FROM segments ORDER BY ALL", "--format", "csv", cwd=site
+    )
+    assert done.stdout.splitlines() == ["segment_index,end_s", "0,2.0", "0,10.0", "1,20.0", "2,23.0"]
+    target = tmp_path / "segments.parquet"
+    done = emolake("query", "FROM segments", "--format", "parquet", "-o", target, cwd=site)
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(target).num_rows == 4
+    assert "name a file with -o" in sentence(
+        emolake("query", "FROM segments", "--format", "parquet", cwd=site), 1
+    )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM segments",
+        "CREATE TABLE t (a INT)",
+        "COPY segments TO 'out.csv'",
+        "ATTACH ':memory:' AS other",
+        "SELECT 1; SELECT 2",
+        "",
+        "SELECT nothing FROM segments",
+    ],
+)
+def test_query_reads_only(site: Path, sql: str) -> None:
+    assert "quer" in sentence(emolake("query", sql, cwd=site), 1)
+    assert not (site / "out.csv").exists()
+
+
+def test_predict_gives_the_lakes_numbers(site: Path) -> None:
+    done = emolake("predict", "calls/2026/11/20/oslo/long.wav", "--format", "json", "--logits", cwd=site)
+    assert done.returncode == 0, done.stderr
+    predicted = json.loads(done.stdout)
+    stored = rows(
+        site,
+        "SELECT * FROM segments JOIN recordings USING (recording_id) WHERE uri LIKE '%long.wav' ORDER BY start_s",
+    )
+    assert len(predicted) == len(stored) == 3
+    for row, kept in zip(predicted, stored, strict=True):
+        assert set(row) == KEYS
+        assert row["path"] == "calls/2026/11/20/oslo/long.wav"
+        assert (row["start_s"], row["end_s"], row["label"]) == (kept["start_s"], kept["end_s"], kept["label"])
+        assert list(row["probabilities"]) == list(LABELS)
+        assert row["probabilities"] == pytest.approx(kept["probabilities"], abs=1e-4)
+        exponents = np.exp(np.array(row["logits"]) - max(row["logits"]))
+        assert exponents / exponents.sum() == pytest.approx(list(row["probabilities"].values()), abs=1e-5)
+
+
+def test_predict_names_a_bad_file_and_still_gives_the_good_ones(site: Path) -> None:
+    done = emolake("predict", "calls", "--format", "json", cwd=site)
+    assert done.returncode == 1
+    assert [row["path"].rpartition("/")[2] for row in json.loads(done.stdout)] == ["long.wav"] * 3 + [
+        "short.wav"
+    ]
+    assert "broken.wav: undecodable" in done.stderr
+    assert all(row["logits"] is None for row in json.loads(done.stdout))
+
+
+def test_predict_writes_csv_with_a_column_for_each_label(site: Path) -> None:
+    done = emolake("predict", "calls/2026/11/20/oslo/short.wav", "--format", "csv", "--logits", cwd=site)
+    header, line = (each.split(",") for each in done.stdout.splitlines())
+    named = dict(zip(header, line, strict=True))
+    assert float(named["confidence"]) == pytest.approx(max(float(named[f"p_{label}"]) for label in LABELS))
+    assert {f"logit_{label}" for label in LABELS} <= set(named)
+
+
+def test_a_folder_is_judged_compared_counted_and_a_competition_filled(site: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for number, emotion in enumerate(("angry", "sad", "sad")):
+        noise = generator.normal(0, 0.1, (16_000, 1)).astype(np.float32)
+        write_audio(tmp_path / "data" / emotion / f"T{number}.wav", noise, 16_000, "wav")
+    done = emolake("evaluate", "--model", site / "tiny", "--data", "data", "--out", "judged", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("tiny on 3 clips: unweighted average recall ")
+    assert "100%" in done.stderr
+    assert "a leak cannot be ruled out" in done.stderr
+    done = emolake("compare", "judged", "judged", "-o", "compared", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "+0.000 [+0.000, +0.000], 0 lies inside" in done.stdout
+    assert (tmp_path / "compared" / "compare.png").is_file()
+    done = emolake("distribution", "data", "--format", "csv", "-o", "counts.png", cwd=tmp_path)
+    assert done.stdout.splitlines()[1:] == [
+        "data,sadness,2,0.6666666666666666,",
+        "data,anger,1,0.3333333333333333,",
+    ]
+    assert (tmp_path / "counts.png").is_file()
+    (tmp_path / "sample_submission.csv").write_text("id,label\nT2,?\nT0,?\n")
+    filled = ("predict", "--submission", "sample_submission.csv", "--model", site / "tiny")
+    done = emolake(*filled, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(",") for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["id", "T2", "T0"]
+    assert {line[1] for line in lines[1:]} <= set(LABELS)
+
+
+def test_models_lists_also_what_is_unusable(site: Path) -> None:
+    done = emolake("models", cwd=site, EMOLAKE_MODELS__GHOST__PATH="nowhere")
+    assert done.returncode == 0
+    assert "spectrogram_cnn" in done.stdout
+    assert "unusable" in done.stdout
+
+
+def test_a_failed_nightly_exits_with_1_and_one_sentence(site: Path, tmp_path: Path) -> None:
+    done = emolake("nightly", "--date", "2026-11-20", cwd=site, EMOLAKE_SOURCE__URI=str(tmp_path / "gone"))
+    assert "does not exist; create it or correct source.uri" in sentence(done, 1)
+
+
+def test_report_is_written(site: Path, tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    done = emolake("report", "--from", "2026-11-20", "--to", "2026-11-20", "-o", target, cwd=site)
+    assert done.returncode == 0, done.stderr
+    assert "broken.wav" in target.read_text("utf-8")

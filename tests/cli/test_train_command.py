@@ -1,0 +1,66 @@
+"""The words of `emolake train`: what they set, and what is refused."""
+
+import json
+
+import pytest
+from models.families.test_encoder_head import write_encoder
+from typer.testing import CliRunner
+
+from emolake.cli.app import app
+from emolake.errors import ConfigurationError
+from emolake.training.presets import PRESETS
+from emolake.training.trainer import find_kind, with_options
+
+from made_voices import write_voices
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, ["train", *words])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("model", ["wav2vec2_finetune", "hf_finetune"])
+def test_a_preset_fits_and_makes_the_same_step(preset, model):
+    loop = with_options(model, find_kind(model).recipe, PRESETS[preset]).loop
+    assert loop.batch * loop.accumulate == 16
+
+
+def test_named_options_win_over_a_preset_and_set_over_both(tmp_path):
+    data = write_voices(tmp_path, speakers=5, takes=1)
+    write_encoder("Wav2Vec2-layer", tmp_path / "encoder")
+    result = invoke(
+        "--model", "wav2vec2_finetune", "--encoder", str(tmp_path / "encoder"), "--data", str(data), "--preset",
+        "80gb", "--batch", "2", "--precision", "fp32", "--unfreeze-layers", "1", "--epochs", "3", "--max-duration",
+        "1.5", "--no-augment", "--noise-reduction", "--set", "loop.epochs=1", "--set", "loop.schedule=plateau",
+        "--out", str(tmp_path / "out"), "--split", "random",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert results["options"] == {
+        "encoder": str(tmp_path / "encoder"), "unfreeze_layers": 1, "max_duration_s": 1.5, "augment.chance": 0.0,
+        "augment.noise_reduction": True, "loop.epochs": 1, "loop.batch": 2, "loop.accumulate": 1,
+        "loop.schedule": "plateau",
+    }  # fmt: skip
+    assert results["speakers_leak"] is True
+    assert [part["part"] for part in results["clips_by_part"]] == ["one split"]
+    assert "parted at random" in (tmp_path / "out/README.md").read_text()
+    card = (tmp_path / "out/README.md").read_text()
+    assert """--set 'loop.schedule="plateau"'""" in card
+    assert "flatters" in (tmp_path / "out/train.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--preset", "3gb"), "no preset '3gb'; known are 8gb, 16gb, 24gb, 80gb"),
+        (("--set", "loop.epochs"), "--set loop.epochs has no value"),
+        (("--encoder", "x/y"), "mfcc_mlp has no option 'encoder'"),
+        (("--preset", "24gb"), "mfcc_mlp has no option 'checkpointing'"),
+        (("--epochs", "0"), "loop.epochs"),
+    ],
+)
+def test_wrong_words_are_refused(words, message, tmp_path):
+    result = invoke("--model", "mfcc_mlp", "--data", str(tmp_path), "--out", str(tmp_path / "out"), *words)
+    assert isinstance(result.exception, ConfigurationError)
+    assert message in str(result.exception)
+    assert not (tmp_path / "out").exists()

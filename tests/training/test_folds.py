@@ -1,0 +1,141 @@
+"""Folds: no speaker in two, no clip lost, strata spread."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emolake.errors import ConfigurationError
+from emolake.evaluation.dataset import Clip, read_dataset
+from emolake.training.folds import plan_parts, random_folds, speaker_folds
+
+SPEAKERS = st.lists(st.sampled_from("abcdefghij"), min_size=2, max_size=80).filter(
+    lambda names: len(set(names)) > 1
+)
+
+
+@given(speakers=SPEAKERS, data=st.data(), seed=st.integers(0, 99))
+def test_no_speaker_is_in_two_folds(speakers, data, seed):
+    folds = data.draw(st.integers(2, len(set(speakers))))
+    strata = [(data.draw(st.sampled_from(["x", "y"])),) for _ in speakers]
+    fold_of = speaker_folds(speakers, strata, folds=folds, seed=seed)
+    assert fold_of.shape == (len(speakers),)
+    assert set(fold_of.tolist()) == set(range(folds))  # none is empty
+    seen = {(speaker, fold) for speaker, fold in zip(speakers, fold_of.tolist(), strict=True)}
+    assert len(seen) == len(set(speakers))
+    np.testing.assert_array_equal(fold_of, speaker_folds(speakers, strata, folds=folds, seed=seed))
+
+
+def test_speakers_are_spread_by_stratum():
+    speakers = [f"{sex}{number}" for sex in "mf" for number in range(8) for _ in range(5)]
+    strata = [(speaker[0],) for speaker in speakers]
+    fold_of = speaker_folds(speakers, strata, folds=4, seed=3)
+    assert Counter(zip(fold_of.tolist(), (s for (s,) in strata), strict=True)) == {
+        (fold, sex): 10 for fold in range(4) for sex in "mf"
+    }
+
+
+def test_the_seed_changes_the_folds():
+    speakers = [str(number) for number in range(12) for _ in range(3)]
+    strata = [("all",)] * len(speakers)
+    folds = {tuple(speaker_folds(speakers, strata, folds=4, seed=seed)) for seed in range(5)}
+    assert len(folds) == 5
+
+
+@given(
+    labels=st.lists(st.sampled_from("xyz"), min_size=4, max_size=60),
+    folds=st.integers(2, 4),
+    seed=st.integers(0, 9),
+)
+def test_random_folds_spread_every_label(labels, folds, seed):
+    fold_of = random_folds(labels, folds=folds, seed=seed)
+    assert (
+        max(Counter(fold_of.tolist()).values())
+        - min(Counter(fold_of.tolist()).get(f, 0) for f in range(folds))
+        <= 1
+    )
+    for label in set(labels):
+        counts = [
+            sum(o == label and f == fold for o, f in zip(labels, fold_of, strict=True))
+            for fold in range(folds)
+        ]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_more_folds_than_there_can_be_are_refused():
+    with pytest.raises(ConfigurationError, match="3 folds were asked of 2 speakers"):
+        speaker_folds(["a", "b", "a"], [("x",)] * 3, folds=3, seed=0)
+    with pytest.raises(ConfigurationError, match="1 folds"):
+        random_folds(["x", "y"], folds=1, seed=0)
+
+
+def test_folds_of_the_shared_data_hold_every_class_of_both_corpora(shared_data):
+    clips = read_dataset(shared_data)
+    strata = [(f"{clip.corpus} {clip.emotion}", f"{clip.corpus} {clip.sex}", clip.corpus) for clip in clips]
+    fold_of = speaker_folds([clip.speaker for clip in clips], strata, folds=4, seed=0)
+    voices = {
+        (fold, clip.corpus, clip.speaker, clip.sex)
+        for fold, clip in zip(fold_of.tolist(), clips, strict=True)
+    }
+    for fold in range(4):
+        assert Counter((c, sex) for f, c, _, sex in voices if f == fold) == {
+            ("ravdess", "male"): 2, ("ravdess", "female"): 2, ("emodb", "male"): 1, ("emodb", "female"): 1,
+        }  # fmt: skip
+        assert len({stratum[0] for stratum, f in zip(strata, fold_of, strict=True) if f == fold}) == 15
+
+
+@given(data=st.data(), seed=st.integers(0, 99), validates=st.booleans(), folds=st.integers(1, 5))
+def test_no_voice_and_no_clip_is_in_two_parts(data, seed, validates, folds):
+    voices = data.draw(
+        st.lists(st.sampled_from("abcdefghijkl"), min_size=8, max_size=80).filter(
+            lambda names: len(set(names)) >= 7
+        )
+    )
+    emotions = st.sampled_from(["anger", "fear", "joy"])
+    clips = [Clip(str(i), None, data.draw(emotions), "c", speaker=voice) for i, voice in enumerate(voices)]
+    parts = plan_parts(clips, split="speaker", folds=folds, seed=seed, validates=validates)
+    assert len(parts) == (1 if folds == 1 else folds + 1)
+    for number, part in enumerate(parts):
+        assert part.number == number
+        pieces = [part.heard, part.validation, part.test]
+        assert sorted(np.concatenate(pieces).tolist()) == list(range(len(clips)))  # each clip once, none lost
+        heard, validation, test = ({voices[i] for i in piece} for piece in pieces)
+        assert len(heard | validation | test) == len(heard) + len(validation) + len(test)
+        assert heard
+        assert bool(validation) == (validates or folds == 1)
+    tested = np.concatenate([part.test for part in parts]).tolist()
+    assert len(set(tested)) == len(tested)
+    if folds > 1:
+        assert sorted(tested) == list(range(len(clips)))
+    again = plan_parts(clips, split="speaker", folds=folds, seed=seed, validates=validates)
+    assert all(np.array_equal(one.heard, two.heard) for one, two in zip(parts, again, strict=True))
+
+
+def test_a_random_split_hears_the_voices_that_it_is_tested_on():
+    clips = [Clip(str(i), None, "ab"[i % 2], "c", speaker=str(i % 4)) for i in range(40)]
+    (part,) = plan_parts(clips, split="random", folds=1, seed=0, validates=True)
+    assert [len(part.heard), len(part.validation), len(part.test)] == [25, 7, 8]
+    assert {clips[i].speaker for i in part.test} <= {clips[i].speaker for i in part.heard}
+
+
+def test_one_split_of_the_shared_data_holds_every_class_in_each_part(shared_data):
+    clips = read_dataset(shared_data)
+    (part,) = plan_parts(clips, split="speaker", folds=1, seed=0, validates=True)
+    for piece in (part.heard, part.validation, part.test):
+        assert len({(clips[i].corpus, clips[i].emotion) for i in piece}) == 15
+        assert len({clips[i].sex for i in piece}) == 2
+    shares = [len(piece) / len(clips) for piece in (part.heard, part.validation, part.test)]
+    assert shares[0] > 0.55
+    assert min(shares) > 0.1
+
+
+def test_too_few_voices_are_refused():
+    clips = [Clip(str(i), None, "a", "c", speaker=str(i % 2)) for i in range(8)]
+    with pytest.raises(
+        ConfigurationError, match="1 speakers are left to be parted into training and validation"
+    ):
+        plan_parts(clips, split="speaker", folds=1, seed=0, validates=True)
+    with pytest.raises(ConfigurationError, match="no split 'text'"):
+        plan_parts(clips, split="text", folds=2, seed=0, validates=False)

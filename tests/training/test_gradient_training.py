@@ -1,0 +1,212 @@
+"""The loop: what it accumulates, when it stops, what it keeps, and that a stopped fit is taken up exactly."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from emolake.errors import ConfigurationError
+from emolake.models.threads import one_thread
+from emolake.training.gradient_training import OptimiseOptions, answers, backward, fit, trained_state
+from emolake.training.seeds import seeded
+from emolake.training.training_run import Checkpoint
+
+LABELS = 3
+SIZES = (6, 16, LABELS)
+OPTIONS = OptimiseOptions(
+    epochs=6, batch=4, accumulate=3, learning_rate=0.01, warm_up_steps=3, patience=6, label_smoothing=0.1
+)
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    """So small a network only waits for other threads."""
+    with one_thread():
+        yield
+
+
+class Learner:
+    """A dense network with dropout over points around one centre for each label."""
+
+    device = "cpu"
+
+    def __init__(self, dropout: float = 0.3) -> None:
+        generator = np.random.default_rng(5)
+        self.targets = generator.integers(0, LABELS, 90)
+        self.points = generator.normal(size=(90, SIZES[0])) + np.eye(LABELS, SIZES[0])[self.targets] * 3
+        with seeded(7):
+            self.module = nn.Sequential(
+                nn.Linear(SIZES[0], SIZES[1]), nn.ReLU(), nn.Dropout(dropout), nn.Linear(SIZES[1], LABELS)
+            )
+
+    def logits(self, chosen: np.ndarray, generator: np.random.Generator | None) -> torch.Tensor:
+        points = self.points[chosen]
+        if generator is not None:
+            points = points + generator.normal(size=points.shape) * 0.1
+        return self.module(torch.from_numpy(points.astype(np.float32)))
+
+
+HEARD, VALIDATION = np.arange(60), np.arange(60, 90)
+
+
+def run(learner, path, options=OPTIONS, *, validation=VALIDATION, seed=3, on_step=lambda loss, clips: None):
+    return fit(
+        learner, learner.targets, HEARD, validation, labels=LABELS, options=options, seed=seed, name="one",
+        checkpoint=Checkpoint(path), on_step=on_step,
+    )  # fmt: skip
+
+
+def digest(learner):
+    state = trained_state(learner.module)
+    return hashlib.sha256(b"".join(value.numpy().tobytes() for value in state.values())).hexdigest()
+
+
+@pytest.mark.parametrize("clips", [12, 9, 5, 1])
+def test_accumulated_batches_equal_one_large_batch(clips):
+    """Also when the last batch is short, with weights of classes and smoothed labels."""
+    learner = Learner(dropout=0)
+    chosen, weights = np.arange(clips), torch.tensor([0.5, 1.0, 3.0])
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+
+    def gradients(batch):
+        learner.module.zero_grad()
+        options = OPTIONS.model_copy(update={"batch": batch})
+        loss = backward(learner, learner.targets, chosen, weights, None, scaler, options)
+        return loss, torch.cat([each.grad.flatten() for each in learner.module.parameters()]).clone()
+
+    whole_loss, whole = gradients(clips)
+    loss, accumulated = gradients(4)
+    assert loss == pytest.approx(whole_loss, rel=1e-5)
+    torch.testing.assert_close(accumulated, whole, rtol=1e-4, atol=1e-7)
+    by_hand = nn.functional.cross_entropy(
+        learner.logits(chosen, None), torch.from_numpy(learner.targets[chosen]), weight=weights
+    )
+    assert loss == pytest.approx(by_hand.item(), rel=0.5)
+    assert whole.abs().max() > 1e-3
+
+
+def test_it_learns_and_tells_every_epoch(tmp_path):
+    learner = Learner()
+    steps = []
+    history = run(
+        learner, tmp_path / "fit.pt", OPTIONS.model_copy(update={"threshold": 0.0}),
+        on_step=lambda loss, clips: steps.append(clips),
+    )  # fmt: skip
+    assert [row["epoch"] for row in history] == list(range(1, 7))
+    assert steps == [12, 12, 12, 12, 12] * 6
+    assert history[-1]["train_loss"] < 0.8 * history[0]["train_loss"]
+    assert max(row["valid_uar"] for row in history) > 0.9
+    guess = answers(learner, VALIDATION, batch=7, labels=LABELS).argmax(axis=1)
+    best = max(row["valid_uar"] for row in history)
+    from sklearn.metrics import balanced_accuracy_score
+
+    assert balanced_accuracy_score(learner.targets[VALIDATION], guess) == pytest.approx(best)
+
+
+def test_a_stopped_fit_is_taken_up_exactly(tmp_path):
+    for schedule in ("linear", "plateau"):
+        options = OPTIONS.model_copy(update={"schedule": schedule, "plateau_patience": 0})
+        whole = Learner()
+        expected = run(whole, tmp_path / f"{schedule} whole.pt", options)
+        path = tmp_path / f"{schedule} stopped.pt"
+        for stop in (7, 3, 14):  # steps until the next kill; 3 do not make an epoch
+            left = iter(range(stop))
+
+            def stopping(loss, clips, left=left):
+                if next(left, None) is None:
+                    raise KeyboardInterrupt
+
+            with pytest.raises(KeyboardInterrupt):
+                run(Learner(), path, options, on_step=stopping)
+        again = Learner()
+        assert run(again, path, options) == expected
+        assert digest(again) == digest(whole)
+        third = Learner()
+        assert run(third, path, options, on_step=lambda loss, clips: pytest.fail("it was done")) == expected
+        assert digest(third) == digest(whole)
+
+
+def test_the_best_epoch_is_kept_and_not_what_came_after(tmp_path):
+    options = OPTIONS.model_copy(
+        update={"epochs": 30, "patience": 4, "threshold": 0.02, "monitor": "valid_loss", "learning_rate": 0.3}
+    )
+    learner = Learner()
+    history = run(learner, tmp_path / "fit.pt", options)
+    losses = [row["valid_loss"] for row in history]
+    assert len(history) < 30
+    best, stale = losses[0], 0
+    for place, loss in enumerate(losses[1:], start=1):
+        if loss < best - 0.02:
+            best, stale = loss, 0
+        else:
+            stale += 1
+        assert (stale == 4) == (place == len(losses) - 1)
+    logits = answers(learner, VALIDATION, batch=8, labels=LABELS)
+    counts = np.bincount(learner.targets[HEARD], minlength=LABELS)
+    own = (1 / counts)[learner.targets[VALIDATION]]
+    scores = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    found = -(scores[np.arange(30), learner.targets[VALIDATION]] * own).sum() / own.sum()
+    assert found == pytest.approx(best, rel=1e-5)
+
+
+def test_without_validation_the_last_epoch_counts(tmp_path):
+    history = run(Learner(), tmp_path / "fit.pt", validation=VALIDATION[:0])
+    assert len(history) == OPTIONS.epochs
+    assert {row["valid_uar"] for row in history} == {row["valid_loss"] for row in history} == {None}
+
+
+def test_rates_rise_and_fall(tmp_path):
+    options = OPTIONS.model_copy(update={"warm_up_steps": 10, "batch": 4, "accumulate": 3})
+    rates = [row["learning_rate"] for row in run(Learner(), tmp_path / "a.pt", options)]  # 5 steps an epoch
+    assert rates == pytest.approx([0.01 * share for share in (6 / 11, 1, 0.75, 0.5, 0.25, 0)])
+    capped = options.model_copy(update={"warm_up_steps": 1000})  # a third of 30 steps
+    assert [row["learning_rate"] for row in run(Learner(), tmp_path / "b.pt", capped)] == rates
+    plateau = options.model_copy(
+        update={"schedule": "plateau", "plateau_patience": 0, "threshold": 2.0, "patience": 9}
+    )
+    # nothing is better by 2: halved from the second epoch on that is watched
+    rates = [row["learning_rate"] for row in run(Learner(), tmp_path / "c.pt", plateau)]
+    assert rates == pytest.approx([0.01 * share for share in (6 / 11, 1, 1, 0.5, 0.25, 0.125)])
+
+
+def test_a_seed_decides_all(tmp_path):
+    one, two, other = Learner(), Learner(), Learner()
+    run(one, tmp_path / "1.pt")
+    np.random.default_rng().normal()
+    torch.rand(5)
+    run(two, tmp_path / "2.pt")
+    run(other, tmp_path / "3.pt", seed=4)
+    assert digest(one) == digest(two) != digest(other)
+
+
+def test_bf16_trains_on_the_cpu_and_fp16_is_refused(tmp_path):
+    learner = Learner()
+    history = run(learner, tmp_path / "fit.pt", OPTIONS.model_copy(update={"precision": "bf16"}))
+    assert history[-1]["valid_uar"] > 0.8
+    exact = Learner()
+    run(exact, tmp_path / "exact.pt")
+    assert digest(learner) != digest(exact)
+    assert {each.dtype for each in learner.module.parameters()} == {torch.float32}
+    with pytest.raises(ConfigurationError, match="precision fp16 was asked on the CPU"):
+        run(Learner(), tmp_path / "other.pt", OPTIONS.model_copy(update={"precision": "fp16"}))
+
+
+def test_a_loss_that_is_no_number_ends_the_fit(tmp_path):
+    learner = Learner()
+    learner.points[7] = np.nan
+    with pytest.raises(FloatingPointError, match="the loss is nan"):
+        run(learner, tmp_path / "fit.pt")
+
+
+def test_what_was_drawn_outside_is_not_disturbed():
+    torch.manual_seed(1)
+    np.random.seed(1)
+    expected = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    with seeded(4, 2) as generator:
+        torch.rand(7), np.random.rand(2), generator.random()
+    torch.testing.assert_close(torch.rand(3), expected[0], rtol=0, atol=0)
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])

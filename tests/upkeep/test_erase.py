@@ -1,0 +1,199 @@
+"""Erasure: nothing of a recording is left in any table, snapshot, file, cache or catalog, and it does not come back."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from emolake.lake.connect import open_lake
+from emolake.lake.query import QueryError
+from emolake.lake.schema import append
+from emolake.lake.warehouse import WarehouseOptions
+from emolake.models.caches import cache_folders, empty
+from emolake.schemas.records import AnalysisKey
+from emolake.schemas.tables import RUNS
+from emolake.settings import Settings
+from emolake.source.folder import FolderSource
+from emolake.source.pattern import KeyPattern
+from emolake.source.policy import Policy
+from emolake.tasks.aggregate import aggregate_days
+from emolake.tasks.commit import commit_shard
+from emolake.tasks.plan import Listing, plan_day
+from emolake.upkeep.erase import Asked, asked_by_condition, asked_by_uri, erase, plan_erasure
+from emolake.upkeep.verify import verify
+
+from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled
+
+NONE = Policy()
+EARLIER = DAY - timedelta(days=1)
+OTHER = AnalysisKey("other", "e" * 32, "d" * 16)
+# The first and last by URI, so that they are bounds of the column too.
+CALLS = [
+    Call("a.wav", pieces=tiled(["anger", "fear"]), duration_s=20.0),
+    Call("m.wav"),
+    Call("n.wav", day=EARLIER, site="berlin"),
+    Call("z.wav", day=EARLIER, pieces=tiled(["calm"]), site="berlin"),
+]
+ASKED = [Asked(CALLS[0].recording_id, CALLS[0].uri), Asked(CALLS[3].recording_id, CALLS[3].uri)]
+TEXTS = [text for each in ASKED for text in (each.recording_id, each.uri)]
+
+
+def commit(
+    warehouse: WarehouseOptions, calls: list[Call], key: AnalysisKey = KEY, *, force: bool = False
+) -> None:
+    with open_lake(warehouse) as lake:
+        rows = shard_rows(calls, key=key)
+        commit_shard(lake, rows, key=key, run_id="run-1", message="made", force=force)
+        list(aggregate_days(lake, EARLIER, DAY, dimensions=["site"], run_id="run-1"))
+
+
+def fill(warehouse: WarehouseOptions) -> None:
+    """A lake with a history: an older version, two models, several files a day, and a run that names a recording."""
+    with open_lake(warehouse) as lake:
+        append(lake.connection, RUNS, run_row("run-1"))
+        append(
+            lake.connection,
+            RUNS,
+            run_row("run-0", outcome="failed", error=f"{DAY}, shard 1: broke at {CALLS[0].uri}"),
+        )
+    commit(warehouse, [replace(call, version="v0") for call in CALLS])
+    commit(warehouse, CALLS[:2])
+    commit(warehouse, CALLS[2:])
+    commit(warehouse, CALLS, OTHER)
+
+
+def traces(folder: Path) -> list[str]:
+    """Every Parquet file below a folder that names an erased recording in any column, however nested."""
+    connection = duckdb.connect()
+    condition = " OR ".join(f"contains(row::VARCHAR, '{text}')" for text in TEXTS)
+    return [
+        path.name
+        for path in folder.rglob("*.parquet")
+        if connection.execute(
+            f"SELECT count(*) FROM read_parquet('{path}') AS row WHERE {condition}"
+        ).fetchall()
+        != [(0,)]
+    ]
+
+
+def rows_of(warehouse: WarehouseOptions, sql: str) -> list[tuple[object, ...]]:
+    with open_lake(warehouse, read_only=True) as lake:
+        return lake.rows(sql)
+
+
+def test_nothing_is_left_and_everything_else_is(warehouse: WarehouseOptions, tmp_path: Path) -> None:
+    settings, data = Settings(warehouse=warehouse), Path(warehouse.data)
+    fill(warehouse)
+    assert len(traces(data)) > 8
+    # An orphan, as a killed writer leaves it.
+    orphan = data / "main" / "segments" / "orphan.parquet"
+    duckdb.execute(f"COPY (SELECT '{ASKED[0].recording_id}' AS recording_id) TO '{orphan}'")
+    plan = plan_erasure(settings, ASKED)
+    assert plan.days == [EARLIER, DAY]
+    assert (sum(each.analyses for each in plan.held), sum(each.segments for each in plan.held)) == (4, 6)
+    assert len(traces(data)) > 8  # the plan changes nothing
+    others = f"WHERE recording_id NOT IN ('{ASKED[0].recording_id}', '{ASKED[1].recording_id}') ORDER BY ALL"
+    kept = {
+        table: rows_of(warehouse, f"SELECT * FROM {table} {others}")
+        for table in ("recordings", "analyses", "segments")
+    }
+    done = erase(settings, ASKED, requested_by="ticket 7")
+    assert traces(data) == []
+    assert not orphan.exists()
+    assert done.unread == []
+    for table, rows in kept.items():
+        assert rows
+        assert rows_of(warehouse, f"SELECT * FROM {table} ORDER BY ALL") == rows
+    if warehouse.catalog.startswith("sqlite:"):
+        catalog = b"".join(path.read_bytes() for path in tmp_path.glob("catalog.sqlite*"))
+        assert not any(text.encode() in catalog for text in TEXTS)
+    receipts = rows_of(
+        warehouse, "SELECT recording_hash, analyses, segments, requested_by FROM erasures ORDER BY segments"
+    )
+    assert receipts == [
+        (ASKED[1].recording_hash, 2, 2, "ticket 7"),
+        (ASKED[0].recording_hash, 2, 4, "ticket 7"),
+    ]
+    assert not any(text in str(receipts) for text in TEXTS)
+    assert rows_of(warehouse, "SELECT run_id, outcome, error IS NULL FROM runs ORDER BY run_id") == [
+        ("run-0", "failed", False), ("run-1", "completed", True)
+    ]  # fmt: skip
+    verdict = verify(settings)
+    assert (verdict.breaches, verdict.notices) == ([], [])
+    assert rows_of(warehouse, "SELECT count(*) FROM lake.snapshots()") == [(1,)]
+    again = erase(settings, ASKED)  # which a kill in the middle makes necessary, and harmless
+    assert again.held == []
+    assert rows_of(warehouse, "SELECT count(*), count(requested_by) FROM erasures") == [(2, 2)]
+
+
+def test_what_was_erased_is_neither_planned_nor_committed_again(
+    embedded: WarehouseOptions, tmp_path: Path
+) -> None:
+    folder = tmp_path / "calls"
+    path = folder / f"{DAY:%Y/%m/%d}" / "oslo" / "call.wav"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"sound")
+    commit(embedded, CALLS)
+    erase(Settings(warehouse=embedded), [*asked_by_uri(str(path)), *ASKED])
+    with open_lake(embedded) as lake:
+        for force in (False, True):
+            listing = Listing()
+            pattern = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", None)  # type: ignore[arg-type]
+            assert (
+                list(
+                    plan_day(
+                        FolderSource(folder),
+                        pattern,
+                        lake,
+                        DAY,
+                        key=KEY,
+                        policy=Policy(),
+                        listing=listing,
+                        force=force,
+                    )
+                )
+                == []
+            )
+            assert (listing.found, listing.skipped) == (1, 1)
+        # A shard that was under way when its recording was erased.
+        rows = shard_rows([CALLS[0], Call("new.wav")], run_id="run-2")
+        committed = commit_shard(lake, rows, key=KEY, run_id="run-2", message="made", force=True)
+    assert committed.already_done == {CALLS[0].recording_id}
+    assert committed.written == {Call("new.wav").recording_id}
+    assert traces(Path(embedded.data)) == []
+
+
+def test_a_condition_chooses_recordings_and_nothing_more(embedded: WarehouseOptions) -> None:
+    commit(embedded, CALLS)
+    settings = Settings(warehouse=embedded)
+    assert asked_by_condition(settings, "dimensions['site'] = 'berlin' -- of Monday") == [
+        Asked(call.recording_id, call.uri) for call in CALLS[2:]
+    ]
+    assert asked_by_condition(settings, "false") == []
+    for wrong in ("true; DROP TABLE lake.segments", "colour = 'red'", "true) UNION (SELECT 1"):
+        with pytest.raises(QueryError):
+            asked_by_condition(settings, wrong)
+    assert rows_of(embedded, "SELECT count(*) FROM recordings") == [(4,)]
+
+
+def test_a_cache_is_emptied_of_entries_and_of_nothing_else(tmp_path: Path) -> None:
+    import numpy as np
+
+    from emolake.models.feature_cache import FeatureCache
+    from emolake.models.transcripts import TranscriptCache
+
+    text, features, strange = tmp_path / "text", tmp_path / "features", tmp_path / "holiday.txt"
+    text.mkdir()
+    features.mkdir()
+    TranscriptCache(text, {}, {}).write(b"clip", "what was said")
+    FeatureCache(features, {}, max_bytes=10**6).get(np.zeros(4, np.float32), lambda wave: wave)
+    strange.write_text("mine")
+    models = {"a": {"transcript_cache": str(text)}, "b": {"members": [{"cache": str(features)}]},
+              "c": {"cache": str(tmp_path / "nowhere")}}  # fmt: skip
+    assert cache_folders(models) == [features, text]
+    assert [empty(folder) for folder in (text, features)] == [1, 1]
+    assert TranscriptCache(text, {}, {}).read(b"clip") is None
+    assert empty(tmp_path) == 0
+    assert strange.exists()
