@@ -21,7 +21,7 @@ from emolake.errors import EmolakeError
 from emolake.lake.connect import open_lake
 from emolake.lake.transact import Lake, LakeError
 from emolake.models.registry import ModelChangedError, resolve_device
-from emolake.output import progress
+from emolake.pipeline import run_progress
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.interrupts import interrupts_deferred
 from emolake.pipeline.presence import Presence
@@ -259,7 +259,7 @@ def _analyse_day(
         if not run.recorded:
             run.record(lake)
         for objects in wave:
-            progress.expect(str(day), len(objects))
+            run_progress.expect(str(day), len(objects))
         messages = [f"{day}, shard {number + offset + 1}" for offset in range(len(wave))]
         futures = mapped.map(
             unmapped(config), wave, unmapped(run.key), unmapped(run.run_id), messages, unmapped(force)

@@ -11,8 +11,8 @@ from typing import IO, Any
 from emolake.environment import quiet_prefect
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import lake_if_any, open_lake
-from emolake.output import progress
 from emolake.output.table import print_table
+from emolake.pipeline import run_progress
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.quarantine import quarantined
 from emolake.settings import Settings
@@ -204,7 +204,7 @@ def print_quarantined(settings: Settings, run_id: str | None, output: IO[str]) -
 
 
 def _shown(run: Callable[[], Any], settings: Settings, output: IO[str]) -> None:
-    with progress.shown():
+    with run_progress.shown():
         summary = run()
     figures = [
         (name, f"{value:.1f}" if isinstance(value, float) else str(value)) for name, value in summary.items()

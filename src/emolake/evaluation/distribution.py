@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from rich.console import Console
-from rich.progress import track
-
 from emolake.evaluation.dataset import read_dataset
 from emolake.models.registry import ModelEntry
+from emolake.output.progress import track
 from emolake.output.table import print_table, write_json
 from emolake.predict.clips import answer_clips, emotions_of
 from emolake.predict.files import audio_files
@@ -45,7 +43,7 @@ def predicted_distribution(folder: Path, *, entry: ModelEntry, settings: Setting
     """
     files, emotions = audio_files([folder]), emotions_of(entry)
     found = answer_clips(files, settings=settings, entry=entry, gated=True)
-    shown = track(found, description=f"clips by {entry.name}", total=len(files), console=Console(stderr=True))
+    shown = track(found, f"predicting with {entry.name}", unit="clips", total=len(files))
     answers = []
     for answer in shown:
         if answer.probabilities is not None:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, read_dataset
 from emolake.evaluation.results import Answers, brief, figures, write_results
 from emolake.models.registry import ModelEntry
+from emolake.output.progress import track
 from emolake.predict.clips import answer_clips, emotions_of
 from emolake.settings import Settings
 
@@ -85,7 +84,7 @@ def hear(clips: Sequence[Clip], *, entry: ModelEntry, settings: Settings) -> Hea
     skipped: list[dict[str, str]] = []
     truncated: list[str] = []
     found = answer_clips([clip.path for clip in clips], settings=settings, entry=entry, gated=False)
-    shown = track(found, description=f"clips by {entry.name}", total=len(clips), console=Console(stderr=True))
+    shown = track(found, f"predicting with {entry.name}", unit="clips", total=len(clips))
     for clip, answer in zip(clips, shown, strict=True):
         if answer.probabilities is None:
             skipped.append({"path": clip.name, "reason": answer.error or "no speech"})

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from emolake.audio.containers.formats import is_audio
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import LABELS_FILE, csv_reader, label_meanings
 from emolake.models.registry import ModelEntry
 from emolake.output.notices import complain
+from emolake.output.progress import track
 from emolake.predict.clips import answer_clips, emotions_of
 from emolake.settings import Settings
 
@@ -76,7 +75,7 @@ def write_submission(
         )
     bad = 0
     found = answer_clips(clips, settings=settings, entry=entry, gated=False)
-    shown = track(found, description=f"clips by {entry.name}", total=len(clips), console=Console(stderr=True))
+    shown = track(found, f"predicting with {entry.name}", unit="clips", total=len(clips))
     for row, answer in zip(sheet.rows, shown, strict=True):
         if answer.probabilities is None:
             bad += 1

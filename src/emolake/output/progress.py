@@ -1,9 +1,6 @@
-"""Progress of a run that is shown to a person; silent unless somebody shows it.
+"""Progress bars on standard error: the one way in which long work shows how far it is."""
 
-Shards run in threads of Prefect, which take no objects as parameters: the bars are the process' own.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from threading import Lock
 from typing import TypeVar
@@ -15,87 +12,92 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
-    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    track,
+    TimeRemainingColumn,
 )
-from rich.text import Text
 
 T = TypeVar("T")
+_WIDTH = 24
 
 
-class _AudioColumn(ProgressColumn):
-    """Decoded audio, and how much faster than real time it went."""
+class Bar:
+    """One bar: steps done of those expected, and a note behind them; safe to use from several threads."""
 
-    def render(self, task: Task) -> Text:
-        seconds = float(task.fields.get("audio_seconds", 0.0))
-        speed = f" at {seconds / task.elapsed:.0f}x" if task.elapsed else ""
-        return Text(f"{seconds / 60:.1f} min{speed}")
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+        self._expected = progress.tasks[task].total or 0.0
+        self._lock = Lock()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the bar was added."""
+        return self._progress.tasks[self._task].elapsed or 0.0
+
+    def expect(self, steps: int) -> None:
+        """Expect so many steps more."""
+        with self._lock:
+            self._expected += steps
+            self._progress.update(self._task, total=self._expected)
+
+    def advance(self, steps: int = 1, *, description: str | None = None, note: str = "") -> None:
+        """Take so many steps; `description` replaces the text before the bar, and `note` the one behind it."""
+        self._progress.update(self._task, advance=steps, description=description, note=note)
 
 
-class _Bars:
-    """One bar per day, made when its first recordings are planned."""
+class Bars:
+    """Bars one below the other, of one unit."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-        self._lock = Lock()
 
-    def expect(self, day: str, recordings: int) -> None:
-        with self._lock:
-            if day not in self._tasks:
-                self._tasks[day] = self._progress.add_task(day, total=0, audio_seconds=0.0)
-            task = self._progress.tasks[self._tasks[day]]
-            self._progress.update(task.id, total=(task.total or 0) + recordings)
-
-    def advance(self, day: str, audio_seconds: float) -> None:
-        with self._lock:
-            if day in self._tasks:
-                task = self._progress.tasks[self._tasks[day]]
-                self._progress.update(
-                    task.id, advance=1, audio_seconds=task.fields["audio_seconds"] + audio_seconds
-                )
-
-
-_bars: _Bars | None = None
+    def add(self, description: str, total: int = 0) -> Bar:
+        """Add a bar of `total` steps."""
+        return Bar(self._progress, self._progress.add_task(description, total=total, note=""))
 
 
 @contextmanager
-def shown() -> Iterator[None]:
-    """Show the bars on standard error while the block runs."""
-    global _bars
-    columns = (
+def progress_bars(unit: str, *, remaining: bool = True, transient: bool = False) -> Iterator[Bars]:
+    """Show bars while the block runs.
+
+    Args:
+        unit: what the steps are called.
+        remaining: show the time that is left, estimated from the time so far.
+        transient: remove the bars in the end, and show none where nobody looks at a terminal.
+    """
+    console = Console(stderr=True)
+    columns: list[ProgressColumn] = [
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=_WIDTH),
         MofNCompleteColumn(),
-        TextColumn("recordings,"),
-        _AudioColumn(),
+        TextColumn(f"{unit}{{task.fields[note]}}"),
         TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        _bars = _Bars(progress)
-        try:
-            yield
-        finally:
-            _bars = None
+        *([TimeRemainingColumn()] if remaining else []),
+    ]
+    disable = transient and not console.is_terminal
+    with Progress(*columns, console=console, transient=transient, disable=disable) as progress:
+        yield Bars(progress)
 
 
-def expect(day: str, recordings: int) -> None:
-    """Tell that so many recordings of a day are to be analysed."""
-    if _bars is not None:
-        _bars.expect(day, recordings)
+def track(
+    items: Iterable[T], description: str, *, unit: str, total: int | None = None, transient: bool = False
+) -> Iterator[T]:
+    """Yield the items, with a bar that counts them; see `progress_bars`.
 
-
-def advance(day: str, audio_seconds: float) -> None:
-    """Tell that one recording of a day was analysed."""
-    if _bars is not None:
-        _bars.advance(day, audio_seconds)
-
-
-def through(items: Sequence[T], what: str) -> Iterator[T]:
-    """Yield the items, with a bar on standard error where a person looks at it."""
-    console = Console(stderr=True)
-    yield from track(items, what, console=console, transient=True, disable=not console.is_terminal)
+    Args:
+        items: what is worked on.
+        description: what is done, before the bar.
+        unit: what the items are called.
+        total: how many items there are, where they do not tell.
+        transient: as of `progress_bars`.
+    """
+    if total is None:
+        total = len(items) if isinstance(items, Sized) else 0
+    with progress_bars(unit, transient=transient) as bars:
+        bar = bars.add(description, total)
+        for item in items:
+            yield item
+            bar.advance()

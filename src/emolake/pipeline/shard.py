@@ -18,7 +18,7 @@ from emolake.lake.connect import open_lake
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import EmotionModel, Transcribing
 from emolake.models.registry import ModelEntry
-from emolake.output import progress
+from emolake.pipeline import run_progress
 from emolake.pipeline.allocator import keep_freed_blocks
 from emolake.pipeline.decoder_process import Opened, decoded
 from emolake.pipeline.prefetch import ahead
@@ -212,7 +212,7 @@ def _decode_all(
                     yield analysis, piece
             except BadRecordingError as error:
                 analysis.error = error
-            progress.advance(str(item.date), analysis.duration_s)
+            run_progress.advance(str(item.date), analysis.duration_s)
 
 
 def _decode(path: Path, analysis: Analysis, settings: Settings, min_samples: int) -> Iterator[Segment]:

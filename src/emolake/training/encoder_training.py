@@ -15,11 +15,11 @@ from emolake.models.encoders import speech_encoder
 from emolake.models.hub import model_folder
 from emolake.models.protocol import Batching
 from emolake.models.transcripts import load_part
-from emolake.output.training_progress import Bar
 from emolake.training.folds import Part
 from emolake.training.gradient_training import OptimiseOptions, answers, fit
 from emolake.training.heads import fit_seed
 from emolake.training.trainer import Corpus, Hearing, HistoryRow
+from emolake.training.training_bar import TrainingBar
 from emolake.training.training_run import Run
 from emolake.training.waves import WaveAugmentOptions, as_heard_in_training
 
@@ -121,7 +121,7 @@ def prepare(encoder: Any, spec_augment: SpecAugmentOptions, *, checkpointing: bo
 
 
 def fit_waves(
-    learner: "WaveLearner", corpus: Corpus, part: Part, options: OptimiseOptions, run: Run, bar: Bar
+    learner: "WaveLearner", corpus: Corpus, part: Part, options: OptimiseOptions, run: Run, bar: TrainingBar
 ) -> tuple[list[HistoryRow], np.ndarray]:
     """Train on a part's clips, or take up where an earlier call was killed: its history, and logits [asked, labels]."""
     labels = len(corpus.labels)

@@ -10,11 +10,11 @@ from torch import nn
 
 from emolake.models.feature_cache import FeatureCache
 from emolake.models.threads import one_thread
-from emolake.output.training_progress import progress_bar
 from emolake.training.folds import Part
 from emolake.training.gradient_training import OptimiseOptions, answers, fit
 from emolake.training.seeds import seeded
 from emolake.training.trainer import Corpus, Hearing, HistoryRow
+from emolake.training.training_bar import training_bar
 from emolake.training.training_run import Run
 from emolake.training.waves import WaveAugmentOptions, as_heard_in_training
 
@@ -56,7 +56,7 @@ def compute_features(
     copies = augment.copies if augment.chance else 0
     plain: list[np.ndarray] = []
     versions: list[list[np.ndarray]] = [[] for _ in range(1 + copies)]
-    with progress_bar(len(corpus.waves), "clips") as bar:
+    with training_bar(len(corpus.waves), "clips") as bar:
         for index, wave in enumerate(corpus.waves):
             plain.append(cache.get(wave, extract))
             for number, own in enumerate(versions):
@@ -84,7 +84,7 @@ def fit_heads(
     """
     labels = len(corpus.labels)
     fits = []
-    with one_thread(), progress_bar(len(parts), "fits") as bar:
+    with one_thread(), training_bar(len(parts), "fits") as bar:
         for part in parts:
             own = features.heard[:, part.heard]
             mean = own.mean(axis=(0, 1)) if standardise else np.zeros(own.shape[2:], np.float32)

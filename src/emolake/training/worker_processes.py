@@ -20,11 +20,11 @@ import torch
 
 from emolake.models.families.spectrogram_cnn import FeatureOptions, NetworkOptions
 from emolake.models.threads import one_thread
-from emolake.output.training_progress import Bar, progress_bar
 from emolake.training.gradient_training import told, valid_figures
 from emolake.training.spectrogram_store import FeatureCache
 from emolake.training.spectrogram_training import EpochEnd, LoopOptions, State, answers, train_network
 from emolake.training.trainer import HistoryRow
+from emolake.training.training_bar import TrainingBar, training_bar
 from emolake.training.training_run import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int | None) -> list[tu
     With one worker the jobs are done in this process. The outcome is the same, since each uses one thread.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs))
-    with progress_bar(len(jobs) * work.loop.epochs, "epochs") as bar:
+    with training_bar(len(jobs) * work.loop.epochs, "epochs") as bar:
         if workers == 1:
             with one_thread():
                 return [(job, _run(work, job, partial(_show, bar))) for job in jobs]
@@ -192,13 +192,13 @@ def _tensors(state: dict[str, np.ndarray], logits: np.ndarray, history: list[His
     return Outcome({name: torch.from_numpy(value) for name, value in state.items()}, logits, history)
 
 
-def _show(bar: Bar, epochs: _Epochs) -> None:
+def _show(bar: TrainingBar, epochs: _Epochs) -> None:
     row = epochs.row
     bar.advance(row["run"], clips=epochs.clips, loss=row["train_loss"], steps=epochs.count)
     log.info("%s", told(row))
 
 
-def _follow(futures: Sequence["Future[Any]"], reports: "Queue[_Epochs]", bar: Bar) -> None:
+def _follow(futures: Sequence["Future[Any]"], reports: "Queue[_Epochs]", bar: TrainingBar) -> None:
     """Show the epochs until all jobs are done; raises what a job raised, as soon as it does."""
     waiting = set(futures)
     while waiting:

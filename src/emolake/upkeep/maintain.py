@@ -10,7 +10,7 @@ from emolake.lake.connect import open_lake
 from emolake.lake.rewrite import GROWING, rewrite_day
 from emolake.lake.snapshots import bound_memory, expire, snapshots_before
 from emolake.lake.transact import Lake, take_guards
-from emolake.output import progress
+from emolake.output.progress import track
 from emolake.schemas.tables import ERASURES, MODEL_HEALTH, RUNS
 from emolake.settings import MaintainOptions, Settings
 from emolake.sql import statement
@@ -59,7 +59,7 @@ def maintain(settings: Settings, *, dry_run: bool = False) -> Maintained:
         bound_memory(lake.connection, memory_mb=options.memory_mb)
         scattered = _scattered_days(lake, options)
         if not dry_run:
-            for each in progress.through(scattered, "merging"):
+            for each in track(scattered, "merging", unit="tables' days", transient=True):
                 _merge(lake, each)
             for table in _SMALL_TABLES:
                 lake.transact(

@@ -12,7 +12,7 @@ import pyarrow as pa
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
 from emolake.lake.transact import Lake, LakeError
-from emolake.output import progress
+from emolake.output.progress import track
 from emolake.output.table import print_table, write_json
 from emolake.settings import Settings
 from emolake.source.opening import open_source
@@ -103,7 +103,7 @@ def verify_rows(lake: Lake, settings: Settings, first: date, last: date, verdict
         verdict.breaches += _findings(lake, check, parameters)
     days = sorted(_days_of(lake, first, last))
     verdict.days = len(days)
-    for day in progress.through(days, "verifying"):
+    for day in track(days, "verifying", unit="days", transient=True):
         for check in _DAY_CHECKS:
             verdict.breaches += _findings(lake, check, {"date": day})
     _verify_aggregates(lake, settings, first, last, verdict)
@@ -193,7 +193,7 @@ def _verify_file_rows(lake: Lake, catalog: pa.Table, folder: str, listed: set[st
     verdict.files = len(files)
     with _registered(lake, "catalog_files", catalog):
         batches = [files[start : start + _FILES_AT_ONCE] for start in range(0, len(files), _FILES_AT_ONCE)]
-        for batch in progress.through(batches, "reading footers"):
+        for batch in track(batches, "reading footers", unit="batches of files", transient=True):
             try:
                 verdict.breaches += _findings_of_files(lake, folder, batch)
             except duckdb.Error:

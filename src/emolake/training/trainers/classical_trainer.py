@@ -22,10 +22,10 @@ from emolake.models.families.classical_features import (
 )
 from emolake.models.families.classical_features import recipe as feature_recipe
 from emolake.models.trained_folder import CONFIG_FILE
-from emolake.output.training_progress import progress_bar
 from emolake.training.folds import Part
 from emolake.training.heads import compute_features, fit_seed
 from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
+from emolake.training.training_bar import training_bar
 from emolake.training.training_run import Run
 from emolake.training.waves import WaveAugmentOptions
 
@@ -78,7 +78,7 @@ class ClassicalKind:
             self.hearing(recipe), run,
         )  # fmt: skip
         fits = []
-        with progress_bar(len(parts), "fits") as bar:
+        with training_bar(len(parts), "fits") as bar:
             for part in parts:
                 heard = np.concatenate([own[part.heard] for own in features.heard])
                 wanted = np.tile([corpus.labels[i] for i in corpus.targets[part.heard]], len(features.heard))

@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 
 from emolake.models.families.encoder_head import EncoderHeadConfig, EncoderNetwork, LinearHead, new_network
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
-from emolake.output.training_progress import progress_bar
 from emolake.training.encoder_training import (
     Located,
     SpecAugmentOptions,
@@ -29,6 +28,7 @@ from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import compute_features, fit_heads
 from emolake.training.seeds import seeded
 from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
+from emolake.training.training_bar import training_bar
 from emolake.training.training_run import Run
 from emolake.training.waves import WaveAugmentOptions
 
@@ -78,7 +78,7 @@ class EncoderKind:
             return self._fit_head(recipe, located, corpus, parts, run)
         fits = []
         steps = recipe.loop.epochs * sum(len(part.heard) for part in parts)
-        with progress_bar(steps, "clips") as bar:
+        with training_bar(steps, "clips") as bar:
             for part in parts:
                 with seeded(run.seed, part.number):
                     network = new_network(

@@ -15,7 +15,6 @@ from emolake.models.families.transformers_network import Classifier
 from emolake.models.registry import OPTIONS_KEY
 from emolake.models.trained_folder import CONFIG_FILE
 from emolake.models.transcripts import load_part
-from emolake.output.training_progress import progress_bar
 from emolake.training.encoder_training import (
     SpecAugmentOptions,
     WaveLearner,
@@ -29,6 +28,7 @@ from emolake.training.folds import Part
 from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.seeds import seeded
 from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
+from emolake.training.training_bar import training_bar
 from emolake.training.training_run import Run
 from emolake.training.waves import WaveAugmentOptions
 
@@ -81,7 +81,7 @@ class HfFinetuneKind:
         """See `emolake.training.trainer.Kind`."""
         fits = []
         steps = recipe.loop.epochs * sum(len(part.heard) for part in parts)
-        with progress_bar(steps, "clips") as bar:
+        with training_bar(steps, "clips") as bar:
             for part in parts:
                 with seeded(run.seed, part.number):
                     model, extractor = _new_classifier(recipe, corpus.labels)
