@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from emolake.errors import ConfigurationError
 from emolake.models.encoders import speech_encoder
+from emolake.models.encoders.speech_encoder import load_part
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -122,20 +123,6 @@ def check_type(folder: Path, expected: str) -> None:
     found = speech_encoder.read_json(folder / "config.json").get("model_type")
     if found != expected:
         raise ConfigurationError(f"{folder} is a {found!r} model; expected a {expected!r} model")
-
-
-def load_part(loader: Any, folder: Path) -> Any:
-    """Load a tokenizer or feature extractor with an Auto class of transformers."""
-    try:
-        return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        # The library of the tokenizers raises the base class itself for files that are none.
-        if not isinstance(error, OSError | ValueError) and type(error) is not Exception:
-            raise
-        what = str(error).partition("\n")[0]
-        raise ConfigurationError(
-            f"{folder} has no usable files for {loader.__name__}: {what}; give a complete folder"
-        ) from error
 
 
 def load_tokenizer(folder: Path, vocabularies: tuple[str, ...]) -> Any:

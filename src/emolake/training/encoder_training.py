@@ -12,9 +12,9 @@ from torch import nn
 
 from emolake.errors import ConfigurationError
 from emolake.models.encoders import speech_encoder
+from emolake.models.encoders.speech_encoder import load_part
 from emolake.models.hub import model_folder
 from emolake.models.protocol import Batching
-from emolake.models.transcripts import load_part
 from emolake.training.folds import Part
 from emolake.training.gradient_training import OptimiseOptions, answers, fit
 from emolake.training.heads import fit_seed
