@@ -39,7 +39,7 @@ FAMILIES: dict[str, str] = {
     "s3prl": "emolake.models.families.s3prl:S3prl",
     "transformers": "emolake.models.families.transformers_audio:TransformersAudio",
     "classical": "emolake.models.families.classical:Classical",
-    "keras": "emolake.models.families.keras_network:KerasNetwork",
+    "keras": "emolake.models.families.keras_audio:KerasAudio",
     "encoder_head": "emolake.models.families.encoder_head:EncoderHead",
     "multimodal": "emolake.models.families.multimodal:Multimodal",
     "dimensional": "emolake.models.families.dimensional:Dimensional",

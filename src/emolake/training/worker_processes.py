@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from emolake.models.families.spectrogram_cnn import FeatureOptions, NetworkOptions
+from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions
 from emolake.models.threads import one_thread
 from emolake.training.gradient_training import told, valid_figures
 from emolake.training.spectrogram_store import FeatureCache

@@ -13,10 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from emolake.errors import ConfigurationError
-from emolake.models.families.multimodal import Multimodal, MultimodalHead, MultimodalOptions
+from emolake.models.families.multimodal import Multimodal, MultimodalOptions
+from emolake.models.families.multimodal_network import MultimodalHead
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
-from emolake.models.transcripts import Transcriber, TranscriptCache
+from emolake.models.transcriber import Transcriber
+from emolake.models.transcripts import TranscriptCache
 from emolake.tasks.classify import Engine
 
 transformers = pytest.importorskip("transformers")

@@ -10,18 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from emolake.audio.features import MelOptions
+from emolake.audio.feature_options import MelOptions
 from emolake.errors import ConfigurationError
-from emolake.models.families.spectrogram_cnn import (
+from emolake.models.families.spectrogram_cnn import SpectrogramCnn
+from emolake.models.families.spectrogram_network import (
     EmotionNetwork,
-    FeatureOptions,
-    NetworkOptions,
-    SpectrogramCnn,
-    SpectrogramCnnOptions,
     clip_features,
     speech_bounds,
     state_to_tensors,
 )
+from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions, SpectrogramCnnOptions
 from emolake.models.protocol import Batching
 from emolake.models.trained_folder import TrainedFolder
 
