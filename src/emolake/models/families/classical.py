@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from emolake.errors import ConfigurationError
 from emolake.models.families.classical_features import (
@@ -26,6 +26,7 @@ from emolake.models.families.classical_features import min_samples as shortest
 from emolake.models.feature_cache import FeatureCache
 from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
 from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, read_config
+from emolake.options import Options
 
 if TYPE_CHECKING:
     import torch
@@ -51,10 +52,8 @@ class ClassicalOptions(TrainedFolder):
     """Space that the cache may take; what was unused for longest makes room."""
 
 
-class ClassicalConfig(BaseModel):
+class ClassicalConfig(Options):
     """The contents of `config.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     family: Literal["classical"]
     """The name in the registry."""
@@ -66,7 +65,7 @@ class ClassicalConfig(BaseModel):
     """The logits are divided by it: calibration."""
     licence: str = "not stated"
     """Under which the weights may be used."""
-    training: dict[str, JsonValue] = {}
+    training: dict[str, JsonValue] = Field(default_factory=dict)
     """The recipe and the hash of the data; a record."""
 
 

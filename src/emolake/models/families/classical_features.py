@@ -10,9 +10,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from emolake.errors import ConfigurationError, EmolakeError
+from emolake.options import Options
 
 if TYPE_CHECKING:
     from opensmile import Smile
@@ -36,10 +37,8 @@ class FeatureError(EmolakeError):
     """A feature that is not a finite number, of a clip whose samples are."""
 
 
-class LibrosaFeatures(BaseModel):
+class LibrosaFeatures(Options):
     """Pitch, energy, tempo and cepstra by librosa; the key `features` of `config.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["librosa"]
     """Which features."""
@@ -66,10 +65,8 @@ class LibrosaFeatures(BaseModel):
         return self
 
 
-class EgemapsFeatures(BaseModel):
+class EgemapsFeatures(Options):
     """The 88 functionals of openSMILE's eGeMAPSv02; the key `features` of `config.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["egemaps"]
     """Which features."""

@@ -19,10 +19,11 @@ from pickle import UnpicklingError
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
+from emolake.options import Options
 
 if TYPE_CHECKING:
     import torch
@@ -50,12 +51,8 @@ class InterfaceError(EmolakeError):
     """An interface's code failed, or answered something else than its options say."""
 
 
-class SpeechbrainOptions(BaseModel):
+class SpeechbrainOptions(Options):
     """The keys of a model of this family."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
-    )
 
     model: Path
     """Folder of the model. Hub ids are not taken: what runs is to be read first."""
