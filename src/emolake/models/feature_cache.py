@@ -16,19 +16,22 @@ log = logging.getLogger(__name__)
 class FeatureCache:
     """Feature vectors of one recipe in a folder that other recipes and processes may share."""
 
-    def __init__(self, folder: Path, recipe: Mapping[str, JsonValue], *, max_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, recipe: Mapping[str, JsonValue], *, max_bytes: int, option: str = "cache"
+    ) -> None:
         """Open a folder.
 
         Args:
             folder: an existing folder.
             recipe: whatever changes a feature beside the samples: parameters, versions of libraries.
             max_bytes: space on disk that the folder may take; the entries unused for longest make room.
+            option: key of the configuration that names the folder.
 
         Raises:
             ConfigurationError: there is no such folder, or it cannot be written to.
         """
         digest = recipe_hash(recipe).digest()
-        self._entries = DiskCache(folder, digest, ending=".npy", option="cache", max_bytes=max_bytes)
+        self._entries = DiskCache(folder, digest, ending=".npy", option=option, max_bytes=max_bytes)
 
     def get(self, wave: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Return `compute(wave)` [n] float32, from disk where it was computed before; `wave` is [samples] float32."""

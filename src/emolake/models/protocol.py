@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, JsonValue
 
@@ -20,6 +20,18 @@ TORCH_FP32: Mapping[Runtime, tuple[str, ...]] = {"torch": ("fp32",)}
 ENCODER_PRECISIONS: Mapping[Runtime, tuple[str, ...]] = {"torch": ("fp32", "bf16"), "onnx": ("fp32", "int8")}
 """The precisions of the families that are a transformer encoder under a head."""
 AFFECT_DIMENSIONS = ("arousal", "dominance", "valence")
+
+
+@dataclass(frozen=True)
+class PersonalCache:
+    """The mark of an option that names a folder of what was computed from recordings, features or transcripts.
+
+    `emolake erase` removes from it the entries that a `emolake.models.disk_cache.DiskCache` wrote, and nothing else.
+    """
+
+
+PersonalCacheFolder = Annotated[Path, PersonalCache()]
+"""The type of such an option."""
 
 
 class Batching(StrEnum):

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import validation_problems
 from emolake.models.inference import DEFAULT_MODEL, InferenceOptions
+from emolake.models.personal_caches import named_folders
 from emolake.models.protocol import Description, EmotionModel, ExportableFamily, Family, Runtime
 from emolake.models.runtimes.choice import possible
 from emolake.models.runtimes.graph_cache import GraphCache, GraphRefusedError
@@ -249,6 +250,26 @@ class Registry:
         # The context is for families that are made of other models of the configuration.
         return _validated(name, keys, {"registry": self, "within": (*within, name)})
 
+    def cache_folders(self) -> list[Path]:
+        """Return the folders that are there of those that the entries name as caches of personal data.
+
+        A model whose weights are missing, or that is otherwise wrong, has caches all the same.
+
+        Raises:
+            ConfigurationError: the family of an entry is unknown, and with it which of its keys name caches.
+        """
+        folders: set[Path] = set()
+        for name, entry in self.models.items():
+            try:
+                _, family, keys, _ = _family_and_keys(name, entry)
+            except ConfigurationError as error:
+                raise ConfigurationError(
+                    f"which caches of recordings [models.{name}] has is unknown: {error}; correct the entry or, when "
+                    "its caches are deleted, take it out"
+                ) from error
+            folders |= set(named_folders(family.Options, keys))
+        return sorted(folder for folder in folders if folder.is_dir())
+
     def entry_or_folder(self, model: str | None = None) -> ModelEntry:
         """Return a model, or else the folder of that name that `emolake train` wrote.
 
@@ -263,7 +284,20 @@ class Registry:
 
 
 def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) -> ModelEntry:
-    """Check an entry against its family's options; a trained folder says its family itself."""
+    """Check an entry against its family's options."""
+    family, family_class, given, folder = _family_and_keys(name, entry)
+    try:
+        options = family_class.Options.model_validate(given, context=dict(context))
+    except ValidationError as error:
+        keys = ", ".join(family_class.Options.model_fields)
+        raise ConfigurationError(
+            f"[models.{name}] is wrong: {validation_problems(error)}; the keys of {family} are {keys}"
+        ) from error
+    return ModelEntry(name, family, options, folder)
+
+
+def _family_and_keys(name: str, entry: Mapping[str, Any]) -> tuple[str, Family, dict[str, Any], Path | None]:
+    """Return the family that an entry or its trained folder names, the family's own keys, and that folder if any."""
     given = dict(entry)
     path = given.get("path")
     folder = Path(path) if isinstance(path, str) and Path(path, CONFIG_FILE).is_file() else None
@@ -283,14 +317,7 @@ def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) 
     family_class: Family = getattr(import_module(module), class_name)
     if "family" not in entry and "path" not in family_class.Options.model_fields:
         given = {**_options_of_folder(Path(given.pop("path"))), **given}
-    try:
-        options = family_class.Options.model_validate(given, context=dict(context))
-    except ValidationError as error:
-        keys = ", ".join(family_class.Options.model_fields)
-        raise ConfigurationError(
-            f"[models.{name}] is wrong: {validation_problems(error)}; the keys of {family} are {keys}"
-        ) from error
-    return ModelEntry(name, family, options, folder)
+    return family, family_class, given, folder
 
 
 def _state(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:

@@ -19,7 +19,7 @@ from emolake.lake.rewrite import GROWING, rewrite_day
 from emolake.lake.schema import GUARD_SLOTS, append
 from emolake.lake.snapshots import bound_memory, expire
 from emolake.lake.transact import Lake, take_guards
-from emolake.models.caches import cache_folders, empty
+from emolake.models.disk_cache import empty
 from emolake.schemas.tables import ERASURES, RUNS
 from emolake.settings import Settings
 from emolake.source.opening import open_source
@@ -161,7 +161,7 @@ def _planned(lake: Lake, settings: Settings, asked: Sequence[Asked]) -> Erasure:
     held_back = held_back_days(lake, min(days), max(days), dimensions=by) if days else []
     ((snapshots,),) = lake.rows("SELECT count(*) FROM lake.snapshots()")
     return Erasure(
-        asked, held, cache_folders(settings.models), snapshots, [day for day in held_back if day in days]
+        asked, held, settings.registry.cache_folders(), snapshots, [day for day in held_back if day in days]
     )
 
 

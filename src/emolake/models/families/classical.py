@@ -24,7 +24,7 @@ from emolake.models.families.classical_features import (
 )
 from emolake.models.families.classical_features import min_samples as shortest
 from emolake.models.feature_cache import FeatureCache
-from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, PersonalCacheFolder, Prediction
 from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, read_config
 from emolake.options import Options
 
@@ -46,7 +46,7 @@ _TRUSTED = (
 class ClassicalOptions(TrainedFolder):
     """The keys of a model of this family."""
 
-    cache: Path | None = None
+    cache: PersonalCacheFolder | None = None
     """Existing folder that keeps the features of every clip heard, for all runs and models that share it."""
     cache_mb: int = Field(1024, ge=1)
     """Space that the cache may take; what was unused for longest makes room."""

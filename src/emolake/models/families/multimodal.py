@@ -18,7 +18,7 @@ from emolake.audio.feature_options import MfccOptions
 from emolake.models.encoders import speech_encoder
 from emolake.models.encoders.tokenizers import TOKENIZER_FILES, model_files
 from emolake.models.hub import model_folder
-from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, PersonalCacheFolder, Prediction
 from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, fill, read_config
 from emolake.models.transcripts import TranscriptCache
 from emolake.options import Options
@@ -35,7 +35,7 @@ class MultimodalOptions(TrainedFolder):
 
     keep_loaded: bool = False
     """Leave both large models on the device; else one at a time is there, and the other waits in main memory."""
-    transcript_cache: Path | None = None
+    transcript_cache: PersonalCacheFolder | None = None
     """An existing folder that transcripts are kept in, by content and model; none are kept when left out."""
 
 
