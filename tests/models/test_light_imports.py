@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from emolake.models.registry import FAMILIES
+from emolake.models.known_families import FAMILIES
 
 HEAVY = (
     "torch", "torchaudio", "transformers", "librosa", "sklearn", "skops", "scipy", "onnx", "onnxruntime", "tensorflow",

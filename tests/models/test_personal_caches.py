@@ -10,9 +10,10 @@ import pytest
 from pydantic import Field
 
 from emolake.errors import ConfigurationError
+from emolake.models.known_families import FAMILIES
 from emolake.models.personal_caches import named_folders
 from emolake.models.protocol import TORCH_FP32, PersonalCache, PersonalCacheFolder
-from emolake.models.registry import FAMILIES, Registry
+from emolake.models.registry import Registry
 from emolake.options import Options
 
 

@@ -17,8 +17,8 @@ from emolake.lake.query import QueryError
 from emolake.lake.schema import append
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.models.feature_cache import FeatureCache
+from emolake.models.known_families import FAMILIES
 from emolake.models.protocol import TORCH_FP32, PersonalCache
-from emolake.models.registry import FAMILIES
 from emolake.models.transcripts import TranscriptCache
 from emolake.options import Options
 from emolake.schemas.records import AnalysisKey

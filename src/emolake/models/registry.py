@@ -1,7 +1,4 @@
-"""The registry of classifier families, and the models that a configuration names.
-
-A family is one file in this package and one line in `FAMILIES`.
-"""
+"""The models that a configuration names: their entries, and what is known of them before they are loaded."""
 
 import hashlib
 import json
@@ -9,7 +6,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import validation_problems
 from emolake.models.inference import DEFAULT_MODEL, InferenceOptions
+from emolake.models.known_families import family_class, family_names
 from emolake.models.personal_caches import named_folders
 from emolake.models.protocol import Description, EmotionModel, ExportableFamily, Family, Runtime
 from emolake.models.runtimes.choice import possible
@@ -32,23 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OPTIONS_KEY = "options"  # of the configuration of a trained folder whose family takes no path
-
-# family -> module:class, imported when a model of the family is named.
-FAMILIES: dict[str, str] = {
-    "spectrogram_cnn": "emolake.models.families.spectrogram_cnn:SpectrogramCnn",
-    "mfcc_mlp": "emolake.models.families.mfcc_mlp:MfccMlp",
-    "s3prl": "emolake.models.families.s3prl:S3prl",
-    "transformers": "emolake.models.families.transformers_audio:TransformersAudio",
-    "classical": "emolake.models.families.classical:Classical",
-    "keras": "emolake.models.families.keras_audio:KerasAudio",
-    "encoder_head": "emolake.models.families.encoder_head:EncoderHead",
-    "multimodal": "emolake.models.families.multimodal:Multimodal",
-    "dimensional": "emolake.models.families.dimensional:Dimensional",
-    "yamnet": "emolake.models.families.yamnet:Yamnet",
-    "emotion2vec": "emolake.models.families.emotion2vec:Emotion2vec",
-    "speechbrain": "emolake.models.families.speechbrain_interface:SpeechbrainInterface",
-    "ensemble": "emolake.models.families.ensemble:Ensemble",
-}
 
 
 class ModelChangedError(EmolakeError):
@@ -66,9 +46,7 @@ class ModelEntry:
 
     @property
     def _family(self) -> Family:
-        module, _, name = FAMILIES[self.family].partition(":")
-        family: Family = getattr(import_module(module), name)
-        return family
+        return family_class(self.family)
 
     @property
     def precisions(self) -> Mapping[Runtime, tuple[str, ...]]:
@@ -285,11 +263,11 @@ class Registry:
 
 def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) -> ModelEntry:
     """Check an entry against its family's options."""
-    family, family_class, given, folder = _family_and_keys(name, entry)
+    family, found, given, folder = _family_and_keys(name, entry)
     try:
-        options = family_class.Options.model_validate(given, context=dict(context))
+        options = found.Options.model_validate(given, context=dict(context))
     except ValidationError as error:
-        keys = ", ".join(family_class.Options.model_fields)
+        keys = ", ".join(found.Options.model_fields)
         raise ConfigurationError(
             f"[models.{name}] is wrong: {validation_problems(error)}; the keys of {family} are {keys}"
         ) from error
@@ -309,15 +287,15 @@ def _family_and_keys(name: str, entry: Mapping[str, Any]) -> tuple[str, Family, 
                 "`emolake train` wrote, or family and its keys"
             )
         family = _family_of_folder(name, Path(path))
-    if family not in FAMILIES:
+    known = family_names()
+    if family not in known:
         raise ConfigurationError(
-            f"the model {name!r} is of family {family!r}; expected one of {', '.join(sorted(FAMILIES))}"
+            f"the model {name!r} is of family {family!r}; expected one of {', '.join(known)}"
         )
-    module, _, class_name = FAMILIES[family].partition(":")
-    family_class: Family = getattr(import_module(module), class_name)
-    if "family" not in entry and "path" not in family_class.Options.model_fields:
+    found = family_class(family)
+    if "family" not in entry and "path" not in found.Options.model_fields:
         given = {**_options_of_folder(Path(given.pop("path"))), **given}
-    return family, family_class, given, folder
+    return family, found, given, folder
 
 
 def _state(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:

@@ -17,6 +17,7 @@ from emolake.models import registry
 from emolake.models.encoders.encoder_model import SpeechEncoder
 from emolake.models.health_gate import HealthOptions
 from emolake.models.inference import InferenceOptions
+from emolake.models.known_families import FAMILIES
 from emolake.models.protocol import Batching
 from emolake.predict.diagnosis import diagnose
 from emolake.settings import Settings
@@ -31,7 +32,7 @@ def entry(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> registry.ModelEntry:
     """A model of the family on a tiny random encoder, by its name in the configuration."""
-    monkeypatch.setitem(registry.FAMILIES, "peak", "peak_family:Peak")
+    monkeypatch.setitem(FAMILIES, "peak", "peak_family:Peak")
     write_encoder(request.param, tmp_path / "encoder")
     torch.manual_seed(3)
     output = torch.nn.Linear(32, len(LABELS))

@@ -11,8 +11,9 @@ from zoo import BUILDERS
 
 from emolake.errors import ConfigurationError
 from emolake.models.inference import InferenceOptions
+from emolake.models.known_families import FAMILIES
 from emolake.models.protocol import EmotionModel
-from emolake.models.registry import FAMILIES, ModelEntry
+from emolake.models.registry import ModelEntry
 from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
 from emolake.predict.files import source_object
