@@ -1,6 +1,6 @@
 """A tiny model of random weights of every family, in the family's original format, for tests that hold for all.
 
-The formats' writers stand beside the tests of their families; what they need beyond the core is an extra.
+The writers of the formats lie beside the tests of their families; what they need beyond the core is an extra.
 """
 
 import argparse
@@ -174,7 +174,7 @@ def emotion2vec(folder: Path) -> Entry:
 
 
 def ensemble(folder: Path) -> Entry:
-    """Of two models that stand beside it under these names."""
+    """Write nothing: its members are two models of the configuration that have these names."""
     return {"family": "ensemble", "members": ["spectrogram_cnn", "mfcc_mlp"], "weights": [2.0, 1.0]}
 
 

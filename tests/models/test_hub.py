@@ -99,16 +99,16 @@ def test_the_token_opens_what_is_gated_and_is_never_shown(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "revision", "said"),
+    ("spec", "revision", "message"),
     [
         ("lab/nothing", "main", "lab/nothing is not on the hub, or is private; correct it, or set HF_TOKEN"),
         ("lab/both", "v9", "lab/both has no such revision; correct revision"),
     ],
 )
-def test_what_is_not_there_is_named(hub: Hub, spec: str, revision: str, said: str) -> None:
+def test_what_is_not_there_is_named(hub: Hub, spec: str, revision: str, message: str) -> None:
     done = folder(hub, spec, revision)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_a_model_by_its_hub_id_also_without_the_hub_once_it_is_cached(hub: Hub, tmp_path: Path) -> None:

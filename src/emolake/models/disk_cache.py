@@ -178,7 +178,7 @@ def mark_used(path: Path) -> None:
 def empty(folder: Path) -> int:
     """Remove every entry that a `DiskCache` wrote or began to write, and nothing else; return how many there were.
 
-    An entry does not tell which recording it came from. What is missed is computed again.
+    An entry does not tell which recording it came from. What is missing is computed again.
     """
     removed = 0
     for path in _files(folder):

@@ -55,10 +55,10 @@ class ModelEntry:
 
     @cached_property
     def description(self) -> Description:
-        """What the family knows of the model without loading it.
+        """The family's description of the model, which is not loaded.
 
         Raises:
-            ConfigurationError: a file is missing or says something wrong.
+            ConfigurationError: a file is missing or wrong.
         """
         return self._family.describe(self.options)
 
@@ -74,7 +74,7 @@ class ModelEntry:
 
     @cached_property
     def record(self) -> TrainingRecord:
-        """What the trained folder says of its training; empty for what was not trained by emolake."""
+        """The trained folder's record of its training; empty for what was not trained by emolake."""
         if self.folder is None:
             return TrainingRecord()
         return read_config(self.folder, TrainingRecord, self.family)
@@ -141,7 +141,7 @@ class ModelEntry:
         return others[0] if refused and others else first
 
     def prepare(self, inference: InferenceOptions) -> None:
-        """Make the model's graph where it is run as one and has none, so that `runtime` tells what a load will do."""
+        """Make the model's graph where it is run as one and has none, so that `runtime` is what a load will use."""
         if self.runtime(inference) == "onnx" and not self._graphs(inference).is_made:
             self.load(inference)
 
@@ -159,7 +159,7 @@ class ModelEntry:
         if precision != "fp32":
             log.warning(
                 "the model %r runs in %s, which changes its answers: more than 1 %% of the labels where that was "
-                "measured; hold it against fp32 on labelled clips with `emolake evaluate` before its results are used",
+                "measured; compare it with fp32 on labelled clips by `emolake evaluate` before its results are used",
                 self.name,
                 precision,
             )

@@ -30,14 +30,14 @@ class TrainedFolder(Options):
 
 
 class TrainingRecord(Options):
-    """What every trained folder's `config.json` says of its training, whatever the family."""
+    """The part of a trained folder's `config.json` that every family has: the record of its training."""
 
     model_config = ConfigDict(extra="ignore")  # the family's own keys
 
     licence: str | None = None
     """Of the weights."""
     training: dict[str, JsonValue] = Field(default_factory=dict)
-    """The recipe, the hash of the data, and the speakers that the weights learned from."""
+    """The recipe, the hash of the data, and the speakers in the training data."""
 
 
 def read_config(folder: Path, config: type[Config], family: str) -> Config:

@@ -38,7 +38,7 @@ class TranscriptCache:
         try:
             return entry.decode("utf-8")
         except UnicodeDecodeError:
-            log.warning("the transcript %s is broken and is made again", self._entries.path(clip))
+            log.warning("the transcript %s is broken and is transcribed again", self._entries.path(clip))
             return None
 
     def write(self, clip: bytes, transcript: str) -> None:

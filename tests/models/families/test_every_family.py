@@ -104,7 +104,7 @@ def test_odd_input_has_a_finite_answer(model: EmotionModel, wave: np.ndarray) ->
 
 @pytest.fixture(scope="module")
 def odd_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files that are hard to hear, and one sound one."""
+    """Files that are hard to analyse, and one sound one."""
     folder = tmp_path_factory.mktemp("odd")
     sound = clip(32_000, 6)
     broken = sound.copy()

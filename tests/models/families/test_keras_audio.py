@@ -91,8 +91,8 @@ def probabilities(model: Any, clips: list[np.ndarray], batch_samples: int) -> np
 
 
 def mean_mfcc(clip: np.ndarray, rate: int = 22_050, axis: int = 1) -> np.ndarray:
-    heard = librosa.resample(clip, orig_sr=16_000, target_sr=rate)
-    mean: np.ndarray = librosa.feature.mfcc(y=heard, sr=rate, n_mfcc=40).mean(axis=axis)
+    resampled = librosa.resample(clip, orig_sr=16_000, target_sr=rate)
+    mean: np.ndarray = librosa.feature.mfcc(y=resampled, sr=rate, n_mfcc=40).mean(axis=axis)
     return mean
 
 

@@ -286,7 +286,7 @@ def test_any_number_of_rows_and_labels_fits(rows):
 
 
 def test_the_committed_weights_know_the_clips_that_they_were_trained_on(shared_data):
-    """Plumbing only: all of these speakers were heard in training. The honest figures are in the model card."""
+    """Plumbing only: all of these speakers are in the training data. The honest figures are in the model card."""
     from importlib.resources import files
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What executes a network: a graph is never silently another model, and each runtime and precision is told apart."""
+"""What executes a network: a graph is never silently another model, and no two runtimes or precisions share results."""
 
 import logging
 from pathlib import Path
@@ -197,7 +197,7 @@ def test_a_cache_that_has_no_place_leaves_torch(s3prl: ModelEntry, tmp_path: Pat
     assert answers(s3prl.load(chosen), clips()).shape == (5, 4)
 
 
-def test_results_of_two_runtimes_are_told_apart(s3prl: ModelEntry, refused: InferenceOptions) -> None:
+def test_results_of_two_runtimes_are_kept_apart(s3prl: ModelEntry, refused: InferenceOptions) -> None:
     def config_id(chosen: InferenceOptions) -> str:
         return analysis_key(Settings(inference=chosen), s3prl).config_id
 
@@ -265,10 +265,10 @@ def test_a_module_is_itself_again_after_its_graph_was_made(s3prl: ModelEntry) ->
     encoder = s3prl.load(inference(runtime="torch")).modules()["upstream"]
     first = encoder.feature_extractor.conv_layers[0]
     before, attention = first.conv, encoder.config._attn_implementation
-    with pytest.raises(RuntimeError, match="made up"), graph_form(encoder):
+    with pytest.raises(RuntimeError, match="by the test"), graph_form(encoder):
         assert isinstance(first.conv, WaveConvolution)
         assert encoder.config._attn_implementation == "eager" != attention
-        raise RuntimeError("made up")
+        raise RuntimeError("by the test")
     assert first.conv is before
     assert encoder.config._attn_implementation == attention
 

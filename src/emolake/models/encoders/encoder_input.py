@@ -14,7 +14,7 @@ WHISPER_HOP = 160  # samples between two mel frames, in every Whisper
 
 
 def is_whisper(extractor: Any) -> bool:
-    """Whether a feature extractor of transformers is Whisper's."""
+    """Return whether a feature extractor of transformers is Whisper's."""
     return hasattr(extractor, "nb_max_frames")
 
 

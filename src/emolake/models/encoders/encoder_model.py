@@ -1,8 +1,8 @@
 """What the families share whose network is a speech encoder under a head; a family of that kind is about 60 lines.
 
-Such a family derives from `EncoderModel`. It says in `describe` what the model is, in `plan` which encoder it stands on
-and how its network is loaded, and in `prediction`, where they are no logits, what its outputs mean. Loading onto torch
-or as a graph, batching, predicting and showing the inside are here.
+Such a family derives from `EncoderModel`: `describe` names files and labels, `plan` the encoder and how the network is
+loaded, and `prediction`, where the outputs are no logits, what they mean. Loading onto torch or as a graph, batching,
+predicting and showing the inside are here.
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Self-supervised speech encoders of transformers (wav2vec 2.0, HuBERT, WavLM) as the families here use them.
+"""Self-supervised speech encoders of transformers (wav2vec 2.0, HuBERT, WavLM): their files, loading, batches.
 
 The waveform is normalised over a clip's own samples, and a batch is masked or not padded at all, whichever leaves
 every member's states as they are when it is alone.
@@ -76,7 +76,7 @@ def encoder_config(folder: Path, kinds: tuple[str, ...] = MODEL_TYPES) -> Mappin
 
 
 def is_normalised(folder: Path) -> bool:
-    """Whether the waves that an encoder takes are normalised, as its `preprocessor_config.json` says."""
+    """Return whether an encoder takes normalised waves, by its `preprocessor_config.json`."""
     return bool(read_json(folder / "preprocessor_config.json").get("do_normalize", True))
 
 
@@ -118,7 +118,7 @@ def load_exactly(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what its report of the load says is an error here, told below
+    logging.set_verbosity_error()  # what its report of the load contains is an error here, raised below
     try:
         model, info = loader.from_pretrained(
             folder,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 MODEL_FILE: Final = "model.skops"
-_FLOOR = 1e-7  # a forest says exactly 0 of a label that none of its leaves has
+_FLOOR = 1e-7  # a forest gives exactly 0 to a label that none of its leaves has
 _MIN_SAMPLES = 400  # as every family; a clip too short for the features gets no label
 # What skops does not trust by itself and the supported classifiers hold. Never skops' own get_untrusted_types().
 _TRUSTED = (
@@ -47,7 +47,7 @@ class ClassicalOptions(TrainedFolder):
     """The keys of a model of this family."""
 
     cache: PersonalCacheFolder | None = None
-    """Existing folder that keeps the features of every clip heard, for all runs and models that share it."""
+    """Existing folder that keeps the features of every clip, for all runs and models that share it."""
     cache_mb: int = Field(1024, ge=1)
     """Space that the cache may take; what was unused for longest makes room."""
 
@@ -135,11 +135,12 @@ class Classical:
 
         labelled = lengths.cpu() >= self._shortest
         logits = torch.zeros(len(lengths), len(self.labels))
-        heard = labelled.nonzero()[:, 0].tolist()
-        if heard:
-            features = np.stack([self._features(waves[i, : int(lengths[i])].cpu().numpy()) for i in heard])
+        long_enough = labelled.nonzero()[:, 0].tolist()
+        if long_enough:
+            clips = [waves[i, : int(lengths[i])].cpu().numpy() for i in long_enough]
+            features = np.stack([self._features(clip) for clip in clips])
             found = log_probabilities(self._pipeline, features)[:, self._columns] / self._temperature
-            logits[heard] = torch.from_numpy(found.astype(np.float32))
+            logits[long_enough] = torch.from_numpy(found.astype(np.float32))
         return Prediction(logits, labelled=labelled)
 
     def _features(self, wave: np.ndarray) -> np.ndarray:
@@ -147,7 +148,7 @@ class Classical:
 
 
 def log_probabilities(pipeline: "Pipeline", features: np.ndarray) -> np.ndarray:
-    """[N, classes] in the classifier's own order, of feature vectors [N, n]."""
+    """Return log probabilities [N, classes] of feature vectors [N, n], in the classifier's own order."""
     return np.asarray(np.log(np.maximum(pipeline.predict_proba(features), _FLOOR)))
 
 

@@ -1,8 +1,8 @@
 """Family "keras": a Keras network (`.keras`, or `.h5` of Keras 2 and 3) on a clip's mean cepstral coefficients.
 
 Keras 3 runs it on torch; TensorFlow is never imported. A file carries neither labels nor features, so that the
-options must say how its training heard a clip: sampling rate, excerpt, coefficients, the axis of the mean and the
-scaler. Files with code of their own (Lambda layers, foreign modules) are refused, whatever the options.
+options must describe what its training computed of a clip: sampling rate, excerpt, coefficients, the axis of the mean
+and the scaler. Files with code of their own (Lambda layers, foreign modules) are refused, whatever the options.
 """
 
 import math
@@ -41,7 +41,7 @@ class KerasAudioOptions(Options):
     offset_s: float = Field(0.0, ge=0)
     """Seconds left out at the start of a clip; one that ends before gets no label."""
     duration_s: float | None = Field(None, gt=0)
-    """Seconds heard from there on; all when left out."""
+    """Seconds used from there on; all when left out."""
     coefficients: int = Field(40, ge=1)
     """Number of cepstral coefficients (n_mfcc), from the zeroth."""
     n_fft: int = Field(2048, ge=16)

@@ -1,6 +1,6 @@
-"""Family "multimodal": what is said and how it sounds, in one vector, through a small dense network.
+"""Family "multimodal": the transcript and the sound of a clip, in one vector, through a small dense network.
 
-Whisper writes down what is said, BERT's [CLS] state of that text (768 wide for `kykim/bert-kor-base`) is joined with
+Whisper transcribes the clip, BERT's [CLS] state of that text (768 wide for `kykim/bert-kor-base`) is joined with
 the clip's mean cepstral coefficients (40), in this order and unscaled, and goes through dense layers with GELU
 (808 -> 256 -> 128 -> labels). The model's folder holds `config.json` (see `MultimodalConfig`) and
 `model.safetensors` with `layers.N.weight` and `layers.N.bias`, N from 0.

@@ -79,7 +79,7 @@ def _folder(options: TransformersAudioOptions) -> Path:
 
 
 def _labels(options: TransformersAudioOptions, config: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
-    """Return the labels in the order of the outputs; names that transformers made up are refused."""
+    """Return the labels in the order of the outputs; names that transformers filled in are refused."""
     named = config.get("id2label") or {}
     try:
         own = tuple(str(named[str(index)]) for index in range(len(named)))

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class GraphRefusedError(Exception):
-    """A model cannot be run as a graph: it cannot be exported, or its graph's answer is another."""
+    """A model cannot be run as a graph: it cannot be exported, or its graph gives another answer."""
 
 
 class GraphCache:
@@ -53,7 +53,7 @@ class GraphCache:
             return None if self.holds(recipe) or self._is_writable() else self._not_writable()
 
     def holds(self, recipe: Mapping[str, JsonValue]) -> bool:
-        """Whether there is an entry; `get` reads it."""
+        """Return whether there is an entry; `get` reads it."""
         return (self._folder / _key(recipe) / _ABOUT_FILE).is_file()
 
     def get(self, recipe: Mapping[str, JsonValue], write: Callable[[Path], Mapping[str, JsonValue]]) -> Path:
@@ -130,7 +130,7 @@ def _key(recipe: Mapping[str, JsonValue]) -> str:
 
 
 def _is_sound(entry: Path) -> bool:
-    """Whether an entry holds what was written, and mark it as used; a broken one is removed."""
+    """Return whether an entry holds what was written, and mark it as used; a broken one is removed."""
     try:
         about = json.loads((entry / _ABOUT_FILE).read_text("utf-8"))
         sound = all(_sha256(entry / name) == digest for name, digest in about["files"].items())
