@@ -16,6 +16,7 @@ from bench.made_rows import KEY, made_shard
 from emolake.lake.connect import open_lake
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
+from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import ShardRows, commit_shard
@@ -76,7 +77,7 @@ def _fill(lake: Lake, recordings: int) -> float:
         _commit(lake, made_shard(*YEAR[number : number + 7], recordings=recordings, segments=SEGMENTS))
     seconds = perf_counter() - started
     _commit(lake, made_shard(DAY, recordings=recordings, segments=SEGMENTS, key=OTHER), key=OTHER)
-    list(aggregate_days(lake, YEAR[0], YEAR[-1], dimensions=["site"], run_id="bench"))
+    list(aggregate_days(lake, DayRange(YEAR[0], YEAR[-1]), dimensions=["site"], run_id="bench"))
     return seconds
 
 
@@ -125,7 +126,7 @@ def _commits(lake: Lake, recordings: int) -> Iterator[tuple[str, ...]]:
 
 
 def _aggregate(lake: Lake) -> None:
-    list(aggregate_days(lake, DAY, DAY, dimensions=["site"], run_id="bench"))
+    list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id="bench"))
 
 
 def _seconds(work: Callable[..., object], *arguments: object) -> float:

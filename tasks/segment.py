@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from emolake.audio.voice_activity import CHUNK, SpeechDetector
 from emolake.errors import BadRecordingError, Reason
+from emolake.options import Options
 
 Channel = Annotated[int, Field(ge=0)]
 _HYSTERESIS = 0.15
@@ -21,39 +22,32 @@ _PAUSE_CHUNKS = 3
 """A long stretch of speech is split in a pause of at least so many chunks, 96 ms."""
 
 
-class SegmentOptions(BaseModel):
+class SegmentOptions(Options):
     """How recordings are cut; the keys of [segmentation]."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    method: Literal["window", "vad"] = Field(
-        "window", description="Fixed windows, or stretches of speech and what lies between them."
-    )
-    window_s: float = Field(10.0, gt=0, description="Length of a window in seconds.")
-    hop_s: float = Field(10.0, gt=0, description="Seconds from one window's start to the next one's.")
-    min_tail_s: float = Field(
-        1.0, ge=0, description="A last window shorter than this, in seconds, is joined to the one before it."
-    )
-    channels: Literal["mix", "split"] | tuple[Channel, ...] = Field(
-        "mix", description="The mean of all channels, each channel by itself, or those of a list of indices."
-    )
-    min_speech_ratio: float = Field(
-        0.1, ge=0, le=1, description="A segment with a smaller share of speech gets no label; 0 labels all."
-    )
-    vad_threshold: float = Field(
-        0.5, gt=0, lt=1, description="Probability from which a chunk of 32 ms is speech."
-    )
-    vad_min_speech_ms: int = Field(250, gt=0, description="Shorter speech, in milliseconds, is no segment.")
-    vad_min_silence_ms: int = Field(
-        500, gt=0, description="A shorter silence, in milliseconds, does not part two stretches of speech."
-    )
-    vad_pad_ms: int = Field(30, ge=0, description="Milliseconds of silence kept on both sides of speech.")
-    vad_max_segment_s: float = Field(
-        15.0,
-        gt=0,
-        description="Longer speech, in seconds, is split at a long pause, and longer silence anywhere; "
-        "a remainder below the shortest speech or silence stays with it.",
-    )
+    method: Literal["window", "vad"] = "window"
+    """Fixed windows, or stretches of speech and what lies between them."""
+    window_s: float = Field(10.0, gt=0)
+    """Length of a window in seconds."""
+    hop_s: float = Field(10.0, gt=0)
+    """Seconds from one window's start to the next one's."""
+    min_tail_s: float = Field(1.0, ge=0)
+    """A last window shorter than this, in seconds, is joined to the one before it."""
+    channels: Literal["mix", "split"] | tuple[Channel, ...] = "mix"
+    """The mean of all channels, each channel by itself, or those of a list of indices."""
+    min_speech_ratio: float = Field(0.1, ge=0, le=1)
+    """A segment with a smaller share of speech gets no label; 0 labels all."""
+    vad_threshold: float = Field(0.5, gt=0, lt=1)
+    """Probability from which a chunk of 32 ms is speech."""
+    vad_min_speech_ms: int = Field(250, gt=0)
+    """Shorter speech, in milliseconds, is no segment."""
+    vad_min_silence_ms: int = Field(500, gt=0)
+    """A shorter silence, in milliseconds, does not part two stretches of speech."""
+    vad_pad_ms: int = Field(30, ge=0)
+    """Milliseconds of silence kept on both sides of speech."""
+    vad_max_segment_s: float = Field(15.0, gt=0)
+    """Longer speech, in seconds, is split at a long pause, and longer silence anywhere; a remainder below the
+    shortest speech or silence stays with it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -96,8 +90,15 @@ class SegmentOptions(BaseModel):
         """Bound of a speech segment's ratio from below: the shortest speech with a silence on either side."""
         return self.vad_min_speech_ms / (self.vad_min_speech_ms + 2 * self.vad_min_silence_ms)
 
+    @property
+    def longest_s(self) -> float:
+        """The longest that a segment can be, in seconds."""
+        if self.method == "vad":
+            return self.vad_max_segment_s + (self.vad_min_speech_ms + self.vad_min_silence_ms) / 1000
+        return self.window_s + self.min_tail_s
+
     def ungated(self) -> Self:
-        """The same cuts, of which every segment has its samples, silent ones too."""
+        """Return the same cuts, of which every segment has its samples, silent ones too."""
         return self.model_copy(update={"min_speech_ratio": 0.0})
 
 

@@ -157,13 +157,13 @@ def test_the_lake_is_kept_right_from_the_command_line(site: Path) -> None:
     gaps = emolake("gaps", "--from", "2026-11-20", "--to", "2026-11-20", "--format", "json", cwd=site)
     assert json.loads(gaps.stdout) == []
     listed = emolake("retry", "--quarantined", "--dry-run", cwd=site)
-    assert "1 quarantined recordings" in listed.stderr
+    assert "1 quarantined recording\n" in listed.stderr
     assert "broken.wav" in listed.stdout
     assert "say what to retry" in sentence(emolake("retry", cwd=site), 2)
     assert "snapshots expired" in emolake("maintain", "--dry-run", cwd=site).stdout
     path = site / "calls" / "2026" / "11" / "20" / "oslo" / "long.wav"
     told = emolake("erase", "--recording", path, "--dry-run", cwd=site)
-    assert "1 analyses and 3 segments on 1 days" in told.stderr
+    assert "1 recording with 1 analysis and 3 segments on 1 day." in told.stderr
     assert "Time travel ends here" in told.stderr
     assert "confirm it with --yes" in sentence(emolake("erase", "--recording", path, cwd=site), 2)
     assert "either --recording URI, or --where SQL" in sentence(emolake("erase", cwd=site), 2)
@@ -393,7 +393,7 @@ def test_a_folder_is_judged_compared_counted_and_a_competition_filled(site: Path
     done = emolake("evaluate", "--model", site / "tiny", "--data", "data", "--out", "judged", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("tiny on 3 clips: unweighted average recall ")
-    assert "100%" in done.stderr
+    assert "3/3 clips" in done.stderr
     assert "a leak cannot be ruled out" in done.stderr
     done = emolake("compare", "judged", "judged", "-o", "compared", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

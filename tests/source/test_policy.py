@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from made_plan import work_of
 
 from emolake.audio.voice_activity import SpeechDetector
 from emolake.demo.encode import write_audio
@@ -16,12 +17,13 @@ from emolake.errors import BadRecordingError, ConfigurationError
 from emolake.lake.connect import open_lake
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.shard import run_shard
+from emolake.schemas.days import DayRange
 from emolake.schemas.records import Counts
 from emolake.settings import Settings, load_settings
 from emolake.source.opening import open_source
 from emolake.source.policy import Policy
 from emolake.tasks.aggregate import aggregate_days
-from emolake.tasks.plan import Listing, plan_day
+from emolake.tasks.plan import plan_day
 from emolake.tasks.segment import SegmentOptions, segment
 
 from made_model import write_tiny_model
@@ -129,14 +131,12 @@ class Site:
         source = open_source(settings.source.uri, settings.source.s3)
         pattern = settings.source.key_pattern()
         with open_lake(settings.warehouse) as lake:
-            planned = list(
-                plan_day(source, pattern, lake, DAY, key=key, listing=Listing(), policy=settings.policy)
-            )
+            planned = work_of(plan_day(source, pattern, lake, DAY, key=key, policy=settings.policy))
         if not planned:
             return None
         counts = run_shard(planned, settings=settings, entry=entry, key=key, run_id="run", message="run")
         with open_lake(settings.warehouse) as lake:
-            list(aggregate_days(lake, DAY, DAY, dimensions=settings.aggregate.by, run_id="run"))
+            list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=settings.aggregate.by, run_id="run"))
         return counts
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emolake.lake.connect import open_lake
+from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
@@ -40,7 +41,7 @@ def fill(lake, calls, key=KEY):
 
 
 def aggregate(lake, *, by=("site",), first=EARLIER, last=DAY):
-    return list(aggregate_days(lake, first, last, dimensions=by, run_id="run-1"))
+    return list(aggregate_days(lake, DayRange(first, last), dimensions=by, run_id="run-1"))
 
 
 def daily(lake, columns="emotion, segments, speech_seconds, share"):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from emolake.models.families.spectrogram_cnn import SpectrogramCnn
 from emolake.models.protocol import Batching, Prediction
 from emolake.models.trained_folder import TrainedFolder
-from emolake.tasks.classify import ModelMemoryError, ModelOutputError, batches, classify, softmax
+from emolake.tasks.classify import ModelMemoryError, ModelOutputError, classify, softmax
+from emolake.tasks.featurize import batches
 from emolake.tasks.segment import Segment
 
 from made_model import write_tiny_model

@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any, TypeVar
 
 import duckdb
-import pyarrow as pa
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from emolake.errors import EmolakeError
@@ -105,10 +104,8 @@ class Lake:
         try:
             with interruptible(self.connection):
                 result = work(self.connection)
-                self.connection.execute(
-                    "CALL lake.set_commit_message($author, $message, extra_info => $extra)",
-                    {"author": author, "message": message, "extra": extra},
-                )
+                tag = {"author": author, "message": message, "extra": extra}
+                self.connection.execute(statement("tag_commit"), tag)
                 self.connection.execute("COMMIT")
         except BaseException:
             # A commit that failed has ended the transaction already.
@@ -132,23 +129,11 @@ class Lake:
 
     def latest_snapshot(self) -> int:
         """Return the id of the newest snapshot."""
-        return int(self.rows("SELECT max(snapshot_id) FROM lake.snapshots()")[0][0])
+        return int(self.rows(statement("latest_snapshot"))[0][0])
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
         return self.connection.execute(sql, dict(parameters or {})).fetchall()
-
-
-@contextmanager
-def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
-    """Let queries of the block read Arrow tables by these names."""
-    for name, table in tables.items():
-        connection.register(name, table)
-    try:
-        yield
-    finally:
-        for name in tables:
-            connection.unregister(name)
 
 
 def take_guards(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> None:

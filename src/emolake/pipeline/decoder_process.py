@@ -21,21 +21,12 @@ from threading import Lock
 from emolake.audio.voice_activity import SpeechDetector
 from emolake.errors import BadRecordingError, EmolakeError, Reason
 from emolake.pipeline.pipe import Pipe
-from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome
+from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome, Opened
 from emolake.tasks.segment import Segment, SegmentOptions, segment
 
 
 class DecoderError(EmolakeError):
     """A decoder failed in a way that is no recording's fault; the message holds its traceback."""
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a recording's header says."""
-
-    codec: str
-    sampling_rate: int
-    channels: int
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ class FolderSource:
             file.seek(offset)
             yield from _chunks(file)
 
+    def remove(self, key: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        (self.folder / key).unlink(missing_ok=True)
+
     def _walk(self, base: str, start: str = "") -> Iterator[Listed]:
         for entry in self._entries(base):
             if not entry.name.startswith(start):

@@ -106,6 +106,13 @@ class S3Source:
         except BotoCoreError as error:
             raise self._explained(error) from error
 
+    def remove(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        try:
+            self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+        except (ClientError, BotoCoreError) as error:
+            raise self._explained(error) from error
+
     def _pages(self, prefix: str, **arguments: str) -> Iterator[Any]:
         paginator = self.client.get_paginator("list_objects_v2")
         try:
