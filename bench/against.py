@@ -36,7 +36,7 @@ from bench.common import (
 from emolake.models.inference import InferenceOptions
 from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
-from emolake.predict.files import source_object
+from emolake.prediction.files import source_object
 from emolake.settings import Settings
 from emolake.source.folder import FolderSource
 from emolake.tasks.segment import SegmentOptions, window_bounds

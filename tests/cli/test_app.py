@@ -214,6 +214,22 @@ def test_init_writes_the_defaults_and_overwrites_only_when_told(tmp_path: Path) 
     assert emolake("init", "--force", cwd=tmp_path).returncode == 0
 
 
+def test_what_init_writes_holds_nothing_of_the_environment(tmp_path: Path) -> None:
+    """Its password would lie in a file that says that secrets do not belong there."""
+    secrets = {
+        "EMOLAKE_WAREHOUSE__CATALOG": "postgres:host=db password=hunter2",
+        "EMOLAKE_SOURCE__URI": "s3://of-the-environment",
+        "EMOLAKE_MODELS__MINE__PATH": "runs/hunter2",
+        "AWS_SECRET_ACCESS_KEY": "hunter2",
+    }
+    assert emolake("init", cwd=tmp_path, **secrets).returncode == 0
+    written = (tmp_path / "emolake.toml").read_text("utf-8")
+    assert written == commented_toml()
+    assert "hunter2" not in written
+    assert "of-the-environment" not in written
+    assert load_settings(tmp_path / "emolake.toml").warehouse.catalog.endswith("lake/catalog.sqlite")
+
+
 def test_the_written_configuration_has_every_key_with_a_sentence() -> None:
     written = commented_toml().splitlines()
     for section in ("source", "fetch", "segmentation", "inference", "warehouse", "aggregate", "run"):

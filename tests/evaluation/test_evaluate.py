@@ -10,8 +10,8 @@ import soundfile
 from emolake.errors import ConfigurationError
 from emolake.evaluation.evaluate import evaluate, heard_speakers
 from emolake.pipeline.rows import SegmentRow
-from emolake.predict.clips import answer_clips, emotions_of, mean_probabilities
-from emolake.predict.files import predict
+from emolake.prediction.clips import answer_clips, emotions_of, mean_probabilities
+from emolake.prediction.files import predict
 from emolake.settings import Settings
 from emolake.tasks.classify import Scores
 

@@ -21,7 +21,7 @@ from emolake.pipeline.decoder_process import DecoderError, decoded, end_idle_dec
 from emolake.pipeline.loaded_models import loaded_model
 from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
-from emolake.predict.files import source_object
+from emolake.prediction.files import source_object
 from emolake.settings import Settings
 from emolake.source.folder import FolderSource
 from emolake.tasks.decode import AudioReader, DecodeOutcome, Opened

@@ -14,7 +14,7 @@ from emolake.models.families.spectrogram_cnn import SpectrogramCnn
 from emolake.models.health_gate import HealthOptions, judge
 from emolake.models.trained_folder import TrainedFolder
 from emolake.pipeline.run_health import record_run_health
-from emolake.predict.diagnosis import diagnose
+from emolake.prediction.diagnosis import diagnose
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import SEGMENTS
 from emolake.tasks.aggregate import aggregate_days, held_back_days

@@ -26,10 +26,12 @@ class Decoder(Protocol):
     channels: int
 
     def read(self) -> Iterator[np.ndarray]:
-        """Frames [n, channels] float32, n > 0, at the source's rate; raises one of DECODER_ERRORS."""
+        """Yield frames [n, channels] float32, n > 0, at the source's rate; raise one of DECODER_ERRORS."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the file."""
+        ...
 
 
 class LibsndfileDecoder:
@@ -44,6 +46,7 @@ class LibsndfileDecoder:
         self.codec = "flac" if self._file.format == "FLAC" else subtype
 
     def read(self) -> Iterator[np.ndarray]:
+        """See `Decoder`."""
         given, call = 0, _SHORT_CALL
         if self.codec == "flac":
             # A second: soundfile seeks behind each call, and that takes libFLAC longer than decoding.
@@ -73,6 +76,7 @@ class LibsndfileDecoder:
             yield buffer[:count]
 
     def close(self) -> None:
+        """See `Decoder`."""
         self._file.close()
 
 
@@ -112,7 +116,7 @@ class FfmpegDecoder:
         self.channels: int = len(self._first.layout.channels) if self._first else context.channels
 
     def _decoded(self, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
-        """Frames with samples; packets that do not decode are skipped, up to the tolerance in all."""
+        """Yield frames with samples; packets that do not decode are skipped, up to the tolerance in all."""
         skipped_s = 0.0
         pending: av.FFmpegError | None = None
         packets = self._container.demux(stream)
@@ -141,6 +145,7 @@ class FfmpegDecoder:
             raise EndError(described(pending)) from pending
 
     def read(self) -> Iterator[np.ndarray]:
+        """See `Decoder`."""
         frame = self._first
         while frame is not None:
             if (frame.sample_rate, len(frame.layout.channels)) != (self.sampling_rate, self.channels):
@@ -152,11 +157,12 @@ class FfmpegDecoder:
             frame = next(self._frames, None)
 
     def close(self) -> None:
+        """See `Decoder`."""
         self._container.close()
 
 
 def _to_float(frame: av.AudioFrame) -> np.ndarray:
-    """Frames [n, channels] float32 of one FFmpeg frame of any sample format; integers by their full scale."""
+    """Return frames [n, channels] float32 of one FFmpeg frame of any sample format; integers by their full scale."""
     given: np.ndarray = frame.to_ndarray()
     samples = given.T if frame.format.is_planar else given.reshape(-1, len(frame.layout.channels))
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such
@@ -167,7 +173,7 @@ def _to_float(frame: av.AudioFrame) -> np.ndarray:
 
 
 def described(error: BaseException) -> str:
-    """One line of a decoder's error, without the path that FFmpeg adds."""
+    """Return one line of a decoder's error, without the path that FFmpeg adds."""
     if isinstance(error, av.FFmpegError):
         return str(error.strerror)
     text = getattr(error, "error_string", None) or str(error) or type(error).__name__
@@ -175,7 +181,11 @@ def described(error: BaseException) -> str:
 
 
 def open_decoder(path: Path, found: Declaration, tolerance_s: float) -> Decoder:
-    """The decoder that takes the file; libsndfile's refusal hands it on to FFmpeg."""
+    """Return the decoder that takes a file; where libsndfile refuses it, FFmpeg is asked.
+
+    Raises:
+        BadRecordingError: neither takes it, or it holds no audio.
+    """
     refusals = []
     if found.decoder == "libsndfile":
         try:

@@ -90,7 +90,7 @@ def diagnose(
 ) -> None:
     """Show why a model answers as it does: layer weights, stages with shapes and norms, logits, health."""
     from emolake.cli.prediction_tables import show_diagnosis
-    from emolake.predict.diagnosis import diagnose_file
+    from emolake.prediction.diagnosis import diagnose_file
 
     settings = settings_or_defaults(config)
     entry = settings.registry.entry(model)

@@ -12,8 +12,8 @@ from emolake.models.health_gate import judge
 from emolake.models.registry import ModelEntry
 from emolake.output.notices import complain
 from emolake.output.table import print_table, write_json
-from emolake.predict.diagnosis import Diagnosis
-from emolake.predict.files import audio_files, predict
+from emolake.prediction.diagnosis import Diagnosis
+from emolake.prediction.files import audio_files, predict
 from emolake.settings import Settings
 
 _PLAIN = ("path", "channel", "start_s", "end_s", "label", "emotion", "confidence")

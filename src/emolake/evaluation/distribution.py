@@ -10,8 +10,8 @@ from emolake.evaluation.dataset import read_dataset
 from emolake.models.registry import ModelEntry
 from emolake.output.progress import track
 from emolake.output.table import print_table, write_json
-from emolake.predict.clips import answer_clips, emotions_of
-from emolake.predict.files import audio_files
+from emolake.prediction.clips import answer_clips, emotions_of
+from emolake.prediction.files import audio_files
 from emolake.settings import Settings
 
 NO_SPEECH = "no speech"

@@ -13,7 +13,7 @@ from emolake.evaluation.dataset import Clip, read_dataset
 from emolake.evaluation.results import Answers, brief, figures, write_results
 from emolake.models.registry import ModelEntry
 from emolake.output.progress import track
-from emolake.predict.clips import answer_clips, emotions_of
+from emolake.prediction.clips import answer_clips, emotions_of
 from emolake.settings import Settings
 
 _LEAST = np.finfo(np.float64).tiny  # so that an emotion that the model cannot give has a finite logarithm

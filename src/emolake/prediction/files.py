@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emolake.audio.containers.formats import is_audio
-from emolake.errors import ConfigurationError
+from emolake.errors import BadRecordingError, ConfigurationError
 from emolake.models.registry import ModelEntry
 from emolake.pipeline.loaded_models import loaded_model
 from emolake.pipeline.rows import Analysis, SegmentRow
@@ -26,7 +26,10 @@ class FilePrediction:
 
     path: str
     rows: list[dict[str, Any]]
+    bad: BadRecordingError | None
+    """Why it has no rows."""
     error: str | None
+    """The same as text, or what is missing of a file that broke half-way."""
     logit_ranges: list[float]
 
 
@@ -67,7 +70,7 @@ def predict(
         rows = [_row(path, row, model.labels, emotions, logits) for row in analysis.rows]
         scores = (row.scores for row in analysis.rows)
         ranges = [each.logit_range for each in scores if each is not None and each.best is not None]
-        yield FilePrediction(str(path), rows, analysis.reason, ranges)
+        yield FilePrediction(str(path), rows, analysis.error, analysis.reason, ranges)
 
 
 def analyses_of(
