@@ -28,7 +28,7 @@ class SourceObject:
 
 @dataclass(frozen=True)
 class AnalysisKey:
-    """Under which model and configuration the rows of an analysis stand."""
+    """The model and configuration that the rows of an analysis are of."""
 
     model: str
     model_fingerprint: str

@@ -98,7 +98,7 @@ def _replace(
         for entry in known
         if not force
         and (entry["model"], entry["version"]) == (key.model, versions[entry["recording_id"]])
-        # what is excluded has an id of its own in the ledger, and what may succeed later has no row that could tell
+        # what is excluded has an id of its own in the ledger, and what may succeed later has no row in it
         and entry["config_id"] == config_ids.get(entry["recording_id"], key.config_id)
     }
     rows = rows.without(already_done)

@@ -131,11 +131,11 @@ class AudioReader:
     def _check_shape(self, rate: float | None, channels: int | None) -> None:
         low, high = self.options.min_source_rate, self.options.max_source_rate
         if rate is not None and not low <= rate <= high:
-            message = f"{rate:.10g} Hz; expected {low} to {high} Hz: resample the file, or mend its header"
+            message = f"{rate:.10g} Hz; expected {low} to {high} Hz: resample the file, or fix its header"
             raise BadRecordingError(Reason.UNSUPPORTED, message, stage="decode")
         if channels is not None and not 1 <= channels <= self.options.max_channels:
             most = self.options.max_channels
-            message = f"{channels} channels; expected 1 to {most}: split the file, or mend its header"
+            message = f"{channels} channels; expected 1 to {most}: split the file, or fix its header"
             raise BadRecordingError(Reason.UNSUPPORTED, message, stage="decode")
 
     def blocks(self) -> Iterator[np.ndarray]:
@@ -208,7 +208,7 @@ class AudioReader:
         raise BadRecordingError(
             Reason.NON_FINITE,
             f"the sample at {position:.6f} s of channel {channel} is {block[frame, channel]}; expected a "
-            f"finite number up to {self.options.max_amplitude:g}: mend what writes the file",
+            f"finite number up to {self.options.max_amplitude:g}: fix what writes the file",
             stage="decode",
         )
 

@@ -178,7 +178,7 @@ def _filled(
 def _evened(
     first: list[SourceObject], second: list[SourceObject], shard_objects: int
 ) -> tuple[list[SourceObject], list[SourceObject]]:
-    """Cut two shards anew, in their order, so that the longer one is as short as can be."""
+    """Cut two shards again, in their order, so that the longer one is as short as can be."""
     both = first + second
     ends = list(accumulate(map(estimated_seconds, both)))
 
@@ -212,7 +212,7 @@ def _states(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) 
 
 
 def _is_text(key: str) -> bool:
-    """Tell whether a key can be stored: names on disk need not be Unicode."""
+    """Return whether a key can be stored: names on disk need not be Unicode."""
     try:
         key.encode("utf-8")
     except UnicodeEncodeError:

@@ -176,9 +176,9 @@ class _WindowCutter:
 
     def advance(self, probabilities: np.ndarray) -> Iterator[_Span]:
         self._speech = np.concatenate([self._speech, probabilities >= self._threshold])
-        heard = (self._first_chunk + len(self._speech)) * CHUNK
+        seen = (self._first_chunk + len(self._speech)) * CHUNK
         # A window is certain once another must follow it, long enough not to be joined to it.
-        while heard > self.kept_from + max(self._window, self._hop + self._min_tail):
+        while seen > self.kept_from + max(self._window, self._hop + self._min_tail):
             yield self._span(self.kept_from, self.kept_from + self._window)
             self.kept_from += self._hop
             done = self.kept_from // CHUNK - self._first_chunk
@@ -219,7 +219,7 @@ class _SpeechCutter:
         # What padding leaves of the shortest silence; less than that at the start goes with the first speech.
         self._min_gap = max(CHUNK, self._min_silence - 2 * self._pad)
         self._longest = samples(options.vad_max_segment_s * 1000)
-        self._heard = 0
+        self._seen = 0
         self.kept_from = 0
         self._voice: int | None = None
         """Where the speech at hand begins, or goes on from a split; None in silence."""
@@ -233,11 +233,11 @@ class _SpeechCutter:
             self._note(probability)
             voice, quiet = self._voice, self._quiet
             if voice is None:
-                yield from self._silence(self._heard - self._pad)
-            elif quiet is not None and self._heard - quiet >= self._min_silence:
+                yield from self._silence(self._seen - self._pad)
+            elif quiet is not None and self._seen - quiet >= self._min_silence:
                 yield from self._end_speech(voice, quiet, quiet + self._pad)
             elif (
-                quiet is None and self._heard - self._segment_start(voice) >= self._longest + self._min_speech
+                quiet is None and self._seen - self._segment_start(voice) >= self._longest + self._min_speech
             ):
                 yield from self._split_speech(voice)
 
@@ -255,7 +255,7 @@ class _SpeechCutter:
 
     def _note(self, probability: float) -> None:
         """Takes one chunk: where speech and its pauses begin and end."""
-        start, self._heard = self._heard, self._heard + CHUNK
+        start, self._seen = self._seen, self._seen + CHUNK
         if self._voice is None:
             self._voice = start if probability >= self._on else None
         elif probability >= self._on:
@@ -271,7 +271,7 @@ class _SpeechCutter:
         return start if start - self.kept_from >= self._min_gap else self.kept_from
 
     def _silence(self, end: int) -> Iterator[_Span]:
-        """Pieces of silence of the greatest length, while what they leave is long enough to stand alone."""
+        """Pieces of silence of the greatest length, while what they leave is long enough to be a piece."""
         while end - self.kept_from >= self._longest + self._min_gap:
             yield _Span(self.kept_from, self.kept_from + self._longest, 0.0)
             self.kept_from += self._longest
@@ -377,7 +377,7 @@ def segment(
 
     Each channel's segments come in the order of time; those of several channels alternate. Those with less speech than
     `options.min_speech_ratio` come without their samples, so that silence is neither kept nor sent on.
-    `excluded_channels` are heard neither by themselves nor in the mix. Raises BadRecordingError where none of the
+    `excluded_channels` are segmented neither by themselves nor in the mix. Raises BadRecordingError where none of the
     chosen channels exists, or all are excluded.
     """
     if sampling_rate != vad.sampling_rate:

@@ -13,7 +13,7 @@ from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.pipeline.run_request import RunRequest
 from emolake.pipeline.runs import Run, mark_died
-from emolake.pipeline.scheduling import Outcome
+from emolake.pipeline.scheduling import ShardOutcome
 from emolake.schemas.records import Counts
 from emolake.schemas.tables import RUNS
 from emolake.settings import RunOptions, Settings
@@ -107,7 +107,7 @@ def test_the_row_of_a_run_at_work_shows_how_far_it_is(embedded: WarehouseOptions
     run = Run(RunRequest("nightly", (DAY,)), KEY, settings)
     with open_lake(embedded) as lake, run.alive():
         run.record(lake)
-        run.add(Outcome(counts=Counts(done=7, timings={"decode": 1.5})))
+        run.add(ShardOutcome(counts=Counts(done=7, timings={"decode": 1.5})))
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and lake.rows("SELECT done FROM runs") != [(7,)]:
             time.sleep(0.1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emolake.pipeline.scheduling import Outcome, PlannedShard, ShardFuture, Wave, side_by_side
+from emolake.pipeline.scheduling import PlannedShard, ShardFuture, ShardOutcome, Wave, side_by_side
 from emolake.schemas.records import Counts
 from emolake.source.store import SourceError
 
@@ -71,7 +71,7 @@ def run(
     *,
     limit: int,
     interrupt: Callable[[], None] = never,
-) -> list[Outcome]:
+) -> list[ShardOutcome]:
     return list(side_by_side(days, limit=limit, submit=pool.submit, raise_interrupt=interrupt))
 
 
@@ -149,7 +149,7 @@ def test_a_bug_ends_the_run_after_what_is_at_work_was_counted() -> None:
         raise ZeroDivisionError("a bug")
         yield []
 
-    outcomes: list[Outcome] = []
+    outcomes: list[ShardOutcome] = []
     days = [(DAYS[0], waves(DAYS[0], [2])), (DAYS[1], broken()), (DAYS[2], waves(DAYS[2], [1]))]
     scheduled = side_by_side(days, limit=2, submit=Pool(work).submit, raise_interrupt=never)
     with pytest.raises(ZeroDivisionError):

@@ -22,7 +22,7 @@ SAMPLING_RATE = 16_000
 CHUNK = 512
 """Samples of one decision, 32 ms."""
 _CONTEXT = 64
-"""Samples of the chunk before, in front of each chunk; without them the network hears no speech."""
+"""Samples of the chunk before, in front of each chunk; without them the network finds no speech."""
 _STATE = 128
 _CHUNKS_PER_CALL = 128
 """What a call takes at most, 4 s of audio: more leaves the processor's caches."""

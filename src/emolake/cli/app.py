@@ -48,7 +48,7 @@ def _options(
 def main() -> None:
     """Run a command; an error becomes one sentence on standard error and an exit status, a traceback with --debug."""
     debug = "--debug" in sys.argv
-    if debug:  # it may stand anywhere on the line
+    if debug:  # it may be anywhere on the line
         sys.argv.remove("--debug")
     try:
         app()

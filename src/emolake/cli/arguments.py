@@ -56,7 +56,7 @@ ToOption = Annotated[
     date | None, typer.Option("--to", parser=parsed_day, metavar="YYYY-MM-DD", help="Last day, inclusive.")
 ]
 FormatOption = Annotated[TableFormat, typer.Option(help="How rows are written.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
 
 def settings_or_defaults(config: Path | None) -> "Settings":

@@ -63,7 +63,7 @@ def predict(
 
         bad = show_predictions(paths or [], settings=settings, entry=entry, logits=logits, format=format)
     if bad:
-        raise EmolakeError(f"{bad} of the files gave no result or broke half-way; the reasons stand above")
+        raise EmolakeError(f"{bad} of the files gave no result or broke half-way; the reasons are above")
 
 
 @app.command(epilog="Example: `emolake models --config emolake.toml`")

@@ -70,7 +70,7 @@ def show_erasure_plan(plan: "ErasurePlan") -> None:
         "table and day."
     )
     for folder in plan.caches:
-        _say(f"The cache {folder} is emptied: its entries do not tell which recording they came from.")
+        _say(f"The cache {folder} is emptied: its entries do not say which recording they came from.")
     for day in plan.held_back:
         _say(
             f"The aggregates of {day} stay as they are: a degenerate model gave labels on it, and held them back."

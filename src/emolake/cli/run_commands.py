@@ -29,7 +29,7 @@ def nightly(
 def backfill(
     first: Annotated[str, typer.Argument(metavar="FROM", help="First day, YYYY-MM-DD.")],
     last: Annotated[str, typer.Argument(metavar="TO", help="Last day, inclusive.")],
-    plan: Annotated[bool, typer.Option("--plan", help="Only tell what would be done, day by day.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Only show what would be done, day by day.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Analyse also what is done, and replace it.")
     ] = False,

@@ -128,7 +128,7 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
 
 
 def _was_analysed(lake: Lake, day: date, model: str) -> bool:
-    """Tell whether a model has analysed something of a day, so that what is missing came late."""
+    """Return whether a model has analysed something of a day, so that what is missing came late."""
     return bool(lake.rows(statement("analysed_of_day"), {"date": day, "model": model})[0][0])
 
 

@@ -63,4 +63,4 @@ def doctor(config: ConfigOption = None, model: ModelOption = None) -> None:
         typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:15} {printable(redacted(check.detail))}")
         failed += not check.ok
     if failed:
-        raise EmolakeError(f"{failed} of the checks failed; their remedies stand above")
+        raise EmolakeError(f"{failed} of the checks failed; their remedies are above")

@@ -144,7 +144,7 @@ def _short_data_path(path: Path) -> Iterator[Path]:
 def _choose_voice(library: ctypes.CDLL, voice: str, data: Path) -> None:
     language, _, variant = voice.partition("+")
     variants = data / "voices" / "!v"
-    # The library takes an unknown variant without a word and speaks in the plain voice.
+    # The library takes an unknown variant without a word and uses the plain voice.
     if variant and not (variants / variant).is_file():
         known = ", ".join(sorted(file.name for file in variants.iterdir()))
         raise SpeechError(f"eSpeak NG has no voice variant {variant!r}; choose one of {known}")

@@ -1,4 +1,4 @@
-"""Writing one day of one table anew, in the transaction of the caller, who holds the guard of the day.
+"""Writing one day of one table again, in the transaction of the caller, who holds the guard of the day.
 
 DuckLake's own compaction knows no guards: one that runs beside an erasure could bring rows back.
 """

@@ -34,7 +34,7 @@ class LakeError(EmolakeError):
 
 
 class Lake:
-    """An open lake; `connection` has it attached as `lake`, is its default schema, and speaks UTC."""
+    """An open lake; `connection` has it attached as `lake`, is its default schema, and shows times in UTC."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
         self.connection = connection
@@ -52,8 +52,8 @@ class Lake:
             if said is None:
                 raise
             # A traceback repeats what the error says, the connection string perhaps.
-            tells = self._catalog in str(error) or redacted(str(error)) != str(error)
-            raise LakeError(said) from (None if tells else error)
+            is_secret = self._catalog in str(error) or redacted(str(error)) != str(error)
+            raise LakeError(said) from (None if is_secret else error)
 
     def transact(
         self,
@@ -124,7 +124,7 @@ class Lake:
             self.connection.execute("ROLLBACK")
 
     def exists(self) -> bool:
-        """Tell whether the tables have been made: a catalog may be empty."""
+        """Return whether the tables have been made: a catalog may be empty."""
         return not missing_tables(self.connection)
 
     def latest_snapshot(self) -> int:
@@ -143,7 +143,7 @@ def take_guards(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> 
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Tell whether a transaction failed because another writer was first, and may be made again."""
+    """Return whether a transaction failed because another writer was first, and may be tried again."""
     text = str(error).lower()
     return isinstance(error, duckdb.Error) and any(sign in text for sign in _CONFLICTS)
 

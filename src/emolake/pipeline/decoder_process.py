@@ -55,7 +55,7 @@ def decoded(
 
     Args:
         path: the file.
-        name: its key, whose ending tells a format without a header.
+        name: its key, whose ending names a format without a header.
         segmentation: how it is cut.
         excluded_channels: what is kept from every model.
         timeout_s: how long the decoder may be silent.
@@ -191,7 +191,7 @@ def _serve(pipe: Pipe, detector: SpeechDetector) -> None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Tell a failed allocation, which onnxruntime reports as an error of its own."""
+    """Return whether an allocation failed, which onnxruntime reports as an error of its own."""
     return isinstance(error, MemoryError) or "bad_alloc" in str(error) or "Failed to allocate" in str(error)
 
 

@@ -74,7 +74,7 @@ class Presence:
         return rows
 
     def _would_be_listed(self, uri: object) -> bool:
-        """Tell whether today's pattern lists the key on this day: what it leaves out has not been deleted."""
+        """Return whether today's pattern lists the key on this day: what it leaves out has not been deleted."""
         matched = self._pattern.match(str(uri).removeprefix(self._source.object_uri("")))
         return matched is not None and matched.date == self._day
 

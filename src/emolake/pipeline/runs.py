@@ -18,7 +18,7 @@ from emolake.lake.transact import Lake, LakeError
 from emolake.messages import redacted
 from emolake.pipeline.identity import options_json, package_versions
 from emolake.pipeline.run_request import RunRequest
-from emolake.pipeline.scheduling import Outcome
+from emolake.pipeline.scheduling import ShardOutcome
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey, Counts, Listing
 from emolake.schemas.tables import RUNS
@@ -83,7 +83,7 @@ class Run:
         with self._lock:
             self.listing += figures
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: ShardOutcome) -> None:
         """Add the figures of a shard, or why it failed."""
         with self._lock:
             if outcome.counts is not None:

@@ -47,7 +47,7 @@ class ShardFuture(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ShardOutcome:
     """How a shard ended, or a day that could not be planned: figures, or a failure's sentence."""
 
     counts: Counts | None = None
@@ -60,7 +60,7 @@ def side_by_side(
     limit: int,
     submit: Callable[[Wave], Sequence[ShardFuture]],
     raise_interrupt: Callable[[], None],
-) -> Iterator[Outcome]:
+) -> Iterator[ShardOutcome]:
     """Keep up to `limit` days under way, and yield the outcome of each shard when its wave has ended.
 
     All planning is done in this thread, with its one connection to the lake: only shards run beside it, and an
@@ -98,7 +98,7 @@ def side_by_side(
         try:
             wave = next(under_way[day], ())
         except SourceError as error:
-            yield Outcome(failure=f"{day}: {error}")
+            yield ShardOutcome(failure=f"{day}: {error}")
         except Exception:
             for others in at_work.values():
                 yield from _outcomes(others)
@@ -112,14 +112,14 @@ def side_by_side(
             future.add_done_callback(partial(_note_end, ended, day))
 
 
-def _outcomes(shards: Iterable[tuple[PlannedShard, ShardFuture]]) -> Iterator[Outcome]:
+def _outcomes(shards: Iterable[tuple[PlannedShard, ShardFuture]]) -> Iterator[ShardOutcome]:
     """Yield how shards ended; those that are at work are waited for."""
     for shard, future in shards:
         result = future.outcome()
         if isinstance(result, Counts):
-            yield Outcome(counts=result)
+            yield ShardOutcome(counts=result)
         else:
-            yield Outcome(failure=f"{shard.name}: {result}")
+            yield ShardOutcome(failure=f"{shard.name}: {result}")
 
 
 def _note_end(ended: SimpleQueue[date], day: date, _future: ShardFuture) -> None:

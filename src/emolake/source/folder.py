@@ -66,7 +66,7 @@ class FolderSource:
                 yield self._listed(base, entry)
 
     def _listed(self, base: str, entry: "os.DirEntry[str]") -> Listed:
-        # Links and sockets are listed too: fetching them tells what is wrong, and nothing goes missing in silence.
+        # Links and sockets are listed too: fetching them shows what is wrong, and nothing goes missing in silence.
         status = entry.stat(follow_symlinks=False)
         if entry.is_file():
             status = entry.stat()

@@ -133,7 +133,7 @@ class S3Source:
                 "ExpiredToken": "renew the session's credentials",
             }.get(code, "see the server's log")
             return kind(f"{self.uri} answered {code}; {remedy}")
-        # An endpoint that does not exist is told at once; boto3 has made its own attempts by now.
+        # An endpoint that does not exist is reported at once; boto3 has made its own attempts by now.
         transient = isinstance(error, HTTPClientError | IncompleteReadError) and not isinstance(
             error, EndpointConnectionError
         )

@@ -131,7 +131,7 @@ def _model(settings: Settings, entry: ModelEntry) -> str:
 
 
 def _model_health(settings: Settings, entry: ModelEntry) -> str:
-    """Hold the model's logits for a few synthesised voices against the floor that a run is held against."""
+    """Compare the model's logits for a few synthesised voices with the floor that a run is judged by."""
     model = loaded_model(entry, settings.inference)
     engine = Engine(model, int(settings.inference.seconds_in_batch(model.device) * model.sampling_rate))
     scores = engine.scores([_voice(number, model.sampling_rate) for number in range(_VOICES)])
@@ -156,8 +156,8 @@ def _voice_activity() -> str:
     detector = speech_detector()
     probabilities = detector.stream().push(np.zeros(detector.sampling_rate, np.float32))
     if probabilities.max() >= SegmentOptions().vad_threshold:
-        raise EmolakeError("Silero hears speech in digital silence; install the package silero-vad again")
-    return "Silero hears no speech in digital silence"
+        raise EmolakeError("Silero finds speech in digital silence; install the package silero-vad again")
+    return "Silero finds no speech in digital silence"
 
 
 def _scratch() -> str:

@@ -4,7 +4,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Declared(NamedTuple):
-    """What stands in the headers of one file, to be held against what is decoded; none of it is trusted."""
+    """What the headers of one file say, to be compared with what is decoded; none of it is trusted."""
 
     duration_s: float | None = None
     """Seconds of audio that the headers promise; None when they promise nothing."""

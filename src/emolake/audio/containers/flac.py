@@ -36,7 +36,7 @@ def _flac_position(head: bytes, block: int) -> int | None:
 
 
 def flac(file: BinaryIO, size: int, offset: int) -> Declared:
-    """FLAC from its STREAMINFO; the last frames tell whether it declares less than there is."""
+    """Read FLAC's STREAMINFO; the last frames show whether it declares less than there is."""
     body = read_at(file, offset + 8, 34)
     if len(body) < 34:
         return Declared(None, "the file ends within its header", codec="flac")

@@ -18,7 +18,7 @@ class _Element(NamedTuple):
 
 
 def _element(data: bytes, at: int, offset: int) -> _Element | None:
-    """The element whose head stands at `at` of `data`, which begins at `offset` of the file."""
+    """Return the element whose head is at `at` of `data`, which begins at `offset` of the file."""
     if at >= len(data) or data[at] < 0x10:
         return None
     kind_bytes = 9 - data[at].bit_length()
@@ -35,7 +35,7 @@ def _element(data: bytes, at: int, offset: int) -> _Element | None:
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[_Element | None]:
-    """Elements between two offsets, into those of unknown length; None, at last, where none stands."""
+    """Yield elements between two offsets, into those of unknown length; None, at last, where there is none."""
     while start < end:
         found = _element(read_at(file, start, 12), 0, start)
         yield found

@@ -42,7 +42,7 @@ def mp3(file: BinaryIO, size: int, offset: int) -> Declared:
     if frame is None:
         return Declared()
     side = {(1, False): 32, (1, True): 17, (2, False): 17, (2, True): 9}[frame.version, frame.mono]
-    for at in (4 + side, 6 + side):  # with a checksum, everything stands two bytes later
+    for at in (4 + side, 6 + side):  # with a checksum, everything comes two bytes later
         if head[at : at + 4] in (b"Xing", b"Info"):
             flags = int.from_bytes(head[at + 4 : at + 8])
             if not flags & 1:
