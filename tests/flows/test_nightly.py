@@ -651,9 +651,8 @@ def test_prefect_is_told_paths_and_dates_and_shows_the_figures(site: Site) -> No
         artifacts = client.read_artifacts(limit=200)
         parameters = {name: value for run in runs for name, value in run.parameters.items()}
     assert {run.name for run in runs} == {f"nightly-{LAST}", "nightly"}
-    assert parameters.keys() == {
-        "config", "date", "flow_name", "days", "model", "force", "retried", "parallel_days",
-    }  # fmt: skip
+    assert parameters.keys() == {"config", "date", "request"}
+    assert parameters["request"].keys() == {"flow", "days", "model", "force", "retried", "parallel_days"}
     assert SECRET_KEY not in str(parameters)
     (artifact,) = [each for each in artifacts if summary["run_id"] in (each.description or "")]
     assert artifact.key == "emolake-nightly"

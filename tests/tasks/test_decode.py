@@ -13,8 +13,9 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emolake.audio.decoders import _to_float
 from emolake.errors import BadRecordingError, Reason
-from emolake.tasks.decode import AudioReader, DecodeOptions, _to_float, load_mono
+from emolake.tasks.decode import AudioReader, DecodeOptions, load_mono
 
 from made_audio import FFMPEG, LIBSNDFILE, SECONDS, tone, write_ffmpeg, write_made
 
