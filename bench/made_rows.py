@@ -78,7 +78,7 @@ def made_shard(
     key: AnalysisKey = KEY,
     run_id: str = "bench",
 ) -> ShardRows:
-    """Rows of `recordings` recordings of each day, numbered from `first`, with `segments` segments each."""
+    """Return rows of `recordings` recordings of each day, numbered from `first`, with `segments` segments each."""
     model = {"model": key.model, "config_id": key.config_id}
     asked = {
         "days": list(days),

@@ -102,7 +102,7 @@ def measure(size: str) -> str:
 
 
 def _measured(calls: Path) -> dict[str, float]:
-    """What `run` finds in a process of its own, with a new lake."""
+    """Return what `run` finds in a process of its own, with a new lake."""
     for file in calls.parent.glob(f"{calls.name}.sqlite*"):
         file.unlink()
     shutil.rmtree(f"{calls}-lake", ignore_errors=True)
@@ -118,7 +118,7 @@ def _spread(runs: Sequence[dict[str, float]], name: str) -> str:
 
 
 def _write(calls: Path, case: Case) -> None:
-    """Recordings of 16 bits at 16 kHz, five minutes at a time, of which no two are the same."""
+    """Write recordings of 16 bits at 16 kHz, five minutes at a time, of which no two are the same."""
     place = calls / f"{DAY:%Y/%m/%d}" / "oslo"
     place.mkdir(parents=True)
     seeds = count()

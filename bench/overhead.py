@@ -164,7 +164,7 @@ class Night:
         }
 
     def decode(self) -> None:
-        """What a night does before the model, of the shards of the last one."""
+        """Do what a night does before the model, of the shards of the last one."""
         settings = self._settings
         source = open_source(settings.source.uri, settings.source.s3)
 
@@ -185,7 +185,7 @@ class Night:
             list(pool.map(one, self._shards))
 
     def batches(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """What the model is given in a night, which this runs once."""
+        """Return what the model is given in a night, which this runs once."""
         taken: list[tuple[torch.Tensor, torch.Tensor]] = []
         predict = self._model.predict
 
@@ -199,7 +199,7 @@ class Night:
         return taken
 
     def bare(self, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """The forward passes and nothing else."""
+        """Run the forward passes and nothing else."""
         for waves, lengths in batches:
             self._model.predict(waves, lengths)
 

@@ -81,7 +81,7 @@ def measure(size: str) -> str:
 
 
 def _fill_bucket(bucket: Path, keys: int) -> int:
-    """Empty objects on a hundred days, evenly; the number of those of `DAY`."""
+    """Write empty objects on a hundred days, evenly; return the number of those of `DAY`."""
     for number in range(100):
         day = date.fromordinal(DAY.toordinal() - 50 + number)
         for site in range(SITES):
@@ -109,7 +109,7 @@ def _told(found: dict[str, float]) -> tuple[str, ...]:
 
 
 def planned(warehouse: str, held: str, new: str) -> dict[str, float]:
-    """A plan of the day, in this process."""
+    """Plan the day, in this process."""
     with open_lake(WarehouseOptions.model_validate_json(warehouse), read_only=True) as lake:
         source = ManyObjects(int(held), int(new))
         peak, started = Peak(), perf_counter()
@@ -122,7 +122,7 @@ def planned(warehouse: str, held: str, new: str) -> dict[str, float]:
 
 
 def listed(url: str) -> dict[str, float]:
-    """A listing of the day, in this process."""
+    """List the day, in this process."""
     settings = SourceOptions(uri="s3://calls", endpoint_url=url)
     source = open_source("s3://calls", settings.s3)
     peak, started = Peak(), perf_counter()

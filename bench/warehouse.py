@@ -92,7 +92,7 @@ def _questions(lake: Lake) -> Iterator[tuple[str, ...]]:
 
 
 def _files_read(lake: Lake, sql: str) -> str:
-    """Data files that a query opened and those that its tables have: what partitions spare."""
+    """Count data files that a query opened and those that its tables have: what partitions spare."""
     told = str(lake.rows(f"EXPLAIN ANALYZE {sql}")[0][1])
     read = sum(int(found) for found in re.findall(r"Total Files Read: (\d+)", told))
     tables = set(re.findall(r"Table: (\w+)", told))
@@ -103,7 +103,7 @@ def _files_read(lake: Lake, sql: str) -> str:
 
 
 def _commits(lake: Lake, recordings: int) -> Iterator[tuple[str, ...]]:
-    """Commits into a full day, of rows that are made before the clock starts."""
+    """Commit into a full day, of rows that are made before the clock starts."""
     shards = [
         made_shard(DAY, first=recordings + 64 * number, recordings=64, segments=SEGMENTS)
         for number in range(REPEATS)

@@ -105,7 +105,7 @@ class AudioReader:
         self.close()
 
     def close(self) -> None:
-        """Closes the file; `outcome` stays."""
+        """Close the file; `outcome` stays."""
         self._source.close()
 
     @property
@@ -231,7 +231,7 @@ class AudioReader:
 
 
 def load_mono(path: Path, *, sampling_rate: int = 16_000) -> np.ndarray:
-    """A whole file [n] float32, mixed down by the mean of its channels: for training and notebooks."""
+    """Decode a whole file [n] float32, mixed down by the mean of its channels: for training and notebooks."""
     with AudioReader(path, DecodeOptions(sampling_rate=sampling_rate)) as reader:
         mixed = [block.mean(axis=1, dtype=np.float32) for block in reader.blocks()]
     # A handful of samples at a higher rate may come to none.

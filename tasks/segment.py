@@ -133,11 +133,11 @@ class _Cutter(Protocol):
     """No span to come begins before this sample."""
 
     def advance(self, probabilities: np.ndarray) -> Iterator[_Span]:
-        """Takes the next whole chunks; gives the spans that no later sample can change."""
+        """Take the next whole chunks; return the spans that no later sample can change."""
         ...
 
     def finish(self, probabilities: np.ndarray, samples: int) -> Iterator[_Span]:
-        """Takes the chunk that the end cut short, if any, and the length of the channel; gives the rest."""
+        """Take the chunk that the end cut short, if any, and the length of the channel; return the rest."""
         ...
 
 
@@ -254,7 +254,7 @@ class _SpeechCutter:
             yield _Span(self.kept_from, samples, 0.0)
 
     def _note(self, probability: float) -> None:
-        """Takes one chunk: where speech and its pauses begin and end."""
+        """Take one chunk: find where speech and its pauses begin and end."""
         start, self._seen = self._seen, self._seen + CHUNK
         if self._voice is None:
             self._voice = start if probability >= self._on else None
@@ -266,18 +266,18 @@ class _SpeechCutter:
             self._quiet = start
 
     def _segment_start(self, voice: int) -> int:
-        """Where the segment of the speech at hand begins: padded, or at the last cut where that is near."""
+        """Return where the segment of the speech at hand begins: padded, or at the last cut where that is near."""
         start = voice - self._pad
         return start if start - self.kept_from >= self._min_gap else self.kept_from
 
     def _silence(self, end: int) -> Iterator[_Span]:
-        """Pieces of silence of the greatest length, while what they leave is long enough to be a piece."""
+        """Yield pieces of silence of the greatest length, while what they leave is long enough to be a piece."""
         while end - self.kept_from >= self._longest + self._min_gap:
             yield _Span(self.kept_from, self.kept_from + self._longest, 0.0)
             self.kept_from += self._longest
 
     def _speech(self, voice: int, voice_end: int, end: int) -> Iterator[_Span]:
-        """The silence before the speech at hand, and the speech up to `end`."""
+        """Yield the silence before the speech at hand, and the speech up to `end`."""
         start = self._segment_start(voice)
         yield from self._silence(start)
         if start > self.kept_from:
@@ -291,7 +291,7 @@ class _SpeechCutter:
         self._voice, self._quiet, self._pauses = None, None, []
 
     def _split_speech(self, voice: int) -> Iterator[_Span]:
-        """Cuts in the middle of the longest pause of the second half, else at the greatest length."""
+        """Cut in the middle of the longest pause of the second half, else at the greatest length."""
         limit = self._segment_start(voice) + self._longest
         usable = [
             (min(end, limit) - start, (start + min(end, limit)) // 2)
@@ -345,7 +345,7 @@ class _Track:
 
 
 def _chosen(options: SegmentOptions, available: int, excluded: Collection[int]) -> list[int]:
-    """Indices of the channels to analyse or to mix; those that the recording does not have are left out."""
+    """Return the indices of the channels to analyse or to mix; those that the recording does not have are left out."""
     wanted = range(available) if isinstance(options.channels, str) else options.channels
     existing = [channel for channel in wanted if channel < available]
     chosen = [channel for channel in existing if channel not in excluded]

@@ -24,7 +24,7 @@ from emolake.output.notices import complain
 
 app = typer.Typer(
     name="emolake",
-    help="Recordings in object storage to daily tables of emotion in a DuckDB lakehouse.",
+    help="Recordings in object storage into daily tables of emotion in a DuckDB lakehouse.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,7 +42,7 @@ for group in (model_commands, upkeep_commands):
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
 ) -> None:
-    """Recordings in object storage to daily tables of emotion in a DuckDB lakehouse."""
+    """Turn recordings in object storage into daily tables of emotion in a DuckDB lakehouse."""
 
 
 def main() -> None:

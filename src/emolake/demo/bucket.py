@@ -104,7 +104,7 @@ def make_bucket(
 
 
 def _planned_day(day: date, index: int, days: int, seed: int) -> list[MadeCall]:
-    """The objects of one day without their audio."""
+    """Return the objects of one day without their audio."""
     rng = np.random.default_rng([seed, day.toordinal()])
     sites = list(_SITES)
     calls = []
@@ -183,7 +183,7 @@ def _write(folder: Path, call: MadeCall, seed: Sequence[int]) -> MadeCall:
 
 
 def _conversation(language: str, mood: str, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Agent and customer taking turns for 15 to 90 s, with a wait in longer calls: [n, 2] at 22,050 Hz."""
+    """Speak as agent and customer taking turns for 15 to 90 s, with a wait in longer calls: [n, 2] at 22,050 Hz."""
     lines = SCRIPTS[language]
     agent = f"{language}+{rng.choice(_AGENT_VARIANTS)}"
     customer = f"{language}+{rng.choice(_CUSTOMER_VARIANTS)}"
@@ -227,5 +227,5 @@ def _spoken(line: str, voice: str, prosody: Prosody) -> NDArray[np.float32]:
 
 
 def _silence(length_s: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A line on which nobody speaks, with a little noise: [n, 2] at 22,050 Hz."""
+    """Make a line on which nobody speaks, with a little noise: [n, 2] at 22,050 Hz."""
     return rng.standard_normal((round(length_s * _SPEECH_HZ), 2), np.float32) * np.float32(_BACKGROUND_RMS)

@@ -108,7 +108,7 @@ def synthesise(
 
 @contextmanager
 def _loaded() -> Iterator[ctypes.CDLL]:
-    """The library with all its globals at their first values."""
+    """Give the library with all its globals at their first values."""
     path = espeakng_loader.get_library_path()
     try:
         library = ctypes.CDLL(path)
@@ -126,7 +126,7 @@ def _loaded() -> Iterator[ctypes.CDLL]:
 
 @contextmanager
 def _short_data_path(path: Path) -> Iterator[Path]:
-    """`path`, by way of a link in the temporary folder where it is too long for eSpeak NG's buffer."""
+    """Give `path`, by way of a link in the temporary folder where it is too long for eSpeak NG's buffer."""
     if len(os.fsencode(path)) <= _LONGEST_DATA_PATH:
         yield path
         return

@@ -25,7 +25,7 @@ class Presence:
     """
 
     def __init__(self, lake: Lake, source: Source, pattern: KeyPattern, day: date) -> None:
-        """To be made before the listing of the day begins."""
+        """Make it before the listing of the day begins."""
         self._lake = lake
         self._source = source
         self._pattern = pattern

@@ -31,7 +31,7 @@ class ClipAnswer:
 
 
 def emotions_of(entry: ModelEntry) -> tuple[str, ...]:
-    """The emotions of the shared taxonomy that a model can give, in order of name.
+    """Return the emotions of the shared taxonomy that a model can give, in order of name.
 
     Raises:
         ConfigurationError: the model gives none.
@@ -74,7 +74,8 @@ def answer_clips(
 
 
 def mean_probabilities(rows: Sequence[SegmentRow], *, gated: bool) -> np.ndarray | None:
-    """Mean of the probabilities [labels] of a recording's segments, by their seconds of speech; None if none has any.
+    """Return the mean of the probabilities [labels] of a recording's segments, by their seconds of speech; None if none
+    has any.
 
     `gated` leaves out those that the model itself gives no label.
     """

@@ -51,7 +51,7 @@ class _Token:
             yield from range(found.end(), start, -1) if self.text == "f" else (found.end(),)
 
     def known(self, day: date) -> str | None:
-        """Text of the piece on that day, or None where the day does not determine it."""
+        """Return the text of the piece on that day, or None where the day does not determine it."""
         if self.kind == "literal":
             return self.text
         if self.kind == "directive" and self.text in _DAY_DIRECTIVES:

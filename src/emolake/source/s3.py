@@ -147,7 +147,7 @@ class S3Source:
 
 @cache
 def _descriptions() -> Any:
-    """What botocore knows of the services: read once for all clients, which is most of what making one costs."""
+    """Return what botocore knows of the services: read once for all clients, which is most of what making one costs."""
     return botocore.loaders.create_loader()
 
 

@@ -27,7 +27,7 @@ _BEYOND = 1 << 43
 
 
 def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
-    """Up to `count` bytes from `offset`; fewer at the end of the file, none beyond what a file can reach."""
+    """Return up to `count` bytes from `offset`; fewer at the end of the file, none beyond what a file can reach."""
     if not 0 <= offset < _BEYOND:
         return b""
     file.seek(offset)

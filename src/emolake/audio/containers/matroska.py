@@ -45,7 +45,7 @@ def _elements(file: BinaryIO, start: int, end: int) -> Iterator[_Element | None]
 
 
 def _matroska_info(file: BinaryIO, info: _Element) -> float | None:
-    """Duration in seconds from the Info element; None when it holds none."""
+    """Return the duration in seconds from the Info element; None when it holds none."""
     scale, ticks = 1_000_000, None
     for found in _elements(file, info.start, info.start + (info.length or 0)):
         if found is not None and found.kind == _SCALE:
@@ -58,7 +58,7 @@ def _matroska_info(file: BinaryIO, info: _Element) -> float | None:
 
 
 def _segment(file: BinaryIO, segment: _Element, size: int) -> Declared:
-    """Walks a Segment's children; where its own size is known and fits, only up to the first Cluster."""
+    """Walk a Segment's children; where its own size is known and fits, only up to the first Cluster."""
     end = size if segment.length is None else segment.start + segment.length
     fits = segment.length is not None and end <= size
     fault = None if end <= size else f"the segment should end at byte {end}, and the file has {size}"
@@ -81,7 +81,7 @@ def _segment(file: BinaryIO, segment: _Element, size: int) -> Declared:
 
 
 def matroska(file: BinaryIO, size: int, offset: int) -> Declared:
-    """Element sizes against the end of the file, and the Duration where the file has one track.
+    """Check element sizes against the end of the file, and read the Duration where the file has one track.
 
     With more tracks the Duration is that of the longest, which need not be the sound.
     """

@@ -20,7 +20,7 @@ class MpegFrame(NamedTuple):
 
 
 def mpeg_frame(head: bytes) -> MpegFrame | None:
-    """Parses four bytes of frame header; None when they are none."""
+    """Parse four bytes of frame header; None when they are none."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -33,7 +33,7 @@ def mpeg_frame(head: bytes) -> MpegFrame | None:
 
 
 def mp3(file: BinaryIO, size: int, offset: int) -> Declared:
-    """The frame count of a Xing, Info or VBRI header, less delay and padding; without one, nothing.
+    """Return the frame count of a Xing, Info or VBRI header, less delay and padding; without one, nothing.
 
     A duration computed from the bit rate is a guess and is not made.
     """

@@ -47,7 +47,7 @@ def _ogg_page(file: BinaryIO, offset: int) -> _Page | None:
 
 
 def _next_capture(file: BinaryIO, size: int, offset: int) -> int | None:
-    """Where the next page may begin, from `offset` on."""
+    """Return where the next page may begin, from `offset` on."""
     while offset < size:
         found = read_at(file, offset, 65_536).find(b"OggS")
         if found >= 0:
@@ -57,7 +57,7 @@ def _next_capture(file: BinaryIO, size: int, offset: int) -> int | None:
 
 
 def _ogg_stream(first: bytes) -> _OggStream:
-    """The stream that an opening packet begins."""
+    """Return the stream that an opening packet begins."""
     if first[:8] == b"OpusHead":
         return _OggStream("opus", 48_000, preskip=int.from_bytes(first[10:12], "little"))
     if first[:7] == b"\x01vorbis":
@@ -72,7 +72,7 @@ def _ogg_stream(first: bytes) -> _OggStream:
 
 
 def _opus_samples(packet: bytes) -> int:
-    """Samples at 48 kHz of one Opus packet, from its table-of-contents byte (RFC 6716, 3.1)."""
+    """Return the samples at 48 kHz of one Opus packet, from its table-of-contents byte (RFC 6716, 3.1)."""
     if not packet:
         return 0
     config = packet[0] >> 3
@@ -87,7 +87,7 @@ def _opus_samples(packet: bytes) -> int:
 
 
 def _most_samples(file: BinaryIO, page: _Page, stream: _OggStream) -> int:
-    """The most samples that the packets ending in `page` can hold; exact for Opus."""
+    """Return the most samples that the packets ending in `page` can hold; exact for Opus."""
     complete = sum(1 for lace in page.lacing if lace < 255)
     if stream.codec != "opus":
         return complete * stream.block
