@@ -373,7 +373,7 @@ def segment(
     sampling_rate: int = 16_000,
     vad: SpeechDetector,
 ) -> Iterator[Segment]:
-    """Segments of a recording, from its blocks [n, channels] float32; where blocks are cut changes nothing.
+    """Cut a recording into segments, from its blocks [n, channels] float32; where blocks are cut changes nothing.
 
     Each channel's segments come in the order of time; those of several channels alternate. Those with less speech than
     `options.min_speech_ratio` come without their samples, so that silence is neither kept nor sent on.
