@@ -71,7 +71,7 @@ def measure(size: str) -> str:
 
 
 def _fill(lake: Lake, recordings: int) -> float:
-    """Commit and aggregate every day, one of them also as heard by another model; seconds of the first."""
+    """Commit and aggregate every day, one of them also as analysed by another model; seconds of the first."""
     started = perf_counter()
     for number in range(0, len(YEAR), 7):
         _commit(lake, made_shard(*YEAR[number : number + 7], recordings=recordings, segments=SEGMENTS))
@@ -117,7 +117,7 @@ def _commits(lake: Lake, recordings: int) -> Iterator[tuple[str, ...]]:
         first = recordings + 64 * REPEATS + number
         _commit(lake, made_shard(DAY, first=first, recordings=1, segments=SEGMENTS))
         seconds.append(_seconds(_aggregate, lake))
-    yield _row("aggregation of a day anew", seconds)
+    yield _row("re-aggregation of a day", seconds)
     day = made_shard(DAY, recordings=recordings, segments=SEGMENTS)
     seconds = [_seconds(lambda: _commit(lake, day, force=True)) for _ in range(REPEATS)]
     yield _row(

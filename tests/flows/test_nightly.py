@@ -216,7 +216,7 @@ def test_the_same_night_again_commits_nothing(site: Site) -> None:
     ) == before  # fmt: skip
 
 
-def test_a_late_arrival_is_picked_up_and_only_its_day_is_aggregated_anew(site: Site) -> None:
+def test_a_late_arrival_is_picked_up_and_only_its_day_is_aggregated_again(site: Site) -> None:
     for day in DAYS:
         site.put(day, "call.wav")
     nightly(config=site.config, date=LAST)
@@ -254,7 +254,7 @@ def test_a_changed_object_replaces_its_rows_and_no_other(site: Site) -> None:
     assert site.holds_one_set_of_rows()
 
 
-def test_another_segmentation_makes_all_stale_and_a_backfill_makes_it_anew(site: Site) -> None:
+def test_another_segmentation_makes_all_stale_and_a_backfill_redoes_it(site: Site) -> None:
     for day in DAYS[-2:]:
         site.put(day, "call.wav")
     old = nightly(config=site.config, date=LAST)

@@ -1,4 +1,4 @@
-"""The health gate: a flat model does not publish, and what it said stays out of the aggregates until it is mended."""
+"""The health gate: a flat model does not publish, and what it said stays out of the aggregates until it is repaired."""
 
 from dataclasses import replace
 from datetime import date, timedelta

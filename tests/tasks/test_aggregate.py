@@ -113,7 +113,7 @@ def test_what_did_not_change_costs_no_snapshot(lake):
     assert lake.latest_snapshot() == before
 
 
-def test_a_changed_day_and_only_it_is_made_anew(lake):
+def test_only_a_changed_day_is_aggregated_again(lake):
     fill(lake, [Call("a.wav"), Call("b.wav", day=EARLIER)])
     aggregate(lake)
     fill(lake, [Call("c.wav", pieces=tiled(["fear"]))])

@@ -1,4 +1,4 @@
-"""Gaps: days and sites far below their usual are told, whatever else the lake holds."""
+"""Gaps: days and sites far below their usual are reported, whatever else the lake holds."""
 
 import json
 from collections.abc import Iterator

@@ -188,7 +188,7 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseOptions) -> Non
 
 
 def test_memory_is_bounded_by_the_disk(embedded: WarehouseOptions) -> None:
-    """A day of many times the memory that is allowed is written anew."""
+    """A day of many times the memory that is allowed is rewritten."""
     with open_lake(embedded) as lake:
         rows = 300_000
         append(lake.connection, SEGMENTS, shard_rows([Call("a.wav")]).segments)

@@ -28,7 +28,7 @@ def evaluate(
     model: FolderModelOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Hold any model against labelled data: figures with intervals, plots, report and predictions."""
+    """Evaluate any model on labelled data: figures with intervals, plots, report and predictions."""
     settings = settings_or_defaults(config)
     from emolake.evaluation.evaluate import evaluate as run_evaluation
     from emolake.evaluation.markdown_report import headline
@@ -64,7 +64,7 @@ def distribution(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG to draw.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Count the clips of each emotion: by their labels, or by what a model hears in them."""
+    """Count the clips of each emotion: by their labels, or by what a model predicts."""
     from emolake.evaluation.distribution import (
         labelled_distribution,
         predicted_distribution,
