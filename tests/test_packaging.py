@@ -2,9 +2,12 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
+from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,49 @@ def test_every_data_file_is_taken_along():
         taken = {path for pattern in declared.get(package, ()) for path in folder.glob(pattern)}
         left = {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"} - taken
         assert not left, f"{package} leaves behind {left}"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of emolake, built from a copy: a build would write over the links of the strict editable install."""
+    copy, built = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("dist")
+    for name in ("src", "tasks", "flows", "schemas"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    script = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", script, str(built)], cwd=copy, check=True)
+    (path,) = built.glob("*.whl")
+    return path
+
+
+def test_the_wheel_has_one_top_level_name_and_every_file_of_the_packages(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert {name.split("/")[0] for name in names} == {"emolake"}
+    assert names == {
+        "/".join([*package.split("."), path.name])
+        for package, folder in folders().items()
+        for path in folder.iterdir()
+        if path.is_file()
+    }
+
+
+def test_the_wheel_carries_the_licence_of_the_code_and_that_of_the_default_weights(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        fields = HeaderParser().parsestr(archive.read(metadata).decode())
+        licences = {
+            file: archive.read(metadata.replace("METADATA", f"licenses/{file}")).decode()
+            for file in fields.get_all("License-File", ())
+        }
+        beside_the_weights = archive.read("emolake/models/default/LICENSE").decode()
+    assert fields["License-Expression"] == "Apache-2.0"
+    assert set(licences) == {"LICENSE", "src/emolake/models/default/LICENSE"}
+    assert "Apache License" in licences["LICENSE"]
+    assert licences["src/emolake/models/default/LICENSE"] == beside_the_weights
+    for named in ("CC BY-NC-SA 4.0", "RAVDESS", "EmoDB"):
+        assert named in beside_the_weights
 
 
 def test_no_folder_of_the_root_hides_the_installed_package():
