@@ -11,10 +11,21 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
+# The lock that the tests of an extra run with; make test-extras keeps SpeechBrain apart.
+LOCKS = {
+    "dev": "requirements.lock",
+    "emotion2vec": "requirements-families.lock",
+    "keras": "requirements-families.lock",
+    "opensmile": "requirements-families.lock",
+    "speechbrain": "requirements-extras.lock",
+    "yamnet": "requirements-families.lock",
+}
 HEAVY = ("torch", "prefect", "duckdb", "librosa", "matplotlib", "onnxruntime", "pyarrow")
 
 
@@ -138,18 +149,52 @@ def test_the_script_is_installed():
         assert re.search(rf"\b{command}\b", done.stdout)
 
 
-def test_the_lock_pins_all_that_the_project_asks_for():
-    def name(requirement: str) -> str:
-        return re.split(r"[<>=!~\[; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+def pins(lock: str) -> dict[str, str]:
+    """The version of each package in a lock file, by the package's canonical name."""
+    lines = (ROOT / lock).read_text("utf-8").splitlines()
+    pinned = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.\-]+==[\w.+\-]+", pin) for pin in pinned)
+    return {canonicalize_name(name): version for name, version in (pin.split("==") for pin in pinned)}
 
-    lines = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.\-]+==[\w.+\-]+", pin) for pin in pins)
-    asked = {
-        name(each)
-        for each in [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
-    }
-    assert asked <= {name(pin) for pin in pins}
+
+@pytest.mark.parametrize(
+    ("lock", "requirements"),
+    [
+        pytest.param(lock, asked, id=extra)
+        for extra, lock, asked in [
+            ("the project", "requirements.lock", PROJECT["project"]["dependencies"]),
+            *(
+                (extra, LOCKS[extra], asked)
+                for extra, asked in PROJECT["project"]["optional-dependencies"].items()
+            ),
+        ]
+    ],
+)
+def test_the_lock_pins_a_version_within_every_range(lock, requirements):
+    pinned = pins(lock)
+    for requirement in map(Requirement, requirements):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{lock} does not pin {requirement.name}"
+        assert version in requirement.specifier, f"{lock} pins {requirement.name}=={version}: {requirement}"
+
+
+def test_help_names_every_target_with_what_it_does():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = re.findall(r"^([a-z][a-z-]*):(?!=)", makefile, re.MULTILINE)
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert targets[0] == "help", "plain `make` shows the help"
+    assert sorted(targets) == sorted(phony.split())
+    printed = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    lines = [re.fullmatch(r"make (\S+) +(\S.*)", line) for line in printed.splitlines()]
+    assert [line and line[1] for line in lines] == targets
+    assert len({line.start(2) for line in lines if line}) == 1, "the descriptions are not aligned"
 
 
 def test_every_statement_opens_with_what_a_row_means():
