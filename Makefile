@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 VENV_EXTRAS := .venv-extras
 VENV_TENSORFLOW := .venv-tensorflow
 VENV_FUZZ := .venv-fuzz
+VENV_RESOLVE := .venv-resolve
 FUZZ_SECONDS ?= 300
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
 	--max-worker-restart 0
 # A file that joins or leaves a package changes its folder: the strict editable install then has to be made again.
 PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __pycache__)
 
-.PHONY: help demo test test-fast test-extras lint format types chaos fuzz bench clean
+.PHONY: help demo test test-fast test-extras lint format types resolve chaos fuzz bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +44,10 @@ format: $(STAMP) ## fix what ruff can fix, and format
 types: $(STAMP) ## check types
 	$(VENV)/bin/mypy
 
+# Not part of make test, because it needs a package index.
+resolve: $(VENV_RESOLVE)/.locked ## ask a package index whether the version ranges resolve on Python 3.11 to 3.14
+	$(VENV_RESOLVE)/bin/python tools/resolve.py
+
 # tests/ has the small model that the runs are made with.
 chaos: $(STAMP) ## cause faults for half an hour, and write docs/chaos.md
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(VENV)/bin/python -m chaos --output docs/chaos.md
@@ -60,7 +65,7 @@ bench: $(STAMP) ## measure speed into bench/RESULTS.md; SIZE=full for hours inst
 	$(VENV)/bin/python -m bench.all --size $(SIZE) $(if $(ONLY),--only $(ONLY))
 
 clean: ## remove the environments and what the demo and the install wrote
-	rm -rf $(VENV) $(VENV_EXTRAS) $(VENV_TENSORFLOW) $(VENV_FUZZ) build demo
+	rm -rf $(VENV) $(VENV_EXTRAS) $(VENV_TENSORFLOW) $(VENV_FUZZ) $(VENV_RESOLVE) build demo
 
 # The packages of the optional families that live beside the lock.
 $(VENV)/.families: $(VENV)/.locked requirements-families.lock
@@ -92,6 +97,12 @@ $(VENV_EXTRAS)/.locked $(VENV_TENSORFLOW)/.locked: .venv-%/.locked: requirements
 $(VENV_FUZZ)/.locked: requirements-fuzz.lock
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# tools/resolve.py changes how this pip evaluates environment markers: another version may do that elsewhere.
+$(VENV_RESOLVE)/.locked: Makefile
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check pip==26.3
 	touch $@
 
 # Not strict: the links of the strict install of $(VENV) lie in build/, which these have to leave alone.
