@@ -24,7 +24,7 @@ demo: $(STAMP) ## set up and run the nightly job on three days of made-up calls 
 test: lint types $(VENV)/.families ## set up, lint, check types, run the tests
 	$(PYTEST)
 
-test-fast: $(STAMP) $(VENV)/.families ## run the tests that need no server and no long module, in about a minute
+test-fast: $(STAMP) $(VENV)/.families ## run the tests that need no server and are in no slow module (under 90 s on 2 cores)
 	$(PYTEST) -m "not server and not slow"
 
 # Without conftest.py, which needs all of the lock.
@@ -45,7 +45,7 @@ types: $(STAMP) ## check types
 	$(VENV)/bin/mypy
 
 # Not part of make test, because it needs a package index.
-resolve: $(VENV_RESOLVE)/.locked ## ask a package index whether the version ranges resolve on Python 3.11 to 3.14
+resolve: $(VENV_RESOLVE)/.locked ## ask a package index whether the version ranges resolve on each Python; needs the network
 	$(VENV_RESOLVE)/bin/python tools/resolve.py
 
 # tests/ has the small model that the runs are made with.

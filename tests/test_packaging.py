@@ -195,6 +195,15 @@ def test_help_names_every_target_with_what_it_does():
     lines = [re.fullmatch(r"make (\S+) +(\S.*)", line) for line in printed.splitlines()]
     assert [line and line[1] for line in lines] == targets
     assert len({line.start(2) for line in lines if line}) == 1, "the descriptions are not aligned"
+    assert printed in (ROOT / "CONTRIBUTING.md").read_text("utf-8"), "CONTRIBUTING.md shows another help"
+
+
+def test_the_citation_and_the_changelog_name_the_version():
+    version = re.escape(PROJECT["project"]["version"])
+    assert re.search(rf"^version: {version}$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
+    assert re.search(
+        rf"^## {version} - \d{{4}}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
 
 
 def test_every_statement_opens_with_what_a_row_means():
