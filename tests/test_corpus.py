@@ -14,6 +14,8 @@ from emolake.source.pattern import KeyPattern
 
 from corpus import CLIP_HZ, PATTERN, LaidObject, Truth, make_corpus
 
+pytestmark = pytest.mark.slow
+
 DAYS = [date(2026, 11, 18), date(2026, 11, 19), date(2026, 11, 20)]
 
 

@@ -37,6 +37,8 @@ from emolake.upkeep.verify import verify, verify_rows
 
 from made_model import write_tiny_model
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 11, 20)
 MODEL = "x'; DROP TABLE lake.segments; --"
 FORMULAS = ["=cmd|' C'!A0", "@SUM(1+1)", "+1", "-1+1", '=HYPERLINK("x")']

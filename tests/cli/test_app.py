@@ -19,6 +19,8 @@ from emolake.settings import Settings, load_settings
 
 from made_model import LABELS, write_tiny_model
 
+pytestmark = pytest.mark.server
+
 COMMANDS = (
     "demo",
     "init",

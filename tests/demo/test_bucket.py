@@ -10,6 +10,8 @@ from emolake.demo.bucket import PATTERN, MadeCall, make_bucket
 from emolake.demo.encode import CODECS
 from emolake.source.pattern import KeyPattern
 
+pytestmark = pytest.mark.slow
+
 DAYS = [date(2026, 11, 18), date(2026, 11, 19), date(2026, 11, 20)]
 
 

@@ -29,6 +29,8 @@ from emolake.tasks.segment import Segment, SegmentOptions, segment
 
 from made_model import write_tiny_model
 
+pytestmark = pytest.mark.slow
+
 # Python runs a `sitecustomize` of its search path at its start: there the decoder's process is poisoned.
 POISON = textwrap.dedent(
     """

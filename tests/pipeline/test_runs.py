@@ -7,6 +7,8 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
@@ -19,6 +21,8 @@ from emolake.schemas.tables import RUNS
 from emolake.settings import RunOptions, Settings
 
 from made_lake import DAY, KEY, run_row
+
+pytestmark = pytest.mark.slow
 
 OPTIONS = RunOptions(heartbeat_s=0.3, heartbeat_timeout_s=3.0)
 HANG = """

@@ -30,7 +30,10 @@ HOSTILE = [
 ]
 _BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-pytestmark = pytest.mark.skipif(_BROWSER is None, reason="neither chromium nor google-chrome is installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(_BROWSER is None, reason="neither chromium nor google-chrome is installed"),
+]
 
 
 def browse(page: Path, profile: Path, *flags: str) -> str:

@@ -28,6 +28,8 @@ from emolake.tasks.segment import SegmentOptions, segment
 
 from made_model import write_tiny_model
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 11, 20)
 WINDOW = SegmentOptions(window_s=1.0, hop_s=1.0, min_tail_s=0.5)
 

@@ -21,6 +21,8 @@ from emolake.training.training_run import Checkpoint, Run
 
 from made_voices import write_voices
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 

@@ -23,6 +23,8 @@ from emolake.training.trainers.spectrogram_trainer import MFCC, SpectrogramRecip
 
 from made_voices import utterance, write_voices
 
+pytestmark = pytest.mark.slow
+
 LOOP = LoopOptions(
     epochs=4,
     batch=8,

@@ -22,6 +22,8 @@ from emolake.training.trainer import KINDS, find_kind, with_options
 from made_trainings import CASES, run, write_encoders
 from made_voices import write_voices
 
+pytestmark = pytest.mark.slow
+
 SLOW = ("classical", "multimodal")  # whose features are computed once for all trainings here
 
 

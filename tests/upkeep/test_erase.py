@@ -27,6 +27,8 @@ from emolake.upkeep.verify import verify
 
 from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled
 
+pytestmark = pytest.mark.slow
+
 NONE = Policy()
 EARLIER = DAY - timedelta(days=1)
 OTHER = AnalysisKey("other", "e" * 32, "d" * 16)

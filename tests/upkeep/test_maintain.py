@@ -9,6 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
+import pytest
+
 from emolake.flows.maintain_lake import maintain_lake
 from emolake.lake.connect import open_lake
 from emolake.lake.rewrite import rewrite_day
@@ -24,6 +26,8 @@ from emolake.upkeep.maintain import Maintained, bound_memory, maintain
 from emolake.upkeep.verify import verify
 
 from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled
+
+pytestmark = pytest.mark.slow
 
 EARLIER = DAY - timedelta(days=1)
 TABLES = ("recordings", "analyses", "segments", "daily_emotions", "runs")

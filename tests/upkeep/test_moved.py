@@ -23,6 +23,8 @@ from emolake.upkeep.verify import verify
 
 from made_model import write_tiny_model
 
+pytestmark = pytest.mark.slow
+
 FRIDAY = date(2026, 11, 20)
 THURSDAY, WEEK = FRIDAY - timedelta(days=1), timedelta(days=7)
 NUMBER = 4

@@ -26,6 +26,8 @@ from emolake.upkeep.verify import verify, verify_rows
 
 from made_lake import DAY, KEY, Call, Piece, run_row, shard_rows, sqlite_warehouse, tiled
 
+pytestmark = pytest.mark.slow
+
 EARLIER = DAY - timedelta(days=1)
 OTHER = AnalysisKey("other", "e" * 32, "d" * 16)
 STEREO = (*tiled(["anger", "fear"]), *(Piece(0, 20, 1.0, "fear", channel=1),))
@@ -79,7 +81,7 @@ def checks(settings: Settings, days: DayRange | None = None) -> Counter[str]:
     return Counter(each.check for each in verify(settings, days).breaches)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
 def test_a_sound_lake_has_no_breach(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     warehouse = sqlite_warehouse(tmp_path)
     if kind == "postgres":

@@ -21,6 +21,8 @@ from emolake.source.folder import FolderSource
 from emolake.tasks.classify import Engine, classify
 from emolake.tasks.segment import Segment, SegmentOptions
 
+pytestmark = pytest.mark.slow
+
 # Run code of their own and live in an environment of their own: tests/extras.
 ELSEWHERE = {"speechbrain"}
 CPU = InferenceOptions(device="cpu")
