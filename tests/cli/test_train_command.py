@@ -1,4 +1,4 @@
-"""The words of `emolake train`: what they set, and what is refused."""
+"""The options of `emolake train`: what they set, and what is refused."""
 
 import json
 
@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from emolake.cli.app import app
 from emolake.errors import ConfigurationError
 from emolake.training.presets import PRESETS
-from emolake.training.trainer import find_kind, with_options
+from emolake.training.trainer import find_trainer, with_options
 
 from made_voices import write_voices
 
@@ -21,7 +21,7 @@ def invoke(*words):
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("model", ["wav2vec2_finetune", "hf_finetune"])
 def test_a_preset_fits_and_makes_the_same_step(preset, model):
-    loop = with_options(model, find_kind(model).recipe, PRESETS[preset]).loop
+    loop = with_options(model, find_trainer(model).recipe, PRESETS[preset]).loop
     assert loop.batch * loop.accumulate == 16
 
 
@@ -43,7 +43,7 @@ def test_named_options_win_over_a_preset_and_set_over_both(tmp_path):
     }  # fmt: skip
     assert results["speakers_leak"] is True
     assert [part["part"] for part in results["clips_by_part"]] == ["one split"]
-    assert "parted at random" in (tmp_path / "out/README.md").read_text()
+    assert "split at random" in (tmp_path / "out/README.md").read_text()
     card = (tmp_path / "out/README.md").read_text()
     assert """--set 'loop.schedule="plateau"'""" in card
     assert "flatters" in (tmp_path / "out/train.log").read_text()
@@ -59,7 +59,7 @@ def test_named_options_win_over_a_preset_and_set_over_both(tmp_path):
         (("--epochs", "0"), "loop.epochs"),
     ],
 )
-def test_wrong_words_are_refused(words, message, tmp_path):
+def test_wrong_options_are_refused(words, message, tmp_path):
     result = invoke("--model", "mfcc_mlp", "--data", str(tmp_path), "--out", str(tmp_path / "out"), *words)
     assert isinstance(result.exception, ConfigurationError)
     assert message in str(result.exception)

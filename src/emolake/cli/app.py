@@ -242,7 +242,7 @@ def predict(
     settings = settings_or_defaults(config)
     entry = settings.registry.entry_or_folder(model)
     if submission is not None:
-        from emolake.evaluation.submission import write_submission
+        from emolake.cli.model_commands import write_submission
 
         bad = write_submission(
             submission,
@@ -250,7 +250,6 @@ def predict(
             settings=settings,
             entry=entry,
             labels=labels,
-            output=sys.stdout,
             out=output,
         )
     else:

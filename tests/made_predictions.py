@@ -1,18 +1,18 @@
-"""Answers of no classifier at all, right as often as asked."""
+"""Predictions of no classifier at all, right as often as asked."""
 
 from pathlib import Path
 
 import numpy as np
 
 from emolake.evaluation.dataset import Clip
-from emolake.evaluation.results import Answers
+from emolake.evaluation.results import Predictions
 
 EMOTIONS = ("anger", "fear", "happiness")
 
 
-def answers(
+def predictions(
     *, clips=90, right=0.7, seed=0, labels=EMOTIONS, words=EMOTIONS, speakers=6, corpora=1
-) -> Answers:
+) -> Predictions:
     """`words` are the data's own labels; the last clips of `labels` beyond them have none."""
     generator = np.random.default_rng(seed)
     targets = np.arange(clips) % len(words)
@@ -30,4 +30,4 @@ def answers(
         )
         for clip, target in enumerate(targets)
     )
-    return Answers(listed, tuple(labels), targets, logits, np.arange(clips) % 2)
+    return Predictions(listed, tuple(labels), targets, logits, np.arange(clips) % 2)
