@@ -121,7 +121,7 @@ def _corpora(clips: Sequence[Clip], out: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _trained(case: Case, clips: Path, split: str, folder: Path, features: Path, folds: int) -> dict[str, Any]:
-    """The results of a training that an earlier call finished, or that is made or gone on with now."""
+    """Return the results of a training that an earlier call finished, or that is made or gone on with now."""
     if not (folder / RESULTS_FILE).is_file():
         typer.echo(f"{case.name} on {clips.stem}, split by {split}", err=True)
         train(

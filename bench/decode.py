@@ -65,19 +65,19 @@ def measure(size: str) -> str:
 
 
 def own(path: Path) -> int:
-    """Samples at 16 kHz, mixed down, by emolake's reader."""
+    """Return the samples at 16 kHz, mixed down, by emolake's reader."""
     with AudioReader(path) as reader:
         return sum(block.shape[0] for block in reader.blocks())
 
 
 def own_segments(path: Path, detector: SpeechDetector) -> int:
-    """Windows with their share of speech, as a shard cuts them."""
+    """Return the windows with their share of speech, as a shard cuts them."""
     with AudioReader(path) as reader:
         return sum(1 for _ in segment(reader.blocks(), options=SegmentOptions(), vad=detector))
 
 
 def by_ffmpeg(path: Path) -> int:
-    """Samples at 16 kHz, mixed down, by FFmpeg alone."""
+    """Return the samples at 16 kHz, mixed down, by FFmpeg alone."""
     resampler = av.AudioResampler(format="fltp", layout="mono", rate=RATE)
     with av.open(str(path)) as container:
         frames = (made for frame in container.decode(audio=0) for made in resampler.resample(frame))

@@ -73,12 +73,12 @@ def measure(size: str) -> str:
 
 
 def forward(model: EmotionModel, waves: torch.Tensor) -> torch.Tensor:
-    """Logits [B, labels] of waves [B, T]."""
+    """Return the logits [B, labels] of waves [B, T]."""
     return model.predict(waves, torch.full((len(waves),), waves.shape[1])).logits
 
 
 def matrix_products() -> dict[str, Callable[[], object]]:
-    """One fp32 product by torch's own library, by oneDNN through torch, and by onnxruntime."""
+    """Time one fp32 product by torch's own library, by oneDNN through torch, and by onnxruntime."""
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(_SIDE, _SIDE, generator=generator) for _ in range(2))
     node = helper.make_node("MatMul", ["a", "b"], ["c"])

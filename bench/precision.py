@@ -88,12 +88,12 @@ def measure(size: str) -> str:
 
 
 def answers(model: EmotionModel, waves: list[np.ndarray]) -> np.ndarray:
-    """Probabilities [clips, labels], in batches that the model allows."""
+    """Return the probabilities [clips, labels], in batches that the model allows."""
     return np.stack([each.probabilities for each in Engine(model, 24 * RATE).scores(waves)])
 
 
 def in_batches(model: EmotionModel, waves: list[np.ndarray]) -> np.ndarray:
-    """The same in batches of eight clips, whether the model allows them or not."""
+    """Return the same in batches of eight clips, whether the model allows them or not."""
     allowed, model.batching = model.batching, Batching.EQUAL_LENGTH
     try:
         return answers(model, waves)
@@ -103,7 +103,7 @@ def in_batches(model: EmotionModel, waves: list[np.ndarray]) -> np.ndarray:
 
 @torch.inference_mode()
 def fit_head(upstream: Path, clips: list[tuple[np.ndarray, str]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights and bias of a logistic regression on the mean of all states, by clip."""
+    """Fit weights and bias of a logistic regression on the mean of all states, by clip."""
     network = S3prlNetwork(load_encoder(upstream), [])
     means = []
     for start in range(0, len(clips), 8):

@@ -61,7 +61,7 @@ def train_model(
 def evaluate_model(
     data: Path, out: Path, model: str | None = None, config: Path | None = None
 ) -> dict[str, float]:
-    """Evaluate a model on labelled data and write its figures; return these.
+    """Evaluate a model on labelled data, write its figures and return them.
 
     Args:
         data: folder of emotion/clip.wav, or a CSV with file_path,emotion, on the worker's machine.

@@ -1,6 +1,6 @@
 """A bucket of long recordings joined from real clips, with bad objects among them, and the truth about each.
 
-Not a test: what tests hold the pipeline against. The clips stay in the shared data, out of the repository.
+Not a test: real clips that tests run the pipeline on. The clips stay in the shared data, out of the repository.
 """
 
 import csv

@@ -10,8 +10,8 @@ import soundfile
 from emolake.errors import ConfigurationError
 from emolake.evaluation.evaluate import evaluate, training_speakers
 from emolake.pipeline.rows import SegmentRow
-from emolake.predict.clips import emotions_of, mean_probabilities, predict_clips
-from emolake.predict.files import predict
+from emolake.prediction.clips import emotions_of, mean_probabilities, predict_clips
+from emolake.prediction.files import predict
 from emolake.settings import Settings
 from emolake.tasks.classify import Scores
 

@@ -180,7 +180,7 @@ def test_what_disks_and_servers_cause_is_told_with_a_remedy(embedded):
     Path(embedded.data).write_bytes(b"")  # no folder: nothing can be written below it
     with (
         pytest.raises(
-            LakeError, match=r"^the lake cannot be read or written: .*; check .*what was committed stands$"
+            LakeError, match=r"^the lake cannot be read or written: .*; check .*what was committed stays$"
         ),
         open_lake(embedded) as lake,
     ):

@@ -17,13 +17,14 @@ import soundfile
 
 from emolake.audio.voice_activity import SpeechDetector
 from emolake.errors import BadRecordingError
-from emolake.pipeline.decoder_process import DecoderError, Opened, decoded, end_idle_decoders
-from emolake.pipeline.shard import analyse, loaded_model
+from emolake.pipeline.decoder_process import DecoderError, decoded, end_idle_decoders
+from emolake.pipeline.loaded_models import loaded_model
+from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
-from emolake.predict.files import source_object
+from emolake.prediction.files import source_object
 from emolake.settings import Settings
 from emolake.source.folder import FolderSource
-from emolake.tasks.decode import AudioReader, DecodeOutcome
+from emolake.tasks.decode import AudioReader, DecodeOutcome, Opened
 from emolake.tasks.segment import Segment, SegmentOptions, segment
 
 from made_model import write_tiny_model

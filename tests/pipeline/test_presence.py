@@ -13,7 +13,7 @@ from emolake.source.folder import FolderSource
 from emolake.source.pattern import KeyPattern
 from emolake.source.policy import Policy
 from emolake.tasks.commit import commit_shard
-from emolake.tasks.plan import Listing, plan_day
+from emolake.tasks.plan import plan_day
 
 from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse
 
@@ -68,7 +68,8 @@ def commit(lake: Lake, names, day=DAY, **values) -> None:
 def look(lake: Lake, pattern: KeyPattern = PATTERN, meanwhile=lambda: None) -> tuple[int, int]:
     source = FolderSource(OurCall.folder)
     presence = Presence(lake, source, pattern, DAY)
-    list(plan_day(source, pattern, lake, DAY, key=KEY, policy=Policy(), listing=Listing(), presence=presence))
+    for chunk in plan_day(source, pattern, lake, DAY, key=KEY, policy=Policy()):
+        presence.see(chunk.listed)
     meanwhile()
     return presence.settle("run-2")
 
@@ -106,11 +107,8 @@ def test_a_listing_that_fails_half_way_marks_nothing(lake: Lake, monkeypatch: py
     monkeypatch.setattr(source, "list", broken)
     presence = Presence(lake, source, PATTERN, DAY)
     with pytest.raises(OSError, match="broke"):
-        list(
-            plan_day(
-                source, PATTERN, lake, DAY, key=KEY, policy=Policy(), listing=Listing(), presence=presence
-            )
-        )
+        for chunk in plan_day(source, PATTERN, lake, DAY, key=KEY, policy=Policy()):
+            presence.see(chunk.listed)
     assert marked(lake) == []
 
 

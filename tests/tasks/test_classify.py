@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from emolake.models.families.spectrogram_cnn import SpectrogramCnn
 from emolake.models.protocol import Batching, Prediction
 from emolake.models.trained_folder import TrainedFolder
-from emolake.tasks.classify import ModelMemoryError, ModelOutputError, batches, classify, softmax
+from emolake.tasks.classify import ModelMemoryError, ModelOutputError, classify, softmax
 from emolake.tasks.segment import Segment
 
 from made_model import write_tiny_model
@@ -64,24 +64,6 @@ def run(model: Recorder, pieces: Sequence[Segment], **options: float) -> list[tu
     options = {"batch_seconds": 5.0, **options}
     scored = classify(((number, each) for number, each in enumerate(pieces)), model, **options)
     return [(number, None if scores is None else scores.logits) for number, _, scores in scored]
-
-
-lengths_drawn = st.lists(st.integers(1, 60_000), max_size=40)
-
-
-@given(lengths=lengths_drawn, batch_samples=st.integers(1, 200_000), batching=st.sampled_from(Batching))
-def test_every_position_is_in_one_batch_that_its_batching_allows(
-    lengths: list[int], batch_samples: int, batching: Batching
-) -> None:
-    made = list(batches(lengths, batching=batching, batch_samples=batch_samples))
-    assert sorted(position for batch in made for position in batch) == list(range(len(lengths)))
-    for batch in made:
-        longest = max(lengths[position] for position in batch)
-        assert len(batch) == 1 or longest * len(batch) <= batch_samples
-        if batching is Batching.EQUAL_LENGTH:
-            assert {lengths[position] for position in batch} == {longest}
-        if batching is Batching.SINGLE:
-            assert len(batch) == 1
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,8 +13,9 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emolake.audio.decoders import _to_float
 from emolake.errors import BadRecordingError, Reason
-from emolake.tasks.decode import AudioReader, DecodeOptions, _to_float, load_mono
+from emolake.tasks.decode import AudioReader, DecodeOptions, load_mono
 
 from made_audio import FFMPEG, LIBSNDFILE, SECONDS, tone, write_ffmpeg, write_made
 
@@ -220,15 +221,15 @@ def test_an_error_in_flac_costs_no_more_than_a_short_call(share, tmp_path):
     at = int(share * len(data))
     data[at : at + 2000] = bytes(2000)
     path = changed(tmp_path, data, "damaged.flac")
-    short, heard = np.empty((1024, 2), np.float32), 0
+    short, decoded = np.empty((1024, 2), np.float32), 0
     with sf.SoundFile(path) as file, pytest.raises(sf.LibsndfileError):
         while count := file.buffer_read_into(short, "float32"):
-            heard += count
+            decoded += count
     samples, outcome = read(path, DecodeOptions(sampling_rate=48_000))
     assert outcome.truncated
-    assert heard % 48_128, "the error is to lie inside a second's call"
-    assert len(samples) == heard
-    np.testing.assert_allclose(samples, noise[:heard], atol=1e-4)
+    assert decoded % 48_128, "the error is to lie inside a second's call"
+    assert len(samples) == decoded
+    np.testing.assert_allclose(samples, noise[:decoded], atol=1e-4)
 
 
 @pytest.mark.parametrize(

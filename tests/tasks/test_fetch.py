@@ -1,4 +1,4 @@
-"""Fetching: broken downloads go on where they broke, replaced objects start anew, and nothing ends the run."""
+"""Fetching: broken downloads go on where they broke, replaced objects start over, and nothing ends the run."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ RATE = 16_000
 
 
 class ScriptedStream:
-    """Stands in for the network: a chunk's probability is its largest sample, so that tests say what is speech."""
+    """A network's replacement: a chunk's probability is its largest sample, so that tests say what is speech."""
 
     def __init__(self):
         self.pending = np.empty(0, np.float32)

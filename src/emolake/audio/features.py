@@ -78,17 +78,17 @@ class PitchOptions(BaseModel):
 
 
 def frame_count(lengths: torch.Tensor, hop: int) -> torch.Tensor:
-    """1 + length // hop frames of each clip: the first and the last are centred on its edges."""
+    """Return 1 + length // hop frames of each clip: the first and the last are centred on its edges."""
     return 1 + lengths // hop
 
 
 def valid_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    """[B] lengths to [B, size] bool, True before the length."""
+    """Return [B, size] bool of [B] lengths, True before the length."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
 def normalise_waveform(waves: torch.Tensor, lengths: torch.Tensor, eps: float) -> torch.Tensor:
-    """(x - mean) / sqrt(variance + eps) of each member over its own samples, [B, T] float32; padding stays 0.
+    """Return (x - mean) / sqrt(variance + eps) of each member over its own samples, [B, T] float32; padding stays 0.
 
     The variance is the population's, as in the HuBERT and wav2vec 2.0 extractors (eps 1e-7 there, 1e-5 in
     S3PRL).
@@ -105,7 +105,7 @@ def normalise_waveform(waves: torch.Tensor, lengths: torch.Tensor, eps: float) -
 def mel_power(
     waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Power in mel bands, [B, bands, frames] and frame lengths [B]; frames past a member's length are 0.
+    """Return the power in mel bands, [B, bands, frames] and frame lengths [B]; frames past a member's length are 0.
 
     Equals librosa.feature.melspectrogram(center=True, pad_mode="constant", power=2).
     """
@@ -116,8 +116,7 @@ def mel_power(
 def warped_mel_power(
     waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions, *, warps: Sequence[float]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`mel_power` with the edges of all bands multiplied by each warp, [warps, B, bands, frames]: other
-    voices.
+    """Compute `mel_power` with the edges of all bands multiplied by each warp, [warps, B, bands, frames]: other voices.
 
     At 0.9 the clip reads as if all frequencies of the voice were divided by 0.9.
     """
@@ -139,8 +138,8 @@ def warped_mel_power(
 def pitch_track(
     waves: torch.Tensor, lengths: torch.Tensor, options: PitchOptions
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Periodicity (0 to 1) and fundamental frequency (Hz) per frame, [B, 2, frames] float32, and frame
-    lengths [B].
+    """Return periodicity (0 to 1) and fundamental frequency (Hz) per frame, [B, 2, frames] float32, and frame lengths
+    [B].
 
     The autocorrelation of each Hann-windowed frame, divided by that of the window (Boersma 1993), peaks at
     the period; its height is the periodicity. A frame without a period still has a frequency, with a low
@@ -176,7 +175,7 @@ def pitch_track(
 
 
 def power_to_db(power: torch.Tensor, frames: torch.Tensor, top_db: float) -> torch.Tensor:
-    """10 log10 of [B, bands, frames], raised to `top_db` below each member's own maximum.
+    """Return 10 log10 of [B, bands, frames], raised to `top_db` below each member's own maximum.
 
     Frames past the length are 0.
     """
@@ -189,7 +188,7 @@ def power_to_db(power: torch.Tensor, frames: torch.Tensor, top_db: float) -> tor
 def log_mel(
     waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-mel spectrogram in dB re 1, [B, bands, frames] float32, and frame lengths [B] int64.
+    """Return the log-mel spectrogram in dB re 1, [B, bands, frames] float32, and frame lengths [B] int64.
 
     Equals librosa.power_to_db(librosa.feature.melspectrogram(...), ref=1.0, top_db=...) of each clip alone to
     1e-3.
@@ -201,7 +200,7 @@ def log_mel(
 def mfcc(
     waves: torch.Tensor, lengths: torch.Tensor, options: MfccOptions
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """librosa.feature.mfcc to 1e-3: [B, coefficients, frames] float32, and frame lengths [B] int64."""
+    """Compute librosa.feature.mfcc to 1e-3: [B, coefficients, frames] float32, and frame lengths [B] int64."""
     power, frames = mel_power(waves, lengths, options.mel)
     return cepstrum(power_to_db(power, frames, options.mel.top_db), options.coefficients).to(
         torch.float32
@@ -209,7 +208,7 @@ def mfcc(
 
 
 def cepstrum(decibels: torch.Tensor, coefficients: int) -> torch.Tensor:
-    """Orthonormal DCT-II over the bands of [B, bands, frames], the first `coefficients` of it.
+    """Return the orthonormal DCT-II over the bands of [B, bands, frames], the first `coefficients` of it.
 
     Raises ValueError if there are fewer bands than coefficients.
     """
@@ -226,12 +225,12 @@ def cepstrum(decibels: torch.Tensor, coefficients: int) -> torch.Tensor:
 
 
 def band_centres_hz(options: MelOptions) -> np.ndarray:
-    """Where each mel band has its peak, [bands] in Hz."""
+    """Return the peak of each mel band, [bands] in Hz."""
     return _band_edges(options)[1:-1]
 
 
 def hz_to_mel(hz: np.ndarray) -> np.ndarray:
-    """Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, where it is 15 mel, logarithmic above.
+    """Convert to Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, where it is 15 mel, logarithmic above.
 
     >>> hz_to_mel(np.array([0.0, 1000.0, 6400.0])).tolist()
     [0.0, 15.0, 42.0]
@@ -240,14 +239,16 @@ def hz_to_mel(hz: np.ndarray) -> np.ndarray:
 
 
 def mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    """The inverse of `hz_to_mel`."""
+    """Invert `hz_to_mel`."""
     return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((np.maximum(mel, 15) - 15) * math.log(6.4) / 27))
 
 
 @lru_cache(maxsize=64)
 def _mel_bank(options: MelOptions, warp: float) -> np.ndarray:
-    """Triangular filters [bands, n_fft // 2 + 1], each of unit area in Hz, with all edges multiplied by
-    `warp`."""
+    """Return triangular filters [bands, n_fft // 2 + 1], each of unit area in Hz.
+
+    All edges are multiplied by `warp`.
+    """
     edges = _band_edges(options)
     height = 2 / (edges[2:] - edges[:-2])  # without the warp, which is not to change the level
     edges = edges * warp
@@ -258,7 +259,7 @@ def _mel_bank(options: MelOptions, warp: float) -> np.ndarray:
 
 
 def _band_edges(options: MelOptions) -> np.ndarray:
-    """Edges and centres in Hz of the triangular filters, [bands + 2], evenly apart in mel."""
+    """Return the edges and centres in Hz of the triangular filters, [bands + 2], evenly apart in mel."""
     f_max_hz = options.f_max_hz if options.f_max_hz is not None else options.sampling_rate / 2
     if f_max_hz <= options.f_min_hz:
         raise ValueError(f"f_max_hz is {f_max_hz} and must be above f_min_hz, {options.f_min_hz}")
@@ -269,8 +270,7 @@ def _band_edges(options: MelOptions) -> np.ndarray:
 def _power_spectra(
     waves: torch.Tensor, lengths: torch.Tensor, *, window: int, n_fft: int, hop: int
 ) -> Iterator[torch.Tensor]:
-    """Power spectra of centred, zero-padded, Hann-windowed frames, in blocks [B, some frames, n_fft // 2 +
-    1]."""
+    """Yield power spectra of centred, zero-padded, Hann-windowed frames, in blocks [B, some frames, n_fft // 2 + 1]."""
     half = window // 2
     samples = waves.to(_wide(waves.device)) * valid_mask(lengths, waves.shape[1])
     padded = torch.nn.functional.pad(samples, (half, window - half))
@@ -285,7 +285,7 @@ def _power_spectra(
 
 
 def _wide(device: torch.device) -> torch.dtype:
-    """float64 wherever the device has it (Apple's MPS has not)."""
+    """Return float64 wherever the device has it (Apple's MPS has not)."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 

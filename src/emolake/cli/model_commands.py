@@ -1,18 +1,12 @@
-"""The commands that measure models: evaluate, compare, distribution; and the file of a competition."""
+"""The commands that measure models: evaluate, compare, distribution."""
 
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from emolake.cli.arguments import ConfigOption, RowFormat, settings_or_defaults
-
-if TYPE_CHECKING:
-    from emolake.models.registry import ModelEntry
-    from emolake.settings import Settings
 
 app = typer.Typer()
 
@@ -80,7 +74,7 @@ def distribution(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG to draw.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Count the clips of each emotion: by their labels, or by a model's predictions."""
+    """Count the clips of each emotion: by their labels, or by what a model predicts."""
     from emolake.evaluation.distribution import (
         COLUMNS,
         draw_distribution,
@@ -103,26 +97,3 @@ def distribution(
         print_table(columns, [[row[column] for column in columns] for row in rows], sys.stdout)
     if output is not None:
         draw_distribution(rows, output)
-
-
-def write_submission(
-    sample: Path,
-    places: Sequence[Path],
-    *,
-    settings: "Settings",
-    entry: "ModelEntry",
-    labels: Path | None,
-    out: Path | None,
-) -> int:
-    """Fill a competition's CSV and write it to `out`, or else to standard output; return how many clips were bad.
-
-    The other arguments are those of `emolake.evaluation.submission.fill_submission`.
-    """
-    from emolake.evaluation.submission import fill_submission
-    from emolake.output.table import write_csv
-
-    filled = fill_submission(sample, places, settings=settings, entry=entry, labels=labels)
-    rows = [[row[column] for column in filled.columns] for row in filled.rows]
-    with nullcontext(sys.stdout) if out is None else out.open("w", encoding="utf-8", newline="") as stream:
-        write_csv(filled.columns, rows, stream)
-    return filled.bad

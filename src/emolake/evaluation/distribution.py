@@ -8,8 +8,8 @@ from typing import Any
 from emolake.evaluation.dataset import read_dataset
 from emolake.models.registry import ModelEntry
 from emolake.output.progress import track
-from emolake.predict.clips import emotions_of, predict_clips
-from emolake.predict.files import audio_files
+from emolake.prediction.clips import emotions_of, predict_clips
+from emolake.prediction.files import audio_files
 from emolake.settings import Settings
 
 NO_SPEECH = "no speech"

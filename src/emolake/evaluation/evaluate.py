@@ -14,7 +14,7 @@ from emolake.messages import counted
 from emolake.models.registry import ModelEntry
 from emolake.output.notices import complain
 from emolake.output.progress import track
-from emolake.predict.clips import emotions_of, predict_clips
+from emolake.prediction.clips import emotions_of, predict_clips
 from emolake.settings import Settings
 
 _LEAST = np.finfo(np.float64).tiny  # so that an emotion that the model cannot give has a finite logarithm

@@ -13,7 +13,7 @@ from emolake.evaluation.dataset import LABELS_FILE, csv_reader, label_meanings
 from emolake.models.registry import ModelEntry
 from emolake.output.notices import complain
 from emolake.output.progress import track
-from emolake.predict.clips import emotions_of, predict_clips
+from emolake.prediction.clips import emotions_of, predict_clips
 from emolake.settings import Settings
 
 _LABEL_COLUMNS = ("label", "emotion")

@@ -15,7 +15,7 @@ from emolake.models.protocol import EmotionModel
 from emolake.models.registry import FAMILIES, ModelEntry
 from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
-from emolake.predict.files import source_object
+from emolake.prediction.files import source_object
 from emolake.settings import Settings
 from emolake.source.folder import FolderSource
 from emolake.tasks.classify import Engine, classify

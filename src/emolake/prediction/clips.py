@@ -14,7 +14,7 @@ import numpy as np
 from emolake.errors import ConfigurationError
 from emolake.models.registry import ModelEntry
 from emolake.pipeline.rows import SegmentRow, speech_of_each
-from emolake.predict.files import analyses_of
+from emolake.prediction.files import analyses_of
 from emolake.settings import Settings
 
 
