@@ -1,6 +1,9 @@
 """The options of `emolake train`: what they set, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from models.families.test_encoder_head import write_encoder
@@ -10,12 +13,32 @@ from emolake.cli.app import app
 from emolake.errors import ConfigurationError
 from emolake.training.presets import PRESETS
 from emolake.training.trainer import find_trainer, with_options
+from emolake.training.trainer_names import TRAINERS
 
 from made_voices import write_voices
 
 
 def invoke(*words):
     return CliRunner().invoke(app, ["train", *words])
+
+
+def test_the_help_lists_every_name_and_imports_nothing_heavy():
+    program = (
+        "import sys; from emolake.cli.app import app\n"
+        "try: app(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print('HEAVY', sorted({'torch', 'numpy', 'prefect', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *names, last = TRAINERS
+    assert f"{', '.join(names)} or {last}." in done.stdout
+    assert "HEAVY []" in done.stdout
 
 
 @pytest.mark.parametrize("preset", PRESETS)
