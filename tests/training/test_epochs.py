@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from emolake.errors import ConfigurationError
 from emolake.training.epochs import EpochVerdict, FitPlan, keep_last, train_epochs, validation_figures
 from emolake.training.gradient_training import EarlyStopping
 from emolake.training.training_run import Checkpoint
@@ -96,6 +97,14 @@ def test_a_killed_fit_goes_on_after_its_last_epoch_and_a_finished_one_is_not_tra
     third = Counter()
     assert train_epochs(third, plan(tmp_path), policy=keep_last) == history
     assert (third.trained, float(third.value)) == (0, 5)
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path):
+    Checkpoint(tmp_path / "fit.pt").write({"history": [], "best": {}})
+    with pytest.raises(
+        ConfigurationError, match=r"fit\.pt has no finished, kept, so another version .*--force"
+    ):
+        train_epochs(Counter(), plan(tmp_path), policy=keep_last)
 
 
 def row(epoch, uar, loss=None):

@@ -10,6 +10,7 @@ import torch
 from scipy.special import log_softmax
 from sklearn.metrics import recall_score
 
+from emolake.errors import ConfigurationError
 from emolake.training.training_run import Checkpoint
 
 Weights = dict[str, torch.Tensor]
@@ -154,7 +155,7 @@ def train_epochs(
         A row for each epoch, also for those of an earlier call.
 
     Raises:
-        ConfigurationError: the checkpoint is broken.
+        ConfigurationError: the checkpoint is broken, or of another version.
         FloatingPointError: the loss is not finite.
     """
     history: list[HistoryRow] = []
@@ -162,6 +163,11 @@ def train_epochs(
     finished = False
     found = plan.checkpoint.read()
     if found is not None:
+        if missing := {"history", "kept", "finished"} - found.keys():
+            raise ConfigurationError(
+                f"the checkpoint {plan.checkpoint.path} has no {', '.join(sorted(missing))}, so another version of "
+                "emolake wrote it; resume with that version, or start again with --force"
+            )
         history, kept, finished = found["history"], found["kept"], found["finished"]
         if not finished:
             training.restore(found["training"])

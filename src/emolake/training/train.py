@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, Skipped, data_hash, load_clips, read_dataset
@@ -19,6 +19,7 @@ from emolake.evaluation.metrics import expected_calibration_error, fit_temperatu
 from emolake.evaluation.results import Predictions, figures, scores, write_results
 from emolake.messages import counted
 from emolake.models.registry import resolve_device
+from emolake.options import Options
 from emolake.training.epochs import HistoryRow
 from emolake.training.folds import Fold, plan_folds
 from emolake.training.model_card import licence_of, model_card
@@ -69,7 +70,7 @@ def train(
     seed: int = 0,
     folds: int | None = None,
     options: Mapping[str, JsonValue] | None = None,
-    recipe: BaseModel | None = None,
+    recipe: Options | None = None,
     device: str = "auto",
     workers: int | None = None,
     cache: Path | None = None,

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip
 from emolake.messages import validation_problems
+from emolake.options import Options
 from emolake.training.epochs import HistoryRow
 from emolake.training.folds import Fold
 from emolake.training.trainer_names import TRAINERS
@@ -101,7 +102,7 @@ def find_trainer(model: str) -> Trainer:
     return trainer
 
 
-def with_options(model: str, recipe: BaseModel, options: Mapping[str, JsonValue]) -> Any:
+def with_options(model: str, recipe: Options, options: Mapping[str, JsonValue]) -> Any:
     """Return a recipe with some of its options changed, named as `loop.epochs`.
 
     Raises:
@@ -138,7 +139,7 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Js
             yield prefix + name, value
 
 
-def changed_options(recipe: BaseModel, default: BaseModel) -> dict[str, JsonValue]:
+def changed_options(recipe: Options, default: Options) -> dict[str, JsonValue]:
     """Return the options in which a recipe differs from the default of its trainer, by dotted name."""
     usual = dict(flat(default.model_dump(mode="json")))
     return {
