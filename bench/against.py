@@ -228,11 +228,11 @@ OTHERS: dict[str, tuple[str, Callable[[Loop, list[Path]], Callable[[], Answers]]
 
 def by_pipeline(model: Path, files: list[Path]) -> Callable[[], Answers]:
     """Run transformers' pipeline on the windows of all files."""
-    classify = pipeline("audio-classification", model=str(model), device="cpu", top_k=None)
+    classify: Any = pipeline("audio-classification", model=str(model), device="cpu", top_k=None)
 
     def run() -> Answers:
         places: list[tuple[str, float]] = []
-        inputs: list[Mapping[str, Any]] = []
+        inputs: list[dict[str, Any]] = []
         for place, wave in loaded(files):
             places.append(place)
             inputs.append({"raw": wave, "sampling_rate": RATE})

@@ -8,6 +8,7 @@ and windows behind it.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import av
@@ -47,10 +48,10 @@ def measure(size: str) -> str:
             samples = soxr.resample(speech, RATE, rate).astype(np.float32)
             write_audio(path, np.stack([samples] * channels, axis=1), rate, codec)
             work: dict[str, Callable[[], object]] = {
-                "emolake": lambda path=path: own(path),
-                "with voice activity": lambda path=path: own_segments(path, detector),
-                "librosa.load": lambda path=path: librosa.load(path, sr=RATE),
-                "PyAV": lambda path=path: by_ffmpeg(path),
+                "emolake": partial(own, path),
+                "with voice activity": partial(own_segments, path, detector),
+                "librosa.load": partial(librosa.load, path, sr=RATE),
+                "PyAV": partial(by_ffmpeg, path),
             }
             if not _is_read(path):
                 del work["librosa.load"]

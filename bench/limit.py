@@ -8,6 +8,7 @@ in batches of several sizes, since `inference.batch_seconds` says how large they
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import onnx
@@ -46,7 +47,7 @@ def measure(size: str) -> str:
         flop = counter.get_total_flops()
         difference = float((forward(models["onnx"], waves[:1]) - expected).abs().max())
         work: dict[tuple[str, int], Callable[[], object]] = {
-            (name, count): lambda name=name, count=count: forward(models[name], waves[:count])
+            (name, count): partial(forward, models[name], waves[:count])
             for name, counts in sizes.items()
             for count in counts
         }

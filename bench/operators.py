@@ -121,7 +121,7 @@ def draw(found: Mapping[str, Counter[str]], kinds: list[str]) -> None:
     figure = Figure(figsize=(9, 2.8), layout="constrained")
     axes = figure.subplots()
     left = np.zeros(len(found))
-    for each, colour in zip(kinds, mpl.colormaps["tab10"].colors, strict=False):
+    for each, colour in zip(kinds, mpl.color_sequences["tab10"], strict=False):
         widths = np.array([times[each] for times in found.values()])
         axes.barh(list(found), widths, left=left, label=each, color=colour)
         left += widths

@@ -116,8 +116,8 @@ class Night:
         self._place = place
         self._numbers = count()
         self._settings = Settings(
-            source={"uri": "s3://calls", "endpoint_url": url},  # type: ignore[arg-type]
-            inference={"device": "cpu", "model": "bench" if models else "default"},  # type: ignore[arg-type]
+            source={"uri": "s3://calls", "endpoint_url": url},
+            inference={"device": "cpu", "model": "bench" if models else "default"},
             models=models,
         )
         self._entry = self._settings.registry.entry()

@@ -7,6 +7,7 @@ of others. Speed is processor time on one core, against fp32 on torch; the other
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,11 @@ def measure(size: str) -> str:
             except ConfigurationError as error:
                 print(f"left out: {error}")
         found: dict[str, np.ndarray] = {}
-        work: dict[str, Callable[[], object]] = {
-            name: lambda name=name, model=model: found.update({name: answers(model, waves)})
-            for name, model in models.items()
-        }
+
+        def answer(name: str) -> None:
+            found[name] = answers(models[name], waves)
+
+        work: dict[str, Callable[[], object]] = {name: partial(answer, name) for name in models}
         samples = timed(work, repeats)
         together = {name: in_batches(model, waves) for name, model in models.items() if "fp32" not in name}
     exact, first = found["fp32 on torch"], cpu(samples["fp32 on torch"])

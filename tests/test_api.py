@@ -68,7 +68,12 @@ def test_settings_come_from_a_file_or_are_given(site: Path) -> None:
 
 def test_predict_gives_the_rows_of_the_command(site: Path) -> None:
     (*rows,) = emolake.predict(site / "calls" / "a.wav", config=site / "emolake.toml", logits=True)
-    command = [Path(sys.executable).with_name("emolake"), "predict", site / "calls" / "a.wav", "--logits"]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("emolake"),
+        "predict",
+        site / "calls" / "a.wav",
+        "--logits",
+    ]
     command += ["--format", "json", "--config", site / "emolake.toml"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert rows == json.loads(done.stdout)

@@ -73,7 +73,11 @@ def test_every_command_is_documented_with_an_example(command):
     from emolake.cli.app import app
 
     assert f"`{command}" in (ROOT / "README.md").read_text("utf-8"), f"README.md does not name {command}"
-    (entry,) = [each for each in app.registered_commands if (each.name or each.callback.__name__) == command]
+    (entry,) = [
+        each
+        for each in app.registered_commands
+        if (each.name or getattr(each.callback, "__name__", None)) == command
+    ]
     assert re.match(rf"Example: `emolake {command}\b", entry.epilog or ""), (
         f"{command} has no example in its help"
     )

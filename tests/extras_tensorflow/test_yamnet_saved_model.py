@@ -17,7 +17,7 @@ import torch
 from emolake.models.families.yamnet import Yamnet, YamnetOptions
 from emolake.models.families.yamnet_convert import main
 
-tf = pytest.importorskip(
+tf: Any = pytest.importorskip(
     "tensorflow", reason="TensorFlow lives in an environment of its own: make test-extras"
 )
 

@@ -228,8 +228,8 @@ def test_a_late_arrival_is_picked_up_and_only_its_day_is_aggregated_again(site: 
     assert {day for day in DAYS if after[day] != before[day]} == {DAYS[1]}
     assert after[DAYS[1]]["run_id"] == summary["run_id"]
     assert by_recording(site.rows("SELECT uri, run_id FROM recordings"), "run_id")[late] == summary["run_id"]
-    (day,) = site.rows(f"SELECT sum(segments)::BIGINT AS n FROM daily_emotions WHERE date = '{DAYS[1]}'")
-    assert day["n"] == 3
+    (daily,) = site.rows(f"SELECT sum(segments)::BIGINT AS n FROM daily_emotions WHERE date = '{DAYS[1]}'")
+    assert daily["n"] == 3
 
 
 def test_a_changed_object_replaces_its_rows_and_no_other(site: Site) -> None:
@@ -489,7 +489,7 @@ def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
 def test_an_interrupt_waits_for_the_statement_it_strikes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one DuckDB would drop it, make another error of it, or wait for ever."""
     site.put(LAST, "call.wav")
-    see, seen = Presence.see, []
+    see, seen = Presence.see, list[SourceObject]()
 
     def interrupted(self: Presence, objects: Sequence[SourceObject]) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -654,7 +654,7 @@ def test_prefect_is_told_paths_and_dates_and_shows_the_figures(site: Site) -> No
     assert parameters.keys() == {"config", "date", "request"}
     assert parameters["request"].keys() == {"flow", "days", "model", "force", "retried", "parallel_days"}
     assert SECRET_KEY not in str(parameters)
-    (artifact,) = [each for each in artifacts if summary["run_id"] in (each.description or "")]
+    (artifact,) = [each for each in artifacts if str(summary["run_id"]) in (each.description or "")]
     assert artifact.key == "emolake-nightly"
     assert '"segments": 2' in str(artifact.data)
     assert SECRET_KEY not in str(artifact.data)

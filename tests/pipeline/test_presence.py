@@ -1,8 +1,9 @@
 """Presence: what a whole listing lacks is marked, and nothing else ever is."""
 
 from collections.abc import Iterator
-from datetime import UTC, timedelta
+from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,7 +18,7 @@ from emolake.tasks.plan import plan_day
 
 from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse
 
-PATTERN = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", UTC)
+PATTERN = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", ZoneInfo("UTC"))
 
 
 class OurCall(Call):
@@ -134,7 +135,7 @@ def test_another_source_and_what_the_pattern_leaves_out_are_not_judged(lake: Lak
     rows = shard_rows([Call(key_of("elsewhere.wav"))])
     commit_shard(lake, rows, key=KEY, run_id="run-1", message="made")
     assert look(lake) == (0, 0)
-    assert look(lake, KeyPattern("{date:%Y/%m/%d}/lisbon/{call_id}.{ext}", UTC)) == (0, 0)
+    assert look(lake, KeyPattern("{date:%Y/%m/%d}/lisbon/{call_id}.{ext}", ZoneInfo("UTC"))) == (0, 0)
     assert marked(lake) == []
 
 

@@ -1,5 +1,6 @@
 """The health gate: a flat model does not publish, and what it said stays out of the aggregates until it is repaired."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -56,7 +57,7 @@ def published(lake: Lake, day: date = DAY) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+def lake(tmp_path: Path) -> Iterator[Lake]:
     with open_lake(sqlite_warehouse(tmp_path)) as opened:
         yield opened
 

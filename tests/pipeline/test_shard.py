@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -276,7 +277,7 @@ def test_weights_that_are_swapped_under_a_run_commit_nothing(
     put(tmp_path, "call.wav", noise(12.0))
     entry, objects = settings.registry.entry(), planned(settings)
     key = analysis_key(settings, entry)
-    arguments = {"settings": settings, "key": key, "run_id": "run-1", "message": "a shard"}
+    arguments: dict[str, Any] = {"settings": settings, "key": key, "run_id": "run-1", "message": "a shard"}
     predict = SpectrogramCnn.predict
 
     def swapping(self: SpectrogramCnn, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:

@@ -1,7 +1,8 @@
 """Batches of any shape change no answer, keep the order, and never hold what must not reach the model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -27,8 +28,10 @@ def piece(length: int, *, seed: int = 0) -> Segment:
 class Recorder:
     """A model that answers with a segment's length and sum, and remembers every batch it was given."""
 
-    family, labels, sampling_rate = "recorder", ("anger", "neutral"), 16_000
-    min_samples, max_samples, device, precision = 400, None, "cpu", "fp32"
+    family, device, precision = "recorder", "cpu", "fp32"
+    labels: tuple[str, ...] = ("anger", "neutral")
+    sampling_rate, min_samples = 16_000, 400
+    max_samples: int | None = None
 
     def __init__(
         self,
@@ -60,7 +63,7 @@ class Recorder:
         return Prediction(torch.stack([lengths.float(), sums], dim=1))
 
 
-def run(model: Recorder, pieces: Sequence[Segment], **options: float) -> list[tuple[int, np.ndarray | None]]:
+def run(model: Recorder, pieces: Sequence[Segment], **options: Any) -> list[tuple[int, np.ndarray | None]]:
     options = {"batch_seconds": 5.0, **options}
     scored = classify(((number, each) for number, each in enumerate(pieces)), model, **options)
     return [(number, None if scores is None else scores.logits) for number, _, scores in scored]
@@ -92,7 +95,7 @@ def test_order_is_kept_and_what_is_too_short_never_reaches_the_model(
 def test_segments_are_taken_as_they_are_needed() -> None:
     taken = 0
 
-    def endless() -> "object":
+    def endless() -> Iterator[tuple[int, Segment]]:
         nonlocal taken
         while True:
             taken += 1

@@ -29,12 +29,11 @@ UTC_ZONE = ZoneInfo("UTC")
 PATTERN = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", UTC_ZONE)
 
 
-class Made:
-    """A source of generated keys; the version of each is v1 unless `versions` names another."""
-
-    uri = "s3://calls"
+class Made(FolderSource):
+    """A source of generated keys without files; the version of each is v1 unless `versions` names another."""
 
     def __init__(self, keys, versions=None):
+        self.uri = "s3://calls"
         self.keys = keys
         self.versions = versions or {}
 
