@@ -1,5 +1,6 @@
 """Predictions of no classifier at all, right as often as asked."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,14 @@ EMOTIONS = ("anger", "fear", "happiness")
 
 
 def predictions(
-    *, clips=90, right=0.7, seed=0, labels=EMOTIONS, words=EMOTIONS, speakers=6, corpora=1
+    *,
+    clips: int = 90,
+    right: float = 0.7,
+    seed: int = 0,
+    labels: Sequence[str] = EMOTIONS,
+    words: Sequence[str] = EMOTIONS,
+    speakers: int = 6,
+    corpora: int = 1,
 ) -> Predictions:
     """`words` are the data's own labels; the last clips of `labels` beyond them have none."""
     generator = np.random.default_rng(seed)

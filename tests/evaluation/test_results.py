@@ -18,7 +18,7 @@ from sklearn.metrics import (
 )
 
 from emolake.evaluation.metrics import expected_calibration_error
-from emolake.evaluation.results import Predictions, figures, write_results
+from emolake.evaluation.results import figures, write_results
 
 HISTORY = [
     {"run": run, "epoch": epoch, "train_loss": 1 / epoch, "valid_loss": None, "valid_uar": 0.5, "learning_rate": 0.1}
@@ -67,7 +67,7 @@ def test_intervals_draw_speakers_only_where_all_are_known():
     assert set(figures(predictions(speakers=0))["per_speaker"]) == {"unknown"}
 
 
-def written(tmp_path, made: Predictions, history=()):
+def written(tmp_path, made, history=()):
     write_results(tmp_path, {"model": "made", **figures(made)}, made, history)
     return {path.name for path in tmp_path.iterdir()}
 

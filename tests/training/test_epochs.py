@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from emolake.errors import ConfigurationError
-from emolake.training.epochs import EpochVerdict, FitPlan, keep_last, train_epochs, validation_figures
+from emolake.training.epochs import (
+    EpochReport,
+    EpochVerdict,
+    FitPlan,
+    keep_last,
+    train_epochs,
+    validation_figures,
+)
 from emolake.training.gradient_training import EarlyStopping
 from emolake.training.training_run import Checkpoint
 
@@ -49,6 +56,12 @@ class Counter:
         self.value = state["value"]
 
 
+def content(folder):
+    found = Checkpoint(folder / "fit.pt").read()
+    assert found is not None
+    return found
+
+
 def plan(folder, *, epochs=5, validation=TARGETS[:0]):
     return FitPlan("one", epochs, TARGETS, validation, np.ones(2), Checkpoint(folder / "fit.pt"))
 
@@ -57,7 +70,7 @@ def test_every_epoch_is_measured_observed_and_reported_after_its_checkpoint(tmp_
     training, reported = Counter(), []
 
     def report(each):
-        assert len(Checkpoint(tmp_path / "fit.pt").read()["history"]) == each.last["epoch"]
+        assert len(content(tmp_path)["history"]) == each.last["epoch"]
         reported.append((each.last["epoch"], each.count, each.resumed))
 
     history = train_epochs(training, plan(tmp_path, validation=np.arange(4)), policy=keep_last, report=report)
@@ -86,14 +99,15 @@ def test_a_killed_fit_goes_on_after_its_last_epoch_and_a_finished_one_is_not_tra
 
     with pytest.raises(KeyboardInterrupt):
         train_epochs(Counter(), plan(tmp_path), policy=keep_last, report=killed)
-    second, reported = Counter(), []
+    reported: list[EpochReport] = []
+    second = Counter()
     history = train_epochs(second, plan(tmp_path), policy=keep_last, report=reported.append)
     assert second.trained == 2
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
     assert [(each.last["epoch"], each.count, each.resumed) for each in reported] == [
         (3, 3, True), (4, 1, False), (5, 1, False),
     ]  # fmt: skip
-    assert "training" not in Checkpoint(tmp_path / "fit.pt").read()  # the optimizer has served
+    assert "training" not in content(tmp_path)  # the optimizer has served
     third = Counter()
     assert train_epochs(third, plan(tmp_path), policy=keep_last) == history
     assert (third.trained, float(third.value)) == (0, 5)

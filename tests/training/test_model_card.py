@@ -28,7 +28,7 @@ def card(made, *, what="A network.", licence="none", **changes):
 
 def tables(text):
     """Return the widths of the rows of each table."""
-    found = []
+    found: list[list[int]] = []
     for token in MarkdownIt("commonmark").enable("table").parse(text):
         if token.type == "table_open":
             found.append([])
@@ -89,9 +89,10 @@ def wording(text):
 
 
 def test_the_committed_card_is_in_the_words_of_the_generator():
-    """Nobody trains the default anew for a word, so the words are changed in both places."""
+    """Nobody trains the default again for a word, so the words are changed in both places."""
     committed = (Path(default.__file__).parent / "README.md").read_text("utf-8")
-    labels = re.search("- Labels: (.*)", committed)[1].split(", ")
+    (listed,) = re.findall("- Labels: (.*)", committed)
+    labels = listed.split(", ")
     corpora = {"corpus-0": "emodb", "corpus-1": "ravdess"}
     made = renamed(
         predictions(clips=180, corpora=2, speakers=24, labels=labels, words=labels),
