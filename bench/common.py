@@ -27,6 +27,8 @@ import psutil
 import soundfile
 import torch
 
+from emolake.output.table import markdown_table
+
 ROOT = Path(__file__).parents[1]
 CORPORA = ROOT.parent / "shared" / "data"
 RATE = 16_000
@@ -117,8 +119,7 @@ def ranged(values: Sequence[float], *, digits: int) -> str:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Write a Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return markdown_table(columns, [[str(value) for value in row] for row in rows])
 
 
 def machine() -> str:

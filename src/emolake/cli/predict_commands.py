@@ -47,16 +47,10 @@ def predict(
     settings = settings_or_defaults(config)
     entry = settings.registry.entry_or_folder(model)
     if submission is not None:
-        from emolake.evaluation.submission import write_submission
+        from emolake.cli.prediction_tables import show_submission
 
-        bad = write_submission(
-            submission,
-            paths or [],
-            settings=settings,
-            entry=entry,
-            labels=labels,
-            output=sys.stdout,
-            out=output,
+        bad = show_submission(
+            submission, paths or [], settings=settings, entry=entry, labels=labels, out=output
         )
     else:
         from emolake.cli.prediction_tables import show_predictions

@@ -3,15 +3,17 @@
 import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from emolake.cli.arguments import RowFormat
+from emolake.evaluation.submission import fill_submission
 from emolake.models.health_gate import judge
 from emolake.models.registry import ModelEntry
 from emolake.output.notices import complain
-from emolake.output.table import print_table, write_json
+from emolake.output.table import print_table, write_csv, write_json
 from emolake.prediction.diagnosis import Diagnosis
 from emolake.prediction.files import audio_files, predict
 from emolake.settings import Settings
@@ -65,6 +67,29 @@ def _write_predictions_csv(rows: Iterable[dict[str, Any]], labels: Sequence[str]
         writer.writerow(
             chain((row[name] for name in _PLAIN), (probabilities.get(each) for each in labels), scores)
         )
+
+
+def show_submission(
+    sample: Path,
+    places: Sequence[Path],
+    *,
+    settings: Settings,
+    entry: ModelEntry,
+    labels: Path | None,
+    out: Path | None,
+) -> int:
+    """Show a competition's CSV with its labels filled, or write it to `out`.
+
+    The other arguments are those of `emolake.evaluation.submission.fill_submission`.
+
+    Returns:
+        The number of clips that could not be predicted.
+    """
+    filled = fill_submission(sample, places, settings=settings, entry=entry, labels=labels)
+    rows = ([row[column] for column in filled.columns] for row in filled.rows)
+    with nullcontext(sys.stdout) if out is None else out.open("w", encoding="utf-8", newline="") as stream:
+        write_csv(filled.columns, rows, stream)
+    return filled.bad
 
 
 def show_diagnosis(entry: ModelEntry, found: Diagnosis) -> None:
