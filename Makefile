@@ -6,39 +6,54 @@ STAMP := $(VENV)/.installed
 VENV_EXTRAS := .venv-extras
 VENV_TENSORFLOW := .venv-tensorflow
 VENV_FUZZ := .venv-fuzz
+VENV_RESOLVE := .venv-resolve
 FUZZ_SECONDS ?= 300
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	--max-worker-restart 0
 # A file that joins or leaves a package changes its folder: the strict editable install then has to be made again.
 PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __pycache__)
 
-.PHONY: demo test chaos test-extras fuzz bench lint types clean help
+.PHONY: help demo test test-fast test-extras lint format types resolve chaos fuzz bench clean
 
-help:
-	@echo "make demo   set up and run the nightly job on three days of made-up calls (into ./demo)"
-	@echo "make test   set up, lint, check types, run the tests"
-	@echo "make chaos  bring faults about for half an hour, and write docs/chaos.md"
-	@echo "make test-extras  set up environments for the families that conflict with the lock, run their tests"
-	@echo "make fuzz   set up an environment for it, fuzz the decoder and the pattern parser, FUZZ_SECONDS each"
-	@echo "make bench  measure speed into bench/RESULTS.md; SIZE=full for hours instead of minutes, ONLY=limit for one file"
-	@echo "make clean  remove what the two made"
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(STAMP)
+demo: $(STAMP) ## set up and run the nightly job on three days of made-up calls (into ./demo)
 	$(VENV)/bin/emolake demo demo
 
-test: lint types $(VENV)/.families
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-		--max-worker-restart 0
+test: lint types $(VENV)/.families ## set up, lint, check types, run the tests
+	$(PYTEST)
 
-# tests/ has the small model that the runs are made with.
-chaos: $(STAMP)
-	PYTHONPATH=tests OMP_NUM_THREADS=1 $(VENV)/bin/python -m chaos --output docs/chaos.md
+test-fast: $(STAMP) $(VENV)/.families ## run the tests that need no server and are in no slow module (under 90 s on 2 cores)
+	$(PYTEST) -m "not server and not slow"
 
 # Without conftest.py, which needs all of the lock.
-test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed
+test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed ## set up environments for the families that conflict with the lock, run their tests
 	$(VENV_EXTRAS)/bin/python -m pytest --noconftest tests/extras
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV_TENSORFLOW)/bin/python -m pytest --noconftest tests/extras_tensorflow
 
+lint: $(STAMP) ## check style, format and which package imports which
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+
+format: $(STAMP) ## fix what ruff can fix, and format
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+types: $(STAMP) ## check types
+	$(VENV)/bin/mypy
+
+# Not part of make test, because it needs a package index.
+resolve: $(VENV_RESOLVE)/.locked ## ask a package index whether the version ranges resolve on each Python; needs the network
+	$(VENV_RESOLVE)/bin/python tools/resolve.py
+
+# tests/ has the small model that the runs are made with.
+chaos: $(STAMP) ## cause faults for half an hour, and write docs/chaos.md
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(VENV)/bin/python -m chaos --output docs/chaos.md
+
 # What is found lies in fuzz/corpus/*/found-*; a later run begins with what the earlier ones have come across.
-fuzz: $(VENV_FUZZ)/.installed
+fuzz: $(VENV_FUZZ)/.installed ## set up an environment for it, fuzz the decoder and the pattern parser, FUZZ_SECONDS each
 	PYTHONPATH=fuzz $(VENV_FUZZ)/bin/python fuzz/seeds.py fuzz/corpus/decoder
 	PYTHONPATH=tests $(VENV_FUZZ)/bin/python fuzz/fuzz_decoder.py -max_total_time=$(FUZZ_SECONDS) -timeout=60 \
 		-max_len=20000 -rss_limit_mb=4096 -artifact_prefix=fuzz/corpus/decoder/found- fuzz/corpus/decoder
@@ -46,20 +61,16 @@ fuzz: $(VENV_FUZZ)/.installed
 	PYTHONPATH=tests $(VENV_FUZZ)/bin/python fuzz/fuzz_pattern.py -max_total_time=$(FUZZ_SECONDS) -timeout=60 \
 		-max_len=400 -artifact_prefix=fuzz/corpus/pattern/found- fuzz/corpus/pattern
 
-bench: $(STAMP)
+bench: $(STAMP) ## measure speed into bench/RESULTS.md; SIZE=full for hours instead of minutes, ONLY=limit for one file
 	$(VENV)/bin/python -m bench.all --size $(SIZE) $(if $(ONLY),--only $(ONLY))
+
+clean: ## remove the environments and what the demo and the install wrote
+	rm -rf $(VENV) $(VENV_EXTRAS) $(VENV_TENSORFLOW) $(VENV_FUZZ) $(VENV_RESOLVE) build demo
 
 # The packages of the optional families that live beside the lock.
 $(VENV)/.families: $(VENV)/.locked requirements-families.lock
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements-families.lock
 	touch $@
-
-lint: $(STAMP)
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-
-types: $(STAMP)
-	$(VENV)/bin/mypy
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -88,10 +99,13 @@ $(VENV_FUZZ)/.locked: requirements-fuzz.lock
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
+# tools/resolve.py changes how this pip evaluates environment markers: another version may do that elsewhere.
+$(VENV_RESOLVE)/.locked: Makefile
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check pip==26.3
+	touch $@
+
 # Not strict: the links of the strict install of $(VENV) lie in build/, which these have to leave alone.
 $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed $(VENV_FUZZ)/.installed: %/.installed: %/.locked pyproject.toml $(PACKAGES)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
-
-clean:
-	rm -rf $(VENV) $(VENV_EXTRAS) $(VENV_TENSORFLOW) $(VENV_FUZZ) build demo

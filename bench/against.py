@@ -36,7 +36,7 @@ from bench.common import (
 from emolake.models.inference import InferenceOptions
 from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
-from emolake.predict.files import source_object
+from emolake.prediction.files import source_object
 from emolake.settings import Settings
 from emolake.source.folder import FolderSource
 from emolake.tasks.segment import SegmentOptions, window_bounds
@@ -131,7 +131,7 @@ class Loop:
 
     @torch.inference_mode()
     def probabilities(self, wave: np.ndarray) -> np.ndarray:
-        """Probabilities [labels] of one window [samples]."""
+        """Return the probabilities [labels] of one window [samples]."""
         inputs = self.extractor(wave, sampling_rate=RATE, return_tensors="pt").input_values
         states = torch.stack(self.encoder(inputs, output_hidden_states=True).hidden_states)
         mean = (self.weights[:, None, None, None] * states).sum(0).mean(1)
@@ -143,12 +143,12 @@ class Loop:
 
 
 def windows(samples: int) -> list[tuple[int, int]]:
-    """Windows as emolake's defaults cut them, so that answers can be compared."""
+    """Return the windows as emolake's defaults cut them, so that answers can be compared."""
     return window_bounds(samples, window=_WINDOW, hop=_WINDOW, min_tail=RATE)
 
 
 def loaded(files: list[Path]) -> Iterator[tuple[tuple[str, float], np.ndarray]]:
-    """Place and samples of every window, by librosa."""
+    """Yield place and samples of every window, by librosa."""
     for file in files:
         wave, _ = librosa.load(file, sr=RATE)
         for start, end in windows(len(wave)):
@@ -156,7 +156,7 @@ def loaded(files: list[Path]) -> Iterator[tuple[tuple[str, float], np.ndarray]]:
 
 
 def by_audinterface(loop: Loop, files: list[Path]) -> Callable[[], Answers]:
-    """audinterface reads each window and gives it to the loop's model in its process function."""
+    """Read each window by audinterface, which gives it to the loop's model in its process function."""
     import audformat
     import audinterface
     import pandas as pd
@@ -185,7 +185,7 @@ def by_audinterface(loop: Loop, files: list[Path]) -> Callable[[], Answers]:
 
 
 def by_s3prl(loop: Loop, files: list[Path]) -> Callable[[], Answers]:
-    """S3PRL's upstream, featurizer and downstream, in batches of four as its recipe evaluates."""
+    """Run S3PRL's upstream, featurizer and downstream, in batches of four as its recipe evaluates."""
     from s3prl.downstream.model import UtteranceLevel
     from s3prl.upstream.hf_hubert.expert import UpstreamExpert
     from s3prl.upstream.interfaces import Featurizer
@@ -227,12 +227,12 @@ OTHERS: dict[str, tuple[str, Callable[[Loop, list[Path]], Callable[[], Answers]]
 
 
 def by_pipeline(model: Path, files: list[Path]) -> Callable[[], Answers]:
-    """transformers' pipeline on the windows of all files."""
-    classify = pipeline("audio-classification", model=str(model), device="cpu", top_k=None)
+    """Run transformers' pipeline on the windows of all files."""
+    classify: Any = pipeline("audio-classification", model=str(model), device="cpu", top_k=None)
 
     def run() -> Answers:
         places: list[tuple[str, float]] = []
-        inputs: list[Mapping[str, Any]] = []
+        inputs: list[dict[str, Any]] = []
         for place, wave in loaded(files):
             places.append(place)
             inputs.append({"raw": wave, "sampling_rate": RATE})
@@ -253,7 +253,7 @@ def own(
     batch_seconds: Any = "auto",
     gate: float = 0.1,
 ) -> Callable[[], Answers]:
-    """emolake's own steps from files to scores, as `predict` and the nightly run take them."""
+    """Take emolake's own steps from files to scores, as `predict` and the nightly run take them."""
     inference = InferenceOptions(device="cpu", runtime=runtime, batch_seconds=batch_seconds, model="bench")
     settings = Settings(
         models={"bench": entry}, inference=inference, segmentation=SegmentOptions(min_speech_ratio=gate)

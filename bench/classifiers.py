@@ -1,8 +1,8 @@
-"""How well do small classifiers tell emotions of voices they never heard, and how much does a random split flatter?
+"""How well do small classifiers recognise emotions of new voices, and how much does a random split flatter?
 
     python -m bench.classifiers --data ../shared/data --out runs/classifiers
 
-trains every classifier on each corpus by itself, parted once by speaker and once at random, and writes
+trains every classifier on each corpus by itself, split once by speaker and once at random, and writes
 `docs/classifiers.md`. What an earlier call finished in `--out` is not trained again.
 """
 
@@ -19,8 +19,10 @@ import typer
 from pydantic import JsonValue
 
 from emolake.evaluation.dataset import Clip, read_dataset
-from emolake.evaluation.markdown_report import markdown_table, with_interval
+from emolake.evaluation.markdown_report import with_interval
 from emolake.evaluation.results import RESULTS_FILE
+from emolake.messages import counted
+from emolake.output.table import markdown_table
 from emolake.training.train import train
 from emolake.training.training_run import CHECKPOINTS
 
@@ -61,7 +63,7 @@ PUBLISHED = (
         "EmoDB", "the same", "10 folds at random", "accuracy 0.86", "the same",
     ),
     (
-        "RAVDESS", "wav2vec 2.0 base (95 M parameters), fine-tuned", "three actors never heard", "accuracy 0.683",
+        "RAVDESS", "wav2vec 2.0 base (95 M parameters), fine-tuned", "three actors held out", "accuracy 0.683",
         "model card of sbh013/wav2vec2-ser-ravdess-optimized",
     ),
     (
@@ -71,11 +73,11 @@ PUBLISHED = (
 )  # fmt: skip
 
 
-PROTOCOL = """every clip is answered once by a classifier that did not hear it, and, split
-by speaker, did not hear its speaker. In brackets: 95 % intervals from resampled speakers. UAR is the unweighted average
-recall. The random split is there to show how much it flatters: it lets voices leak from training into the test."""
-COMPARABLE = """Of the same emotions, on the whole corpora, of which these data are a part (and EmoDB's clips here were
-cut or padded to two seconds), so they can be named beside the figures above and not be subtracted from them."""
+PROTOCOL = """every clip is predicted once by a classifier whose training data did not include it, nor, split by
+speaker, its speaker. In brackets: 95 % bootstrap intervals over speakers. UAR is the unweighted average recall. The
+random split is there to show how much it flatters: it lets voices leak from training into the test."""
+COMPARABLE = """Of the same emotions, but on the whole corpora, of which these data are a subset (and EmoDB's clips here
+were cut or padded to two seconds), so the figures can be read beside those above, but not subtracted from them."""
 
 
 def main(
@@ -105,7 +107,7 @@ def main(
 
 
 def _corpora(clips: Sequence[Clip], out: Path) -> Iterator[tuple[str, Path]]:
-    """Write the clips of each corpus into a list of its own."""
+    """Write the clips of each corpus into a list of its own, and yield its name and path."""
     out.mkdir(parents=True, exist_ok=True)
     for corpus in sorted({clip.corpus for clip in clips}):
         path = out / f"{corpus}.csv"
@@ -121,7 +123,7 @@ def _corpora(clips: Sequence[Clip], out: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _trained(case: Case, clips: Path, split: str, folder: Path, features: Path, folds: int) -> dict[str, Any]:
-    """The results of a training that an earlier call finished, or that is made or gone on with now."""
+    """Return the results of a training, which is resumed if an earlier call began it, and not repeated if it ended."""
     if not (folder / RESULTS_FILE).is_file():
         typer.echo(f"{case.name} on {clips.stem}, split by {split}", err=True)
         train(
@@ -138,15 +140,16 @@ def _page(
     results: dict[tuple[str, str, str], dict[str, Any]],
     folds: int,
 ) -> str:
-    sections = ["# Small classifiers on voices they never heard"]
+    sections = ["# Small classifiers on new voices"]
     first = next(iter(results.values()))
     sections.append(f"Each corpus by itself, {folds} folds: {PROTOCOL}")
     for corpus in corpora:
         own = results[cases[0].name, corpus, SPLITS[0]]
         sections.append(
-            f"## {corpus}: {own['clips']} clips, {len(own['labels'])} emotions, {len(own['per_speaker'])} speakers"
+            f"## {corpus}: {counted(own['clips'], 'clip')}, {counted(len(own['labels']), 'emotion')}, "
+            f"{counted(len(own['per_speaker']), 'speaker')}"
         )
-        header = ["classifier", *(f"{figure.upper() if figure == 'uar' else figure}, {_told(split)}"
+        header = ["classifier", *(f"{figure.upper() if figure == 'uar' else figure}, {_shown(split)}"
                                   for split in SPLITS for figure in FIGURES)]  # fmt: skip
         rows = [
             [
@@ -167,19 +170,19 @@ def _page(
             ["corpus", "classifier", "protocol", "figure", "source"], [list(row) for row in PUBLISHED]
         )
     )
-    sections.append("## How it was made")
+    sections.append("## How to make this page")
     sections.append(
         "```\npython -m bench.classifiers --data ../shared/data --out runs/classifiers\n```\n\n"
         f"with torch {first['torch']}, scikit-learn {version('scikit-learn')}, librosa {version('librosa')}, Python "
-        f"{platform.python_version()}. Options beside the defaults of `emolake train`: "
+        f"{platform.python_version()}. Options that are not the defaults of `emolake train`: "
         + "; ".join(f"{case.name}: {_options(case)}" for case in cases if case.options)
         + "."
     )
     return "\n\n".join(sections) + "\n"
 
 
-def _told(split: str) -> str:
-    return "unheard speakers" if split == "speaker" else "random split"
+def _shown(split: str) -> str:
+    return "new speakers" if split == "speaker" else "random split"
 
 
 def _options(case: Case) -> str:

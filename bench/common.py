@@ -27,6 +27,8 @@ import psutil
 import soundfile
 import torch
 
+from emolake.output.table import markdown_table
+
 ROOT = Path(__file__).parents[1]
 CORPORA = ROOT.parent / "shared" / "data"
 RATE = 16_000
@@ -63,7 +65,7 @@ def side_by_side(work: Mapping[Name, Callable[[], object]], repeats: int) -> dic
 
 
 def timed(work: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[Sample]]:
-    """As `side_by_side`, of work that needs no first run."""
+    """Compare as `side_by_side` does, of work that needs no first run."""
     samples: dict[Name, list[Sample]] = {name: [] for name in work}
     for _ in range(repeats):
         for name, run in work.items():
@@ -74,7 +76,7 @@ def timed(work: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name,
 
 
 def _cpu_s() -> float:
-    """Processor seconds of this process and of its children, those that ended included."""
+    """Return the processor seconds of this process and of its children, those that ended included."""
     ended = os.times()
     total = process_time() + ended.children_user + ended.children_system
     for child in psutil.Process().children(recursive=True):
@@ -87,12 +89,12 @@ def _cpu_s() -> float:
 
 
 def wall(samples: Sequence[Sample]) -> float:
-    """The median wall time."""
+    """Return the median wall time."""
     return statistics.median(each.wall_s for each in samples)
 
 
 def cpu(samples: Sequence[Sample]) -> float:
-    """The median processor time."""
+    """Return the median processor time."""
     return statistics.median(each.cpu_s for each in samples)
 
 
@@ -101,28 +103,27 @@ def ratio(
     others: Sequence[Sample],
     of: Callable[[Sample], float] = lambda each: each.wall_s,
 ) -> str:
-    """Median of the ratios of runs that followed each other, with its range."""
+    """Return the median of the ratios of runs that followed each other, with its range."""
     return ranged([of(a) / of(b) for a, b in zip(samples, others, strict=True)], digits=2)
 
 
 def spread(samples: Sequence[Sample]) -> str:
-    """Median wall time, and the range."""
+    """Return the median wall time, and the range."""
     return ranged([each.wall_s for each in samples], digits=2)
 
 
 def ranged(values: Sequence[float], *, digits: int) -> str:
-    """Median of values, and their range."""
+    """Return the median of values, and their range."""
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    """Write a Markdown table."""
+    return markdown_table(columns, [[str(value) for value in row] for row in rows])
 
 
 def machine() -> str:
-    """Processor, load, versions and commit, as a Markdown list."""
+    """Describe processor, load, versions and commit, as a Markdown list."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -149,7 +150,9 @@ def use_all_cores() -> None:
 
 @cache
 def clips() -> tuple[np.ndarray, ...]:
-    """Utterances of several speakers, [samples] float32 at 16 kHz: real ones beside the checkout, else synthesised."""
+    """Return utterances of several speakers, [samples] float32 at 16 kHz: real ones beside the checkout, else
+    synthesised.
+    """
     if CORPORA.is_dir():
         with (CORPORA / "manifest.csv").open(newline="") as file:
             rows = [row["path"] for row in csv.DictReader(file) if row["corpus"] == "ravdess"]
@@ -174,12 +177,12 @@ def _texts(script: Any) -> Iterator[str]:
 
 
 def speech_source() -> str:
-    """What `clips` are."""
+    """Say what `clips` are."""
     return "RAVDESS, real speech" if CORPORA.is_dir() else "eSpeak NG's voices, for want of real speech"
 
 
 def recording(seconds: float, *, speech: float, seed: int) -> np.ndarray:
-    """A recording at 16 kHz: turns of speech with pauses of room noise, `speech` the share that is spoken."""
+    """Return a recording at 16 kHz: turns of speech with pauses of room noise, `speech` the share that is spoken."""
     generator = np.random.default_rng(seed)
     made = generator.normal(0, 0.0005, round(seconds * RATE)).astype(np.float32)
     at, source = 0, clips()
@@ -195,7 +198,7 @@ def recording(seconds: float, *, speech: float, seed: int) -> np.ndarray:
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A temporary folder for models, lakes and graphs."""
+    """Give a temporary folder for models, lakes and graphs."""
     with tempfile.TemporaryDirectory(prefix="emolake-bench-") as name:
         os.environ["EMOLAKE_CACHE"] = f"{name}/cache"
         yield Path(name)
@@ -204,7 +207,7 @@ def folder() -> Iterator[Path]:
 def s3prl_model(
     folder: Path, shape: str, head: tuple[torch.Tensor, torch.Tensor] | None = None
 ) -> dict[str, Any]:
-    """A random HuBERT of a shape under S3PRL's head, in the original formats; its entry in [models].
+    """Write a random HuBERT of a shape under S3PRL's head, in the original formats; return its entry in [models].
 
     Args:
         folder: where the files go.
@@ -246,7 +249,7 @@ RAVDESS_LABELS = ("anger", "calm", "disgust", "fear", "happiness", "neutral", "s
 
 
 def transformers_model(folder: Path, shape: str) -> dict[str, Any]:
-    """A random HuBERT classifier of transformers, in its own format; its entry in [models]."""
+    """Write a random HuBERT classifier of transformers, in its own format; return its entry in [models]."""
     from transformers import HubertConfig, HubertForSequenceClassification, Wav2Vec2FeatureExtractor
 
     torch.manual_seed(12)
@@ -264,7 +267,7 @@ def transformers_model(folder: Path, shape: str) -> dict[str, Any]:
 def spoken_emotions(
     fitted: int, asked: int
 ) -> tuple[list[tuple[np.ndarray, str]], list[tuple[np.ndarray, str]]]:
-    """Clips of RAVDESS with what was acted, to fit and to ask, of different actors."""
+    """Return clips of RAVDESS with what was acted, to fit and to ask, of different actors."""
     with (CORPORA / "manifest.csv").open(newline="") as file:
         rows = [
             row

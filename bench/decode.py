@@ -8,6 +8,7 @@ and windows behind it.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import av
@@ -47,10 +48,10 @@ def measure(size: str) -> str:
             samples = soxr.resample(speech, RATE, rate).astype(np.float32)
             write_audio(path, np.stack([samples] * channels, axis=1), rate, codec)
             work: dict[str, Callable[[], object]] = {
-                "emolake": lambda path=path: own(path),
-                "with voice activity": lambda path=path: own_segments(path, detector),
-                "librosa.load": lambda path=path: librosa.load(path, sr=RATE),
-                "PyAV": lambda path=path: by_ffmpeg(path),
+                "emolake": partial(own, path),
+                "with voice activity": partial(own_segments, path, detector),
+                "librosa.load": partial(librosa.load, path, sr=RATE),
+                "PyAV": partial(by_ffmpeg, path),
             }
             if not _is_read(path):
                 del work["librosa.load"]
@@ -65,19 +66,19 @@ def measure(size: str) -> str:
 
 
 def own(path: Path) -> int:
-    """Samples at 16 kHz, mixed down, by emolake's reader."""
+    """Return the samples at 16 kHz, mixed down, by emolake's reader."""
     with AudioReader(path) as reader:
         return sum(block.shape[0] for block in reader.blocks())
 
 
 def own_segments(path: Path, detector: SpeechDetector) -> int:
-    """Windows with their share of speech, as a shard cuts them."""
+    """Return the windows with their share of speech, as a shard cuts them."""
     with AudioReader(path) as reader:
         return sum(1 for _ in segment(reader.blocks(), options=SegmentOptions(), vad=detector))
 
 
 def by_ffmpeg(path: Path) -> int:
-    """Samples at 16 kHz, mixed down, by FFmpeg alone."""
+    """Return the samples at 16 kHz, mixed down, by FFmpeg alone."""
     resampler = av.AudioResampler(format="fltp", layout="mono", rate=RATE)
     with av.open(str(path)) as container:
         frames = (made for frame in container.decode(audio=0) for made in resampler.resample(frame))

@@ -8,6 +8,7 @@ in batches of several sizes, since `inference.batch_seconds` says how large they
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import onnx
@@ -46,7 +47,7 @@ def measure(size: str) -> str:
         flop = counter.get_total_flops()
         difference = float((forward(models["onnx"], waves[:1]) - expected).abs().max())
         work: dict[tuple[str, int], Callable[[], object]] = {
-            (name, count): lambda name=name, count=count: forward(models[name], waves[:count])
+            (name, count): partial(forward, models[name], waves[:count])
             for name, counts in sizes.items()
             for count in counts
         }
@@ -73,12 +74,12 @@ def measure(size: str) -> str:
 
 
 def forward(model: EmotionModel, waves: torch.Tensor) -> torch.Tensor:
-    """Logits [B, labels] of waves [B, T]."""
+    """Return the logits [B, labels] of waves [B, T]."""
     return model.predict(waves, torch.full((len(waves),), waves.shape[1])).logits
 
 
 def matrix_products() -> dict[str, Callable[[], object]]:
-    """One fp32 product by torch's own library, by oneDNN through torch, and by onnxruntime."""
+    """Time one fp32 product by torch's own library, by oneDNN through torch, and by onnxruntime."""
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(_SIDE, _SIDE, generator=generator) for _ in range(2))
     node = helper.make_node("MatMul", ["a", "b"], ["c"])

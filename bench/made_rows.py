@@ -78,7 +78,7 @@ def made_shard(
     key: AnalysisKey = KEY,
     run_id: str = "bench",
 ) -> ShardRows:
-    """Rows of `recordings` recordings of each day, numbered from `first`, with `segments` segments each."""
+    """Return rows of `recordings` recordings of each day, numbered from `first`, with `segments` segments each."""
     model = {"model": key.model, "config_id": key.config_id}
     asked = {
         "days": list(days),
@@ -96,8 +96,10 @@ def made_shard(
         ledger = connection.execute(
             _ANALYSES, {**model, "fingerprint": key.model_fingerprint, "segments": segments}
         ).to_arrow_table()
-        heard = connection.execute(_SEGMENTS, {**model, "segments": segments}).to_arrow_table()
-    return ShardRows(_as(made, RECORDINGS.schema), _as(ledger, ANALYSES.schema), _as(heard, SEGMENTS.schema))
+        segments_table = connection.execute(_SEGMENTS, {**model, "segments": segments}).to_arrow_table()
+    return ShardRows(
+        _as(made, RECORDINGS.schema), _as(ledger, ANALYSES.schema), _as(segments_table, SEGMENTS.schema)
+    )
 
 
 def _as(rows: pa.Table, schema: pa.Schema) -> pa.Table:

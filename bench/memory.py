@@ -30,11 +30,12 @@ from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.models.inference import InferenceOptions
 from emolake.pipeline.identity import analysis_key
-from emolake.pipeline.shard import loaded_model, run_shard
+from emolake.pipeline.loaded_models import loaded_model
+from emolake.pipeline.shard import run_shard
 from emolake.settings import Settings
 from emolake.source.access import SourceOptions
 from emolake.source.opening import open_source
-from emolake.tasks.plan import Listing, plan_day, shards
+from emolake.tasks.plan import plan_day, shards
 
 DAY = date(2026, 7, 3)
 _BLOCK_S = 300.0
@@ -101,7 +102,7 @@ def measure(size: str) -> str:
 
 
 def _measured(calls: Path) -> dict[str, float]:
-    """What `run` finds in a process of its own, with a new lake."""
+    """Return what `run` finds in a process of its own, with a new lake."""
     for file in calls.parent.glob(f"{calls.name}.sqlite*"):
         file.unlink()
     shutil.rmtree(f"{calls}-lake", ignore_errors=True)
@@ -117,7 +118,7 @@ def _spread(runs: Sequence[dict[str, float]], name: str) -> str:
 
 
 def _write(calls: Path, case: Case) -> None:
-    """Recordings of 16 bits at 16 kHz, five minutes at a time, of which no two are the same."""
+    """Write recordings of 16 bits at 16 kHz, five minutes at a time, of which no two are the same."""
     place = calls / f"{DAY:%Y/%m/%d}" / "oslo"
     place.mkdir(parents=True)
     seeds = count()
@@ -141,18 +142,13 @@ def run(calls: Path) -> dict[str, float]:
     source = open_source(settings.source.uri, settings.source.s3)
     loaded_model(entry, settings.inference)
     with open_lake(warehouse) as lake:
-        planned = plan_day(
-            source,
-            settings.source.key_pattern(),
-            lake,
-            DAY,
-            key=key,
-            listing=Listing(),
-            policy=settings.policy,
-        )
+        pattern = settings.source.key_pattern()
+        chunks = plan_day(source, pattern, lake, DAY, key=key, policy=settings.policy)
         cut = list(
             shards(
-                planned, shard_seconds=settings.run.shard_seconds, shard_objects=settings.run.shard_objects
+                (item for chunk in chunks for item in chunk.work),
+                shard_seconds=settings.run.shard_seconds,
+                shard_objects=settings.run.shard_objects,
             )
         )
     peak, started = Peak(), perf_counter()

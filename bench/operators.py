@@ -79,7 +79,7 @@ def measure(size: str) -> str:
 
 
 def by_torch(run: Callable[[], object], repeats: int) -> Counter[str]:
-    """Seconds of processor time by kind of operator, without what an operator calls."""
+    """Return the seconds of processor time by kind of operator, without what an operator calls."""
     run()
     with profile(activities=[ProfilerActivity.CPU]) as taken:
         for _ in range(repeats):
@@ -91,7 +91,7 @@ def by_torch(run: Callable[[], object], repeats: int) -> Counter[str]:
 
 
 def by_onnxruntime(graph: Path, wave: np.ndarray, repeats: int) -> Counter[str]:
-    """The same of a graph; the first run is left out."""
+    """Return the same of a graph; the first run is left out."""
     options = session_options()
     options.enable_profiling = True
     options.profile_file_prefix = str(graph.parent.parent / "operators")
@@ -111,7 +111,7 @@ def by_onnxruntime(graph: Path, wave: np.ndarray, repeats: int) -> Counter[str]:
 
 
 def kind(operator: str) -> str:
-    """What an operator is; see `_KINDS`."""
+    """Return what an operator is; see `_KINDS`."""
     low = operator.lower()
     return next((name for name, signs in _KINDS.items() if any(sign in low for sign in signs)), _REST)
 
@@ -121,7 +121,7 @@ def draw(found: Mapping[str, Counter[str]], kinds: list[str]) -> None:
     figure = Figure(figsize=(9, 2.8), layout="constrained")
     axes = figure.subplots()
     left = np.zeros(len(found))
-    for each, colour in zip(kinds, mpl.colormaps["tab10"].colors, strict=False):
+    for each, colour in zip(kinds, mpl.color_sequences["tab10"], strict=False):
         widths = np.array([times[each] for times in found.values()])
         axes.barh(list(found), widths, left=left, label=each, color=colour)
         left += widths

@@ -38,13 +38,15 @@ from emolake.demo.s3_server import serve_s3
 from emolake.lake.connect import open_lake
 from emolake.pipeline.decoder_process import decoded
 from emolake.pipeline.identity import analysis_key
-from emolake.pipeline.shard import loaded_model, run_shard
+from emolake.pipeline.loaded_models import loaded_model
+from emolake.pipeline.shard import run_shard
+from emolake.schemas.days import DayRange
 from emolake.settings import Settings
 from emolake.source.opening import open_source
 from emolake.source.policy import Policy
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.fetch import fetched
-from emolake.tasks.plan import Listing, plan_day, shards
+from emolake.tasks.plan import plan_day, shards
 
 _DAY = date(2026, 11, 20)
 _FORMATS = (
@@ -114,8 +116,8 @@ class Night:
         self._place = place
         self._numbers = count()
         self._settings = Settings(
-            source={"uri": "s3://calls", "endpoint_url": url},  # type: ignore[arg-type]
-            inference={"device": "cpu", "model": "bench" if models else "default"},  # type: ignore[arg-type]
+            source={"uri": "s3://calls", "endpoint_url": url},
+            inference={"device": "cpu", "model": "bench" if models else "default"},
             models=models,
         )
         self._entry = self._settings.registry.entry()
@@ -137,12 +139,11 @@ class Night:
         key = analysis_key(settings, self._entry)
         source = open_source(settings.source.uri, settings.source.s3)
         with open_lake(warehouse) as lake:
-            planned = plan_day(
-                source, settings.source.key_pattern(), lake, _DAY, key=key, policy=Policy(), listing=Listing()
-            )
+            pattern = settings.source.key_pattern()
+            chunks = plan_day(source, pattern, lake, _DAY, key=key, policy=Policy())
             self._shards = list(
                 shards(
-                    planned,
+                    (item for chunk in chunks for item in chunk.work),
                     shard_seconds=settings.run.shard_seconds,
                     shard_objects=settings.run.shard_objects,
                 )
@@ -155,7 +156,7 @@ class Night:
 
             with ThreadPoolExecutor(settings.run.parallel_shards) as pool:
                 counts = list(pool.map(one, self._shards))
-            list(aggregate_days(lake, _DAY, _DAY, dimensions=["site"], run_id="bench"))
+            list(aggregate_days(lake, DayRange(_DAY, _DAY), dimensions=["site"], run_id="bench"))
         assert not sum(each.quarantined for each in counts)
         self.seconds = {
             stage: sum(each.timings.get(stage, 0.0) for each in counts)
@@ -163,7 +164,7 @@ class Night:
         }
 
     def decode(self) -> None:
-        """What a night does before the model, of the shards of the last one."""
+        """Do what a night does before the model, of the shards of the last one."""
         settings = self._settings
         source = open_source(settings.source.uri, settings.source.s3)
 
@@ -184,7 +185,7 @@ class Night:
             list(pool.map(one, self._shards))
 
     def batches(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """What the model is given in a night, which this runs once."""
+        """Return what the model is given in a night, which this runs once."""
         taken: list[tuple[torch.Tensor, torch.Tensor]] = []
         predict = self._model.predict
 
@@ -198,7 +199,7 @@ class Night:
         return taken
 
     def bare(self, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """The forward passes and nothing else."""
+        """Run the forward passes and nothing else."""
         for waves, lengths in batches:
             self._model.predict(waves, lengths)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from time import perf_counter
+from typing import cast
 from zoneinfo import ZoneInfo
 
 from bench.common import folder, main, table
@@ -25,9 +26,9 @@ from emolake.source.access import SourceOptions
 from emolake.source.opening import open_source
 from emolake.source.pattern import KeyPattern
 from emolake.source.policy import Policy
-from emolake.source.store import Listed
+from emolake.source.store import Listed, Source
 from emolake.tasks.commit import commit_shard
-from emolake.tasks.plan import Listing, list_day, plan_day
+from emolake.tasks.plan import list_day, plan_day
 
 _DAY_SIZES = {"short": (2_000, 20_000), "full": (10_000, 100_000)}  # recordings of the day
 _BUCKETS = {"short": (10_000, 50_000), "full": (100_000, 1_000_000)}  # keys; a hundredth of them is the day's
@@ -81,7 +82,7 @@ def measure(size: str) -> str:
 
 
 def _fill_bucket(bucket: Path, keys: int) -> int:
-    """Empty objects on a hundred days, evenly; the number of those of `DAY`."""
+    """Write empty objects on a hundred days, evenly; return the number of those of `DAY`."""
     for number in range(100):
         day = date.fromordinal(DAY.toordinal() - 50 + number)
         for site in range(SITES):
@@ -109,29 +110,30 @@ def _told(found: dict[str, float]) -> tuple[str, ...]:
 
 
 def planned(warehouse: str, held: str, new: str) -> dict[str, float]:
-    """A plan of the day, in this process."""
-    listing = Listing()
+    """Plan the day, in this process."""
     with open_lake(WarehouseOptions.model_validate_json(warehouse), read_only=True) as lake:
-        source = ManyObjects(int(held), int(new))
+        source = cast(Source, ManyObjects(int(held), int(new)))  # a plan fetches nothing
         peak, started = Peak(), perf_counter()
-        plan = plan_day(source, PATTERN, lake, DAY, key=KEY, listing=listing, policy=Policy())
-        yielded = sum(1 for _ in plan)
+        yielded = seen = 0
+        for chunk in plan_day(source, PATTERN, lake, DAY, key=KEY, policy=Policy()):
+            yielded += len(chunk.work)
+            seen += chunk.figures.found
         seconds = perf_counter() - started
-    return {"yielded": yielded, "seen": listing.found, "seconds": seconds, "megabytes": peak.megabytes()}
+    return {"yielded": yielded, "seen": seen, "seconds": seconds, "megabytes": peak.megabytes()}
 
 
 def listed(url: str) -> dict[str, float]:
-    """A listing of the day, in this process."""
+    """List the day, in this process."""
     settings = SourceOptions(uri="s3://calls", endpoint_url=url)
     source = open_source("s3://calls", settings.s3)
     peak, started = Peak(), perf_counter()
-    yielded = sum(1 for _ in list_day(source, PATTERN, DAY, Listing()))
+    yielded = sum(1 for _ in list_day(source, PATTERN, DAY))
     seconds = perf_counter() - started
     return {"yielded": yielded, "seen": yielded, "seconds": seconds, "megabytes": peak.megabytes()}
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1 and sys.argv[1] in ("planned", "listed"):
-        print(json.dumps({"planned": planned, "listed": listed}[sys.argv[1]](*sys.argv[2:])))
+        print(json.dumps(planned(*sys.argv[2:]) if sys.argv[1] == "planned" else listed(*sys.argv[2:])))
     else:
         main(measure)

@@ -7,6 +7,7 @@ of others. Speed is processor time on one core, against fp32 on torch; the other
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,11 @@ def measure(size: str) -> str:
             except ConfigurationError as error:
                 print(f"left out: {error}")
         found: dict[str, np.ndarray] = {}
-        work: dict[str, Callable[[], object]] = {
-            name: lambda name=name, model=model: found.update({name: answers(model, waves)})
-            for name, model in models.items()
-        }
+
+        def answer(name: str) -> None:
+            found[name] = answers(models[name], waves)
+
+        work: dict[str, Callable[[], object]] = {name: partial(answer, name) for name in models}
         samples = timed(work, repeats)
         together = {name: in_batches(model, waves) for name, model in models.items() if "fp32" not in name}
     exact, first = found["fp32 on torch"], cpu(samples["fp32 on torch"])
@@ -87,12 +89,12 @@ def measure(size: str) -> str:
 
 
 def answers(model: EmotionModel, waves: list[np.ndarray]) -> np.ndarray:
-    """Probabilities [clips, labels], in batches that the model allows."""
+    """Return the probabilities [clips, labels], in batches that the model allows."""
     return np.stack([each.probabilities for each in Engine(model, 24 * RATE).scores(waves)])
 
 
 def in_batches(model: EmotionModel, waves: list[np.ndarray]) -> np.ndarray:
-    """The same in batches of eight clips, whether the model allows them or not."""
+    """Return the same in batches of eight clips, whether the model allows them or not."""
     allowed, model.batching = model.batching, Batching.EQUAL_LENGTH
     try:
         return answers(model, waves)
@@ -102,7 +104,7 @@ def in_batches(model: EmotionModel, waves: list[np.ndarray]) -> np.ndarray:
 
 @torch.inference_mode()
 def fit_head(upstream: Path, clips: list[tuple[np.ndarray, str]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights and bias of a logistic regression on the mean of all states, by clip."""
+    """Fit weights and bias of a logistic regression on the mean of all states, by clip."""
     network = S3prlNetwork(load_encoder(upstream), [])
     means = []
     for start in range(0, len(clips), 8):

@@ -65,7 +65,7 @@ def _telephone(wave: np.ndarray) -> np.ndarray:
 
 def _noisy(wave: np.ndarray, below_db: float, generator: np.random.Generator) -> np.ndarray:
     noise = generator.normal(size=len(wave)) * np.sqrt(np.mean(np.square(wave))) * 10 ** (-below_db / 20)
-    return (wave + noise).astype(np.float32)
+    return np.asarray(wave + noise, dtype=np.float32)
 
 
 def _share(said: list[str], wanted: list[str]) -> float:

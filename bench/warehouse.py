@@ -16,6 +16,7 @@ from bench.made_rows import KEY, made_shard
 from emolake.lake.connect import open_lake
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
+from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import ShardRows, commit_shard
@@ -70,13 +71,13 @@ def measure(size: str) -> str:
 
 
 def _fill(lake: Lake, recordings: int) -> float:
-    """Commit and aggregate every day, one of them also as heard by another model; seconds of the first."""
+    """Commit and aggregate every day, one of them also as analysed by another model; seconds of the first."""
     started = perf_counter()
     for number in range(0, len(YEAR), 7):
         _commit(lake, made_shard(*YEAR[number : number + 7], recordings=recordings, segments=SEGMENTS))
     seconds = perf_counter() - started
     _commit(lake, made_shard(DAY, recordings=recordings, segments=SEGMENTS, key=OTHER), key=OTHER)
-    list(aggregate_days(lake, YEAR[0], YEAR[-1], dimensions=["site"], run_id="bench"))
+    list(aggregate_days(lake, DayRange(YEAR[0], YEAR[-1]), dimensions=["site"], run_id="bench"))
     return seconds
 
 
@@ -91,7 +92,7 @@ def _questions(lake: Lake) -> Iterator[tuple[str, ...]]:
 
 
 def _files_read(lake: Lake, sql: str) -> str:
-    """Data files that a query opened and those that its tables have: what partitions spare."""
+    """Count data files that a query opened and those that its tables have: what partitions spare."""
     told = str(lake.rows(f"EXPLAIN ANALYZE {sql}")[0][1])
     read = sum(int(found) for found in re.findall(r"Total Files Read: (\d+)", told))
     tables = set(re.findall(r"Table: (\w+)", told))
@@ -102,7 +103,7 @@ def _files_read(lake: Lake, sql: str) -> str:
 
 
 def _commits(lake: Lake, recordings: int) -> Iterator[tuple[str, ...]]:
-    """Commits into a full day, of rows that are made before the clock starts."""
+    """Commit into a full day, of rows that are made before the clock starts."""
     shards = [
         made_shard(DAY, first=recordings + 64 * number, recordings=64, segments=SEGMENTS)
         for number in range(REPEATS)
@@ -116,7 +117,7 @@ def _commits(lake: Lake, recordings: int) -> Iterator[tuple[str, ...]]:
         first = recordings + 64 * REPEATS + number
         _commit(lake, made_shard(DAY, first=first, recordings=1, segments=SEGMENTS))
         seconds.append(_seconds(_aggregate, lake))
-    yield _row("aggregation of a day anew", seconds)
+    yield _row("re-aggregation of a day", seconds)
     day = made_shard(DAY, recordings=recordings, segments=SEGMENTS)
     seconds = [_seconds(lambda: _commit(lake, day, force=True)) for _ in range(REPEATS)]
     yield _row(
@@ -125,7 +126,7 @@ def _commits(lake: Lake, recordings: int) -> Iterator[tuple[str, ...]]:
 
 
 def _aggregate(lake: Lake) -> None:
-    list(aggregate_days(lake, DAY, DAY, dimensions=["site"], run_id="bench"))
+    list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id="bench"))
 
 
 def _seconds(work: Callable[..., object], *arguments: object) -> float:

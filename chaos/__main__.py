@@ -84,7 +84,7 @@ def main(
         Path | None, typer.Option("--output", "-o", help="File for the table; standard output when left out.")
     ] = None,
 ) -> None:
-    """Bring faults about, and hold what comes of them against emolake's promises; exit with 1 where one is broken."""
+    """Bring faults about, and check that emolake keeps its promises; exit with 1 where one is broken."""
     asked = asked_tries(scenario) if scenario else TRIES
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("chaos").setLevel(logging.INFO)

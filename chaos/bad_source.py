@@ -19,12 +19,12 @@ Choice = Callable[[Request, random.Random, random.Random], Fault | None]
 
 
 def _sometimes(share: float, fault: Callable[[random.Random], Fault]) -> Choice:
-    """Any request may fail, also when it is made again."""
+    """Let any request fail, also when it is made again."""
     return lambda _, request, __: fault(request) if request.random() < share else None
 
 
 def _for_some_objects(share: float, fault: Fault) -> Choice:
-    """Some objects cannot be read, however often it is tried; listings are right."""
+    """Let some objects be unreadable, however often it is tried; listings are right."""
     return lambda asked, _, target: None if asked.is_listing or target.random() >= share else fault
 
 
@@ -89,7 +89,7 @@ def _tried_run(site: Site, name: str, faults: _Seeded, expected: Content) -> str
 
 
 def _came_of(failure: str | None, found: Content, expected: Content) -> str:
-    """Tell how a run under faults ended; raises BrokenPromiseError where something is lost without a word, or wrong."""
+    """Tell how a run under faults ended; raise BrokenPromiseError where something is lost without a word, or wrong."""
     bad = {row["recording_id"]: row["error"] for row in found["recordings"] if row["status"] == "quarantined"}
     right = {row["recording_id"]: row for row in expected["recordings"]}
     for row in found["recordings"]:

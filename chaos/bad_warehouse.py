@@ -63,7 +63,7 @@ def bad_warehouse(seed: int, tries: int, folder: Path, lock_s: float = 30.0) -> 
 
 
 def _resumed(config: Path, failure: str | None, expected: Content) -> str:
-    """Run to the end after a fault, and hold the lake against a clean run's; tell what the fault came to."""
+    """Run to the end after a fault, and compare the lake with a clean run's; return what the fault came to."""
     if failure is not None:
         with started(config, *_BACKFILL) as command:
             command.succeed()

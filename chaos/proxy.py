@@ -90,88 +90,102 @@ class Proxy:
             return fault
 
 
+class _Handler(BaseHTTPRequestHandler):
+    """Relays one request, or does to it what the proxy's fault says."""
+
+    server: "_Server"
+    protocol_version = "HTTP/1.1"
+
+    def _relay(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = self.server.proxy.note(
+            self.command, unquote(urlsplit(self.path).path), self.headers.get("Range")
+        )
+        match fault:
+            case Refuse():
+                self._refuse(fault)
+            case Reset():
+                self._reset()
+            case Stall():
+                time.sleep(fault.seconds)
+                self._reset()
+            case _:
+                self._answer(body, fault)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _relay
+
+    def _answer(self, body: bytes, fault: Cut | Shorten | None) -> None:
+        upstream = http.client.HTTPConnection(self.server.upstream, timeout=_UPSTREAM_TIMEOUT_S)
+        # The headers as they are, for they are signed; the client's Host among them.
+        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            upstream.putheader(name, value)
+        upstream.endheaders(body or None)
+        answer = upstream.getresponse()
+        content = answer.read()
+        upstream.close()
+        if isinstance(fault, Shorten):
+            content = content[: int(len(content) * fault.share)]
+        self.send_response_only(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in _HOP_BY_HOP:
+                self.send_header(name, value)
+        declared = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+        if declared is not None:
+            self.send_header("Content-Length", declared)
+        self.end_headers()
+        if isinstance(fault, Cut):
+            self.wfile.write(content[: fault.after_bytes])
+            self.wfile.flush()
+            fault.before()
+            self.close_connection = True
+        else:
+            self.wfile.write(content)
+
+    def _refuse(self, fault: Refuse) -> None:
+        content = f"<Error><Code>{fault.code}</Code><Message>made up</Message></Error>".encode()
+        self.send_response_only(fault.status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _reset(self) -> None:
+        # A socket that may linger for no time ends with a reset; detached, no farewell is said before.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        socket.close(self.connection.detach())
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the requests are noted."""
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except ConnectionError:
+            self.close_connection = True  # the client gave up waiting
+
+
+class _Server(ThreadingHTTPServer):
+    """Listens on a port of 127.0.0.1, and relays to the server `upstream`, host and port."""
+
+    daemon_threads = True
+
+    def __init__(self, upstream: str, fault_of: Callable[[Request], Fault | None]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.upstream = upstream
+        self.proxy = Proxy(f"http://127.0.0.1:{self.server_address[1]}", fault_of)
+
+
 @contextmanager
 def faulty(endpoint: str, fault_of: Callable[[Request], Fault | None]) -> Iterator[Proxy]:
     """Serve a proxy before the server at `endpoint` on 127.0.0.1."""
-    host = urlsplit(endpoint).netloc
-
-    class Handler(BaseHTTPRequestHandler):
-        def _relay(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            fault = proxy.note(self.command, unquote(urlsplit(self.path).path), self.headers.get("Range"))
-            match fault:
-                case Refuse():
-                    self._refuse(fault)
-                case Reset():
-                    self._reset()
-                case Stall():
-                    time.sleep(fault.seconds)
-                    self._reset()
-                case _:
-                    self._answer(body, fault)
-
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _relay
-
-        def _answer(self, body: bytes, fault: Cut | Shorten | None) -> None:
-            upstream = http.client.HTTPConnection(host, timeout=_UPSTREAM_TIMEOUT_S)
-            # The headers as they are, for they are signed; the client's Host among them.
-            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                upstream.putheader(name, value)
-            upstream.endheaders(body or None)
-            answer = upstream.getresponse()
-            content = answer.read()
-            upstream.close()
-            if isinstance(fault, Shorten):
-                content = content[: int(len(content) * fault.share)]
-            self.send_response_only(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in _HOP_BY_HOP:
-                    self.send_header(name, value)
-            declared = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-            if declared is not None:
-                self.send_header("Content-Length", declared)
-            self.end_headers()
-            if isinstance(fault, Cut):
-                self.wfile.write(content[: fault.after_bytes])
-                self.wfile.flush()
-                fault.before()
-                self.close_connection = True
-            else:
-                self.wfile.write(content)
-
-        def _refuse(self, fault: Refuse) -> None:
-            content = f"<Error><Code>{fault.code}</Code><Message>made up</Message></Error>".encode()
-            self.send_response_only(fault.status)
-            self.send_header("Content-Type", "application/xml")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-
-        def _reset(self) -> None:
-            # A socket that may linger for no time ends with a reset; detached, no farewell is said before.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            socket.close(self.connection.detach())
-            self.close_connection = True
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: the requests are noted."""
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except ConnectionError:
-                self.close_connection = True  # the client gave up waiting
-
-    Handler.protocol_version = "HTTP/1.1"
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        proxy = Proxy(f"http://127.0.0.1:{server.server_address[1]}", fault_of)
+    with _Server(urlsplit(endpoint).netloc, fault_of) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
-            yield proxy
+            yield server.proxy
         finally:
             server.shutdown()
             thread.join()

@@ -1,7 +1,7 @@
-"""A reader in a process of its own: `python reader.py CONFIG TOTALS once|anew`, which reads until its input ends.
+"""A reader in a process of its own: `python reader.py CONFIG TOTALS once|each-time`, which reads until its input ends.
 
 TOTALS is a JSON object of the sums of segments that the daily table may show for each day, besides none at all. The
-lake is opened once, or anew for each reading. What was wrong, and how often was read, goes to standard output as JSON.
+lake is opened once, or for each reading. What was wrong, and the number of readings, goes to standard output as JSON.
 """
 
 import json

@@ -98,7 +98,7 @@ def _reading(config: Path, totals: Mapping[str, list[int]]) -> Iterator[None]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for mode in ("once", "anew")
+        for mode in ("once", "each-time")
     ]
     try:
         yield

@@ -1,12 +1,12 @@
-"""Aggregate by hand: make the daily table of some days anew where it is not what the segments give."""
+"""Aggregate by hand: rebuild the daily table of some days where it is not what the segments give."""
 
 from datetime import date
 from pathlib import Path
 
 from prefect import flow
 
-from emolake.environment import default_config_file
 from emolake.lake.connect import open_lake
+from emolake.schemas.days import DayRange
 from emolake.settings import load_settings
 from emolake.tasks.aggregate import aggregate_days
 
@@ -20,7 +20,9 @@ def aggregate_day(first: date, last: date, config: Path | None = None) -> dict[s
         last: last day, inclusive.
         config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
     """
-    settings = load_settings(config or default_config_file())
+    settings = load_settings(config)
     with open_lake(settings.warehouse) as lake:
-        made = aggregate_days(lake, first, last, dimensions=settings.aggregate.by, run_id="aggregate-day")
+        made = aggregate_days(
+            lake, DayRange(first, last), dimensions=settings.aggregate.by, run_id="aggregate-day"
+        )
         return {day.isoformat(): rows for day, rows in made}

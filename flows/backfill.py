@@ -1,14 +1,15 @@
 """Backfill: a range of dates, day after day."""
 
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
 from pydantic import Field
 
-from emolake.errors import ConfigurationError
 from emolake.flows.analyse_days import run_days
+from emolake.pipeline.run_request import RunRequest
+from emolake.schemas.days import DayRange
 
 
 @flow(name="backfill", flow_run_name="backfill-{first}-{last}", validate_parameters=True)
@@ -32,11 +33,12 @@ def backfill(
         newest_first: begin with the last day.
         parallel_days: days under way at once; they share the loaded model.
     """
-    if last < first:
-        raise ConfigurationError(
-            f"the range ends on {last}, before it begins on {first}; give the earlier date first"
-        )
-    days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
-    if newest_first:
-        days.reverse()
-    return run_days("backfill", config, days, model=model, force=force, parallel_days=parallel_days)
+    days = tuple(DayRange(first, last))
+    request = RunRequest(
+        "backfill",
+        days[::-1] if newest_first else days,
+        model=model,
+        force=force,
+        parallel_days=parallel_days,
+    )
+    return run_days(request, config)

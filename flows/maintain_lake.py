@@ -5,7 +5,6 @@ from pathlib import Path
 
 from prefect import flow
 
-from emolake.environment import default_config_file
 from emolake.settings import load_settings
 from emolake.upkeep.maintain import maintain
 
@@ -18,4 +17,4 @@ def maintain_lake(config: Path | None = None, dry_run: bool = False) -> dict[str
         config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
         dry_run: only count.
     """
-    return asdict(maintain(load_settings(config or default_config_file()), dry_run=dry_run))
+    return asdict(maintain(load_settings(config), dry_run=dry_run))

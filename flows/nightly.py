@@ -6,8 +6,9 @@ from pathlib import Path
 
 from prefect import flow
 
-from emolake.environment import default_config_file
 from emolake.flows.analyse_days import run_days
+from emolake.pipeline.run_request import RunRequest
+from emolake.schemas.days import DayRange
 from emolake.settings import load_settings
 
 
@@ -19,7 +20,7 @@ def nightly(config: Path | None = None, date: Date | None = None) -> dict[str, o
         config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
         date: the day; yesterday in the configured zone when left out.
     """
-    source = load_settings(config or default_config_file()).source
+    source = load_settings(config).source
     last = date or datetime.now(source.zone).date() - timedelta(days=1)
-    days = [last - timedelta(days=back) for back in range(source.lookback_days, -1, -1)]
-    return run_days("nightly", config, days)
+    days = DayRange(last - timedelta(days=source.lookback_days), last)
+    return run_days(RunRequest("nightly", tuple(days)), config)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from prefect import flow
 
-from emolake.environment import default_config_file
 from emolake.flows.analyse_days import run_days
 from emolake.lake.connect import open_lake
 from emolake.pipeline.quarantine import quarantined
+from emolake.pipeline.run_request import RunRequest
+from emolake.schemas.days import DayRange
 from emolake.settings import load_settings
 
 
@@ -30,7 +31,9 @@ def retry(
         reasons: codes of why they were quarantined; every reason when left out.
         model: name of a model of the configuration; the one of [inference] when left out.
     """
-    settings = load_settings(config or default_config_file())
-    with open_lake(settings.warehouse, read_only=True) as lake:
-        days = sorted({each.date for each in quarantined(lake, first, last, reasons)})
-    return run_days("retry", config, days, model=model, retried=reasons) if days else None
+    with open_lake(load_settings(config).warehouse, read_only=True) as lake:
+        found = quarantined(lake, DayRange.between(first, last), reasons)
+    if not found:
+        return None
+    days = tuple(sorted({each.date for each in found}))
+    return run_days(RunRequest("retry", days, model=model, retried=tuple(reasons)), config)

@@ -1,4 +1,4 @@
-"""Train a classifier, or hold one against labelled data, with the figures as artifacts of the run."""
+"""Train a classifier, or evaluate one on labelled data, with the figures as artifacts of the run."""
 
 import base64
 from pathlib import Path
@@ -61,7 +61,7 @@ def train_model(
 def evaluate_model(
     data: Path, out: Path, model: str | None = None, config: Path | None = None
 ) -> dict[str, float]:
-    """Hold a model against labelled data and write its figures; return these.
+    """Evaluate a model on labelled data, write its figures and return them.
 
     Args:
         data: folder of emotion/clip.wav, or a CSV with file_path,emotion, on the worker's machine.

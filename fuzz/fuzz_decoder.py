@@ -26,7 +26,7 @@ FOLDER = Path(tempfile.mkdtemp(prefix="emolake-fuzz-"))
 
 
 def one(content: bytes) -> None:
-    """One file: its first byte chooses the ending."""
+    """Try one file: its first byte chooses the ending."""
     path = FOLDER / f"recording.{ENDINGS[content[0] % len(ENDINGS)] if content else 'wav'}"
     path.write_bytes(content[1:])
     try:

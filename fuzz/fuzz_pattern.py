@@ -19,7 +19,7 @@ DAY = date(2026, 11, 20)
 
 
 def text(data: atheris.FuzzedDataProvider) -> str:
-    """Known pieces and free text in any order."""
+    """Make known pieces and free text in any order."""
     made = ""
     for _ in range(data.ConsumeIntInRange(0, 14)):
         piece = data.ConsumeIntInRange(0, len(PIECES) + 2)
@@ -28,7 +28,7 @@ def text(data: atheris.FuzzedDataProvider) -> str:
 
 
 def one(content: bytes) -> None:
-    """One pattern and one key."""
+    """Try one pattern and one key."""
     data = atheris.FuzzedDataProvider(content)
     pattern, key = text(data), text(data)
     if data.ConsumeBool():  # most patterns lack a date, and are refused

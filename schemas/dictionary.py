@@ -14,7 +14,7 @@ def data_dictionary() -> str:
 def _lines() -> Iterator[str]:
     yield "# Tables of the lake"
     yield ""
-    yield "Made by `python -m emolake.schemas.dictionary`; a test holds this page against `schemas/`."
+    yield "Made by `python -m emolake.schemas.dictionary`; a test compares this page with `schemas/`."
     for table in TABLES:
         yield from ("", f"## {table.name}", "", table.description, "")
         yield f"Key: {', '.join(f'`{name}`' for name in table.key)}." + (

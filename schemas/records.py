@@ -1,7 +1,10 @@
 """What the steps hand to one another, apart from arrays."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
+from typing import Any, Self
+
+_KEYS_NAMED = 100
 
 
 @dataclass(frozen=True)
@@ -25,16 +28,26 @@ class SourceObject:
 
 @dataclass(frozen=True)
 class AnalysisKey:
-    """Under which model and configuration the rows of an analysis stand."""
+    """The model and configuration that the rows of an analysis are of."""
 
     model: str
     model_fingerprint: str
     config_id: str
 
 
-@dataclass
-class Counts:
-    """Figures of a shard, a day or a run; they add up."""
+@dataclass(frozen=True)
+class Figures:
+    """Figures that add up: numbers are summed, lists joined, and dictionaries summed by key."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            **{each.name: _sum(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
+        )
+
+
+@dataclass(frozen=True)
+class Counts(Figures):
+    """What became of the recordings of a shard, a day or a run."""
 
     done: int = 0
     quarantined: int = 0
@@ -46,15 +59,31 @@ class Counts:
     speech_seconds: float = 0.0
     timings: dict[str, float] = field(default_factory=dict)
 
-    def add(self, other: "Counts") -> None:
-        """Add another shard's figures to these."""
-        self.done += other.done
-        self.quarantined += other.quarantined
-        self.truncated += other.truncated
-        self.already_done += other.already_done
-        self.segments += other.segments
-        self.labelled += other.labelled
-        self.audio_seconds += other.audio_seconds
-        self.speech_seconds += other.speech_seconds
-        for stage, seconds in other.timings.items():
-            self.timings[stage] = self.timings.get(stage, 0.0) + seconds
+
+@dataclass(frozen=True)
+class Listing(Figures):
+    """What the listing of a day, or of several, came to.
+
+    `found` recordings are either `skipped`, because the lake holds them, or `missing`, `stale` or `failed`, with
+    `estimated_seconds` of audio. `named_keys` holds the first hundred of the keys that were passed over, each with
+    the reason.
+    """
+
+    found: int = 0
+    skipped: int = 0
+    missing: int = 0
+    stale: int = 0
+    failed: int = 0
+    estimated_seconds: float = 0.0
+    not_matched: int = 0
+    not_audio: int = 0
+    named_keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "named_keys", self.named_keys[:_KEYS_NAMED])
+
+
+def _sum(one: Any, other: Any) -> Any:
+    if isinstance(one, dict):
+        return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+    return one + other

@@ -61,7 +61,7 @@ RECORDINGS = Table(
 
 ANALYSES = Table(
     "analyses",
-    "The ledger, one row per recording and model: what stands here with the current version and config_id is done.",
+    "The ledger, one row per recording and model: what is here with the current version and config_id is done.",
     (
         c.RECORDING_ID,
         c.DATE,
@@ -80,7 +80,7 @@ ANALYSES = Table(
 
 SEGMENTS = Table(
     "segments",
-    "One row per segment: one window of one channel of a recording, as one model heard it.",
+    "One row per segment: one window of one channel of a recording, as one model labelled it.",
     (
         c.RECORDING_ID,
         c.DATE,
@@ -128,7 +128,7 @@ DAILY_EMOTIONS = Table(
 AGGREGATIONS = Table(
     "aggregations",
     "One row per day that was aggregated, with the state of the ledger it was made from; a day whose ledger has "
-    "another state is aggregated anew.",
+    "another state is aggregated again.",
     (c.DATE, c.LEDGER_STATE, c.RUN_ID, c.COMMITTED_AT),
     key=("date",),
     partition_by=("date",),

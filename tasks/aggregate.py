@@ -8,27 +8,27 @@ import pyarrow as pa
 
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake, take_guards
+from emolake.schemas.days import DayRange
 from emolake.schemas.tables import AGGREGATIONS, DAILY_EMOTIONS
 from emolake.sql import statement
 
 
 def aggregate_days(
-    lake: Lake, first: date, last: date, *, dimensions: Sequence[str], run_id: str
+    lake: Lake, days: DayRange, *, dimensions: Sequence[str], run_id: str
 ) -> Iterator[tuple[date, int]]:
-    """Aggregate every stale day between two days, inclusive; yield each with its number of rows.
+    """Aggregate every stale day of a range; yield each with its number of rows.
 
-    Stale is a day whose aggregates were not made from its ledger as it stands: also one whose run died between
+    Stale is a day whose aggregates were not made from its ledger as it is: also one whose run died between
     commit and aggregation. A day that is not stale costs a query and no snapshot. A day with rows of a run whose
     model was found flat keeps its older aggregates; see `held_back_days`.
 
     Args:
         lake: the open lake.
-        first: first day.
-        last: last day.
+        days: the range.
         dimensions: names that the table is broken down by; one that a recording lacks is the empty string.
         run_id: tags the snapshots.
     """
-    for day, _ in stale_days(lake.connection, first, last, dimensions):
+    for day, _ in stale_days(lake.connection, days, dimensions):
         yield day, _aggregate(lake, day, dimensions, run_id)
 
 
@@ -46,7 +46,7 @@ def aggregate_within(
     connection: duckdb.DuckDBPyConnection, day: date, *, dimensions: Sequence[str], run_id: str
 ) -> int:
     """Aggregate a day, when it is stale, in the transaction of the caller, who holds its guard; return its rows."""
-    stale = stale_days(connection, day, day, dimensions)
+    stale = stale_days(connection, DayRange(day, day), dimensions)
     if not stale:
         return 0  # another run was first, and made it from the same ledger
     rows = connection.execute(statement("daily_emotions"), {"date": day, "dimensions": list(dimensions)})
@@ -59,19 +59,23 @@ def aggregate_within(
     return int(emotions.num_rows)
 
 
-def held_back_days(lake: Lake, first: date, last: date, *, dimensions: Sequence[str]) -> list[date]:
-    """Return the stale days that are not aggregated, because a flat model spoke on them."""
-    return [day for day, _ in stale_days(lake.connection, first, last, dimensions, held_back=True)]
+def held_back_days(lake: Lake, days: DayRange, *, dimensions: Sequence[str]) -> list[date]:
+    """Return the stale days that are not aggregated, because a flat model gave labels on them."""
+    return [day for day, _ in stale_days(lake.connection, days, dimensions, held_back=True)]
 
 
 def stale_days(
     connection: duckdb.DuckDBPyConnection,
-    first: date,
-    last: date,
+    days: DayRange,
     dimensions: Sequence[str],
     *,
     held_back: bool = False,
 ) -> list[tuple[date, str]]:
-    """Return the days whose aggregates were not made from their ledger as it stands, with that ledger's state."""
-    parameters = {"first": first, "last": last, "dimensions": list(dimensions), "held_back": held_back}
+    """Return the days whose aggregates were not made from their ledger as it is, with that ledger's state."""
+    parameters = {
+        "first": days.first,
+        "last": days.last,
+        "dimensions": list(dimensions),
+        "held_back": held_back,
+    }
     return connection.execute(statement("stale_days"), parameters).fetchall()

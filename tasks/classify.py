@@ -1,16 +1,15 @@
-"""Classify: fill batches by seconds of audio across recordings, run the model, and give results back in order."""
+"""Classify: run the model over batches, across recordings, and give its answers back in order."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emolake.errors import EmolakeError
-from emolake.models.protocol import Batching, EmotionModel
+from emolake.models.protocol import EmotionModel
 from emolake.models.runtimes.memory import is_out_of_memory
+from emolake.tasks.featurize import Mark, Owner, batches, padded, pools
 from emolake.tasks.segment import Segment
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 _BATCHES_IN_POOL = 8
 # Segments that an error names.
 _NAMED = 10
-
-Owner = TypeVar("Owner")
 
 
 class ModelError(EmolakeError):
@@ -69,18 +66,19 @@ class Scores:
 
 
 def classify(
-    segments: Iterable[tuple[Owner, Segment]],
+    pieces: Iterable[tuple[Owner, Segment | Mark]],
     model: EmotionModel,
     *,
     batch_seconds: float,
     name: Callable[[Owner], str] = str,
-) -> Iterator[tuple[Owner, Segment, Scores | None]]:
+) -> Iterator[tuple[Owner, Segment | Mark, Scores | None]]:
     """Yield every segment with its scores, in the order given; the batch never changes the answer.
 
-    One without samples, or with fewer than the model needs, gets None and never reaches it.
+    One without samples, or with fewer than the model needs, gets None and never reaches it. Marks between the segments
+    come through in their places.
 
     Args:
-        segments: segments with whatever they belong to; taken as they are needed.
+        pieces: segments with whatever they belong to, and marks; taken as they are needed.
         model: its `batching` says which segments may share a batch.
         batch_seconds: seconds of audio, padding included, that make a batch.
         name: what errors call the owner of a segment.
@@ -90,39 +88,8 @@ def classify(
         ModelMemoryError: a segment does not fit on the device even by itself.
     """
     engine = Engine(model, int(batch_seconds * model.sampling_rate))
-    pool: list[tuple[Owner, Segment]] = []
-    pooled = 0
-    for owner, segment in segments:
-        pooled += len(segment.samples)
-        pool.append((owner, segment))
-        if pooled >= _BATCHES_IN_POOL * engine.batch_samples or len(pool) >= 4096:
-            yield from _classify_pool(pool, engine, name)
-            pool, pooled = [], 0
-    yield from _classify_pool(pool, engine, name)
-
-
-def batches(lengths: Sequence[int], *, batching: Batching, batch_samples: int) -> Iterator[list[int]]:
-    """Yield positions of `lengths` that share a batch, longest first.
-
-    A masked batch holds like lengths, padded to its longest, within `batch_samples` (or one that alone exceeds it).
-
-    >>> list(batches([4, 9, 4, 8], batching=Batching.MASKED, batch_samples=20))
-    [[1, 3], [0, 2]]
-    >>> list(batches([4, 9, 4, 8], batching=Batching.EQUAL_LENGTH, batch_samples=20))
-    [[1], [3], [0, 2]]
-    """
-    by_length = sorted(range(len(lengths)), key=lambda position: (-lengths[position], position))
-    if batching is Batching.SINGLE:
-        yield from ([position] for position in by_length)
-        return
-    groups: dict[int, list[int]] = defaultdict(list)
-    for position in by_length:
-        groups[lengths[position] if batching is Batching.EQUAL_LENGTH else 0].append(position)
-    for group in groups.values():
-        remaining = iter(group)
-        for first in remaining:
-            fitting = max(1, batch_samples // lengths[first])
-            yield list(chain([first], islice(remaining, fitting - 1)))
+    for pool in pools(pieces, samples=lambda: _BATCHES_IN_POOL * engine.batch_samples):
+        yield from _classify_pool(pool, engine, name)
 
 
 def score_alone(model: EmotionModel, wave: np.ndarray) -> Scores:
@@ -138,21 +105,22 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _classify_pool(
-    pool: list[tuple[Owner, Segment]],
-    engine: "Engine",
-    name: Callable[[Owner], str],
-) -> Iterator[tuple[Owner, Segment, Scores | None]]:
-    least = engine.model.min_samples
-    scored = [position for position, (_, segment) in enumerate(pool) if len(segment.samples) >= least]
+    pool: Sequence[tuple[Owner, Segment | Mark]], engine: "Engine", name: Callable[[Owner], str]
+) -> Iterator[tuple[Owner, Segment | Mark, Scores | None]]:
+    scored = [
+        (position, owner, piece)
+        for position, (owner, piece) in enumerate(pool)
+        if isinstance(piece, Segment) and len(piece.samples) >= engine.model.min_samples
+    ]
 
-    def described(position: int) -> str:
-        owner, segment = pool[scored[position]]
+    def described(place: int) -> str:
+        _, owner, segment = scored[place]
         return f"{name(owner)} (channel {segment.channel}, from {segment.start_s:g} s)"
 
-    answers = engine.scores([pool[position][1].samples for position in scored], described)
-    scores = dict(zip(scored, answers, strict=True))
-    for position, (owner, segment) in enumerate(pool):
-        yield owner, segment, scores.get(position)
+    answers = engine.scores([segment.samples for _, _, segment in scored], described)
+    scores = {position: answer for (position, _, _), answer in zip(scored, answers, strict=True)}
+    for position, (owner, piece) in enumerate(pool):
+        yield owner, piece, scores.get(position)
 
 
 class Engine:
@@ -165,7 +133,7 @@ class Engine:
     def scores(
         self, waves: Sequence[np.ndarray], name: Callable[[int], str] = "segment {}".format
     ) -> list[Scores]:
-        """Return the scores of each array, in the order given; `name` tells what errors call the one at a position.
+        """Return the scores of each array, in the order given; `name` is what errors call the one at a position.
 
         Raises:
             ModelOutputError: see `classify`.
@@ -203,12 +171,8 @@ class Engine:
     def _forward(self, waves: Sequence[np.ndarray], names: Sequence[str]) -> list[Scores]:
         import torch
 
-        lengths = torch.tensor([len(wave) for wave in waves])
-        batch = torch.zeros(len(waves), int(lengths.max()), dtype=torch.float32)
-        for row, wave in zip(batch, waves, strict=True):
-            row[: len(wave)] = torch.from_numpy(wave)
         with torch.inference_mode():
-            prediction = self.model.predict(batch, lengths)
+            prediction = self.model.predict(*padded(waves))
         logits = _checked("logits", prediction.logits, len(self.model.labels), names)
         affect: Sequence[np.ndarray | None] = [None] * len(waves)
         if prediction.affect is not None:

@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from emolake.lake.registration import registered
 from emolake.lake.schema import append, check_rows
 from emolake.lake.transact import Lake, take_guards
 from emolake.schemas.records import AnalysisKey
@@ -56,15 +57,15 @@ def commit_shard(
     """Write a shard's rows in one transaction; they replace the recordings' older ones.
 
     The transaction updates the guard of its days and re-reads the ledger: of two runs that analysed the same
-    recording, the second conflicts, is made again and finds the work done.
+    recording, the second conflicts, starts again and finds the work done.
 
     Args:
         lake: the open lake.
         rows: what the shard came to.
-        key: under which model and configuration the rows stand.
+        key: model and configuration of the rows.
         run_id: tags the snapshot.
         message: tags the snapshot.
-        force: replace also what stands in the ledger with the same version, model and configuration.
+        force: replace also what the ledger holds with the same version, model and configuration.
 
     Raises:
         SchemaError: the rows do not fit their tables.
@@ -74,11 +75,8 @@ def commit_shard(
         check_rows(table, given)
 
     def work(connection: duckdb.DuckDBPyConnection) -> Committed:
-        connection.register("new_recordings", rows.recordings)
-        try:
+        with registered(connection, new_recordings=rows.recordings):
             return _replace(connection, rows, key, force)
-        finally:
-            connection.unregister("new_recordings")
 
     extra = {"run_id": run_id, "model": key.model, "config_id": key.config_id}
     return lake.transact(work, author=run_id, message=message, extra=extra)
@@ -100,7 +98,7 @@ def _replace(
         for entry in known
         if not force
         and (entry["model"], entry["version"]) == (key.model, versions[entry["recording_id"]])
-        # what is excluded stands under an id of its own, and what may succeed later has no row that could tell
+        # what is excluded has an id of its own in the ledger, and what may succeed later has no row in it
         and entry["config_id"] == config_ids.get(entry["recording_id"], key.config_id)
     }
     rows = rows.without(already_done)
@@ -144,10 +142,7 @@ def _delete(
         [RECORDINGS.schema.field("recording_id"), RECORDINGS.schema.field("date"), ("model", pa.string())]
     )
     for replaced, tables in ((recordings, ("recordings",)), (analyses, ("segments", "analyses"))):
-        connection.register("replaced", pa.Table.from_pylist(replaced, schema=schema))
-        try:
+        with registered(connection, replaced=pa.Table.from_pylist(replaced, schema=schema)):
             for day in sorted({entry["date"] for entry in replaced}):
                 for table in tables:
                     connection.execute(statement(f"delete_replaced_{table}"), {"date": day})
-        finally:
-            connection.unregister("replaced")

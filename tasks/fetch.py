@@ -10,18 +10,17 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from emolake.errors import BadRecordingError, Reason
+from emolake.options import Options
 from emolake.schemas.records import SourceObject
 from emolake.source.store import Source, TransientSourceError, VersionChangedError
 
 
-class FetchOptions(BaseModel):
+class FetchOptions(Options):
     """How objects are downloaded; the keys of [fetch]."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     parallel_downloads: int = Field(4, ge=1)
     """How many objects of a shard are downloaded, or lie downloaded, ahead of the decoder."""

@@ -1,50 +1,52 @@
 """Plan: list the objects of one day, compare them with the ledger, and cut the difference into shards."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import accumulate, islice
 
 import pyarrow as pa
 
 from emolake.audio.containers.formats import bytes_per_second, is_audio
+from emolake.lake.registration import registered
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
-from emolake.pipeline.presence import Presence
-from emolake.schemas.records import AnalysisKey, SourceObject
+from emolake.schemas.records import AnalysisKey, Listing, SourceObject
 from emolake.source.pattern import KeyPattern
 from emolake.source.policy import EXCLUDED_CONFIG_ID, Policy
 from emolake.source.store import Source
 from emolake.sql import statement
 
 _COMPARED_AT_ONCE = 10_000
-_KEYS_NAMED = 100
 
 
-@dataclass
-class Listing:
-    """What the listing of a day came to; filled while `plan_day` is consumed.
+@dataclass(frozen=True)
+class PassedOver:
+    """A key that is no recording."""
 
-    `found` recordings are either `skipped`, because the lake holds them, or `missing`, `stale` or `failed`, with
-    `estimated_seconds` of audio. `named_keys` holds the first hundred of the keys that were passed over, each with
-    the reason.
-    """
+    key: str
+    """The key, fit to be shown."""
+    matched: bool
+    """Whether it matches the pattern, and is no audio."""
 
-    found: int = 0
-    skipped: int = 0
-    missing: int = 0
-    stale: int = 0
-    failed: int = 0
-    estimated_seconds: float = 0.0
-    not_matched: int = 0
-    not_audio: int = 0
-    named_keys: list[str] = field(default_factory=list)
+    @property
+    def reason(self) -> str:
+        """What is said of it in `runs`."""
+        why = "is no audio" if self.matched else "does not match the pattern"
+        return f"{why}: {self.key}"
 
-    def name(self, why: str, key: str) -> None:
-        """Remember a key that was passed over."""
-        if len(self.named_keys) < _KEYS_NAMED:
-            self.named_keys.append(f"{why}: {redacted(key)}")
+
+@dataclass(frozen=True)
+class PlannedChunk:
+    """What some of the keys of a day come to."""
+
+    listed: Sequence[SourceObject]
+    """Every recording among them."""
+    work: Sequence[SourceObject]
+    """Those of them that have to be analysed."""
+    figures: Listing
+    """How many there are of each kind; chunks' figures add up to the day's."""
 
 
 def recording_id(uri: str) -> str:
@@ -59,15 +61,13 @@ def plan_day(
     day: date,
     *,
     key: AnalysisKey,
-    listing: Listing,
-    force: bool = False,
     policy: Policy,
+    force: bool = False,
     only: Set[str] | None = None,
-    presence: Presence | None = None,
-) -> Iterator[SourceObject]:
-    """Yield the recordings of a day that the lake does not hold in this version, model and configuration.
+) -> Iterator[PlannedChunk]:
+    """Yield what has to be done of a day, some thousand keys at a time: memory does not grow with their number.
 
-    Memory does not grow with the number of keys.
+    Work are the recordings that the lake does not hold in this version, model and configuration.
 
     Args:
         source: where the recordings lie.
@@ -75,52 +75,59 @@ def plan_day(
         lake: the lake, or None when there is none yet.
         day: the local calendar day.
         key: model and configuration that the ledger is asked for.
-        listing: takes the figures.
         policy: which recordings are only recorded as excluded.
-        force: yield also what the lake holds; never what was erased.
+        force: work is also what the lake holds; never what was erased.
         only: identifiers of the recordings that are asked for; all when left out.
-        presence: takes note of all that is listed.
     """
-    found = list_day(source, pattern, day, listing)
+    found = list_day(source, pattern, day)
     while chunk := list(islice(found, _COMPARED_AT_ONCE)):
-        if presence is not None:
-            presence.see(chunk)
-        if only is not None:
-            listing.skipped += sum(item.recording_id not in only for item in chunk)
-            chunk = [item for item in chunk if item.recording_id in only]
-        chunk = [
-            replace(item, excluded=why) if (why := policy.rules_out(item.dimensions)) else item
-            for item in chunk
+        listed = [item for item in chunk if isinstance(item, SourceObject)]
+        asked = [
+            replace(item, excluded=policy.rules_out(item.dimensions))
+            for item in listed
+            if only is None or item.recording_id in only
         ]
-        states = ["missing"] * len(chunk) if lake is None else _states(lake, chunk, day, key)
-        for item, state in zip(chunk, states, strict=True):
-            if state == "erased" or (state == "done" and not force):
-                listing.skipped += 1
-                continue
-            listing.missing += state == "missing"
-            listing.stale += state in ("stale", "done")
-            listing.failed += state == "failed"
-            listing.estimated_seconds += 0 if item.excluded else estimated_seconds(item)
-            yield item
+        states = ["missing"] * len(asked) if lake is None else _states(lake, asked, day, key)
+        work = [
+            (item, state)
+            for item, state in zip(asked, states, strict=True)
+            if state != "erased" and (force or state != "done")
+        ]
+        passed_over = [item for item in chunk if isinstance(item, PassedOver)]
+        yield PlannedChunk(listed, [item for item, _ in work], _figures(len(listed), work, passed_over))
 
 
-def list_day(source: Source, pattern: KeyPattern, day: date, listing: Listing) -> Iterator[SourceObject]:
-    """Yield every recording of a day as listed; what is none is counted and named in `listing`."""
+def _figures(
+    found: int, work: Sequence[tuple[SourceObject, str]], passed_over: Sequence[PassedOver]
+) -> Listing:
+    states = [state for _, state in work]
+    return Listing(
+        found=found,
+        skipped=found - len(work),
+        missing=states.count("missing"),
+        stale=states.count("stale") + states.count("done"),
+        failed=states.count("failed"),
+        estimated_seconds=sum(estimated_seconds(item) for item, _ in work if not item.excluded),
+        not_matched=sum(not item.matched for item in passed_over),
+        not_audio=sum(item.matched for item in passed_over),
+        named_keys=tuple(item.reason for item in passed_over),
+    )
+
+
+def list_day(source: Source, pattern: KeyPattern, day: date) -> Iterator[SourceObject | PassedOver]:
+    """Yield every recording of a day as listed, and every key that is none."""
     for prefix in pattern.day_prefixes(day, source.list_prefixes):
         for entry in source.list(prefix):
             if entry.key.endswith("/"):
                 continue  # the marker of an empty folder, as consoles make them
             matched = pattern.match(entry.key)
             if matched is None or not _is_text(entry.key):
-                listing.not_matched += 1
-                listing.name("does not match the pattern", repr(entry.key)[1:-1])
+                yield PassedOver(redacted(repr(entry.key)[1:-1]), matched=False)
             elif matched.date != day:
                 continue  # another day's, under a prefix that the days share
             elif not is_audio(entry.key):
-                listing.not_audio += 1
-                listing.name("is no audio", entry.key)
+                yield PassedOver(redacted(entry.key), matched=True)
             else:
-                listing.found += 1
                 uri = source.object_uri(entry.key)
                 yield SourceObject(
                     key=entry.key,
@@ -171,7 +178,7 @@ def _filled(
 def _evened(
     first: list[SourceObject], second: list[SourceObject], shard_objects: int
 ) -> tuple[list[SourceObject], list[SourceObject]]:
-    """Cut two shards anew, in their order, so that the longer one is as short as can be."""
+    """Cut two shards again, in their order, so that the longer one is as short as can be."""
     both = first + second
     ends = list(accumulate(map(estimated_seconds, both)))
 
@@ -199,16 +206,13 @@ def _states(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) 
             "config_id": [EXCLUDED_CONFIG_ID if item.excluded else key.config_id for item in chunk],
         }
     )
-    lake.connection.register("listed", listed)
-    try:
+    with registered(lake.connection, listed=listed):
         parameters = {"date": day, "model": key.model}
         return [state for _, state in lake.rows(statement("state_of_listed"), parameters)]
-    finally:
-        lake.connection.unregister("listed")
 
 
 def _is_text(key: str) -> bool:
-    """Tell whether a key can be stored: names on disk need not be Unicode."""
+    """Return whether a key can be stored: names on disk need not be Unicode."""
     try:
         key.encode("utf-8")
     except UnicodeEncodeError:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from emolake.audio.voice_activity import CHUNK, SpeechDetector
 from emolake.errors import BadRecordingError, Reason
+from emolake.options import Options
 
 Channel = Annotated[int, Field(ge=0)]
 _HYSTERESIS = 0.15
@@ -21,39 +22,32 @@ _PAUSE_CHUNKS = 3
 """A long stretch of speech is split in a pause of at least so many chunks, 96 ms."""
 
 
-class SegmentOptions(BaseModel):
+class SegmentOptions(Options):
     """How recordings are cut; the keys of [segmentation]."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    method: Literal["window", "vad"] = Field(
-        "window", description="Fixed windows, or stretches of speech and what lies between them."
-    )
-    window_s: float = Field(10.0, gt=0, description="Length of a window in seconds.")
-    hop_s: float = Field(10.0, gt=0, description="Seconds from one window's start to the next one's.")
-    min_tail_s: float = Field(
-        1.0, ge=0, description="A last window shorter than this, in seconds, is joined to the one before it."
-    )
-    channels: Literal["mix", "split"] | tuple[Channel, ...] = Field(
-        "mix", description="The mean of all channels, each channel by itself, or those of a list of indices."
-    )
-    min_speech_ratio: float = Field(
-        0.1, ge=0, le=1, description="A segment with a smaller share of speech gets no label; 0 labels all."
-    )
-    vad_threshold: float = Field(
-        0.5, gt=0, lt=1, description="Probability from which a chunk of 32 ms is speech."
-    )
-    vad_min_speech_ms: int = Field(250, gt=0, description="Shorter speech, in milliseconds, is no segment.")
-    vad_min_silence_ms: int = Field(
-        500, gt=0, description="A shorter silence, in milliseconds, does not part two stretches of speech."
-    )
-    vad_pad_ms: int = Field(30, ge=0, description="Milliseconds of silence kept on both sides of speech.")
-    vad_max_segment_s: float = Field(
-        15.0,
-        gt=0,
-        description="Longer speech, in seconds, is split at a long pause, and longer silence anywhere; "
-        "a remainder below the shortest speech or silence stays with it.",
-    )
+    method: Literal["window", "vad"] = "window"
+    """Fixed windows, or stretches of speech and what lies between them."""
+    window_s: float = Field(10.0, gt=0)
+    """Length of a window in seconds."""
+    hop_s: float = Field(10.0, gt=0)
+    """Seconds from one window's start to the next one's."""
+    min_tail_s: float = Field(1.0, ge=0)
+    """A last window shorter than this, in seconds, is joined to the one before it."""
+    channels: Literal["mix", "split"] | tuple[Channel, ...] = "mix"
+    """The mean of all channels, each channel by itself, or those of a list of indices."""
+    min_speech_ratio: float = Field(0.1, ge=0, le=1)
+    """A segment with a smaller share of speech gets no label; 0 labels all."""
+    vad_threshold: float = Field(0.5, gt=0, lt=1)
+    """Probability from which a chunk of 32 ms is speech."""
+    vad_min_speech_ms: int = Field(250, gt=0)
+    """Shorter speech, in milliseconds, is no segment."""
+    vad_min_silence_ms: int = Field(500, gt=0)
+    """A shorter silence, in milliseconds, does not part two stretches of speech."""
+    vad_pad_ms: int = Field(30, ge=0)
+    """Milliseconds of silence kept on both sides of speech."""
+    vad_max_segment_s: float = Field(15.0, gt=0)
+    """Longer speech, in seconds, is split at a long pause, and longer silence anywhere; a remainder below the
+    shortest speech or silence stays with it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -96,8 +90,15 @@ class SegmentOptions(BaseModel):
         """Bound of a speech segment's ratio from below: the shortest speech with a silence on either side."""
         return self.vad_min_speech_ms / (self.vad_min_speech_ms + 2 * self.vad_min_silence_ms)
 
+    @property
+    def longest_s(self) -> float:
+        """The longest that a segment can be, in seconds."""
+        if self.method == "vad":
+            return self.vad_max_segment_s + (self.vad_min_speech_ms + self.vad_min_silence_ms) / 1000
+        return self.window_s + self.min_tail_s
+
     def ungated(self) -> Self:
-        """The same cuts, of which every segment has its samples, silent ones too."""
+        """Return the same cuts, of which every segment has its samples, silent ones too."""
         return self.model_copy(update={"min_speech_ratio": 0.0})
 
 
@@ -132,11 +133,11 @@ class _Cutter(Protocol):
     """No span to come begins before this sample."""
 
     def advance(self, probabilities: np.ndarray) -> Iterator[_Span]:
-        """Takes the next whole chunks; gives the spans that no later sample can change."""
+        """Take the next whole chunks; return the spans that no later sample can change."""
         ...
 
     def finish(self, probabilities: np.ndarray, samples: int) -> Iterator[_Span]:
-        """Takes the chunk that the end cut short, if any, and the length of the channel; gives the rest."""
+        """Take the chunk that the end cut short, if any, and the length of the channel; return the rest."""
         ...
 
 
@@ -175,9 +176,9 @@ class _WindowCutter:
 
     def advance(self, probabilities: np.ndarray) -> Iterator[_Span]:
         self._speech = np.concatenate([self._speech, probabilities >= self._threshold])
-        heard = (self._first_chunk + len(self._speech)) * CHUNK
+        seen = (self._first_chunk + len(self._speech)) * CHUNK
         # A window is certain once another must follow it, long enough not to be joined to it.
-        while heard > self.kept_from + max(self._window, self._hop + self._min_tail):
+        while seen > self.kept_from + max(self._window, self._hop + self._min_tail):
             yield self._span(self.kept_from, self.kept_from + self._window)
             self.kept_from += self._hop
             done = self.kept_from // CHUNK - self._first_chunk
@@ -218,7 +219,7 @@ class _SpeechCutter:
         # What padding leaves of the shortest silence; less than that at the start goes with the first speech.
         self._min_gap = max(CHUNK, self._min_silence - 2 * self._pad)
         self._longest = samples(options.vad_max_segment_s * 1000)
-        self._heard = 0
+        self._seen = 0
         self.kept_from = 0
         self._voice: int | None = None
         """Where the speech at hand begins, or goes on from a split; None in silence."""
@@ -232,11 +233,11 @@ class _SpeechCutter:
             self._note(probability)
             voice, quiet = self._voice, self._quiet
             if voice is None:
-                yield from self._silence(self._heard - self._pad)
-            elif quiet is not None and self._heard - quiet >= self._min_silence:
+                yield from self._silence(self._seen - self._pad)
+            elif quiet is not None and self._seen - quiet >= self._min_silence:
                 yield from self._end_speech(voice, quiet, quiet + self._pad)
             elif (
-                quiet is None and self._heard - self._segment_start(voice) >= self._longest + self._min_speech
+                quiet is None and self._seen - self._segment_start(voice) >= self._longest + self._min_speech
             ):
                 yield from self._split_speech(voice)
 
@@ -253,8 +254,8 @@ class _SpeechCutter:
             yield _Span(self.kept_from, samples, 0.0)
 
     def _note(self, probability: float) -> None:
-        """Takes one chunk: where speech and its pauses begin and end."""
-        start, self._heard = self._heard, self._heard + CHUNK
+        """Take one chunk: find where speech and its pauses begin and end."""
+        start, self._seen = self._seen, self._seen + CHUNK
         if self._voice is None:
             self._voice = start if probability >= self._on else None
         elif probability >= self._on:
@@ -265,18 +266,18 @@ class _SpeechCutter:
             self._quiet = start
 
     def _segment_start(self, voice: int) -> int:
-        """Where the segment of the speech at hand begins: padded, or at the last cut where that is near."""
+        """Return where the segment of the speech at hand begins: padded, or at the last cut where that is near."""
         start = voice - self._pad
         return start if start - self.kept_from >= self._min_gap else self.kept_from
 
     def _silence(self, end: int) -> Iterator[_Span]:
-        """Pieces of silence of the greatest length, while what they leave is long enough to stand alone."""
+        """Yield pieces of silence of the greatest length, while what they leave is long enough to be a piece."""
         while end - self.kept_from >= self._longest + self._min_gap:
             yield _Span(self.kept_from, self.kept_from + self._longest, 0.0)
             self.kept_from += self._longest
 
     def _speech(self, voice: int, voice_end: int, end: int) -> Iterator[_Span]:
-        """The silence before the speech at hand, and the speech up to `end`."""
+        """Yield the silence before the speech at hand, and the speech up to `end`."""
         start = self._segment_start(voice)
         yield from self._silence(start)
         if start > self.kept_from:
@@ -290,7 +291,7 @@ class _SpeechCutter:
         self._voice, self._quiet, self._pauses = None, None, []
 
     def _split_speech(self, voice: int) -> Iterator[_Span]:
-        """Cuts in the middle of the longest pause of the second half, else at the greatest length."""
+        """Cut in the middle of the longest pause of the second half, else at the greatest length."""
         limit = self._segment_start(voice) + self._longest
         usable = [
             (min(end, limit) - start, (start + min(end, limit)) // 2)
@@ -344,7 +345,7 @@ class _Track:
 
 
 def _chosen(options: SegmentOptions, available: int, excluded: Collection[int]) -> list[int]:
-    """Indices of the channels to analyse or to mix; those that the recording does not have are left out."""
+    """Return the indices of the channels to analyse or to mix; those that the recording does not have are left out."""
     wanted = range(available) if isinstance(options.channels, str) else options.channels
     existing = [channel for channel in wanted if channel < available]
     chosen = [channel for channel in existing if channel not in excluded]
@@ -372,11 +373,11 @@ def segment(
     sampling_rate: int = 16_000,
     vad: SpeechDetector,
 ) -> Iterator[Segment]:
-    """Segments of a recording, from its blocks [n, channels] float32; where blocks are cut changes nothing.
+    """Cut a recording into segments, from its blocks [n, channels] float32; where blocks are cut changes nothing.
 
     Each channel's segments come in the order of time; those of several channels alternate. Those with less speech than
     `options.min_speech_ratio` come without their samples, so that silence is neither kept nor sent on.
-    `excluded_channels` are heard neither by themselves nor in the mix. Raises BadRecordingError where none of the
+    `excluded_channels` are segmented neither by themselves nor in the mix. Raises BadRecordingError where none of the
     chosen channels exists, or all are excluded.
     """
     if sampling_rate != vad.sampling_rate:

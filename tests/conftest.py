@@ -27,6 +27,17 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("person", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "person")
+_SERVERS = {"s3", "prefect", "postgres"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `server` each test that asks, itself or through a fixture, for one of the servers below."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            catalog = item.callspec.params.get("warehouse") if hasattr(item, "callspec") else None
+            if catalog == "postgres" or _SERVERS.intersection(item.fixturenames):
+                item.add_marker(pytest.mark.server)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,6 @@
 """A bucket of long recordings joined from real clips, with bad objects among them, and the truth about each.
 
-Not a test: what tests hold the pipeline against. The clips stay in the shared data, out of the repository.
+Not a test: real clips that tests run the pipeline on. The clips stay in the shared data, out of the repository.
 """
 
 import csv
@@ -169,14 +169,15 @@ class _Maker:
 
     def cut_recordings(self) -> Iterator[LaidObject]:
         """Those whose last part is missing; an M4A has its index there, and nothing of it can be decoded."""
-        for codec, rate, channels, expected in (
+        cuts: tuple[tuple[str, int, int, Expected], ...] = (
             ("wav", 16000, 2, "truncated"),
             ("flac", 16000, 1, "truncated"),
             ("mp3", 16000, 1, "truncated"),
             ("ogg-opus", 16000, 1, "truncated"),
             ("webm-opus", 48000, 1, "truncated"),
             ("m4a", 16000, 1, "quarantined"),
-        ):
+        )
+        for codec, rate, channels, expected in cuts:
             whole = self.laid_recording(f"cut {codec}", CODECS[codec].extension, codec, rate, channels, 42.0)
             path = self.folder / whole.key
             content = path.read_bytes()

@@ -53,7 +53,7 @@ def serve_hub(hub: Hub) -> Iterator[Hub]:
                     for each in repository.rglob("*")
                     if each.is_file()
                 ]
-                info = {
+                info: object = {
                     "id": f"{owner}/{name}",
                     "sha": COMMIT,
                     "siblings": [{"rfilename": each} for each in files],

@@ -10,6 +10,7 @@ from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
 from emolake.lake.transact import take_guards
 from emolake.lake.warehouse import WarehouseOptions
+from emolake.schemas.days import DayRange
 from emolake.schemas.tables import RECORDINGS, SEGMENTS
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
@@ -34,7 +35,7 @@ def main() -> None:
             print("in mid-transaction", flush=True)
             time.sleep(120)
         committed = commit_shard(lake, rows, key=KEY, run_id=run_id, message="made")
-        list(aggregate_days(lake, DAY, DAY, dimensions=["site"], run_id=run_id))
+        list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id=run_id))
     print(len(committed.written), len(committed.already_done), flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -55,7 +56,7 @@ def write_ffmpeg(
     """Encodes samples [n, channels] float32 by FFmpeg."""
     layout = "mono" if samples.shape[1] == 1 else "stereo"
     with av.open(str(path), "w", format=container, options=options) as output:
-        stream = output.add_stream(codec, rate=sampling_rate, layout=layout)
+        stream: Any = output.add_stream(codec, rate=sampling_rate, layout=layout)
         context = stream.codec_context
         convert = av.AudioResampler(context.format.name, layout, sampling_rate, context.frame_size or 1024)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)

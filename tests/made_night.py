@@ -1,4 +1,4 @@
-"""A night of three made calls in a real S3 bucket, heard by every model that is given."""
+"""A night of three made calls in a real S3 bucket, analysed by every model that is given."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

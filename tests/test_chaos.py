@@ -21,6 +21,8 @@ from chaos.proxy import Cut, Fault, Refuse, Request, Reset, Shorten, Stall, faul
 from chaos.side_by_side import side_by_side
 from chaos.site import difference
 
+pytestmark = pytest.mark.slow
+
 SHORT = {
     "killed": killed,
     "side by side": side_by_side,

@@ -14,6 +14,8 @@ from emolake.source.pattern import KeyPattern
 
 from corpus import CLIP_HZ, PATTERN, LaidObject, Truth, make_corpus
 
+pytestmark = pytest.mark.slow
+
 DAYS = [date(2026, 11, 18), date(2026, 11, 19), date(2026, 11, 20)]
 
 
@@ -103,17 +105,17 @@ def test_lossy_recordings_have_the_length_that_is_told(made):
 
 def assert_clips_lie_where_told(laid: LaidObject, samples: np.ndarray, rate: int, shared_data: Path):
     """Each clip correlates with its place in the recording, and what is between them is silent."""
-    heard = soxr.resample(samples, rate, CLIP_HZ) if rate != CLIP_HZ else samples
-    silent = np.ones(heard.shape, bool)
+    resampled = soxr.resample(samples, rate, CLIP_HZ) if rate != CLIP_HZ else samples
+    silent = np.ones(resampled.shape, bool)
     for clip in laid.clips:
         start, end = round(clip.start_s * CLIP_HZ), round(clip.end_s * CLIP_HZ)
         original, _ = soundfile.read(shared_data / clip.source, dtype="float32")
         assert end - start == len(original)
-        found = heard[start:end, clip.channel]
+        found = resampled[start:end, clip.channel]
         likeness = found @ original / np.sqrt((found @ found) * (original @ original) + 1e-20)
         assert likeness > 0.8, (laid.key, clip, likeness)
         silent[max(0, start - 800) : end + 800, clip.channel] = False
-    assert np.sqrt(np.mean(heard[silent] ** 2)) < 0.002, laid.key
+    assert np.sqrt(np.mean(resampled[silent] ** 2)) < 0.002, laid.key
 
 
 def test_clips_lie_where_the_truth_says(made, shared_data: Path):

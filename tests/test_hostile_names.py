@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_plan import work_of
 
 from emolake.cli.app import main
 from emolake.demo.encode import write_audio
@@ -22,6 +23,7 @@ from emolake.lake.query import ask
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.shard import run_shard
 from emolake.report.build import write_report
+from emolake.schemas.days import DayRange
 from emolake.schemas.records import SourceObject
 from emolake.schemas.tables import TABLES
 from emolake.settings import Settings, load_settings
@@ -29,11 +31,13 @@ from emolake.source.folder import FolderSource
 from emolake.source.opening import open_source
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.fetch import FetchOptions, fetched
-from emolake.tasks.plan import Listing, plan_day, shards
-from emolake.upkeep.erase import asked_by_condition, plan_erasure
-from emolake.upkeep.verify import Verdict, verify, verify_rows
+from emolake.tasks.plan import plan_day, shards
+from emolake.upkeep.erase import plan_erasure, requests_by_condition
+from emolake.upkeep.verify import verify, verify_rows
 
 from made_model import write_tiny_model
+
+pytestmark = pytest.mark.slow
 
 DAY = date(2026, 11, 20)
 MODEL = "x'; DROP TABLE lake.segments; --"
@@ -100,11 +104,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
             DAY,
             key=key,
             policy=settings.policy,
-            listing=Listing(),
         )
-        for objects in shards(planned, shard_seconds=3600, shard_objects=20):
+        for objects in shards(work_of(planned), shard_seconds=3600, shard_objects=20):
             run_shard(objects, settings=settings, entry=entry, key=key, run_id="run-1", message=NAMES[0])
-        list(aggregate_days(lake, DAY, DAY, dimensions=["site"], run_id="run-1"))
+        list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id="run-1"))
     return Site(config, settings)
 
 
@@ -166,30 +169,27 @@ def test_no_command_lets_a_name_control_the_terminal(site: Site, capsys: pytest.
 
 
 def test_queries_that_verify_prints_are_one_select_that_shows_the_breach(site: Site, tmp_path: Path) -> None:
-    with open_lake(site.settings.warehouse) as lake:
-        # In a transaction that is undone.
-        lake.connection.execute("BEGIN")
+    # In a transaction that is undone.
+    with open_lake(site.settings.warehouse) as lake, lake.one_snapshot():
         lake.connection.execute("DELETE FROM lake.analyses WHERE segments > 0")
         lake.connection.execute("INSERT INTO lake.segments SELECT * FROM lake.segments")
         lake.connection.execute("UPDATE lake.daily_emotions SET segments = segments + 1")
-        verdict = Verdict()
-        verify_rows(lake, site.settings, DAY, DAY, verdict)
+        verdict = verify_rows(lake, site.settings, DayRange(DAY, DAY))
         queries = {each.query for each in verdict.breaches if each.query}
         assert {each.check for each in verdict.breaches} >= {"segments_twice", "segments_against_ledger"}
         assert any("x''; DROP TABLE" in query for query in queries)
         for query in sorted(queries)[:200]:
             assert ask(lake, query).fetchall()
-        lake.connection.execute("ROLLBACK")
     assert site.ask("SELECT count(*) FROM segments") == [(len(NAMES),)]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if set(name) & set("'\n$\\")])
 def test_a_condition_of_an_erasure_finds_the_name_and_no_other(site: Site, name: str) -> None:
     quoted = name.replace("'", "''")
-    asked = asked_by_condition(site.settings, f"dimensions['site'] = '{quoted}' AND status = 'ok'")
+    asked = requests_by_condition(site.settings, f"dimensions['site'] = '{quoted}' AND status = 'ok'")
     assert [name in each.uri for each in asked] == [True]
     plan = plan_erasure(site.settings, asked)
-    assert [(each.recordings, each.analyses, each.segments) for each in plan.held] == [(1, 1, 1)]
+    assert [(each.recordings, each.analyses, each.segments) for each in plan.stored] == [(1, 1, 1)]
 
 
 def test_csv_and_json_hold_every_name_unchanged(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,16 +2,30 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
+from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
+# The lock that the tests of an extra run with; make test-extras keeps SpeechBrain apart.
+LOCKS = {
+    "dev": "requirements.lock",
+    "emotion2vec": "requirements-families.lock",
+    "keras": "requirements-families.lock",
+    "opensmile": "requirements-families.lock",
+    "speechbrain": "requirements-extras.lock",
+    "yamnet": "requirements-families.lock",
+}
 HEAVY = ("torch", "prefect", "duckdb", "librosa", "matplotlib", "onnxruntime", "pyarrow")
 
 
@@ -35,6 +49,49 @@ def test_every_data_file_is_taken_along():
         taken = {path for pattern in declared.get(package, ()) for path in folder.glob(pattern)}
         left = {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"} - taken
         assert not left, f"{package} leaves behind {left}"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of emolake, built from a copy: a build would write over the links of the strict editable install."""
+    copy, built = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("dist")
+    for name in ("src", "tasks", "flows", "schemas"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    script = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", script, str(built)], cwd=copy, check=True)
+    (path,) = built.glob("*.whl")
+    return path
+
+
+def test_the_wheel_has_one_top_level_name_and_every_file_of_the_packages(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert {name.split("/")[0] for name in names} == {"emolake"}
+    assert names == {
+        "/".join([*package.split("."), path.name])
+        for package, folder in folders().items()
+        for path in folder.iterdir()
+        if path.is_file()
+    }
+
+
+def test_the_wheel_carries_the_licence_of_the_code_and_that_of_the_default_weights(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        fields = HeaderParser().parsestr(archive.read(metadata).decode())
+        licences = {
+            file: archive.read(metadata.replace("METADATA", f"licenses/{file}")).decode()
+            for file in fields.get_all("License-File", ())
+        }
+        beside_the_weights = archive.read("emolake/models/default/LICENSE").decode()
+    assert fields["License-Expression"] == "Apache-2.0"
+    assert set(licences) == {"LICENSE", "src/emolake/models/default/LICENSE"}
+    assert "Apache License" in licences["LICENSE"]
+    assert licences["src/emolake/models/default/LICENSE"] == beside_the_weights
+    for named in ("CC BY-NC-SA 4.0", "RAVDESS", "EmoDB"):
+        assert named in beside_the_weights
 
 
 def test_no_folder_of_the_root_hides_the_installed_package():
@@ -73,7 +130,11 @@ def test_every_command_is_documented_with_an_example(command):
     from emolake.cli.app import app
 
     assert f"`{command}" in (ROOT / "README.md").read_text("utf-8"), f"README.md does not name {command}"
-    (entry,) = [each for each in app.registered_commands if (each.name or each.callback.__name__) == command]
+    (entry,) = [
+        each
+        for each in app.registered_commands
+        if (each.name or getattr(each.callback, "__name__", None)) == command
+    ]
     assert re.match(rf"Example: `emolake {command}\b", entry.epilog or ""), (
         f"{command} has no example in its help"
     )
@@ -92,18 +153,61 @@ def test_the_script_is_installed():
         assert re.search(rf"\b{command}\b", done.stdout)
 
 
-def test_the_lock_pins_all_that_the_project_asks_for():
-    def name(requirement: str) -> str:
-        return re.split(r"[<>=!~\[; ]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+def pins(lock: str) -> dict[str, str]:
+    """The version of each package in a lock file, by the package's canonical name."""
+    lines = (ROOT / lock).read_text("utf-8").splitlines()
+    pinned = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.\-]+==[\w.+\-]+", pin) for pin in pinned)
+    return {canonicalize_name(name): version for name, version in (pin.split("==") for pin in pinned)}
 
-    lines = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.\-]+==[\w.+\-]+", pin) for pin in pins)
-    asked = {
-        name(each)
-        for each in [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
-    }
-    assert asked <= {name(pin) for pin in pins}
+
+@pytest.mark.parametrize(
+    ("lock", "requirements"),
+    [
+        pytest.param(lock, asked, id=extra)
+        for extra, lock, asked in [
+            ("the project", "requirements.lock", PROJECT["project"]["dependencies"]),
+            *(
+                (extra, LOCKS[extra], asked)
+                for extra, asked in PROJECT["project"]["optional-dependencies"].items()
+            ),
+        ]
+    ],
+)
+def test_the_lock_pins_a_version_within_every_range(lock, requirements):
+    pinned = pins(lock)
+    for requirement in map(Requirement, requirements):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{lock} does not pin {requirement.name}"
+        assert version in requirement.specifier, f"{lock} pins {requirement.name}=={version}: {requirement}"
+
+
+def test_help_names_every_target_with_what_it_does():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = re.findall(r"^([a-z][a-z-]*):(?!=)", makefile, re.MULTILINE)
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert targets[0] == "help", "plain `make` shows the help"
+    assert sorted(targets) == sorted(phony.split())
+    printed = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    lines = [re.fullmatch(r"make (\S+) +(\S.*)", line) for line in printed.splitlines()]
+    assert [line and line[1] for line in lines] == targets
+    assert len({line.start(2) for line in lines if line}) == 1, "the descriptions are not aligned"
+    assert printed in (ROOT / "CONTRIBUTING.md").read_text("utf-8"), "CONTRIBUTING.md shows another help"
+
+
+def test_the_citation_and_the_changelog_name_the_version():
+    version = re.escape(PROJECT["project"]["version"])
+    assert re.search(rf"^version: {version}$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
+    assert re.search(
+        rf"^## {version} - \d{{4}}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
 
 
 def test_every_statement_opens_with_what_a_row_means():

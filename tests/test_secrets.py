@@ -120,7 +120,7 @@ def test_a_catalogs_password_is_shown_by_no_command(
     assert holding(tmp_path) == []
 
 
-def test_an_error_of_a_connection_that_is_made_anew_shows_no_password(tmp_path: Path, postgres: str) -> None:
+def test_an_error_of_a_renewed_connection_shows_no_password(tmp_path: Path, postgres: str) -> None:
     """The text of the extension's own errors repeats the whole connection string."""
     from duckdb_extensions import import_extension
 

@@ -69,5 +69,5 @@ class BadRecordingError(EmolakeError):
 
 
 def _rebuild(reason: Reason, message: str, stage: str) -> BadRecordingError:
-    """Unpickles the error: `stage` is keyword-only, and on a cluster errors cross processes."""
+    """Unpickle the error: `stage` is keyword-only, and on a cluster errors cross processes."""
     return BadRecordingError(reason, message, stage=stage)

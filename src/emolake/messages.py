@@ -20,7 +20,7 @@ _TOKEN_OF_THE_HUB = re.compile(r"\bhf_\w{16,}")
 
 
 def redacted(text: str) -> str:
-    """Return a text without passwords, signatures and tokens, wherever in it they stand.
+    """Return a text without passwords, signatures and tokens, wherever in it they are.
 
     >>> redacted('connection to "host=db password=hunter2" failed')
     'connection to "host=db password=***" failed'

@@ -95,7 +95,7 @@ class MaintainOptions(Options):
     small_mb: float = Field(64.0, gt=0)
     """Files of a day below this size are merged."""
     rewrite_share: float = Field(0.3, ge=0, le=1)
-    """Share of deleted rows above which a file is written anew without them."""
+    """Share of deleted rows above which a file is written again without them."""
     memory_mb: int = Field(2048, ge=128)
     """Memory that DuckDB may take for it; what is beyond goes to disk."""
 
@@ -136,7 +136,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment variables win over the file."""
+        """Let environment variables win over the file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     @model_validator(mode="after")
@@ -155,7 +155,7 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(
                 f"policy.exclude names {', '.join(unknown)}, but source.pattern gives "
-                f"{', '.join(known) or 'no dimension'}; what it rules out would be heard"
+                f"{', '.join(known) or 'no dimension'}; what it rules out would be analysed"
             )
         return self
 

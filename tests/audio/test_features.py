@@ -1,5 +1,7 @@
 """Features against librosa, and a batch against its members alone."""
 
+from typing import Any
+
 import librosa
 import numpy as np
 import pytest
@@ -48,7 +50,7 @@ def made_clips():
     }
 
 
-def padded(clips, extra=0):
+def padded(clips, extra=0) -> tuple[torch.Tensor, torch.Tensor]:
     lengths = torch.tensor([len(clip) for clip in clips])
     waves = torch.zeros(len(clips), int(lengths.max()) + extra)
     for row, clip in zip(waves, clips, strict=True):
@@ -131,7 +133,8 @@ def test_a_batch_changes_no_member(sizes, extra, loudness, seed):
     dirty[torch.arange(waves.shape[1]) >= lengths[:, None]] = (
         7.0  # even padding that is not zero takes no part
     )
-    for options, function in ((MelOptions(), log_mel), (MfccOptions(), mfcc), (PitchOptions(), pitch_track)):
+    functions: list[Any] = [(MelOptions(), log_mel), (MfccOptions(), mfcc), (PitchOptions(), pitch_track)]
+    for options, function in functions:
         batch, frames = function(dirty, lengths, options)
         for row, clip in enumerate(clips):
             alone, own = function(*padded([clip]), options)
@@ -231,4 +234,4 @@ def test_options_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="rising range"):
         pitch_track(waves, lengths, PitchOptions(f_min_hz=500, f_max_hz=60))
     with pytest.raises(ValueError, match="Extra inputs"):
-        MelOptions(window=3)
+        MelOptions.model_validate({"window": 3})

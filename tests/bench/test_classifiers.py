@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from conftest import ROOT
 from made_voices import write_voices
+
+pytestmark = pytest.mark.slow
 
 
 def run(data: Path, out: Path, page: Path) -> None:

@@ -1,6 +1,9 @@
-"""The words of `emolake train`: what they set, and what is refused."""
+"""The options of `emolake train`: what they set, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from models.families.test_encoder_head import write_encoder
@@ -9,7 +12,8 @@ from typer.testing import CliRunner
 from emolake.cli.app import app
 from emolake.errors import ConfigurationError
 from emolake.training.presets import PRESETS
-from emolake.training.trainer import find_kind, with_options
+from emolake.training.trainer import find_trainer, with_options
+from emolake.training.trainer_names import TRAINERS
 
 from made_voices import write_voices
 
@@ -18,10 +22,29 @@ def invoke(*words):
     return CliRunner().invoke(app, ["train", *words])
 
 
+def test_the_help_lists_every_name_and_imports_nothing_heavy():
+    program = (
+        "import sys; from emolake.cli.app import app\n"
+        "try: app(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print('HEAVY', sorted({'torch', 'numpy', 'prefect', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *names, last = TRAINERS
+    assert f"{', '.join(names)} or {last}." in done.stdout
+    assert "HEAVY []" in done.stdout
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("model", ["wav2vec2_finetune", "hf_finetune"])
 def test_a_preset_fits_and_makes_the_same_step(preset, model):
-    loop = with_options(model, find_kind(model).recipe, PRESETS[preset]).loop
+    loop = with_options(model, find_trainer(model).recipe, PRESETS[preset]).loop
     assert loop.batch * loop.accumulate == 16
 
 
@@ -43,7 +66,7 @@ def test_named_options_win_over_a_preset_and_set_over_both(tmp_path):
     }  # fmt: skip
     assert results["speakers_leak"] is True
     assert [part["part"] for part in results["clips_by_part"]] == ["one split"]
-    assert "parted at random" in (tmp_path / "out/README.md").read_text()
+    assert "split at random" in (tmp_path / "out/README.md").read_text()
     card = (tmp_path / "out/README.md").read_text()
     assert """--set 'loop.schedule="plateau"'""" in card
     assert "flatters" in (tmp_path / "out/train.log").read_text()
@@ -59,7 +82,7 @@ def test_named_options_win_over_a_preset_and_set_over_both(tmp_path):
         (("--epochs", "0"), "loop.epochs"),
     ],
 )
-def test_wrong_words_are_refused(words, message, tmp_path):
+def test_wrong_options_are_refused(words, message, tmp_path):
     result = invoke("--model", "mfcc_mlp", "--data", str(tmp_path), "--out", str(tmp_path / "out"), *words)
     assert isinstance(result.exception, ConfigurationError)
     assert message in str(result.exception)

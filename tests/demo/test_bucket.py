@@ -10,24 +10,26 @@ from emolake.demo.bucket import PATTERN, MadeCall, make_bucket
 from emolake.demo.encode import CODECS
 from emolake.source.pattern import KeyPattern
 
+pytestmark = pytest.mark.slow
+
 DAYS = [date(2026, 11, 18), date(2026, 11, 19), date(2026, 11, 20)]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, list[MadeCall], list[tuple[int, int, str]]]:
-    """The bucket's folder, its calls, and what the progress was told."""
+    """The bucket's folder, its calls, and what was reported as progress."""
     folder = tmp_path_factory.mktemp("bucket")
-    heard: list[tuple[int, int, str]] = []
-    calls = make_bucket(folder, days=DAYS, seed=7, progress=lambda *step: heard.append(step))
-    return folder, calls, heard
+    steps: list[tuple[int, int, str]] = []
+    calls = make_bucket(folder, days=DAYS, seed=7, progress=lambda *step: steps.append(step))
+    return folder, calls, steps
 
 
 def test_every_object_is_told_of(made):
-    folder, calls, heard = made
+    folder, calls, steps = made
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == {call.key for call in calls}
     assert len(found) == len(calls)
-    assert heard == [(number, len(calls), call.key) for number, call in enumerate(calls, 1)]
+    assert steps == [(number, len(calls), call.key) for number, call in enumerate(calls, 1)]
 
 
 def test_keys_follow_the_pattern_of_their_day_and_site(made):

@@ -16,6 +16,8 @@ from botocore.exceptions import ClientError
 from emolake.demo import s3_server as s3
 from emolake.demo.s3_server import S3ServerError, serve_s3
 
+pytestmark = pytest.mark.server
+
 AWKWARD_KEYS = [
     "2026/11/18/lisbon/reclamação 3 + reembolso #2.wav",
     "2026/11/18/osaka/お問い合わせ 4.opus",

@@ -1,4 +1,4 @@
-"""Evaluation of a tiny model on made clips: every clip answered or named, and what flatters said."""
+"""Evaluation of a tiny model on made clips: every clip predicted or named, and what flatters said."""
 
 import csv
 import json
@@ -8,10 +8,10 @@ import pytest
 import soundfile
 
 from emolake.errors import ConfigurationError
-from emolake.evaluation.evaluate import evaluate, heard_speakers
+from emolake.evaluation.evaluate import evaluate, training_speakers
 from emolake.pipeline.rows import SegmentRow
-from emolake.predict.clips import answer_clips, emotions_of, mean_probabilities
-from emolake.predict.files import predict
+from emolake.prediction.clips import emotions_of, mean_probabilities, predict_clips
+from emolake.prediction.files import predict
 from emolake.settings import Settings
 from emolake.tasks.classify import Scores
 
@@ -41,7 +41,7 @@ def site(tmp_path_factory):
 
 
 def note_speakers(folder, speakers):
-    """Put into a folder's configuration whom it learned from, as a training does."""
+    """Put the speakers of its training data into a folder's configuration, as a training does."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"training": {"speakers": speakers}}))
 
@@ -53,7 +53,7 @@ def evaluated(site):
     return evaluate(entry=entry, settings=SETTINGS, data=site / "test.csv", out=site / "out")
 
 
-def test_every_clip_is_answered_or_named(evaluated, site):
+def test_every_clip_is_predicted_or_named(evaluated, site):
     assert evaluated["clips"] == 6
     assert [each["path"] for each in evaluated["skipped"]] == ["broken.wav", "gone.wav"]
     assert all(each["reason"] for each in evaluated["skipped"])
@@ -71,22 +71,23 @@ def test_both_sides_are_of_the_shared_taxonomy(evaluated):
     assert evaluated["of_given_labels"]["clips"] == 5
 
 
-def test_voices_that_the_model_learned_from_are_named(evaluated, site):
+def test_speakers_of_the_training_data_are_named(evaluated, site):
     assert evaluated["speakers_heard_in_training"] == ["s0"]
     assert evaluated["of_unheard_speakers"]["clips"] == 4
     report = (site / "out" / "report.md").read_text("utf-8")
-    assert "1 speakers (s0) of 3 have the names of speakers that the model learned from" in report
-    assert "the model cannot give disgust, so all 1 clips of it count as wrong" in report
-    assert "Only speakers that the model did not hear: unweighted average recall" in report
+    assert "1 speaker (s0) of 3 has the name of speakers of the model's training data" in report
+    assert "the model cannot give disgust, so the 1 clip of it counts as wrong; it gives" in report
+    assert "Only speakers that are not in the training data: unweighted average recall" in report
+    assert "left out, because nothing could be predicted: 2 clips (broken.wav, gone.wav)" in report
 
 
-def test_a_folder_says_whom_it_learned_from_or_that_it_does_not(tmp_path):
+def test_a_folder_names_the_speakers_of_its_training_data_or_does_not(tmp_path):
     folder = write_tiny_model(tmp_path / "model")
-    assert heard_speakers(SETTINGS.registry.entry_or_folder(str(folder))) is None
+    assert training_speakers(SETTINGS.registry.entry_or_folder(str(folder))) is None
     note_speakers(folder, [])
-    assert heard_speakers(SETTINGS.registry.entry_or_folder(str(folder))) is None
+    assert training_speakers(SETTINGS.registry.entry_or_folder(str(folder))) is None
     note_speakers(folder, ["s4"])
-    assert heard_speakers(SETTINGS.registry.entry_or_folder(str(folder))) == {"s4"}
+    assert training_speakers(SETTINGS.registry.entry_or_folder(str(folder))) == {"s4"}
 
 
 def row(start_s, end_s, ratio, probabilities, *, channel=0, labelled=True):
@@ -115,22 +116,22 @@ def test_what_the_model_itself_gives_no_label_counts_only_without_the_gate():
     assert mean_probabilities(rows, gated=False) == pytest.approx([0.8, 0.2])
 
 
-def test_a_long_clip_has_one_answer_between_those_of_its_segments(site):
+def test_a_long_clip_has_one_prediction_between_those_of_its_segments(site):
     entry = SETTINGS.registry.entry_or_folder(str(site / "tiny"))
     assert emotions_of(entry) == LABELS
-    (answer,) = answer_clips([site / "1.wav"], settings=SETTINGS, entry=entry, gated=False)
+    (prediction,) = predict_clips([site / "1.wav"], settings=SETTINGS, entry=entry, gated=False)
     ungated = SETTINGS.model_copy(update={"segmentation": SETTINGS.segmentation.ungated()})
     (file,) = predict([site / "1.wav"], settings=ungated, entry=entry, logits=False)
     probabilities = np.array([list(row["probabilities"].values()) for row in file.rows])
     assert len(probabilities) == 3
-    assert (answer.probabilities >= probabilities.min(axis=0) - 1e-6).all()
-    assert (answer.probabilities <= probabilities.max(axis=0) + 1e-6).all()
+    assert (prediction.probabilities >= probabilities.min(axis=0) - 1e-6).all()
+    assert (prediction.probabilities <= probabilities.max(axis=0) + 1e-6).all()
 
 
-def test_silence_has_an_answer_only_without_the_gate(site):
+def test_silence_has_a_prediction_only_without_the_gate(site):
     entry = SETTINGS.registry.entry_or_folder(str(site / "tiny"))
-    (behind,) = answer_clips([site / "3.wav"], settings=SETTINGS, entry=entry, gated=True)
-    (without,) = answer_clips([site / "3.wav"], settings=SETTINGS, entry=entry, gated=False)
+    (behind,) = predict_clips([site / "3.wav"], settings=SETTINGS, entry=entry, gated=True)
+    (without,) = predict_clips([site / "3.wav"], settings=SETTINGS, entry=entry, gated=False)
     assert behind.probabilities is None
     assert behind.error is None
     assert without.probabilities.sum() == pytest.approx(1, abs=1e-5)
@@ -139,7 +140,7 @@ def test_silence_has_an_answer_only_without_the_gate(site):
 def test_what_cannot_be_evaluated_is_refused(site, tmp_path):
     entry = SETTINGS.registry.entry_or_folder(str(site / "tiny"))
     (tmp_path / "gone.csv").write_text("path,emotion\nnowhere.wav,sad\n")
-    with pytest.raises(ConfigurationError, match=r"none of 1 clips can be heard.*nowhere\.wav"):
+    with pytest.raises(ConfigurationError, match=r"none of 1 clip can be predicted.*nowhere\.wav"):
         evaluate(entry=entry, settings=SETTINGS, data=tmp_path / "gone.csv", out=tmp_path / "out")
     with pytest.raises(ConfigurationError, match="no model is called 'nobody'"):
         SETTINGS.registry.entry_or_folder("nobody")

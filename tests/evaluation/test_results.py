@@ -1,4 +1,4 @@
-"""Figures against scikit-learn, and the files that say them."""
+"""Figures against scikit-learn, and the files that hold them."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_answers import answers
+from made_predictions import predictions
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -18,7 +18,7 @@ from sklearn.metrics import (
 )
 
 from emolake.evaluation.metrics import expected_calibration_error
-from emolake.evaluation.results import Answers, figures, write_results
+from emolake.evaluation.results import figures, write_results
 
 HISTORY = [
     {"run": run, "epoch": epoch, "train_loss": 1 / epoch, "valid_loss": None, "valid_uar": 0.5, "learning_rate": 0.1}
@@ -33,10 +33,10 @@ KOREAN, JAPANESE = ("분노", "공포", "기쁨"), ("怒り", "恐怖", "喜び"
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_value_equals_scikit_learns(seed, right, labels):
     names = ("anger", "fear", "happiness", "neutral", "sadness")[:labels]
-    given_answers = answers(seed=seed, right=right, labels=names, corpora=2)
-    truth = [clip.emotion for clip in given_answers.clips]
-    guess = [names[place] for place in given_answers.logits.argmax(axis=1)]
-    found = figures(given_answers)
+    made = predictions(seed=seed, right=right, labels=names, corpora=2)
+    truth = [clip.emotion for clip in made.clips]
+    guess = [names[place] for place in made.logits.argmax(axis=1)]
+    found = figures(made)
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, guess))
     assert found["uar"] == found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, guess))
     assert found["macro_f1"] == pytest.approx(f1_score(truth, guess, average="macro", zero_division=0))
@@ -50,7 +50,7 @@ def test_every_value_equals_scikit_learns(seed, right, labels):
     assert set(found["recall"]) == set(truth)
     for key, of in (("per_corpus", "corpus"), ("per_speaker", "speaker")):
         for group, own in found[key].items():
-            chosen = [place for place, clip in enumerate(given_answers.clips) if getattr(clip, of) == group]
+            chosen = [place for place, clip in enumerate(made.clips) if getattr(clip, of) == group]
             assert own["clips"] == len(chosen)
             assert own["uar"] == pytest.approx(
                 balanced_accuracy_score([truth[n] for n in chosen], [guess[n] for n in chosen])
@@ -61,33 +61,33 @@ def test_every_value_equals_scikit_learns(seed, right, labels):
 
 
 def test_intervals_draw_speakers_only_where_all_are_known():
-    assert figures(answers())["confidence_intervals"]["resampled"] == "speakers"
-    assert figures(answers(speakers=0))["confidence_intervals"]["resampled"] == "clips"
-    assert figures(answers(speakers=1))["confidence_intervals"]["resampled"] == "clips"
-    assert set(figures(answers(speakers=0))["per_speaker"]) == {"unknown"}
+    assert figures(predictions())["confidence_intervals"]["resampled"] == "speakers"
+    assert figures(predictions(speakers=0))["confidence_intervals"]["resampled"] == "clips"
+    assert figures(predictions(speakers=1))["confidence_intervals"]["resampled"] == "clips"
+    assert set(figures(predictions(speakers=0))["per_speaker"]) == {"unknown"}
 
 
-def written(tmp_path, given_answers: Answers, history=()):
-    write_results(tmp_path, {"model": "made", **figures(given_answers)}, given_answers, history)
+def written(tmp_path, made, history=()):
+    write_results(tmp_path, {"model": "made", **figures(made)}, made, history)
     return {path.name for path in tmp_path.iterdir()}
 
 
-def test_all_is_written_and_tells_the_same(tmp_path):
-    given_answers = answers(corpora=2)
-    assert written(tmp_path, given_answers, HISTORY) == {
+def test_all_files_are_written_and_agree(tmp_path):
+    made = predictions(corpora=2)
+    assert written(tmp_path, made, HISTORY) == {
         "results.json", "predictions.csv", "report.md", "training_history.png", "confusion_matrix.png",
         "class_metrics.png",
     }  # fmt: skip
     results = json.loads((tmp_path / "results.json").read_text("utf-8"))
     with (tmp_path / "predictions.csv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
-    assert [row["path"] for row in rows] == [clip.name for clip in given_answers.clips]
+    assert [row["path"] for row in rows] == [clip.name for clip in made.clips]
     assert {row["fold"] for row in rows} == {"0", "1"}
     right = np.mean([row["emotion"] == row["label"] for row in rows])
     assert results["accuracy"] == pytest.approx(right)
-    probabilities = np.array([[float(row[label]) for label in given_answers.labels] for row in rows])
+    probabilities = np.array([[float(row[label]) for label in made.labels] for row in rows])
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(len(rows)), abs=1e-5)
-    again = expected_calibration_error(np.log(probabilities), given_answers.targets)
+    again = expected_calibration_error(np.log(probabilities), made.targets)
     assert again == pytest.approx(results["expected_calibration_error"], abs=1e-4)
     report = (tmp_path / "report.md").read_text("utf-8")
     low, high = results["confidence_intervals"]["uar"]
@@ -97,8 +97,8 @@ def test_all_is_written_and_tells_the_same(tmp_path):
 
 
 def test_an_evaluation_leaves_no_history_of_an_earlier_training(tmp_path):
-    assert "training_history.png" in written(tmp_path, answers(), HISTORY)
-    assert "training_history.png" not in written(tmp_path, answers())
+    assert "training_history.png" in written(tmp_path, predictions(), HISTORY)
+    assert "training_history.png" not in written(tmp_path, predictions())
     assert "## Training" not in (tmp_path / "report.md").read_text("utf-8")
 
 
@@ -108,11 +108,11 @@ def size(path):
 
 @pytest.mark.parametrize("words", [KOREAN, JAPANESE])
 def test_reports_show_the_datas_own_words(tmp_path, words, capfd):
-    given_answers = answers(words=words)
-    assert given_answers.names() == tuple(
-        f"{word} ({label})" for word, label in zip(words, given_answers.labels, strict=True)
+    made = predictions(words=words)
+    assert made.shown_labels() == tuple(
+        f"{word} ({label})" for word, label in zip(words, made.labels, strict=True)
     )
-    written(tmp_path, given_answers)
+    written(tmp_path, made)
     assert f"| {words[0]} (anger) | 30 |" in (tmp_path / "report.md").read_text("utf-8")
     assert "missing from font" not in capfd.readouterr().err  # matplotlib's warning of an empty box
     assert min(size(tmp_path / "confusion_matrix.png")) > 400
@@ -122,7 +122,7 @@ def test_reports_show_the_datas_own_words(tmp_path, words, capfd):
 def test_plots_grow_with_the_classes(tmp_path):
     names = tuple("abcdefghijklmno")
     for count in (2, 15):
-        written(tmp_path / str(count), answers(labels=names[:count], words=names[:count]))
+        written(tmp_path / str(count), predictions(labels=names[:count], words=names[:count]))
     small, large = size(tmp_path / "2/confusion_matrix.png"), size(tmp_path / "15/confusion_matrix.png")
     assert large[0] > 2 * small[0]
     assert size(tmp_path / "15/class_metrics.png")[1] > 3 * size(tmp_path / "2/class_metrics.png")[1]

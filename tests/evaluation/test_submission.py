@@ -1,14 +1,11 @@
-"""A competition's CSV: every id answered, nothing else changed."""
-
-import csv
-import io
+"""A competition's CSV: every id predicted, nothing else changed."""
 
 import numpy as np
 import pytest
 import soundfile
 
 from emolake.errors import ConfigurationError
-from emolake.evaluation.submission import write_submission
+from emolake.evaluation.submission import fill_submission
 from emolake.settings import Settings
 
 from made_model import LABELS, write_tiny_model
@@ -29,19 +26,18 @@ def site(tmp_path_factory):
 
 @pytest.fixture
 def fill(site, tmp_path):
-    def filled(text, *places, labels=None, out=None, name="sample_submission.csv"):
-        (tmp_path / name).write_text(text, "utf-8")
-        output = io.StringIO()
+    def filled(text, *places, labels=None):
+        sample = tmp_path / "sample_submission.csv"
+        sample.write_text(text, "utf-8")
         entry = SETTINGS.registry.entry_or_folder(str(site / "tiny"))
-        bad = write_submission(
-            tmp_path / name, places, settings=SETTINGS, entry=entry, labels=labels, output=output, out=out
-        )
-        return bad, list(csv.DictReader(io.StringIO(output.getvalue())))
+        found = fill_submission(sample, places, settings=SETTINGS, entry=entry, labels=labels)
+        assert all(list(row) == found.columns for row in found.rows)
+        return found.bad, found.rows
 
     return filled
 
 
-def test_ids_are_the_names_of_clips_and_silence_is_answered(fill, site):
+def test_ids_are_the_names_of_clips_and_silence_is_predicted(fill, site):
     bad, rows = fill("id,label\nT2,?\nT0,?\nT1,?\n", site / "test")
     assert bad == 0
     assert [row["id"] for row in rows] == ["T2", "T0", "T1"]
@@ -75,14 +71,11 @@ def test_the_competitions_own_words_are_written(fill, site, tmp_path):
         fill("id,label\nT0,?\n", site / "test", labels=train)
 
 
-def test_a_clip_that_cannot_be_heard_keeps_its_row_and_is_named(fill, site, tmp_path, capsys):
+def test_a_clip_that_cannot_be_decoded_keeps_its_row_and_is_named(fill, site, tmp_path, capsys):
     (tmp_path / "T9.wav").write_bytes(b"no audio")
-    out = tmp_path / "filled.csv"
-    bad, _ = fill("id,label\nT9,keep\nT0,?\n", tmp_path, site / "test", out=out)
+    bad, rows = fill("id,label\nT9,keep\nT0,?\n", tmp_path, site / "test")
     assert bad == 1
     assert "T9: undecodable" in capsys.readouterr().err
-    with out.open() as lines:
-        rows = list(csv.DictReader(lines))
     assert rows[0] == {"id": "T9", "label": "keep"}
     assert rows[1]["label"] in LABELS
 
@@ -112,7 +105,7 @@ def test_an_id_of_two_clips_is_refused(fill, site, tmp_path):
 
 
 def test_a_cell_that_a_spreadsheet_takes_for_a_formula_stays_as_it_is(fill, site):
-    """The answers must be under the ids that were asked; docs/operations.md says how to open such a file."""
+    """The labels must be under the ids that the sample has; docs/operations.md says how to open such a file."""
     formulas = ["=cmd|' C'!A0", "+1", "-1", "@SUM(1)"]
     text = "id,label,path,note\n" + "".join(f"{each},?,T0.wav,{each}\n" for each in formulas)
     bad, rows = fill(text, site / "test")

@@ -17,7 +17,7 @@ import torch
 from emolake.models.families.yamnet import Yamnet, YamnetOptions
 from emolake.models.families.yamnet_convert import main
 
-tf = pytest.importorskip(
+tf: Any = pytest.importorskip(
     "tensorflow", reason="TensorFlow lives in an environment of its own: make test-extras"
 )
 
@@ -83,8 +83,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
             weight.assign(generator.normal(0, 0.1, weight.shape))
     layers.get_layer("logits").kernel.assign(generator.normal(0, 0.1, (1024, len(EVENTS))))
     # Norms that fit their input keep the signal alive through 27 random layers.
-    heard = [log_mel(generator.normal(0, 0.1, 15_600).astype(np.float32)) for _ in range(16)]
-    layers(tf.concat(heard, axis=0), training=True)
+    spectrograms = [log_mel(generator.normal(0, 0.1, 15_600).astype(np.float32)) for _ in range(16)]
+    layers(tf.concat(spectrograms, axis=0), training=True)
     folder = tmp_path_factory.mktemp("saved")
     module = Saved(layers)
     tf.saved_model.save(module, str(folder))

@@ -1,4 +1,4 @@
-"""A shard holds what it is about to do against what was planned."""
+"""A shard compares what it is about to do with what was planned."""
 
 from pathlib import Path
 

@@ -23,6 +23,8 @@ from emolake.settings import load_settings
 
 from made_model import write_tiny_model
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[2]
 DAYS = (date(2026, 11, 19), date(2026, 11, 20))
 ZONE = "Asia/Tokyo"

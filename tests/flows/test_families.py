@@ -15,7 +15,7 @@ from made_night import DAY, night_heard_by, rows
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Iterator[tuple[Path, list[str]]]:
-    """A configuration with a model of every family, and a lake in which all have heard the same calls."""
+    """A configuration with a model of every family, and a lake in which all have analysed the same calls."""
     folder = tmp_path_factory.mktemp("families")
     models: dict[str, dict[str, Any]] = {}
     for family, build in BUILDERS.items():

@@ -17,6 +17,7 @@ import boto3
 import numpy as np
 import pytest
 import safetensors.torch
+from made_plan import work_of
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ParameterTypeError
 
@@ -31,15 +32,16 @@ from emolake.lake.connect import open_lake
 from emolake.lake.transact import LakeError
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.pipeline.identity import analysis_key
+from emolake.pipeline.loaded_models import loaded_model
 from emolake.pipeline.presence import Presence
 from emolake.pipeline.runs import RunFailedError
-from emolake.pipeline.shard import loaded_model, run_shard
+from emolake.pipeline.shard import run_shard
 from emolake.schemas.records import Counts, SourceObject
 from emolake.settings import Settings, load_settings
 from emolake.source.opening import open_source
 from emolake.source.policy import Policy
 from emolake.source.store import SourceError
-from emolake.tasks.plan import Listing, list_day, plan_day
+from emolake.tasks.plan import list_day, plan_day
 
 from chaos.servers import ACCESS_KEY, SECRET_KEY
 from made_model import write_tiny_model
@@ -214,7 +216,7 @@ def test_the_same_night_again_commits_nothing(site: Site) -> None:
     ) == before  # fmt: skip
 
 
-def test_a_late_arrival_is_picked_up_and_only_its_day_is_aggregated_anew(site: Site) -> None:
+def test_a_late_arrival_is_picked_up_and_only_its_day_is_aggregated_again(site: Site) -> None:
     for day in DAYS:
         site.put(day, "call.wav")
     nightly(config=site.config, date=LAST)
@@ -226,8 +228,8 @@ def test_a_late_arrival_is_picked_up_and_only_its_day_is_aggregated_anew(site: S
     assert {day for day in DAYS if after[day] != before[day]} == {DAYS[1]}
     assert after[DAYS[1]]["run_id"] == summary["run_id"]
     assert by_recording(site.rows("SELECT uri, run_id FROM recordings"), "run_id")[late] == summary["run_id"]
-    (day,) = site.rows(f"SELECT sum(segments)::BIGINT AS n FROM daily_emotions WHERE date = '{DAYS[1]}'")
-    assert day["n"] == 3
+    (daily,) = site.rows(f"SELECT sum(segments)::BIGINT AS n FROM daily_emotions WHERE date = '{DAYS[1]}'")
+    assert daily["n"] == 3
 
 
 def test_a_changed_object_replaces_its_rows_and_no_other(site: Site) -> None:
@@ -252,7 +254,7 @@ def test_a_changed_object_replaces_its_rows_and_no_other(site: Site) -> None:
     assert site.holds_one_set_of_rows()
 
 
-def test_another_segmentation_makes_all_stale_and_a_backfill_makes_it_anew(site: Site) -> None:
+def test_another_segmentation_makes_all_stale_and_a_backfill_redoes_it(site: Site) -> None:
     for day in DAYS[-2:]:
         site.put(day, "call.wav")
     old = nightly(config=site.config, date=LAST)
@@ -302,10 +304,10 @@ def test_a_day_that_fails_does_not_stop_the_others(site: Site, monkeypatch: pyte
     for day in DAYS:
         site.put(day, "call.wav")
 
-    def listed(source: Any, pattern: Any, day: date, listing: Listing) -> Iterator[Any]:
+    def listed(source: Any, pattern: Any, day: date) -> Iterator[Any]:
         if day == DAYS[1]:
             raise SourceError("the listing broke off; list it again")
-        return list_day(source, pattern, day, listing)
+        return list_day(source, pattern, day)
 
     with monkeypatch.context() as patched:
         patched.setattr("emolake.tasks.plan.list_day", listed)
@@ -368,11 +370,11 @@ def test_days_side_by_side_give_the_rows_of_one_after_the_other(
 
     begun, models, met = [], set(), Barrier(3)
 
-    def listed(source: Any, pattern: Any, day: date, listing: Listing) -> Iterator[Any]:
+    def listed(source: Any, pattern: Any, day: date) -> Iterator[Any]:
         begun.append(day)
         if day == DAYS[2]:
             raise SourceError("the listing broke off; list it again")
-        return list_day(source, pattern, day, listing)
+        return list_day(source, pattern, day)
 
     def shard_of(objects: Sequence[SourceObject], **arguments: Any) -> Counts:
         models.add(id(loaded_model(arguments["entry"], arguments["settings"].inference)))
@@ -487,7 +489,7 @@ def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
 def test_an_interrupt_waits_for_the_statement_it_strikes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one DuckDB would drop it, make another error of it, or wait for ever."""
     site.put(LAST, "call.wav")
-    see, seen = Presence.see, []
+    see, seen = Presence.see, list[SourceObject]()
 
     def interrupted(self: Presence, objects: Sequence[SourceObject]) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -543,11 +545,8 @@ def test_what_was_quarantined_is_retried_and_gives_the_rows_of_a_clean_run(
     settings, entry = site.settings, site.settings.registry.entry()
     key = analysis_key(settings, entry)
     source = open_source(settings.source.uri, settings.source.s3)
-    listed = list(
-        plan_day(
-            source, settings.source.key_pattern(), None, LAST, key=key, policy=Policy(), listing=Listing()
-        )
-    )
+    pattern = settings.source.key_pattern()
+    listed = work_of(plan_day(source, pattern, None, LAST, key=key, policy=Policy()))
     vanishing.unlink()
     run_shard(
         listed, settings=settings, entry=entry, key=key, run_id="first", message="one is gone meanwhile"
@@ -581,11 +580,8 @@ def test_what_was_committed_and_not_aggregated_is_aggregated_by_the_next_run(sit
     settings, entry = site.settings, site.settings.registry.entry()
     key = analysis_key(settings, entry)
     source = open_source(settings.source.uri, settings.source.s3)
-    objects = list(
-        plan_day(
-            source, settings.source.key_pattern(), None, DAYS[2], key=key, policy=Policy(), listing=Listing()
-        )
-    )
+    pattern = settings.source.key_pattern()
+    objects = work_of(plan_day(source, pattern, None, DAYS[2], key=key, policy=Policy()))
     run_shard(objects, settings=settings, entry=entry, key=key, run_id="killed", message="killed after this")
     assert site.rows("SELECT * FROM daily_emotions") == []
     summary = nightly(config=site.config, date=LAST)
@@ -655,11 +651,10 @@ def test_prefect_is_told_paths_and_dates_and_shows_the_figures(site: Site) -> No
         artifacts = client.read_artifacts(limit=200)
         parameters = {name: value for run in runs for name, value in run.parameters.items()}
     assert {run.name for run in runs} == {f"nightly-{LAST}", "nightly"}
-    assert parameters.keys() == {
-        "config", "date", "flow_name", "days", "model", "force", "retried", "parallel_days",
-    }  # fmt: skip
+    assert parameters.keys() == {"config", "date", "request"}
+    assert parameters["request"].keys() == {"flow", "days", "model", "force", "retried", "parallel_days"}
     assert SECRET_KEY not in str(parameters)
-    (artifact,) = [each for each in artifacts if summary["run_id"] in (each.description or "")]
+    (artifact,) = [each for each in artifacts if str(summary["run_id"]) in (each.description or "")]
     assert artifact.key == "emolake-nightly"
     assert '"segments": 2' in str(artifact.data)
     assert SECRET_KEY not in str(artifact.data)

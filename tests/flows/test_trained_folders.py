@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from emolake.models.threads import one_thread
-from emolake.training.trainer import KINDS
+from emolake.training.trainer_names import TRAINERS
 
 from made_night import night_heard_by, rows
 from made_trainings import run, write_encoders
@@ -20,7 +20,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> dict[str,
     voices = write_voices(folder / "voices", speakers=3, takes=2)
     encoders = write_encoders(folder / "encoders")
     with one_thread():
-        return {name: {"path": str(run(name, voices, encoders, folder / name).folder)} for name in KINDS}
+        return {name: {"path": str(run(name, voices, encoders, folder / name).folder)} for name in TRAINERS}
 
 
 def test_every_trained_folder_answers_the_night(models: dict[str, dict[str, str]], tmp_path: Path) -> None:

@@ -134,16 +134,15 @@ def test_a_transaction_that_lost_is_done_again_as_a_whole(warehouse):
     with open_lake(warehouse) as lake, open_lake(warehouse) as other:
         seen: list[int] = []
 
+        def first(connection: duckdb.DuckDBPyConnection) -> None:
+            take_guards(connection, [DAY])
+            append(connection, RUNS, run_row("other"))
+
         def work(connection: duckdb.DuckDBPyConnection) -> None:
             seen.append(count(lake, "runs"))
             take_guards(connection, [DAY])
             if len(seen) == 1:
-                other.transact(
-                    lambda theirs: (take_guards(theirs, [DAY]), append(theirs, RUNS, run_row("other"))),
-                    author="other",
-                    message="first",
-                    extra={},
-                )
+                other.transact(first, author="other", message="first", extra={})
             append(connection, RUNS, run_row("ours"))
 
         lake.transact(work, author="ours", message="second", extra={})
@@ -180,7 +179,7 @@ def test_what_disks_and_servers_cause_is_told_with_a_remedy(embedded):
     Path(embedded.data).write_bytes(b"")  # no folder: nothing can be written below it
     with (
         pytest.raises(
-            LakeError, match=r"^the lake cannot be read or written: .*; check .*what was committed stands$"
+            LakeError, match=r"^the lake cannot be read or written: .*; check .*what was committed stays$"
         ),
         open_lake(embedded) as lake,
     ):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emolake.lake.connect import open_lake
-from emolake.lake.query import QueryError, ask, write
+from emolake.lake.query import Format, QueryError, ask, write
 from emolake.lake.schema import append
 from emolake.output.table import print_table
 from emolake.schemas.tables import RECORDINGS, RUNS, SEGMENTS
@@ -31,7 +31,7 @@ def lake(tmp_path_factory):
         yield lake
 
 
-def answer(lake, sql: str, format: str) -> str:
+def answer(lake, sql: str, format: Format) -> str:
     stream = io.StringIO()
     write(ask(lake, sql), format, stream, None)
     return stream.getvalue()
@@ -86,7 +86,7 @@ def test_parquet_keeps_the_types(lake, tmp_path):
     write(
         ask(lake, "SELECT date, probabilities FROM segments ORDER BY segment_index"),
         "parquet",
-        None,
+        io.StringIO(),
         tmp_path / "a",
     )
     table = pq.read_table(tmp_path / "a")
@@ -95,7 +95,7 @@ def test_parquet_keeps_the_types(lake, tmp_path):
 
 
 def test_a_file_holds_what_is_shown(lake, tmp_path):
-    write(ask(lake, "SELECT 'Größe' AS a"), "csv", None, tmp_path / "a.csv")
+    write(ask(lake, "SELECT 'Größe' AS a"), "csv", io.StringIO(), tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text("utf-8") == "a\nGröße\n"
 
 

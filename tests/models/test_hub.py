@@ -17,6 +17,8 @@ from models.families import test_transformers_audio
 from emolake.demo.encode import write_audio
 from emolake.models.encoders.speech_encoder import FILES
 
+pytestmark = pytest.mark.server
+
 FOLDER = """
 import sys
 from emolake.errors import ConfigurationError

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from made_plan import figures_of, work_of
 
 from emolake.demo.encode import CODECS, write_audio
 from emolake.lake.connect import open_lake
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.shard import run_shard
+from emolake.schemas.days import DayRange
 from emolake.settings import Settings
 from emolake.source.opening import open_source
 from emolake.tasks.aggregate import aggregate_days
-from emolake.tasks.plan import Listing, plan_day
+from emolake.tasks.plan import plan_day
 from emolake.upkeep.verify import verify
 
 from made_model import write_tiny_model
@@ -138,14 +140,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[str, 
     entry = settings.registry.entry()
     key = analysis_key(settings, entry)
     source = open_source(settings.source.uri, settings.source.s3)
-    listing = Listing()
     with open_lake(settings.warehouse) as lake:
         pattern = settings.source.key_pattern()
-        planned = list(plan_day(source, pattern, lake, DAY, key=key, listing=listing, policy=settings.policy))
-    counts = run_shard(planned, settings=settings, entry=entry, key=key, run_id="run", message="run")
+        chunks = list(plan_day(source, pattern, lake, DAY, key=key, policy=settings.policy))
+    counts = run_shard(work_of(chunks), settings=settings, entry=entry, key=key, run_id="run", message="run")
     with open_lake(settings.warehouse) as lake:
-        list(aggregate_days(lake, DAY, DAY, dimensions=["site"], run_id="run"))
-    return settings, right, (listing, counts)
+        list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id="run"))
+    return settings, right, (figures_of(chunks), counts)
 
 
 def rows(settings: Settings, sql: str) -> list[tuple[Any, ...]]:

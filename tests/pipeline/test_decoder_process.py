@@ -17,16 +17,19 @@ import soundfile
 
 from emolake.audio.voice_activity import SpeechDetector
 from emolake.errors import BadRecordingError
-from emolake.pipeline.decoder_process import DecoderError, Opened, decoded, end_idle_decoders
-from emolake.pipeline.shard import analyse, loaded_model
+from emolake.pipeline.decoder_process import DecoderError, decoded, end_idle_decoders
+from emolake.pipeline.loaded_models import loaded_model
+from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
-from emolake.predict.files import source_object
+from emolake.prediction.files import source_object
 from emolake.settings import Settings
 from emolake.source.folder import FolderSource
-from emolake.tasks.decode import AudioReader, DecodeOutcome
+from emolake.tasks.decode import AudioReader, DecodeOutcome, Opened
 from emolake.tasks.segment import Segment, SegmentOptions, segment
 
 from made_model import write_tiny_model
+
+pytestmark = pytest.mark.slow
 
 # Python runs a `sitecustomize` of its search path at its start: there the decoder's process is poisoned.
 POISON = textwrap.dedent(
@@ -75,7 +78,7 @@ def write(path: Path, seconds: float = 2.5) -> Path:
 
 
 def run(path: Path, **changed: Any) -> list[Opened | Segment | DecodeOutcome]:
-    options = {"segmentation": OPTIONS, "timeout_s": 10.0, "memory_mb": 500} | changed
+    options: dict[str, Any] = {"segmentation": OPTIONS, "timeout_s": 10.0, "memory_mb": 500} | changed
     return list(decoded(path, name=path.name, **options))
 
 
@@ -117,7 +120,7 @@ def test_one_process_serves_one_recording_after_the_other(tmp_path: Path) -> Non
 
 def test_a_reader_that_stops_half_way_leaves_no_process_behind(tmp_path: Path) -> None:
     end_idle_decoders()
-    messages = decoded(
+    messages: Any = decoded(
         write(tmp_path / "a.wav", 60), name="a.wav", segmentation=OPTIONS, timeout_s=10, memory_mb=500
     )
     next(messages)
@@ -192,7 +195,7 @@ def test_decoders_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         "m = decoded(Path(sys.argv[1]), name='a.wav', segmentation=SegmentOptions(), timeout_s=60, memory_mb=500); "
         "next(m); print('opened', flush=True); input()"
     )
-    command = [sys.executable, "-c", script, write(tmp_path / "a.wav", 600)]
+    command = [sys.executable, "-c", script, str(write(tmp_path / "a.wav", 600))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "opened\n"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def config_id(folder: Path, **sections: dict[str, object]) -> str:
+def config_id(folder: Path, **sections: Any) -> str:
     settings = Settings(models={"m": {"path": str(folder)}}, **sections)
     return analysis_key(settings, settings.registry.entry("m")).config_id
 

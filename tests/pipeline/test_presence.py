@@ -1,8 +1,9 @@
 """Presence: what a whole listing lacks is marked, and nothing else ever is."""
 
 from collections.abc import Iterator
-from datetime import UTC, timedelta
+from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,11 +14,11 @@ from emolake.source.folder import FolderSource
 from emolake.source.pattern import KeyPattern
 from emolake.source.policy import Policy
 from emolake.tasks.commit import commit_shard
-from emolake.tasks.plan import Listing, plan_day
+from emolake.tasks.plan import plan_day
 
 from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse
 
-PATTERN = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", UTC)
+PATTERN = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", ZoneInfo("UTC"))
 
 
 class OurCall(Call):
@@ -68,7 +69,8 @@ def commit(lake: Lake, names, day=DAY, **values) -> None:
 def look(lake: Lake, pattern: KeyPattern = PATTERN, meanwhile=lambda: None) -> tuple[int, int]:
     source = FolderSource(OurCall.folder)
     presence = Presence(lake, source, pattern, DAY)
-    list(plan_day(source, pattern, lake, DAY, key=KEY, policy=Policy(), listing=Listing(), presence=presence))
+    for chunk in plan_day(source, pattern, lake, DAY, key=KEY, policy=Policy()):
+        presence.see(chunk.listed)
     meanwhile()
     return presence.settle("run-2")
 
@@ -106,11 +108,8 @@ def test_a_listing_that_fails_half_way_marks_nothing(lake: Lake, monkeypatch: py
     monkeypatch.setattr(source, "list", broken)
     presence = Presence(lake, source, PATTERN, DAY)
     with pytest.raises(OSError, match="broke"):
-        list(
-            plan_day(
-                source, PATTERN, lake, DAY, key=KEY, policy=Policy(), listing=Listing(), presence=presence
-            )
-        )
+        for chunk in plan_day(source, PATTERN, lake, DAY, key=KEY, policy=Policy()):
+            presence.see(chunk.listed)
     assert marked(lake) == []
 
 
@@ -136,7 +135,7 @@ def test_another_source_and_what_the_pattern_leaves_out_are_not_judged(lake: Lak
     rows = shard_rows([Call(key_of("elsewhere.wav"))])
     commit_shard(lake, rows, key=KEY, run_id="run-1", message="made")
     assert look(lake) == (0, 0)
-    assert look(lake, KeyPattern("{date:%Y/%m/%d}/lisbon/{call_id}.{ext}", UTC)) == (0, 0)
+    assert look(lake, KeyPattern("{date:%Y/%m/%d}/lisbon/{call_id}.{ext}", ZoneInfo("UTC"))) == (0, 0)
     assert marked(lake) == []
 
 

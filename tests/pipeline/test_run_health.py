@@ -1,5 +1,6 @@
-"""The health gate: a flat model does not publish, and what it said stays out of the aggregates until it is mended."""
+"""The health gate: a flat model does not publish, and what it said stays out of the aggregates until it is repaired."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,7 +15,8 @@ from emolake.models.families.spectrogram_cnn import SpectrogramCnn
 from emolake.models.health_gate import HealthOptions, judge
 from emolake.models.trained_folder import TrainedFolder
 from emolake.pipeline.run_health import record_run_health
-from emolake.predict.diagnosis import diagnose
+from emolake.prediction.diagnosis import diagnose
+from emolake.schemas.days import DayRange
 from emolake.schemas.tables import SEGMENTS
 from emolake.tasks.aggregate import aggregate_days, held_back_days
 from emolake.tasks.commit import ShardRows, commit_shard
@@ -43,8 +45,8 @@ def shard(
 def night(lake: Lake, rows: ShardRows, run_id: str, day: date = DAY) -> str:
     """Commit, judge and aggregate as a run does; return the verdict."""
     commit_shard(lake, rows, key=KEY, run_id=run_id, message="test")
-    health = record_run_health(lake, [day], run_id=run_id, key=KEY, options=OPTIONS)
-    list(aggregate_days(lake, day, day, dimensions=["site"], run_id=run_id))
+    health = record_run_health(lake, DayRange(day, day), run_id=run_id, key=KEY, options=OPTIONS)
+    list(aggregate_days(lake, DayRange(day, day), dimensions=["site"], run_id=run_id))
     return health.verdict
 
 
@@ -55,7 +57,7 @@ def published(lake: Lake, day: date = DAY) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+def lake(tmp_path: Path) -> Iterator[Lake]:
     with open_lake(sqlite_warehouse(tmp_path)) as opened:
         yield opened
 
@@ -83,12 +85,12 @@ def test_a_flat_model_leaves_the_good_aggregates_alone(lake: Lake) -> None:
     night(lake, shard("run-1", logit_range=8.0), "run-1")
     assert night(lake, shard("run-2", logit_range=0.2, labels="anger", version="v2"), "run-2") == "flat"
     assert published(lake) == [("neutral", 12)]
-    assert held_back_days(lake, DAY, DAY, dimensions=["site"]) == [DAY]
+    assert held_back_days(lake, DayRange(DAY, DAY), dimensions=["site"]) == [DAY]
 
 
 def test_the_next_run_does_not_publish_it_either(lake: Lake) -> None:
     night(lake, shard("run-1", logit_range=0.2), "run-1")
-    assert list(aggregate_days(lake, DAY, DAY, dimensions=["site"], run_id="run-2")) == []
+    assert list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id="run-2")) == []
     assert published(lake) == []
 
 
@@ -96,7 +98,7 @@ def test_a_mended_model_publishes_again(lake: Lake) -> None:
     night(lake, shard("run-1", logit_range=0.2), "run-1")
     assert night(lake, shard("run-2", logit_range=8.0, labels="sadness", version="v2"), "run-2") == "healthy"
     assert published(lake) == [("sadness", 12)]
-    assert held_back_days(lake, DAY, DAY, dimensions=["site"]) == []
+    assert held_back_days(lake, DayRange(DAY, DAY), dimensions=["site"]) == []
 
 
 def test_other_days_are_published(lake: Lake) -> None:

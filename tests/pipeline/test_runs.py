@@ -7,26 +7,33 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
+from emolake.pipeline.run_request import RunRequest
 from emolake.pipeline.runs import Run, mark_died
+from emolake.pipeline.scheduling import ShardOutcome
 from emolake.schemas.records import Counts
 from emolake.schemas.tables import RUNS
 from emolake.settings import RunOptions, Settings
 
 from made_lake import DAY, KEY, run_row
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = RunOptions(heartbeat_s=0.3, heartbeat_timeout_s=3.0)
 HANG = """
 import sys, time
 from emolake.lake.connect import open_lake
+from emolake.pipeline.run_request import RunRequest
 from emolake.pipeline.runs import Run
 from emolake.settings import Settings
 from made_lake import DAY, KEY
 settings = Settings.model_validate_json(sys.argv[1])
-run = Run("nightly", [DAY], KEY, settings)
+run = Run(RunRequest("nightly", (DAY,)), KEY, settings)
 with open_lake(settings.warehouse) as lake, run.alive():
     run.record(lake)
     print(run.run_id, flush=True)
@@ -88,7 +95,7 @@ def test_a_run_of_an_earlier_version_is_judged_by_its_start(embedded: WarehouseO
 def test_a_run_that_was_taken_for_dead_takes_its_row_back(embedded: WarehouseOptions) -> None:
     """A machine that slept for an hour: the run goes on, and its row says so."""
     settings = Settings(warehouse=embedded, run=OPTIONS)
-    run = Run("nightly", [DAY], KEY, settings)
+    run = Run(RunRequest("nightly", (DAY,)), KEY, settings)
     with open_lake(embedded) as lake:
         run.record(lake)
         lake.connection.execute("UPDATE lake.runs SET heartbeat_at = heartbeat_at - INTERVAL 1 HOUR")
@@ -101,10 +108,10 @@ def test_a_run_that_was_taken_for_dead_takes_its_row_back(embedded: WarehouseOpt
 
 def test_the_row_of_a_run_at_work_shows_how_far_it_is(embedded: WarehouseOptions) -> None:
     settings = Settings(warehouse=embedded, run=OPTIONS)
-    run = Run("nightly", [DAY], KEY, settings)
+    run = Run(RunRequest("nightly", (DAY,)), KEY, settings)
     with open_lake(embedded) as lake, run.alive():
         run.record(lake)
-        run.add(Counts(done=7, timings={"decode": 1.5}))
+        run.add(ShardOutcome(counts=Counts(done=7, timings={"decode": 1.5})))
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and lake.rows("SELECT done FROM runs") != [(7,)]:
             time.sleep(0.1)
@@ -112,7 +119,7 @@ def test_the_row_of_a_run_at_work_shows_how_far_it_is(embedded: WarehouseOptions
 
 
 def test_a_run_without_work_leaves_no_row(embedded: WarehouseOptions) -> None:
-    run = Run("nightly", [DAY], KEY, Settings(warehouse=embedded, run=OPTIONS))
+    run = Run(RunRequest("nightly", (DAY,)), KEY, Settings(warehouse=embedded, run=OPTIONS))
     with open_lake(embedded) as lake:
         before = lake.latest_snapshot()
         with run.alive():

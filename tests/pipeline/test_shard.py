@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from made_plan import work_of
 
 from emolake.demo.encode import write_audio
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
@@ -19,15 +21,16 @@ from emolake.models.families.spectrogram_cnn import SpectrogramCnn
 from emolake.models.protocol import Prediction
 from emolake.models.registry import ModelChangedError
 from emolake.pipeline.identity import analysis_key
+from emolake.pipeline.loaded_models import loaded_model
 from emolake.pipeline.rows import Analysis, SegmentRow, shard_rows, speech_seconds
-from emolake.pipeline.shard import analyse, loaded_model, run_shard
+from emolake.pipeline.shard import analyse, run_shard
 from emolake.pipeline.timings import Timings
 from emolake.schemas.records import Counts, SourceObject
 from emolake.settings import Settings, load_settings
 from emolake.source.opening import open_source
 from emolake.source.policy import Policy
 from emolake.tasks.classify import ModelMemoryError, ModelOutputError, Scores
-from emolake.tasks.plan import Listing, plan_day
+from emolake.tasks.plan import plan_day
 from emolake.tasks.segment import window_bounds
 
 from made_model import LABELS, write_tiny_model
@@ -73,17 +76,13 @@ def noise(seconds: float, sampling_rate: int = 16_000) -> np.ndarray:
 def planned(settings: Settings) -> list[SourceObject]:
     source = open_source(settings.source.uri, settings.source.s3)
     key = analysis_key(settings, settings.registry.entry())
-    return list(
-        plan_day(
-            source, settings.source.key_pattern(), None, DAY, key=key, policy=Policy(), listing=Listing()
-        )
-    )
+    return work_of(plan_day(source, settings.source.key_pattern(), None, DAY, key=key, policy=Policy()))
 
 
 def analysed(settings: Settings, objects: list[SourceObject]) -> dict[str, Analysis]:
     source = open_source(settings.source.uri, settings.source.s3)
     model = loaded_model(settings.registry.entry(), settings.inference)
-    found = analyse(objects, source=source, model=model, settings=settings, timings=Timings())
+    found = list(analyse(objects, source=source, model=model, settings=settings, timings=Timings()))
     assert [each.item.key for each in found] == [each.key for each in objects]
     return {each.item.key.rpartition("/")[2]: each for each in found}
 
@@ -132,7 +131,10 @@ def test_the_last_segment_ends_with_the_sources_own_last_sample(
     samples = noise(23.4567, sampling_rate)
     put(tmp_path, "odd.wav", np.stack([samples, -samples], axis=1), sampling_rate)
     found = analysed(settings, planned(settings))["odd.wav"]
-    assert (found.status, found.sampling_rate, found.channels) == ("ok", sampling_rate, 2)
+    assert (found.status, found.opened and (found.opened.sampling_rate, found.opened.channels)) == (
+        "ok",
+        (sampling_rate, 2),
+    )
     assert found.duration_s == len(samples) / sampling_rate
     assert [(each.channel, each.index, each.start_s) for each in found.rows] == [
         (channel, index, index * 10.0) for channel in (0, 1) for index in (0, 1, 2)
@@ -275,7 +277,7 @@ def test_weights_that_are_swapped_under_a_run_commit_nothing(
     put(tmp_path, "call.wav", noise(12.0))
     entry, objects = settings.registry.entry(), planned(settings)
     key = analysis_key(settings, entry)
-    arguments = {"settings": settings, "key": key, "run_id": "run-1", "message": "a shard"}
+    arguments: dict[str, Any] = {"settings": settings, "key": key, "run_id": "run-1", "message": "a shard"}
     predict = SpectrogramCnn.predict
 
     def swapping(self: SpectrogramCnn, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:

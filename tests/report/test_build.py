@@ -14,6 +14,7 @@ from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.report import build
 from emolake.report.build import write_report
+from emolake.schemas.days import DayRange
 from emolake.schemas.labels import EMOTIONS
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import RECORDINGS, RUNS
@@ -73,7 +74,7 @@ class Page(HTMLParser):
 def fill(lake: Lake, calls: list[Call], key: AnalysisKey = KEY) -> None:
     commit_shard(lake, shard_rows(calls, key=key), key=key, run_id="run-1", message="made")
     days = [call.day for call in calls]
-    list(aggregate_days(lake, min(days), max(days), dimensions=["site"], run_id="run-1"))
+    list(aggregate_days(lake, DayRange(min(days), max(days)), dimensions=["site"], run_id="run-1"))
 
 
 CALLS = [

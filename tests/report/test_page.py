@@ -14,6 +14,7 @@ import pytest
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
 from emolake.report.build import write_report
+from emolake.schemas.days import DayRange
 from emolake.schemas.labels import EMOTIONS
 from emolake.schemas.tables import RUNS
 from emolake.tasks.aggregate import aggregate_days
@@ -29,7 +30,10 @@ HOSTILE = [
 ]
 _BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-pytestmark = pytest.mark.skipif(_BROWSER is None, reason="neither chromium nor google-chrome is installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(_BROWSER is None, reason="neither chromium nor google-chrome is installed"),
+]
 
 
 def browse(page: Path, profile: Path, *flags: str) -> str:
@@ -88,7 +92,9 @@ def report(tmp_path_factory) -> Path:
     ]  # fmt: skip
     with open_lake(sqlite_warehouse(folder)) as lake:
         commit_shard(lake, shard_rows(calls + bad), key=KEY, run_id="run-1", message="made")
-        list(aggregate_days(lake, DAY - timedelta(days=40), DAY, dimensions=["site"], run_id="run-1"))
+        list(
+            aggregate_days(lake, DayRange(DAY - timedelta(days=40), DAY), dimensions=["site"], run_id="run-1")
+        )
         append(
             lake.connection,
             RUNS,

@@ -1,4 +1,4 @@
-"""Who may not be heard is recorded, is not fetched, and is in no number that a model gave."""
+"""What the policy excludes is recorded, is not fetched, and is in no number that a model gave."""
 
 from datetime import date
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from made_plan import work_of
 
 from emolake.audio.voice_activity import SpeechDetector
 from emolake.demo.encode import write_audio
@@ -16,15 +17,18 @@ from emolake.errors import BadRecordingError, ConfigurationError
 from emolake.lake.connect import open_lake
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.shard import run_shard
+from emolake.schemas.days import DayRange
 from emolake.schemas.records import Counts
 from emolake.settings import Settings, load_settings
 from emolake.source.opening import open_source
 from emolake.source.policy import Policy
 from emolake.tasks.aggregate import aggregate_days
-from emolake.tasks.plan import Listing, plan_day
+from emolake.tasks.plan import plan_day
 from emolake.tasks.segment import SegmentOptions, segment
 
 from made_model import write_tiny_model
+
+pytestmark = pytest.mark.slow
 
 DAY = date(2026, 11, 20)
 WINDOW = SegmentOptions(window_s=1.0, hop_s=1.0, min_tail_s=0.5)
@@ -39,7 +43,7 @@ def noise(channels: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, (24_000, channels)).astype(np.float32)
 
 
-def heard(block: np.ndarray, detector: SpeechDetector, **options: Any) -> list[tuple[Any, ...]]:
+def segmented(block: np.ndarray, detector: SpeechDetector, **options: Any) -> list[tuple[Any, ...]]:
     excluded = options.pop("excluded", ())
     pieces = segment(
         iter([block]), options=WINDOW.model_copy(update=options), excluded_channels=excluded, vad=detector
@@ -49,7 +53,7 @@ def heard(block: np.ndarray, detector: SpeechDetector, **options: Any) -> list[t
 
 @hypothesis_settings(deadline=None, max_examples=15)
 @given(channels=st.integers(2, 4), data=st.data())
-def test_an_excluded_channel_is_in_nothing_that_is_heard(
+def test_an_excluded_channel_is_in_nothing_that_is_segmented(
     detector: SpeechDetector, channels: int, data: st.DataObject
 ) -> None:
     excluded = data.draw(st.sets(st.integers(0, channels - 1), max_size=channels - 1))
@@ -57,20 +61,20 @@ def test_an_excluded_channel_is_in_nothing_that_is_heard(
     for channel in excluded:
         other[:, channel] = 1.0
     for way in ("mix", "split"):
-        assert heard(block, detector, channels=way, excluded=excluded) == heard(
+        assert segmented(block, detector, channels=way, excluded=excluded) == segmented(
             other, detector, channels=way, excluded=excluded
         )
     left = [channel for channel in range(channels) if channel not in excluded]
-    assert {channel for channel, *_ in heard(block, detector, channels="split", excluded=excluded)} == set(
-        left
-    )
-    assert heard(block, detector, excluded=excluded) == heard(block[:, left], detector)
+    assert {
+        channel for channel, *_ in segmented(block, detector, channels="split", excluded=excluded)
+    } == set(left)
+    assert segmented(block, detector, excluded=excluded) == segmented(block[:, left], detector)
 
 
 @pytest.mark.parametrize("way", ["mix", "split", (1,)])
 def test_nothing_left_is_excluded_not_bad(detector: SpeechDetector, way: Any) -> None:
     with pytest.raises(BadRecordingError, match="leaves none of its channels") as caught:
-        heard(noise(2), detector, channels=way, excluded=(0, 1, 2))
+        segmented(noise(2), detector, channels=way, excluded=(0, 1, 2))
     assert caught.value.reason == "excluded"
 
 
@@ -129,14 +133,12 @@ class Site:
         source = open_source(settings.source.uri, settings.source.s3)
         pattern = settings.source.key_pattern()
         with open_lake(settings.warehouse) as lake:
-            planned = list(
-                plan_day(source, pattern, lake, DAY, key=key, listing=Listing(), policy=settings.policy)
-            )
+            planned = work_of(plan_day(source, pattern, lake, DAY, key=key, policy=settings.policy))
         if not planned:
             return None
         counts = run_shard(planned, settings=settings, entry=entry, key=key, run_id="run", message="run")
         with open_lake(settings.warehouse) as lake:
-            list(aggregate_days(lake, DAY, DAY, dimensions=settings.aggregate.by, run_id="run"))
+            list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=settings.aggregate.by, run_id="run"))
         return counts
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emolake.lake.connect import open_lake
+from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
@@ -40,7 +41,7 @@ def fill(lake, calls, key=KEY):
 
 
 def aggregate(lake, *, by=("site",), first=EARLIER, last=DAY):
-    return list(aggregate_days(lake, first, last, dimensions=by, run_id="run-1"))
+    return list(aggregate_days(lake, DayRange(first, last), dimensions=by, run_id="run-1"))
 
 
 def daily(lake, columns="emotion, segments, speech_seconds, share"):
@@ -112,7 +113,7 @@ def test_what_did_not_change_costs_no_snapshot(lake):
     assert lake.latest_snapshot() == before
 
 
-def test_a_changed_day_and_only_it_is_made_anew(lake):
+def test_only_a_changed_day_is_aggregated_again(lake):
     fill(lake, [Call("a.wav"), Call("b.wav", day=EARLIER)])
     aggregate(lake)
     fill(lake, [Call("c.wav", pieces=tiled(["fear"]))])

@@ -1,7 +1,8 @@
 """Batches of any shape change no answer, keep the order, and never hold what must not reach the model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from emolake.models.families.spectrogram_cnn import SpectrogramCnn
 from emolake.models.protocol import Batching, Prediction
 from emolake.models.trained_folder import TrainedFolder
-from emolake.tasks.classify import ModelMemoryError, ModelOutputError, batches, classify, softmax
+from emolake.tasks.classify import ModelMemoryError, ModelOutputError, classify, softmax
 from emolake.tasks.segment import Segment
 
 from made_model import write_tiny_model
@@ -27,8 +28,10 @@ def piece(length: int, *, seed: int = 0) -> Segment:
 class Recorder:
     """A model that answers with a segment's length and sum, and remembers every batch it was given."""
 
-    family, labels, sampling_rate = "recorder", ("anger", "neutral"), 16_000
-    min_samples, max_samples, device, precision = 400, None, "cpu", "fp32"
+    family, device, precision = "recorder", "cpu", "fp32"
+    labels: tuple[str, ...] = ("anger", "neutral")
+    sampling_rate, min_samples = 16_000, 400
+    max_samples: int | None = None
 
     def __init__(
         self,
@@ -60,28 +63,10 @@ class Recorder:
         return Prediction(torch.stack([lengths.float(), sums], dim=1))
 
 
-def run(model: Recorder, pieces: Sequence[Segment], **options: float) -> list[tuple[int, np.ndarray | None]]:
+def run(model: Recorder, pieces: Sequence[Segment], **options: Any) -> list[tuple[int, np.ndarray | None]]:
     options = {"batch_seconds": 5.0, **options}
     scored = classify(((number, each) for number, each in enumerate(pieces)), model, **options)
     return [(number, None if scores is None else scores.logits) for number, _, scores in scored]
-
-
-lengths_drawn = st.lists(st.integers(1, 60_000), max_size=40)
-
-
-@given(lengths=lengths_drawn, batch_samples=st.integers(1, 200_000), batching=st.sampled_from(Batching))
-def test_every_position_is_in_one_batch_that_its_batching_allows(
-    lengths: list[int], batch_samples: int, batching: Batching
-) -> None:
-    made = list(batches(lengths, batching=batching, batch_samples=batch_samples))
-    assert sorted(position for batch in made for position in batch) == list(range(len(lengths)))
-    for batch in made:
-        longest = max(lengths[position] for position in batch)
-        assert len(batch) == 1 or longest * len(batch) <= batch_samples
-        if batching is Batching.EQUAL_LENGTH:
-            assert {lengths[position] for position in batch} == {longest}
-        if batching is Batching.SINGLE:
-            assert len(batch) == 1
 
 
 @settings(max_examples=40, deadline=None)
@@ -110,7 +95,7 @@ def test_order_is_kept_and_what_is_too_short_never_reaches_the_model(
 def test_segments_are_taken_as_they_are_needed() -> None:
     taken = 0
 
-    def endless() -> "object":
+    def endless() -> Iterator[tuple[int, Segment]]:
         nonlocal taken
         while True:
             taken += 1

@@ -2,6 +2,7 @@
 
 import contextlib
 import pickle
+import struct
 import subprocess
 import sys
 
@@ -13,8 +14,9 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emolake.audio.decoders import _to_float
 from emolake.errors import BadRecordingError, Reason
-from emolake.tasks.decode import AudioReader, DecodeOptions, _to_float, load_mono
+from emolake.tasks.decode import AudioReader, DecodeOptions, load_mono
 
 from made_audio import FFMPEG, LIBSNDFILE, SECONDS, tone, write_ffmpeg, write_made
 
@@ -220,15 +222,15 @@ def test_an_error_in_flac_costs_no_more_than_a_short_call(share, tmp_path):
     at = int(share * len(data))
     data[at : at + 2000] = bytes(2000)
     path = changed(tmp_path, data, "damaged.flac")
-    short, heard = np.empty((1024, 2), np.float32), 0
+    short, decoded = np.empty((1024, 2), np.float32), 0
     with sf.SoundFile(path) as file, pytest.raises(sf.LibsndfileError):
         while count := file.buffer_read_into(short, "float32"):
-            heard += count
+            decoded += count
     samples, outcome = read(path, DecodeOptions(sampling_rate=48_000))
     assert outcome.truncated
-    assert heard % 48_128, "the error is to lie inside a second's call"
-    assert len(samples) == heard
-    np.testing.assert_allclose(samples, noise[:heard], atol=1e-4)
+    assert decoded % 48_128, "the error is to lie inside a second's call"
+    assert len(samples) == decoded
+    np.testing.assert_allclose(samples, noise[:decoded], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_damaged_headers_never_crash(name, made, tmp_path):
     for _ in range(40):
         damaged = bytearray(data)
         for place in rng.integers(0, 256, rng.integers(1, 5)):
-            damaged[place] = rng.choice([0, 0x7F, 0x80, 0xFF, rng.integers(256)])
+            damaged[place] = rng.choice([0, 0x7F, 0x80, 0xFF, int(rng.integers(256))])
         with contextlib.suppress(BadRecordingError):
             samples, _ = read(changed(tmp_path, damaged, name))
             assert np.isfinite(samples).all()
@@ -304,9 +306,9 @@ def test_a_header_that_declares_less_loses_nothing(name, at, layout, declared, m
 
 @pytest.mark.parametrize("name", ["plain.wav", "sun.au", "free.flac"])
 def test_a_header_that_declares_more_is_a_truncation(name, made, tmp_path):
-    at, layout = {"plain.wav": (40, "little"), "sun.au": (8, "big"), "free.flac": (22, "big")}[name]
+    at, layout = {"plain.wav": (40, "<I"), "sun.au": (8, ">I"), "free.flac": (22, ">I")}[name]
     data = made[name].read_bytes()
-    lying = data[:at] + (1_000_000).to_bytes(4, layout) + data[at + 4 :]
+    lying = data[:at] + struct.pack(layout, 1_000_000) + data[at + 4 :]
     samples, outcome = read(changed(tmp_path, lying))
     assert outcome.truncated
     assert outcome.duration_s < outcome.declared_s

@@ -1,10 +1,11 @@
-"""Fetching: broken downloads go on where they broke, replaced objects start anew, and nothing ends the run."""
+"""Fetching: broken downloads go on where they broke, replaced objects start over, and nothing ends the run."""
 
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def item(source: Source, key: str = "a.wav") -> SourceObject:
     )
 
 
-def bucket(url: str, **options: float) -> S3Source:
+def bucket(url: str, **options: Any) -> S3Source:
     return S3Source("s3://calls", S3Options(endpoint_url=url, attempts=1, **options))
 
 
@@ -165,14 +166,14 @@ SHAKY_ITEM = SourceObject("a.wav", "s3://calls/a.wav", "id", "v1", 10, date(2026
 
 def test_fewer_bytes_than_listed_are_not_taken_for_the_whole(tmp_path):
     source = Shaky([b"0123", b"456789"])
-    _, path = fetch(source, SHAKY_ITEM, tmp_path / "target", options=OPTIONS)
+    _, path = fetch(cast(Source, source), SHAKY_ITEM, tmp_path / "target", options=OPTIONS)
     assert path.read_bytes() == b"0123456789"
     assert source.offsets == [0, 4]
 
 
 def test_a_server_that_overlooks_ranges_is_read_from_the_start(tmp_path):
     source = Shaky([b"0123", b"0123456789", b"0123456789"])
-    _, path = fetch(source, SHAKY_ITEM, tmp_path / "target", options=OPTIONS)
+    _, path = fetch(cast(Source, source), SHAKY_ITEM, tmp_path / "target", options=OPTIONS)
     assert path.read_bytes() == b"0123456789"
     assert source.offsets == [0, 4, 0]
 
@@ -230,7 +231,10 @@ def test_what_is_no_fault_of_the_object_is_raised(tmp_path):
         def read(self, key: str, version: str, offset: int) -> Iterator[bytes]:
             raise ZeroDivisionError
 
-    with fetched(Broken([]), [SHAKY_ITEM], options=OPTIONS) as results, pytest.raises(ZeroDivisionError):
+    with (
+        fetched(cast(Source, Broken([])), [SHAKY_ITEM], options=OPTIONS) as results,
+        pytest.raises(ZeroDivisionError),
+    ):
         next(results)
 
 

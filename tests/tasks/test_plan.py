@@ -10,17 +10,18 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_plan import figures_of, work_of
 
 from emolake.audio.containers.formats import is_audio
 from emolake.lake.connect import open_lake
-from emolake.schemas.records import SourceObject
+from emolake.schemas.records import Listing, SourceObject
 from emolake.source.folder import FolderSource
 from emolake.source.pattern import KeyPattern
 from emolake.source.policy import Policy
 from emolake.source.store import Listed
 from emolake.tasks import plan as tasks_plan
 from emolake.tasks.commit import commit_shard
-from emolake.tasks.plan import Listing, estimated_seconds, list_day, plan_day, recording_id, shards
+from emolake.tasks.plan import estimated_seconds, list_day, plan_day, recording_id, shards
 
 from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse
 
@@ -28,12 +29,11 @@ UTC_ZONE = ZoneInfo("UTC")
 PATTERN = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", UTC_ZONE)
 
 
-class Made:
-    """A source of generated keys; the version of each is v1 unless `versions` names another."""
-
-    uri = "s3://calls"
+class Made(FolderSource):
+    """A source of generated keys without files; the version of each is v1 unless `versions` names another."""
 
     def __init__(self, keys, versions=None):
+        self.uri = "s3://calls"
         self.keys = keys
         self.versions = versions or {}
 
@@ -50,9 +50,8 @@ class Made:
 
 
 def plan(source, lake, *, day=DAY, force=False, pattern=PATTERN, key=KEY) -> tuple[list[str], Listing]:
-    listing = Listing()
-    items = plan_day(source, pattern, lake, day, key=key, policy=Policy(), listing=listing, force=force)
-    return [item.key for item in items], listing
+    chunks = list(plan_day(source, pattern, lake, day, key=key, policy=Policy(), force=force))
+    return [item.key for item in work_of(chunks)], figures_of(chunks)
 
 
 def test_a_folder_is_planned_by_day(tmp_path):
@@ -76,7 +75,8 @@ def test_an_object_is_described_by_its_key(tmp_path):
     (tmp_path / "oslo").mkdir()
     (tmp_path / "oslo" / "20261120_233000_7.flac").write_bytes(b"x" * 160_000)
     pattern = KeyPattern("{site}/{date:%Y%m%d}_{time:%H%M%S}_{call_id}.{ext}", ZoneInfo("Asia/Tokyo"))
-    (item,) = list_day(FolderSource(tmp_path), pattern, DAY, Listing())
+    (item,) = list_day(FolderSource(tmp_path), pattern, DAY)
+    assert isinstance(item, SourceObject)
     assert item.uri == f"file://{tmp_path.resolve()}/oslo/20261120_233000_7.flac"
     assert item.recording_id == recording_id(item.uri)
     assert item.recorded_at is not None
@@ -96,7 +96,7 @@ def test_names_that_are_no_unicode_are_passed_over_and_named(tmp_path):
     keys, listing = plan(FolderSource(tmp_path), None)
     assert keys == []
     assert (listing.not_matched, listing.named_keys) == (
-        1, [r"does not match the pattern: 2026/11/20/oslo/caf\udce9.wav"],
+        1, (r"does not match the pattern: 2026/11/20/oslo/caf\udce9.wav",),
     )  # fmt: skip
     listing.named_keys[0].encode("utf-8")
 
@@ -146,14 +146,14 @@ def test_memory_does_not_grow_with_the_number_of_keys(monkeypatch):
     monkeypatch.setattr(tasks_plan, "_COMPARED_AT_ONCE", 500)
 
     def peak(keys: int) -> int:
-        listing = Listing()
         source = Made(lambda: (f"2026/11/20/oslo/{number}.wav" for number in range(keys)))
-        planned = plan_day(source, PATTERN, None, DAY, key=KEY, policy=Policy(), listing=listing)
+        planned = plan_day(source, PATTERN, None, DAY, key=KEY, policy=Policy())
+        work = (item for chunk in planned for item in chunk.work)
         tracemalloc.start()
-        total = sum(len(shard) for shard in shards(planned, shard_seconds=3600, shard_objects=200))
+        total = sum(len(shard) for shard in shards(work, shard_seconds=3600, shard_objects=200))
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert total == listing.found == keys
+        assert total == keys
         return most
 
     peak(1000)  # what is made once
@@ -209,7 +209,7 @@ def test_days_share_a_prefix_without_mixing():
     keys = [f"2026-11-{number:02d}_{site}.wav" for number in (19, 20) for site in ("a", "b")]
     pattern = KeyPattern("{date:%Y-%m-%d}_{site}.{ext}", UTC_ZONE)
     found = {
-        day: [each.key for each in list_day(Made(lambda: keys), pattern, day, Listing())]
+        day: [each.key for each in list_day(Made(lambda: keys), pattern, day)]
         for day in (DAY, DAY - timedelta(days=1), date(2026, 1, 1))
     }
     assert found == {DAY: keys[2:], DAY - timedelta(days=1): keys[:2], date(2026, 1, 1): []}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from emolake.audio.voice_activity import CHUNK, SpeechDetector
+from emolake.audio.voice_activity import CHUNK, SpeechDetector, SpeechStream
 from emolake.errors import BadRecordingError, Reason
 from emolake.tasks.decode import load_mono
 from emolake.tasks.segment import SegmentOptions, segment, window_bounds
@@ -16,8 +16,8 @@ from emolake.tasks.segment import SegmentOptions, segment, window_bounds
 RATE = 16_000
 
 
-class ScriptedStream:
-    """Stands in for the network: a chunk's probability is its largest sample, so that tests say what is speech."""
+class ScriptedStream(SpeechStream):
+    """A network's replacement: a chunk's probability is its largest sample, so that tests say what is speech."""
 
     def __init__(self):
         self.pending = np.empty(0, np.float32)
@@ -32,8 +32,9 @@ class ScriptedStream:
         return np.array([self.pending.max()], np.float32) if len(self.pending) else np.empty(0, np.float32)
 
 
-class ScriptedDetector:
-    sampling_rate = RATE
+class ScriptedDetector(SpeechDetector):
+    def __init__(self):
+        """It has no network."""
 
     def stream(self):
         return ScriptedStream()
@@ -318,7 +319,7 @@ def test_options_are_frozen_and_have_the_documented_defaults():
     )
     assert (options.channels, options.min_speech_ratio) == ("mix", 0.1)
     with pytest.raises(ValidationError):
-        options.window_s = 5
+        options.window_s = 5  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("method", ["window", "vad"])

@@ -65,10 +65,10 @@ def test_a_room_only_adds_after_the_sound():
     power, frames = torch.zeros(1, 64, 60), torch.tensor([60])
     power[:, :, 20] = 1
     options = NOTHING.model_copy(update={"room_chance": 1.0})
-    heard = disturb(power.clone(), frames, np.random.default_rng(1), options, **PLACE)[0, 5]
-    assert heard[:20].abs().sum() == 0
-    assert heard[20] == 1
-    assert (heard[21:40].diff() < 0).all()
+    reverberant = disturb(power.clone(), frames, np.random.default_rng(1), options, **PLACE)[0, 5]
+    assert reverberant[:20].abs().sum() == 0
+    assert reverberant[20] == 1
+    assert (reverberant[21:40].diff() < 0).all()
 
 
 def test_stretch_changes_length_and_not_range():
@@ -123,11 +123,11 @@ def test_a_narrow_channel_takes_away_what_lies_outside_of_it():
     options = NOTHING.model_copy(
         update={"band_chance": 1.0, "band_low_hz": (300.0, 300.0), "band_high_hz": (3400.0, 3400.0)}
     )
-    heard = 10 * torch.log10(disturb(power, frames, np.random.default_rng(1), options, **PLACE)[0, :, 7])
+    narrow = 10 * torch.log10(disturb(power, frames, np.random.default_rng(1), options, **PLACE)[0, :, 7])
     centres = torch.from_numpy(PLACE["centres_hz"])
     inside = (centres > 300) & (centres < 3400)
-    assert heard[inside].abs().max() < 1e-4
-    assert (heard[~inside] < 0).all()
+    assert narrow[inside].abs().max() < 1e-4
+    assert (narrow[~inside] < 0).all()
     octave = int((centres - 6800).abs().argmin())
     expected = -60 * float(torch.log2(centres[octave] / 3400))
-    assert float(heard[octave]) == pytest.approx(expected, abs=1e-3)
+    assert float(narrow[octave]) == pytest.approx(expected, abs=1e-3)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, read_dataset
-from emolake.training.folds import plan_parts, random_folds, speaker_folds
+from emolake.training.folds import plan_folds, random_folds, speaker_folds
 
 SPEAKERS = st.lists(st.sampled_from("abcdefghij"), min_size=2, max_size=80).filter(
     lambda names: len(set(names)) > 1
@@ -65,9 +65,9 @@ def test_random_folds_spread_every_label(labels, folds, seed):
 
 
 def test_more_folds_than_there_can_be_are_refused():
-    with pytest.raises(ConfigurationError, match="3 folds were asked of 2 speakers"):
+    with pytest.raises(ConfigurationError, match="3 folds cannot be made of 2 speakers; ask for 2 folds"):
         speaker_folds(["a", "b", "a"], [("x",)] * 3, folds=3, seed=0)
-    with pytest.raises(ConfigurationError, match="1 folds"):
+    with pytest.raises(ConfigurationError, match="1 fold cannot be made of 2 clips"):
         random_folds(["x", "y"], folds=1, seed=0)
 
 
@@ -87,7 +87,7 @@ def test_folds_of_the_shared_data_hold_every_class_of_both_corpora(shared_data):
 
 
 @given(data=st.data(), seed=st.integers(0, 99), validates=st.booleans(), folds=st.integers(1, 5))
-def test_no_voice_and_no_clip_is_in_two_parts(data, seed, validates, folds):
+def test_no_voice_and_no_clip_is_in_two_pieces(data, seed, validates, folds):
     voices = data.draw(
         st.lists(st.sampled_from("abcdefghijkl"), min_size=8, max_size=80).filter(
             lambda names: len(set(names)) >= 7
@@ -95,47 +95,45 @@ def test_no_voice_and_no_clip_is_in_two_parts(data, seed, validates, folds):
     )
     emotions = st.sampled_from(["anger", "fear", "joy"])
     clips = [Clip(str(i), None, data.draw(emotions), "c", speaker=voice) for i, voice in enumerate(voices)]
-    parts = plan_parts(clips, split="speaker", folds=folds, seed=seed, validates=validates)
-    assert len(parts) == (1 if folds == 1 else folds + 1)
-    for number, part in enumerate(parts):
-        assert part.number == number
-        pieces = [part.heard, part.validation, part.test]
+    planned = plan_folds(clips, split="speaker", folds=folds, seed=seed, validates=validates)
+    assert len(planned) == (1 if folds == 1 else folds + 1)
+    for number, fold in enumerate(planned):
+        assert fold.number == number
+        pieces = [fold.train, fold.validation, fold.test]
         assert sorted(np.concatenate(pieces).tolist()) == list(range(len(clips)))  # each clip once, none lost
-        heard, validation, test = ({voices[i] for i in piece} for piece in pieces)
-        assert len(heard | validation | test) == len(heard) + len(validation) + len(test)
-        assert heard
+        train, validation, test = ({voices[i] for i in piece} for piece in pieces)
+        assert len(train | validation | test) == len(train) + len(validation) + len(test)
+        assert train
         assert bool(validation) == (validates or folds == 1)
-    tested = np.concatenate([part.test for part in parts]).tolist()
+    tested = np.concatenate([fold.test for fold in planned]).tolist()
     assert len(set(tested)) == len(tested)
     if folds > 1:
         assert sorted(tested) == list(range(len(clips)))
-    again = plan_parts(clips, split="speaker", folds=folds, seed=seed, validates=validates)
-    assert all(np.array_equal(one.heard, two.heard) for one, two in zip(parts, again, strict=True))
+    again = plan_folds(clips, split="speaker", folds=folds, seed=seed, validates=validates)
+    assert all(np.array_equal(one.train, two.train) for one, two in zip(planned, again, strict=True))
 
 
-def test_a_random_split_hears_the_voices_that_it_is_tested_on():
+def test_a_random_split_trains_on_the_voices_that_it_is_tested_on():
     clips = [Clip(str(i), None, "ab"[i % 2], "c", speaker=str(i % 4)) for i in range(40)]
-    (part,) = plan_parts(clips, split="random", folds=1, seed=0, validates=True)
-    assert [len(part.heard), len(part.validation), len(part.test)] == [25, 7, 8]
-    assert {clips[i].speaker for i in part.test} <= {clips[i].speaker for i in part.heard}
+    (fold,) = plan_folds(clips, split="random", folds=1, seed=0, validates=True)
+    assert [len(fold.train), len(fold.validation), len(fold.test)] == [25, 7, 8]
+    assert {clips[i].speaker for i in fold.test} <= {clips[i].speaker for i in fold.train}
 
 
-def test_one_split_of_the_shared_data_holds_every_class_in_each_part(shared_data):
+def test_one_split_of_the_shared_data_holds_every_class_in_each_piece(shared_data):
     clips = read_dataset(shared_data)
-    (part,) = plan_parts(clips, split="speaker", folds=1, seed=0, validates=True)
-    for piece in (part.heard, part.validation, part.test):
+    (fold,) = plan_folds(clips, split="speaker", folds=1, seed=0, validates=True)
+    for piece in (fold.train, fold.validation, fold.test):
         assert len({(clips[i].corpus, clips[i].emotion) for i in piece}) == 15
         assert len({clips[i].sex for i in piece}) == 2
-    shares = [len(piece) / len(clips) for piece in (part.heard, part.validation, part.test)]
+    shares = [len(piece) / len(clips) for piece in (fold.train, fold.validation, fold.test)]
     assert shares[0] > 0.55
     assert min(shares) > 0.1
 
 
 def test_too_few_voices_are_refused():
     clips = [Clip(str(i), None, "a", "c", speaker=str(i % 2)) for i in range(8)]
-    with pytest.raises(
-        ConfigurationError, match="1 speakers are left to be parted into training and validation"
-    ):
-        plan_parts(clips, split="speaker", folds=1, seed=0, validates=True)
+    with pytest.raises(ConfigurationError, match="1 speaker cannot be divided into training and validation"):
+        plan_folds(clips, split="speaker", folds=1, seed=0, validates=True)
     with pytest.raises(ConfigurationError, match="no split 'text'"):
-        plan_parts(clips, split="text", folds=2, seed=0, validates=False)
+        plan_folds(clips, split="text", folds=2, seed=0, validates=False)

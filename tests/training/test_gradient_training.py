@@ -1,4 +1,4 @@
-"""The loop: what it accumulates, when it stops, what it keeps, and that a stopped fit is taken up exactly."""
+"""Training by gradients: what it accumulates, when it stops, what it keeps, and that a resumed fit is the same."""
 
 import hashlib
 
@@ -9,7 +9,13 @@ from torch import nn
 
 from emolake.errors import ConfigurationError
 from emolake.models.threads import one_thread
-from emolake.training.gradient_training import OptimiseOptions, answers, backward, fit, trained_state
+from emolake.training.gradient_training import (
+    OptimiseOptions,
+    backward,
+    fit,
+    predict_logits,
+    trained_weights,
+)
 from emolake.training.seeds import seeded
 from emolake.training.training_run import Checkpoint
 
@@ -48,18 +54,18 @@ class Learner:
         return self.module(torch.from_numpy(points.astype(np.float32)))
 
 
-HEARD, VALIDATION = np.arange(60), np.arange(60, 90)
+TRAIN, VALIDATION = np.arange(60), np.arange(60, 90)
 
 
 def run(learner, path, options=OPTIONS, *, validation=VALIDATION, seed=3, on_step=lambda loss, clips: None):
     return fit(
-        learner, learner.targets, HEARD, validation, labels=LABELS, options=options, seed=seed, name="one",
+        learner, learner.targets, TRAIN, validation, labels=LABELS, options=options, seed=seed, name="one",
         checkpoint=Checkpoint(path), on_step=on_step,
     )  # fmt: skip
 
 
 def digest(learner):
-    state = trained_state(learner.module)
+    state = trained_weights(learner.module)
     return hashlib.sha256(b"".join(value.numpy().tobytes() for value in state.values())).hexdigest()
 
 
@@ -87,7 +93,7 @@ def test_accumulated_batches_equal_one_large_batch(clips):
     assert whole.abs().max() > 1e-3
 
 
-def test_it_learns_and_tells_every_epoch(tmp_path):
+def test_it_learns_and_reports_every_epoch(tmp_path):
     learner = Learner()
     steps = []
     history = run(
@@ -98,14 +104,14 @@ def test_it_learns_and_tells_every_epoch(tmp_path):
     assert steps == [12, 12, 12, 12, 12] * 6
     assert history[-1]["train_loss"] < 0.8 * history[0]["train_loss"]
     assert max(row["valid_uar"] for row in history) > 0.9
-    guess = answers(learner, VALIDATION, batch=7, labels=LABELS).argmax(axis=1)
+    guess = predict_logits(learner, VALIDATION, batch=7, labels=LABELS).argmax(axis=1)
     best = max(row["valid_uar"] for row in history)
     from sklearn.metrics import balanced_accuracy_score
 
     assert balanced_accuracy_score(learner.targets[VALIDATION], guess) == pytest.approx(best)
 
 
-def test_a_stopped_fit_is_taken_up_exactly(tmp_path):
+def test_a_stopped_fit_is_resumed_exactly(tmp_path):
     for schedule in ("linear", "plateau"):
         options = OPTIONS.model_copy(update={"schedule": schedule, "plateau_patience": 0})
         whole = Learner()
@@ -143,8 +149,8 @@ def test_the_best_epoch_is_kept_and_not_what_came_after(tmp_path):
         else:
             stale += 1
         assert (stale == 4) == (place == len(losses) - 1)
-    logits = answers(learner, VALIDATION, batch=8, labels=LABELS)
-    counts = np.bincount(learner.targets[HEARD], minlength=LABELS)
+    logits = predict_logits(learner, VALIDATION, batch=8, labels=LABELS)
+    counts = np.bincount(learner.targets[TRAIN], minlength=LABELS)
     own = (1 / counts)[learner.targets[VALIDATION]]
     scores = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     found = -(scores[np.arange(30), learner.targets[VALIDATION]] * own).sum() / own.sum()
@@ -200,7 +206,7 @@ def test_a_loss_that_is_no_number_ends_the_fit(tmp_path):
         run(learner, tmp_path / "fit.pt")
 
 
-def test_what_was_drawn_outside_is_not_disturbed():
+def test_a_seeded_block_leaves_the_global_generators_as_they_were():
     torch.manual_seed(1)
     np.random.seed(1)
     expected = torch.rand(3), np.random.rand(3)

@@ -1,4 +1,4 @@
-"""Every name trains end to end on tiny random encoders, twice alike, and its folder answers as the training said."""
+"""Every name trains end to end on tiny random encoders, twice alike, and its folder predicts as the training did."""
 
 import csv
 import json
@@ -17,10 +17,13 @@ from emolake.settings import Settings
 from emolake.tasks.classify import Engine
 from emolake.tasks.decode import load_mono
 from emolake.training.train import train
-from emolake.training.trainer import KINDS, find_kind, with_options
+from emolake.training.trainer import find_trainer, with_options
+from emolake.training.trainer_names import TRAINERS
 
 from made_trainings import CASES, run, write_encoders
 from made_voices import write_voices
+
+pytestmark = pytest.mark.slow
 
 SLOW = ("classical", "multimodal")  # whose features are computed once for all trainings here
 
@@ -53,16 +56,16 @@ def entry(folder: Path) -> ModelEntry:
 
 
 def test_every_name_is_tried_here():
-    assert {model for model, _ in CASES.values()} == set(KINDS)
+    assert {model for model, _ in CASES.values()} == set(TRAINERS)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_trains_twice_alike_and_the_folder_answers_as_the_training_said(
+def test_it_trains_twice_alike_and_the_folder_predicts_as_the_training_did(
     case: str, voices: Path, encoders: Path, cache: Path, tmp_path: Path
 ) -> None:
     kept = {"cache": cache} if CASES[case][0] in SLOW else {}
     trained = run(case, voices, encoders, tmp_path / "a", **kept)
-    if case in KINDS:
+    if case in TRAINERS:
         again = run(case, voices, encoders, tmp_path / "b", **kept)
         assert trained.results["weights_sha256"] == again.results["weights_sha256"]
         assert (tmp_path / "a/predictions.csv").read_bytes() == (tmp_path / "b/predictions.csv").read_bytes()
@@ -77,17 +80,17 @@ def test_it_trains_twice_alike_and_the_folder_answers_as_the_training_said(
         rows = list(csv.DictReader(lines))
     assert len(rows) == 4  # one speaker's
     waves = [load_mono(voices.parent / row["path"], sampling_rate=16_000) for row in rows]
-    heard = np.stack([scores.probabilities for scores in Engine(model, 10 * 16_000).scores(waves)])
-    told = np.array([[float(row[label]) for label in model.labels] for row in rows])
+    loaded = np.stack([scores.probabilities for scores in Engine(model, 10 * 16_000).scores(waves)])
+    written = np.array([[float(row[label]) for label in model.labels] for row in rows])
     # Matrices of the CNNs are stored in float16, and the table has six digits.
-    assert np.abs(heard - told).max() < (2e-3 if "cnn" in case else 1e-5)
+    assert np.abs(loaded - written).max() < (2e-3 if "cnn" in case else 1e-5)
     config = json.loads((tmp_path / "a/config.json").read_text())
     assert config["training"]["data_sha256"] == trained.results["data_sha256"]
     assert len(config["training"]["speakers"]) == 4  # of five; the fifth was the test
     assert entry(tmp_path / "a").licence == config["licence"] == "that of the training data"
 
 
-def test_a_frozen_encoder_hears_each_clip_once(voices, encoders, tmp_path):
+def test_a_frozen_encoder_runs_once_for_each_clip(voices, encoders, tmp_path):
     run("wav2vec2_frozen", voices, encoders, tmp_path / "a", cache=tmp_path, folds=2)
     entries = list(tmp_path.glob("??/*.npy"))
     assert 50 < len(entries) <= 20 * 3  # clips, each as it is and changed twice; a few changes are none
@@ -116,11 +119,11 @@ def test_only_what_was_unfrozen_is_trained_and_saved(voices, encoders, tmp_path)
 
 
 def test_the_default_recipes_are_those_for_large_encoders():
-    recipe = find_kind("wav2vec2_finetune").recipe
+    recipe = find_trainer("wav2vec2_finetune").recipe
     assert (recipe.loop.learning_rate, recipe.loop.batch, recipe.loop.accumulate) == (3e-5, 4, 4)
     assert (recipe.loop.epochs, recipe.loop.warm_up_steps, recipe.unfreeze_layers) == (5, 1000, 4)
-    assert find_kind("wav2vec2_finetune").folds == find_kind("hf_finetune").folds == 1
-    assert find_kind("logmel_cnn").folds == 4
+    assert find_trainer("wav2vec2_finetune").default_folds == find_trainer("hf_finetune").default_folds == 1
+    assert find_trainer("logmel_cnn").default_folds == 4
 
 
 @pytest.mark.parametrize(
@@ -175,8 +178,10 @@ def test_egemaps_say_what_they_need_and_leave_short_clips_out(voices, tmp_path):
 
 
 def test_options_are_named_by_dots():
-    kind = find_kind("wav2vec2_finetune")
-    changed = with_options("wav2vec2_finetune", kind.recipe, {"loop.schedule": "plateau", "projector": None})
+    trainer = find_trainer("wav2vec2_finetune")
+    changed = with_options(
+        "wav2vec2_finetune", trainer.recipe, {"loop.schedule": "plateau", "projector": None}
+    )
     assert (changed.loop.schedule, changed.projector, changed.loop.batch) == ("plateau", None, 4)
     with pytest.raises(ConfigurationError, match="has no option 'loop.epoch'"):
-        with_options("wav2vec2_finetune", kind.recipe, {"loop.epoch": 3})
+        with_options("wav2vec2_finetune", trainer.recipe, {"loop.epoch": 3})

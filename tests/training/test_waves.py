@@ -1,44 +1,44 @@
-"""Waveforms as training hears them: what a change keeps, and that a seed decides it."""
+"""Changes to the waveforms of training clips: what a change keeps, and that a seed decides it."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emolake.training.trainer import Hearing
-from emolake.training.waves import WaveAugmentOptions, as_heard_in_training, reduce_noise
+from emolake.training.trainer import InputSpec
+from emolake.training.waves import WaveAugmentOptions, augment_wave, reduce_noise
 
 ALWAYS = WaveAugmentOptions(chance=1.0)
 NEVER = WaveAugmentOptions(chance=0.0)
-HEARING = Hearing(max_samples=40_000)
+SPEC = InputSpec(max_samples=40_000)
 
 
-def heard(wave, options, seed=0, hearing=HEARING):
-    return as_heard_in_training(wave, np.random.default_rng(seed), options, hearing)
+def changed(wave, options, seed=0):
+    return augment_wave(wave, np.random.default_rng(seed), options, SPEC)
 
 
 def test_nothing_asked_changes_nothing(tone):
-    np.testing.assert_array_equal(heard(tone, NEVER), tone)
-    assert as_heard_in_training(tone, None, ALWAYS, HEARING) is tone
+    np.testing.assert_array_equal(changed(tone, NEVER), tone)
+    assert augment_wave(tone, None, ALWAYS, SPEC) is tone
 
 
 @settings(max_examples=30)
 @given(size=st.integers(400, 40_000), seed=st.integers(0, 999))
 def test_a_changed_clip_is_still_one(size, seed):
     wave = np.random.default_rng(size).normal(size=size).astype(np.float32) * 0.1
-    changed = heard(wave, ALWAYS, seed)
-    assert changed.dtype == np.float32
-    assert np.isfinite(changed).all()
-    assert 400 <= len(changed) <= 40_000
-    np.testing.assert_array_equal(changed, heard(wave, ALWAYS, seed))
-    assert not np.array_equal(changed, heard(wave, ALWAYS, seed + 1))
+    found = changed(wave, ALWAYS, seed)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert 400 <= len(found) <= 40_000
+    np.testing.assert_array_equal(found, changed(wave, ALWAYS, seed))
+    assert not np.array_equal(found, changed(wave, ALWAYS, seed + 1))
 
 
 def test_noise_has_the_ratio_that_was_asked(tone):
     options = ALWAYS.model_copy(
         update={"noise_snr_db": (20.0, 20.0), "gain_db": 0.0, "shift_s": 0.0, "speed": (1.0, 1.0)}
     )
-    noise = heard(tone, options) - tone
+    noise = changed(tone, options) - tone
     assert 10 * np.log10(np.mean(tone**2) / np.mean(noise**2)) == pytest.approx(20, abs=0.1)
 
 
@@ -46,14 +46,14 @@ def test_speed_changes_length_and_pitch(tone):
     options = ALWAYS.model_copy(
         update={"noise_snr_db": (200.0, 200.0), "gain_db": 0.0, "shift_s": 0.0, "speed": (1.25, 1.25)}
     )
-    faster = heard(tone, options)
+    faster = changed(tone, options)
     assert len(faster) == pytest.approx(len(tone) / 1.25, abs=2)
     spectrum = np.abs(np.fft.rfft(faster * np.hanning(len(faster))))
     assert spectrum.argmax() * 16_000 / len(faster) == pytest.approx(440 * 1.25, rel=0.01)
 
 
 def test_silence_stays_silent():
-    assert np.abs(heard(np.zeros(8_000, np.float32), ALWAYS)).max() == 0
+    assert np.abs(changed(np.zeros(8_000, np.float32), ALWAYS)).max() == 0
     assert np.abs(reduce_noise(np.zeros(8_000, np.float32))).max() == 0
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
+from emolake.schemas.days import DayRange
 from emolake.settings import MaintainOptions, Settings, load_settings
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
-from emolake.upkeep.erase import asked_by_uri, erase
+from emolake.upkeep.erase import erase, request_by_uri
 from emolake.upkeep.maintain import maintain
 from emolake.upkeep.verify import verify
 
@@ -33,7 +34,7 @@ def settings(s3: tuple[str, Path], warehouse: WarehouseOptions, tmp_path: Path) 
     with open_lake(settings.warehouse) as lake:
         for number, call in enumerate(CALLS):
             commit_shard(lake, shard_rows([call]), key=KEY, run_id=f"run-{number}", message="made")
-        list(aggregate_days(lake, DAY, DAY, dimensions=["site"], run_id="run-2"))
+        list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id="run-2"))
     return settings
 
 
@@ -57,7 +58,7 @@ def test_verify_maintain_and_erase(settings: Settings, s3: tuple[str, Path]) -> 
     assert done.orphans_removed == 1
     assert not orphan.exists()
     assert uris(settings) == [call.uri for call in CALLS]
-    erased = erase(settings, asked_by_uri(CALLS[1].uri))
+    erased = erase(settings, request_by_uri(CALLS[1].uri))
     assert erased.removed_files > 0
     assert erased.scanned_files == len(list(bucket.rglob("*.parquet")))
     assert uris(settings) == [CALLS[0].uri, CALLS[2].uri]

@@ -21,6 +21,7 @@ from emolake.models.known_families import FAMILIES
 from emolake.models.protocol import TORCH_FP32, PersonalCache
 from emolake.models.transcripts import TranscriptCache
 from emolake.options import Options
+from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import RUNS
 from emolake.settings import Settings
@@ -29,11 +30,13 @@ from emolake.source.pattern import KeyPattern
 from emolake.source.policy import Policy
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
-from emolake.tasks.plan import Listing, plan_day
-from emolake.upkeep.erase import Asked, asked_by_condition, asked_by_uri, erase, plan_erasure
+from emolake.tasks.plan import plan_day
+from emolake.upkeep.erase import ErasureRequest, erase, plan_erasure, request_by_uri, requests_by_condition
 from emolake.upkeep.verify import verify
 
 from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled
+
+pytestmark = pytest.mark.slow
 
 NONE = Policy()
 EARLIER = DAY - timedelta(days=1)
@@ -45,8 +48,11 @@ CALLS = [
     Call("n.wav", day=EARLIER, site="berlin"),
     Call("z.wav", day=EARLIER, pieces=tiled(["calm"]), site="berlin"),
 ]
-ASKED = [Asked(CALLS[0].recording_id, CALLS[0].uri), Asked(CALLS[3].recording_id, CALLS[3].uri)]
-TEXTS = [text for each in ASKED for text in (each.recording_id, each.uri)]
+REQUESTS = [
+    ErasureRequest(CALLS[0].recording_id, CALLS[0].uri),
+    ErasureRequest(CALLS[3].recording_id, CALLS[3].uri),
+]
+TEXTS = [text for each in REQUESTS for text in (each.recording_id, each.uri)]
 
 
 def commit(
@@ -55,7 +61,7 @@ def commit(
     with open_lake(warehouse) as lake:
         rows = shard_rows(calls, key=key)
         commit_shard(lake, rows, key=key, run_id="run-1", message="made", force=force)
-        list(aggregate_days(lake, EARLIER, DAY, dimensions=["site"], run_id="run-1"))
+        list(aggregate_days(lake, DayRange(EARLIER, DAY), dimensions=["site"], run_id="run-1"))
 
 
 def fill(warehouse: WarehouseOptions) -> None:
@@ -98,20 +104,22 @@ def test_nothing_is_left_and_everything_else_is(warehouse: WarehouseOptions, tmp
     assert len(traces(data)) > 8
     # An orphan, as a killed writer leaves it.
     orphan = data / "main" / "segments" / "orphan.parquet"
-    duckdb.execute(f"COPY (SELECT '{ASKED[0].recording_id}' AS recording_id) TO '{orphan}'")
-    plan = plan_erasure(settings, ASKED)
+    duckdb.execute(f"COPY (SELECT '{REQUESTS[0].recording_id}' AS recording_id) TO '{orphan}'")
+    plan = plan_erasure(settings, REQUESTS)
     assert plan.days == [EARLIER, DAY]
-    assert (sum(each.analyses for each in plan.held), sum(each.segments for each in plan.held)) == (4, 6)
+    assert (sum(each.analyses for each in plan.stored), sum(each.segments for each in plan.stored)) == (4, 6)
     assert len(traces(data)) > 8  # the plan changes nothing
-    others = f"WHERE recording_id NOT IN ('{ASKED[0].recording_id}', '{ASKED[1].recording_id}') ORDER BY ALL"
+    others = (
+        f"WHERE recording_id NOT IN ('{REQUESTS[0].recording_id}', '{REQUESTS[1].recording_id}') ORDER BY ALL"
+    )
     kept = {
         table: rows_of(warehouse, f"SELECT * FROM {table} {others}")
         for table in ("recordings", "analyses", "segments")
     }
-    done = erase(settings, ASKED, requested_by="ticket 7")
+    done = erase(settings, REQUESTS, requested_by="ticket 7")
     assert traces(data) == []
     assert not orphan.exists()
-    assert done.unread == []
+    assert done.unread == ()
     for table, rows in kept.items():
         assert rows
         assert rows_of(warehouse, f"SELECT * FROM {table} ORDER BY ALL") == rows
@@ -122,8 +130,8 @@ def test_nothing_is_left_and_everything_else_is(warehouse: WarehouseOptions, tmp
         warehouse, "SELECT recording_hash, analyses, segments, requested_by FROM erasures ORDER BY segments"
     )
     assert receipts == [
-        (ASKED[1].recording_hash, 2, 2, "ticket 7"),
-        (ASKED[0].recording_hash, 2, 4, "ticket 7"),
+        (REQUESTS[1].recording_hash, 2, 2, "ticket 7"),
+        (REQUESTS[0].recording_hash, 2, 4, "ticket 7"),
     ]
     assert not any(text in str(receipts) for text in TEXTS)
     assert rows_of(warehouse, "SELECT run_id, outcome, error IS NULL FROM runs ORDER BY run_id") == [
@@ -132,8 +140,8 @@ def test_nothing_is_left_and_everything_else_is(warehouse: WarehouseOptions, tmp
     verdict = verify(settings)
     assert (verdict.breaches, verdict.notices) == ([], [])
     assert rows_of(warehouse, "SELECT count(*) FROM lake.snapshots()") == [(1,)]
-    again = erase(settings, ASKED)  # which a kill in the middle makes necessary, and harmless
-    assert again.held == []
+    assert plan_erasure(settings, REQUESTS).stored == []
+    erase(settings, REQUESTS)  # which a kill in the middle makes necessary, and harmless
     assert rows_of(warehouse, "SELECT count(*), count(requested_by) FROM erasures") == [(2, 2)]
 
 
@@ -145,27 +153,14 @@ def test_what_was_erased_is_neither_planned_nor_committed_again(
     path.parent.mkdir(parents=True)
     path.write_bytes(b"sound")
     commit(embedded, CALLS)
-    erase(Settings(warehouse=embedded), [*asked_by_uri(str(path)), *ASKED])
+    erase(Settings(warehouse=embedded), [*request_by_uri(str(path)), *REQUESTS])
     with open_lake(embedded) as lake:
         for force in (False, True):
-            listing = Listing()
             pattern = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", None)  # type: ignore[arg-type]
-            assert (
-                list(
-                    plan_day(
-                        FolderSource(folder),
-                        pattern,
-                        lake,
-                        DAY,
-                        key=KEY,
-                        policy=Policy(),
-                        listing=listing,
-                        force=force,
-                    )
-                )
-                == []
-            )
-            assert (listing.found, listing.skipped) == (1, 1)
+            source = FolderSource(folder)
+            (chunk,) = plan_day(source, pattern, lake, DAY, key=KEY, policy=Policy(), force=force)
+            assert chunk.work == []
+            assert (chunk.figures.found, chunk.figures.skipped) == (1, 1)
         # A shard that was under way when its recording was erased.
         rows = shard_rows([CALLS[0], Call("new.wav")], run_id="run-2")
         committed = commit_shard(lake, rows, key=KEY, run_id="run-2", message="made", force=True)
@@ -177,13 +172,13 @@ def test_what_was_erased_is_neither_planned_nor_committed_again(
 def test_a_condition_chooses_recordings_and_nothing_more(embedded: WarehouseOptions) -> None:
     commit(embedded, CALLS)
     settings = Settings(warehouse=embedded)
-    assert asked_by_condition(settings, "dimensions['site'] = 'berlin' -- of Monday") == [
-        Asked(call.recording_id, call.uri) for call in CALLS[2:]
+    assert requests_by_condition(settings, "dimensions['site'] = 'berlin' -- of Monday") == [
+        ErasureRequest(call.recording_id, call.uri) for call in CALLS[2:]
     ]
-    assert asked_by_condition(settings, "false") == []
+    assert requests_by_condition(settings, "false") == []
     for wrong in ("true; DROP TABLE lake.segments", "colour = 'red'", "true) UNION (SELECT 1"):
         with pytest.raises(QueryError):
-            asked_by_condition(settings, wrong)
+            requests_by_condition(settings, wrong)
     assert rows_of(embedded, "SELECT count(*) FROM recordings") == [(4,)]
 
 
@@ -222,8 +217,9 @@ def test_the_caches_of_every_family_are_emptied_and_a_persons_files_are_kept(
         "odd": {"family": "odd", "voiceprints": str(voices)},
     }
     commit(embedded, CALLS)
-    done = erase(Settings(warehouse=embedded, models=models), ASKED)
-    assert (sorted(done.caches), done.cached_entries) == (sorted(folders), 3)
+    settings = Settings(warehouse=embedded, models=models)
+    assert sorted(plan_erasure(settings, REQUESTS).caches) == sorted(folders)
+    assert erase(settings, REQUESTS).cached_entries == 3
     assert TranscriptCache(text, {}, {}).read(b"clip") is None
     kept = sorted(
         path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if "mine" in _text(path)
@@ -240,7 +236,7 @@ def test_nothing_is_erased_while_a_models_caches_are_unknown(
     settings = Settings(warehouse=embedded, models={"old": {"path": str(tmp_path / "gone")}})
     for attempt in (plan_erasure, erase):
         with pytest.raises(ConfigurationError, match=r"caches of recordings \[models\.old\] has is unknown"):
-            attempt(settings, ASKED)
+            attempt(settings, REQUESTS)
     assert rows_of(embedded, "SELECT count(*) FROM recordings") == [(4,)]
     assert rows_of(embedded, "SELECT count(*) FROM erasures") == [(0,)]
 

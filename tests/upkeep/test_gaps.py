@@ -1,19 +1,21 @@
-"""Gaps: days and sites far below their usual are told, whatever else the lake holds."""
+"""Gaps: days and sites far below their usual are reported, whatever else the lake holds."""
 
-import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from emolake.cli.arguments import TableFormat
+from emolake.cli.presenting import show_gaps
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
+from emolake.schemas.days import DayRange
 from emolake.schemas.tables import RECORDINGS
 from emolake.settings import GapOptions, Settings
-from emolake.upkeep.gaps import find_gaps, write_gaps
+from emolake.upkeep.gaps import find_gaps, judged_days
 
 from made_lake import Call, shard_rows, sqlite_warehouse
 
@@ -50,7 +52,7 @@ def found(
 ) -> list[tuple[object, ...]]:
     return [
         (gap.date, *gap.dimensions, gap.recordings, gap.usual)
-        for gap in find_gaps(lake, settings, first, last)
+        for gap in find_gaps(lake, settings, DayRange(first, last))
     ]
 
 
@@ -85,20 +87,20 @@ def test_without_dimensions_the_whole_day_counts(lake: Lake) -> None:
     assert found(lake, LAST, settings=whole) == [(LAST, 0, 7.0)]
 
 
-def test_the_default_range_ends_yesterday(lake: Lake) -> None:
+def test_the_default_range_ends_yesterday() -> None:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    whole = find_gaps(lake, SETTINGS, yesterday - timedelta(days=27), yesterday)
-    assert find_gaps(lake, SETTINGS) == whole
+    assert judged_days(SETTINGS, None, None) == DayRange(yesterday - timedelta(days=27), yesterday)
+    assert judged_days(SETTINGS, None, LAST) == DayRange(LAST - timedelta(days=27), LAST)
+    assert judged_days(SETTINGS, MONDAY, LAST) == DayRange(MONDAY, LAST)
     with pytest.raises(ConfigurationError, match="give the earlier date first"):
-        find_gaps(lake, SETTINGS, first=LAST, last=MONDAY)
+        judged_days(SETTINGS, LAST, MONDAY)
 
 
-def test_table_and_json_name_the_dimensions(lake: Lake) -> None:
-    gaps = find_gaps(lake, SETTINGS, LAST, LAST)
-    as_json, as_table = io.StringIO(), io.StringIO()
-    write_gaps(gaps, SETTINGS, "json", as_json)
-    write_gaps(gaps, SETTINGS, "table", as_table)
-    assert json.loads(as_json.getvalue()) == [
+def test_table_and_json_name_the_dimensions(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    gaps = find_gaps(lake, SETTINGS, DayRange(LAST, LAST))
+    show_gaps(gaps, SETTINGS.aggregate.by, TableFormat.json)
+    assert json.loads(capsys.readouterr().out) == [
         {"date": "2026-11-20", "weekday": "Friday", "site": "oslo", "recordings": 0, "usual": 6.0, "weeks": 4}
     ]
-    assert "oslo" in as_table.getvalue()
+    show_gaps(gaps, SETTINGS.aggregate.by, TableFormat.table)
+    assert "oslo" in capsys.readouterr().out

@@ -9,12 +9,15 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
+import pytest
+
 from emolake.flows.maintain_lake import maintain_lake
 from emolake.lake.connect import open_lake
 from emolake.lake.rewrite import rewrite_day
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
+from emolake.schemas.days import DayRange
 from emolake.schemas.tables import RUNS, SEGMENTS
 from emolake.settings import MaintainOptions, Settings
 from emolake.tasks.aggregate import aggregate_days
@@ -23,6 +26,8 @@ from emolake.upkeep.maintain import Maintained, bound_memory, maintain
 from emolake.upkeep.verify import verify
 
 from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled
+
+pytestmark = pytest.mark.slow
 
 EARLIER = DAY - timedelta(days=1)
 TABLES = ("recordings", "analyses", "segments", "daily_emotions", "runs")
@@ -44,7 +49,7 @@ def fill(warehouse: WarehouseOptions, shards: int = 4) -> None:
         for number in range(shards):
             commit(lake, calls_of(number))
             append(lake.connection, RUNS, run_row(f"run-{number}"))
-        list(aggregate_days(lake, EARLIER, DAY, dimensions=["site"], run_id="run-1"))
+        list(aggregate_days(lake, DayRange(EARLIER, DAY), dimensions=["site"], run_id="run-1"))
 
 
 def content(warehouse: WarehouseOptions) -> dict[str, list[tuple[object, ...]]]:
@@ -178,7 +183,7 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseOptions) -> Non
     assert min(turns) >= 2, turns
     assert removed > 0 or not removes
     with open_lake(warehouse) as lake:
-        list(aggregate_days(lake, EARLIER, DAY, dimensions=["site"], run_id="last"))
+        list(aggregate_days(lake, DayRange(EARLIER, DAY), dimensions=["site"], run_id="last"))
     verdict = verify(settings)
     assert verdict.breaches == []
     assert [row[0] for row in content(warehouse)["recordings"]] == sorted(
@@ -187,7 +192,7 @@ def test_writers_and_readers_go_on_beside_it(warehouse: WarehouseOptions) -> Non
 
 
 def test_memory_is_bounded_by_the_disk(embedded: WarehouseOptions) -> None:
-    """A day of many times the memory that is allowed is written anew."""
+    """A day of many times the memory that is allowed is rewritten."""
     with open_lake(embedded) as lake:
         rows = 300_000
         append(lake.connection, SEGMENTS, shard_rows([Call("a.wav")]).segments)

@@ -5,21 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_plan import work_of
 
 from emolake.demo.encode import write_audio
 from emolake.lake.connect import open_lake
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.presence import Presence
 from emolake.pipeline.shard import run_shard
+from emolake.schemas.days import DayRange
 from emolake.settings import GapOptions, Settings, load_settings
 from emolake.source.opening import open_source
 from emolake.tasks.aggregate import aggregate_days
-from emolake.tasks.plan import Listing, plan_day
-from emolake.upkeep.erase import asked_by_condition, erase
+from emolake.tasks.plan import plan_day
+from emolake.upkeep.erase import erase, requests_by_condition
 from emolake.upkeep.gaps import find_gaps
 from emolake.upkeep.verify import verify
 
 from made_model import write_tiny_model
+
+pytestmark = pytest.mark.slow
 
 FRIDAY = date(2026, 11, 20)
 THURSDAY, WEEK = FRIDAY - timedelta(days=1), timedelta(days=7)
@@ -51,16 +55,15 @@ def night(settings: Settings) -> int:
     with open_lake(settings.warehouse) as lake:
         for day in (THURSDAY, FRIDAY):
             presence = Presence(lake, source, pattern, day)
-            objects = list(
-                plan_day(
-                    source, pattern, lake, day, key=key, policy=settings.policy, listing=Listing(), presence=presence
-                )
-            )  # fmt: skip
+            chunks = list(plan_day(source, pattern, lake, day, key=key, policy=settings.policy))
+            for chunk in chunks:
+                presence.see(chunk.listed)
+            objects = work_of(chunks)
             done += len(objects)
             if objects:
                 run_shard(objects, settings=settings, entry=entry, key=key, run_id="run", message=f"{day}")
             presence.settle("run")
-        list(aggregate_days(lake, THURSDAY, FRIDAY, dimensions=["site"], run_id="run"))
+        list(aggregate_days(lake, DayRange(THURSDAY, FRIDAY), dimensions=["site"], run_id="run"))
     return done
 
 
@@ -71,7 +74,7 @@ def rows(settings: Settings, sql: str) -> list[tuple[object, ...]]:
 
 def gaps_of_the_next_week(settings: Settings) -> list[tuple[object, ...]]:
     with open_lake(settings.warehouse, read_only=True) as lake:
-        found = find_gaps(lake, settings, THURSDAY + WEEK, FRIDAY + WEEK)
+        found = find_gaps(lake, settings, DayRange(THURSDAY + WEEK, FRIDAY + WEEK))
     return [(gap.date - WEEK, *gap.dimensions, gap.usual) for gap in found]
 
 
@@ -104,7 +107,7 @@ def test_what_moved_stands_where_it_is_and_is_marked_where_it_was(tmp_path: Path
     assert gaps_of_the_next_week(settings) == [(FRIDAY, "oslo", NUMBER)]
     assert night(settings) == 0
 
-    erase(settings, asked_by_condition(settings, "deleted_at IS NOT NULL"))
+    erase(settings, requests_by_condition(settings, "deleted_at IS NOT NULL"))
     assert rows(settings, PLACES) == [(FRIDAY, "oslo", False, NUMBER, NUMBER)]
     assert rows(settings, DAILY) == [(FRIDAY, "oslo", NUMBER)]
     assert verify(settings).breaches == []

@@ -22,7 +22,7 @@ SAMPLING_RATE = 16_000
 CHUNK = 512
 """Samples of one decision, 32 ms."""
 _CONTEXT = 64
-"""Samples of the chunk before, in front of each chunk; without them the network hears no speech."""
+"""Samples of the chunk before, in front of each chunk; without them the network finds no speech."""
 _STATE = 128
 _CHUNKS_PER_CALL = 128
 """What a call takes at most, 4 s of audio: more leaves the processor's caches."""
@@ -30,7 +30,7 @@ _MODEL = "silero_vad_16k_sequence.onnx"
 
 
 def model_path() -> Path:
-    """Silero's ONNX file in the installed wheel; raises ConfigurationError where it is missing."""
+    """Find Silero's ONNX file in the installed wheel; raise ConfigurationError where it is missing."""
     spec = find_spec("silero_vad")
     for folder in (spec.submodule_search_locations if spec else None) or []:
         path = Path(folder) / "data" / _MODEL
@@ -66,7 +66,7 @@ class SpeechDetector:
         return hashlib.sha256(self._path.read_bytes()).hexdigest()
 
     def stream(self) -> "SpeechStream":
-        """A stream with a fresh state: one for each channel of each recording."""
+        """Return a stream with a fresh state: one for each channel of each recording."""
         return SpeechStream(self._session)
 
 
@@ -81,7 +81,7 @@ class SpeechStream:
         self._pending = np.zeros(_CONTEXT, np.float32)
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Takes samples [n] float32 at 16 kHz; gives one probability for each chunk that they complete."""
+        """Take samples [n] float32 at 16 kHz; return one probability for each chunk that they complete."""
         pending = np.concatenate([self._pending, samples])
         chunks = (len(pending) - _CONTEXT) // CHUNK
         used = chunks * CHUNK
@@ -93,12 +93,12 @@ class SpeechStream:
         return np.concatenate([self._run(frames[call : call + _CHUNKS_PER_CALL]) for call in calls])
 
     def flush(self) -> np.ndarray:
-        """The probability of the last chunk, filled up with zeros; empty where the samples end with one."""
+        """Return the probability of the last chunk, filled up with zeros; empty where the samples end with one."""
         left = len(self._pending) - _CONTEXT
         return self.push(np.zeros(CHUNK - left, np.float32)) if left else np.empty(0, np.float32)
 
     def _run(self, frames: np.ndarray) -> np.ndarray:
-        """Frames [n, 576], each a chunk behind its context, to probabilities [n]."""
+        """Return the probabilities [n] of frames [n, 576], each a chunk behind its context."""
         probabilities, self._h, self._c = self._session.run(
             None, {"input": np.ascontiguousarray(frames), "h": self._h, "c": self._c}
         )

@@ -1,4 +1,4 @@
-"""What the commands share: options, dates, and the configuration that they are held against."""
+"""What the commands share: options, dates, and the configuration."""
 
 from datetime import date
 from enum import StrEnum
@@ -7,23 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from emolake.environment import DEFAULT_CONFIG_FILE, default_config_file
 from emolake.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from emolake.settings import Settings
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", help="Configuration file; ./emolake.toml when there is one.", show_default=False
-    ),
-]
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model", help="Name of a model; the one of [inference] when left out.", show_default=False
-    ),
-]
 
 
 class TableFormat(StrEnum):
@@ -41,14 +29,6 @@ class RowFormat(StrEnum):
     csv = "csv"
 
 
-def settings_or_defaults(config: Path | None) -> "Settings":
-    """Load the configuration, or the defaults where there is none."""
-    from emolake.environment import default_config_file
-    from emolake.settings import load_settings
-
-    return load_settings(config or default_config_file())
-
-
 def parsed_day(text: str) -> date:
     """Return the date of an argument; another text is a wrong call."""
     try:
@@ -57,9 +37,37 @@ def parsed_day(text: str) -> date:
         raise typer.BadParameter(f"{text!r} is no date; expected YYYY-MM-DD") from error
 
 
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="Configuration file; ./emolake.toml when there is one.", show_default=False
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Name of a model; the one of [inference] when left out.", show_default=False
+    ),
+]
+FromOption = Annotated[
+    date | None, typer.Option("--from", parser=parsed_day, metavar="YYYY-MM-DD", help="First day.")
+]
+ToOption = Annotated[
+    date | None, typer.Option("--to", parser=parsed_day, metavar="YYYY-MM-DD", help="Last day, inclusive.")
+]
+FormatOption = Annotated[TableFormat, typer.Option(help="How rows are written.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+
+
+def settings_or_defaults(config: Path | None) -> "Settings":
+    """Load the configuration, or the defaults where there is none."""
+    from emolake.settings import load_settings
+
+    return load_settings(config)
+
+
 def required_settings(config: Path | None) -> "tuple[Path, Settings]":
     """Load the configuration of a command that is nothing without one."""
-    from emolake.environment import DEFAULT_CONFIG_FILE, default_config_file
     from emolake.settings import load_settings
 
     path = config or default_config_file()

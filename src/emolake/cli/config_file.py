@@ -32,16 +32,16 @@ _MODELS = """\
 def commented_toml(**values: str) -> str:
     """Return the configuration with every key, its default and a sentence on it.
 
+    Defaults are those of the classes: the environment, which may hold a password, has no part in them.
+
     Args:
         values: values for keys of [source] that differ from the defaults.
     """
-    defaults = Settings()
     lines = [_HEAD]
     for name, section in Settings.model_fields.items():
-        options = getattr(defaults, name)
-        if isinstance(options, BaseModel):
+        if isinstance(section.default, BaseModel):
             lines += ["", f"# {_first_line(section.annotation)}", f"[{name}]"]
-            lines += _keys(name, options, values if name == "source" else {})
+            lines += _keys(name, section.default, values if name == "source" else {})
     return "\n".join(lines) + "\n" + _MODELS
 
 

@@ -1,4 +1,4 @@
-"""The commands that judge models: evaluate, compare, distribution."""
+"""The commands that measure models: evaluate, compare, distribution."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ def evaluate(
     model: FolderModelOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Hold any model against labelled data: figures with intervals, plots, report and predictions."""
+    """Evaluate any model on labelled data: figures with intervals, plots, report and predictions."""
     settings = settings_or_defaults(config)
     from emolake.evaluation.evaluate import evaluate as run_evaluation
     from emolake.evaluation.markdown_report import headline
@@ -51,9 +51,19 @@ def compare(
     ] = None,
 ) -> None:
     """Put results side by side with 95 % intervals; differences to the first, where the clips are the same."""
+    from emolake.evaluation.compare import COLUMNS, write_comparison
     from emolake.evaluation.compare import compare as run_comparison
+    from emolake.output.notices import complain
+    from emolake.output.table import print_table
 
-    run_comparison(folders, output=sys.stdout, out=output)
+    comparison = run_comparison(folders)
+    print_table(COLUMNS, comparison.rows(), sys.stdout)
+    for difference in comparison.differences:
+        typer.echo(difference.sentence())
+    if len(folders) > 1 and not comparison.differences:
+        complain("no two of the results are of the same clips, so no difference is paired")
+    if output is not None:
+        write_comparison(comparison, output)
 
 
 @app.command(epilog="Example: `emolake distribution recordings/ --model default -o distribution.png`")
@@ -64,16 +74,26 @@ def distribution(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG to draw.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Count the clips of each emotion: by their labels, or by what a model hears in them."""
+    """Count the clips of each emotion: by their labels, or by what a model predicts."""
     from emolake.evaluation.distribution import (
+        COLUMNS,
+        draw_distribution,
         labelled_distribution,
         predicted_distribution,
-        write_distribution,
     )
+    from emolake.output.table import print_table, write_csv, write_json
 
     if model is None:
         rows = labelled_distribution(path)
     else:
         settings = settings_or_defaults(config)
         rows = predicted_distribution(path, entry=settings.registry.entry_or_folder(model), settings=settings)
-    write_distribution(rows, format=format.value, output=sys.stdout, plot=output)
+    if format is RowFormat.json:
+        write_json(rows, sys.stdout)
+    elif format is RowFormat.csv:
+        write_csv(COLUMNS, [[row[column] for column in COLUMNS] for row in rows], sys.stdout)
+    else:
+        columns = [column for column in COLUMNS if any(row[column] is not None for row in rows)]
+        print_table(columns, [[row[column] for column in columns] for row in rows], sys.stdout)
+    if output is not None:
+        draw_distribution(rows, output)

@@ -11,13 +11,14 @@ import typer
 
 from emolake.errors import ConfigurationError
 from emolake.training.presets import PRESETS
+from emolake.training.trainer_names import TRAINERS
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
 
 class Split(StrEnum):
-    """How clips are parted for training and testing."""
+    """How clips are divided into training and test."""
 
     speaker = "speaker"
     random = "random"
@@ -35,8 +36,7 @@ def train(
         str,
         typer.Option(
             "--model",
-            help="What to train: logmel_cnn, mfcc_cnn, mfcc_mlp, wav2vec2_frozen, wav2vec2_finetune, hf_finetune, "
-            "s3prl_head, whisper_head, classical or multimodal.",
+            help=f"What to train: {', '.join([*TRAINERS][:-1])} or {[*TRAINERS][-1]}.",
         ),
     ],
     data: Annotated[
@@ -44,14 +44,14 @@ def train(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     split: Annotated[
-        Split, typer.Option(help="Random splits let speakers leak, and say so.")
+        Split, typer.Option(help="A random split lets speakers leak; log, report and card say so.")
     ] = Split.speaker,
     seed: Annotated[int, typer.Option(min=0, help="Fixes everything on the CPU.")] = 0,
     folds: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Folds of the cross-validation; 1: one training, validation and test part. "
+            help="Folds of the cross-validation; 1: one split into training, validation and test clips. "
             "4 when left out, and 1 where an encoder is tuned.",
         ),
     ] = None,
@@ -83,7 +83,7 @@ def train(
     ] = None,
     noise_reduction: Annotated[
         bool | None,
-        typer.Option("--noise-reduction", help="Rid training clips of steady noise."),
+        typer.Option("--noise-reduction", help="Remove steady noise from training clips."),
     ] = None,
     classifier: Annotated[
         str | None, typer.Option(help="Of classical: svc, random_forest or logistic_regression.")

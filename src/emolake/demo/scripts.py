@@ -26,7 +26,7 @@ PROSODY: dict[str, Prosody] = {
 
 AGENT = "agent"
 
-# Japanese stands in kana: eSpeak NG cannot read kanji.
+# Japanese is written in kana: eSpeak NG cannot read kanji.
 _ENGLISH: dict[str, tuple[str, ...]] = {
     AGENT: (
         "Good morning, thank you for calling. How can I help you?",

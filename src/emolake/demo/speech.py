@@ -108,7 +108,7 @@ def synthesise(
 
 @contextmanager
 def _loaded() -> Iterator[ctypes.CDLL]:
-    """The library with all its globals at their first values."""
+    """Give the library with all its globals at their first values."""
     path = espeakng_loader.get_library_path()
     try:
         library = ctypes.CDLL(path)
@@ -126,7 +126,7 @@ def _loaded() -> Iterator[ctypes.CDLL]:
 
 @contextmanager
 def _short_data_path(path: Path) -> Iterator[Path]:
-    """`path`, by way of a link in the temporary folder where it is too long for eSpeak NG's buffer."""
+    """Give `path`, by way of a link in the temporary folder where it is too long for eSpeak NG's buffer."""
     if len(os.fsencode(path)) <= _LONGEST_DATA_PATH:
         yield path
         return
@@ -144,7 +144,7 @@ def _short_data_path(path: Path) -> Iterator[Path]:
 def _choose_voice(library: ctypes.CDLL, voice: str, data: Path) -> None:
     language, _, variant = voice.partition("+")
     variants = data / "voices" / "!v"
-    # The library takes an unknown variant without a word and speaks in the plain voice.
+    # The library takes an unknown variant without a word and uses the plain voice.
     if variant and not (variants / variant).is_file():
         known = ", ".join(sorted(file.name for file in variants.iterdir()))
         raise SpeechError(f"eSpeak NG has no voice variant {variant!r}; choose one of {known}")

@@ -1,34 +1,45 @@
 """`emolake compare`: several results side by side, with intervals, and with paired differences where that can be."""
 
-import csv
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import csv_reader
-from emolake.evaluation.markdown_report import markdown_table, with_interval
-from emolake.evaluation.metrics import interval, resample
+from emolake.evaluation.markdown_report import with_interval
+from emolake.evaluation.metrics import bootstrap, interval
 from emolake.evaluation.plots import plot_comparison
 from emolake.evaluation.results import PREDICTION_COLUMNS, PREDICTIONS_FILE, RESULTS_FILE, SEED
-from emolake.output.table import print_table
+from emolake.messages import counted
+from emolake.output.table import markdown_table, write_csv
 
 TABLE_FILE = "compare.csv"
 MARKDOWN_FILE = "compare.md"
 PLOT_FILE = "compare.png"
+COLUMNS = (
+    "result",
+    "corpus",
+    "clips",
+    "unweighted average recall",
+    "accuracy",
+    "macro F1",
+    "calibration error",
+)
 _FIGURES = ("uar", "accuracy", "macro_f1")
 _NEEDED = (*_FIGURES, "clips", "expected_calibration_error", "confidence_intervals", "per_corpus")
 _REMEDY = "; give a folder that `emolake train` or `emolake evaluate` wrote, or run it again"
 
+# Name of the result, corpus and figures.
+_Row = tuple[str, str, dict[str, Any]]
+
 
 @dataclass(frozen=True)
-class Result:
-    """A folder of results: what it says, and what was answered to each clip (path -> speaker, truth, answer)."""
+class ResultFolder:
+    """The figures of a folder, and its predictions (path -> speaker, truth, prediction)."""
 
     name: str
     figures: dict[str, Any]
@@ -37,47 +48,68 @@ class Result:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better the second of two results is on the same clips, with 95 % intervals from joint resamples."""
+    """How much better the second of two results is on the same clips, with 95 % intervals from joint draws."""
 
     first: str
     second: str
     clips: int
-    resampled: str
+    drawn: str
+    """What the bootstrap draws: speakers, or clips."""
     uar: tuple[float, float, float]
     """Difference, low end, high end."""
     accuracy: tuple[float, float, float]
 
+    def sentence(self) -> str:
+        """Return the difference as one line."""
 
-def compare(folders: Sequence[Path], *, output: IO[str], out: Path | None) -> None:
-    """Print the table of several results, and with `out` write it there as Markdown and CSV, with a plot.
+        def shown(values: tuple[float, float, float]) -> str:
+            return f"{values[0]:+.3f} [{values[1]:+.3f}, {values[2]:+.3f}]"
+
+        _, low, high = self.uar
+        where = "outside" if low > 0 or high < 0 else "inside"
+        return (
+            f"{self.second} against {self.first} on the same {counted(self.clips, 'clip')}: unweighted average recall "
+            f"{shown(self.uar)}, 0 lies {where}; accuracy {shown(self.accuracy)} ({self.drawn} drawn)"
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Results side by side, and the differences of those of the same clips."""
+
+    results: tuple[ResultFolder, ...]
+    differences: tuple[Difference, ...]
+
+    def rows(self) -> list[list[str]]:
+        """Return the cells under `COLUMNS`."""
+        return [_cells(row) for row in _rows(self.results)]
+
+
+def compare(folders: Sequence[Path]) -> Comparison:
+    """Read the results of folders and compare each with the first one.
 
     Raises:
         ConfigurationError: a folder holds no results.
     """
     results = read_results(folders)
-    differences = list(paired_differences(results))
-    rows = list(_rows(results))
-    print_table(_HEADER, [_shown(row) for row in rows], output)
-    for difference in differences:
-        print(_sentence(difference), file=output)
-    if len(results) > 1 and not differences:
-        print(
-            "emolake: no two of the results are of the same clips, so no difference is paired",
-            file=sys.stderr,
-        )
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        _write_csv(out / TABLE_FILE, rows)
-        plot_comparison(out / PLOT_FILE, [(_place(name, corpus), own) for name, corpus, own in rows])
-        sentences = "".join(f"- {_sentence(difference)}\n" for difference in differences)
-        text = (
-            f"{markdown_table(_HEADER, [_shown(row) for row in rows])}\n\n"
-            f"In brackets: 95 % bootstrap intervals.\n\n![comparison]({PLOT_FILE})\n"
-        )
-        (out / MARKDOWN_FILE).write_text(text + (f"\n{sentences}" if sentences else ""), "utf-8")
+    return Comparison(tuple(results), tuple(paired_differences(results)))
 
 
-def read_results(folders: Sequence[Path]) -> list[Result]:
+def write_comparison(comparison: Comparison, out: Path) -> None:
+    """Write the table as Markdown and as CSV into a folder, with a plot."""
+    rows = list(_rows(comparison.results))
+    out.mkdir(parents=True, exist_ok=True)
+    _write_csv(out / TABLE_FILE, rows)
+    plot_comparison(out / PLOT_FILE, [(_place(name, corpus), own) for name, corpus, own in rows])
+    text = (
+        f"{markdown_table(COLUMNS, comparison.rows())}\n\n"
+        f"In brackets: 95 % bootstrap intervals.\n\n![comparison]({PLOT_FILE})\n"
+    )
+    sentences = "".join(f"- {difference.sentence()}\n" for difference in comparison.differences)
+    (out / MARKDOWN_FILE).write_text(text + (f"\n{sentences}" if sentences else ""), "utf-8")
+
+
+def read_results(folders: Sequence[Path]) -> list[ResultFolder]:
     """Read the results of folders, each under its shortest name that no other has.
 
     Raises:
@@ -89,8 +121,8 @@ def read_results(folders: Sequence[Path]) -> list[Result]:
     return [_read(name, folder) for name, folder in zip(names, folders, strict=True)]
 
 
-def paired_differences(results: Sequence[Result]) -> Iterator[Difference]:
-    """Yield the difference of each result to the first one, where both answered the same clips with the same truth.
+def paired_differences(results: Sequence[ResultFolder]) -> Iterator[Difference]:
+    """Yield the difference of each result to the first one, where both are of the same clips with the same truth.
 
     Speakers are drawn when all are known, else clips, and the same ones for both sides.
     """
@@ -105,7 +137,7 @@ def paired_differences(results: Sequence[Result]) -> Iterator[Difference]:
         labels = sorted({label for row in rows for label in row[1:]})
         codes = np.array([[labels.index(label) for label in row[1:]] for row in rows])
         groups = speakers if known else None
-        drawn = resample(codes[:, 0], list(codes.T[1:]), groups, labels=len(labels), seed=SEED)
+        drawn = bootstrap(codes[:, 0], list(codes.T[1:]), groups, labels=len(labels), seed=SEED)
         yield Difference(
             first.name,
             second.name,
@@ -116,12 +148,15 @@ def paired_differences(results: Sequence[Result]) -> Iterator[Difference]:
         )
 
 
-def _difference(first: Result, second: Result, name: str, drawn: np.ndarray) -> tuple[float, float, float]:
+def _difference(
+    first: ResultFolder, second: ResultFolder, name: str, drawn: np.ndarray
+) -> tuple[float, float, float]:
+    """Return a figure's difference and the ends of its interval."""
     low, high = interval(drawn) or (np.nan, np.nan)
     return second.figures[name] - first.figures[name], low, high
 
 
-def _read(name: str, folder: Path) -> Result:
+def _read(name: str, folder: Path) -> ResultFolder:
     path = folder / RESULTS_FILE
     try:
         figures = json.loads(path.read_text("utf-8"))
@@ -140,22 +175,11 @@ def _read(name: str, folder: Path) -> Result:
             if lacking:
                 raise ConfigurationError(f"{table} lacks the columns {', '.join(lacking)}{_REMEDY}")
             predictions = {row["path"]: (row["speaker"], row["emotion"], row["label"]) for row in reader}
-    return Result(name, figures, predictions)
+    return ResultFolder(name, figures, predictions)
 
 
-_HEADER = (
-    "result",
-    "corpus",
-    "clips",
-    "unweighted average recall",
-    "accuracy",
-    "macro F1",
-    "calibration error",
-)
-
-
-def _rows(results: Sequence[Result]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Name, corpus and figures: of all clips, and of each corpus where there are several."""
+def _rows(results: Sequence[ResultFolder]) -> Iterator[_Row]:
+    """Yield the figures of all clips of each result, and of each corpus where there are several."""
     for result in results:
         corpora = result.figures["per_corpus"]
         yield result.name, "all" if len(corpora) != 1 else next(iter(corpora)), result.figures
@@ -163,7 +187,7 @@ def _rows(results: Sequence[Result]) -> Iterator[tuple[str, str, dict[str, Any]]
             yield from ((result.name, corpus, own) for corpus, own in corpora.items())
 
 
-def _shown(row: tuple[str, str, dict[str, Any]]) -> list[str]:
+def _cells(row: _Row) -> list[str]:
     name, corpus, own = row
     figures = [with_interval(own, figure) for figure in _FIGURES]
     return [name, corpus, str(own["clips"]), *figures, f"{own['expected_calibration_error']:.3f}"]
@@ -173,27 +197,13 @@ def _place(name: str, corpus: str) -> str:
     return name if corpus == "all" else f"{name}, {corpus}"
 
 
-def _sentence(difference: Difference) -> str:
-    def told(values: tuple[float, float, float]) -> str:
-        return f"{values[0]:+.3f} [{values[1]:+.3f}, {values[2]:+.3f}]"
-
-    _, low, high = difference.uar
-    verdict = "0 lies outside" if low > 0 or high < 0 else "0 lies inside"
-    return (
-        f"{difference.second} against {difference.first} on the same {difference.clips} clips: unweighted average "
-        f"recall {told(difference.uar)}, {verdict}; accuracy {told(difference.accuracy)} "
-        f"({difference.resampled} drawn)"
-    )
-
-
-def _write_csv(path: Path, rows: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+def _write_csv(path: Path, rows: Sequence[_Row]) -> None:
+    ends = [f"{figure}{end}" for figure in _FIGURES for end in ("", "_low", "_high")]
+    columns = ["result", "corpus", "clips", *ends, "expected_calibration_error"]
+    cells = []
+    for name, corpus, own in rows:
+        intervals = own["confidence_intervals"]
+        values = [value for figure in _FIGURES for value in (own[figure], *(intervals[figure] or ("", "")))]
+        cells.append([name, corpus, own["clips"], *values, own["expected_calibration_error"]])
     with path.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        ends = [f"{figure}{end}" for figure in _FIGURES for end in ("", "_low", "_high")]
-        writer.writerow(["result", "corpus", "clips", *ends, "expected_calibration_error"])
-        for name, corpus, own in rows:
-            intervals = own["confidence_intervals"]
-            values = [
-                value for figure in _FIGURES for value in (own[figure], *(intervals[figure] or ("", "")))
-            ]
-            writer.writerow([name, corpus, own["clips"], *values, own["expected_calibration_error"]])
+        write_csv(columns, cells, lines)

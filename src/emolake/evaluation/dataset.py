@@ -12,6 +12,7 @@ import numpy as np
 
 from emolake.audio.containers.formats import is_audio
 from emolake.errors import BadRecordingError, ConfigurationError
+from emolake.messages import counted
 from emolake.schemas.labels import UnknownLabelError, canonical
 from emolake.tasks.decode import load_mono
 
@@ -78,15 +79,18 @@ def read_dataset(data: Path) -> list[Clip]:
 
 
 def require_speakers(clips: Iterable[Clip]) -> list[str]:
-    """The speaker of each clip. Raises ConfigurationError if one has none, since the speaker split would
-    leak."""
+    """Return the speaker of each clip.
+
+    Raises:
+        ConfigurationError: one has none, so a split by speaker would leak.
+    """
     speakers = []
     for clip in clips:
         if clip.speaker is None:
             raise ConfigurationError(
                 f"the clip {clip.name} has no speaker, so a split by speaker cannot keep its voice out of "
                 "training; list the data in a CSV file with a column `speaker`, or ask for --split random, "
-                "which measures voices that training heard"
+                "which measures voices that are in training too"
             )
         speakers.append(clip.speaker)
     return speakers
@@ -97,7 +101,8 @@ def load_clips(
 ) -> tuple[list[Clip], list[np.ndarray], list[Skipped]]:
     """Decode every clip to mono float32 at `sampling_rate`; what cannot be decoded is named and left out.
 
-    Raises ConfigurationError if nothing is left.
+    Raises:
+        ConfigurationError: nothing is left.
     """
     kept: list[Clip] = []
     waves: list[np.ndarray] = []
@@ -110,12 +115,14 @@ def load_clips(
         else:
             kept.append(clip)
     if not kept:
-        raise ConfigurationError(f"none of {len(clips)} clips can be decoded; the first: {skipped[0].reason}")
+        raise ConfigurationError(
+            f"none of {counted(len(clips), 'clip')} can be decoded; the first: {skipped[0].reason}"
+        )
     return kept, waves, skipped
 
 
 def data_hash(clips: Sequence[Clip], waves: Sequence[np.ndarray]) -> str:
-    """sha256 of names, labels, speakers and samples: the same data give the same hash wherever they lie."""
+    """Return the sha256 of names, labels, speakers and samples: the same data give the same hash in any folder."""
     digest = hashlib.sha256()
     for clip, wave in sorted(zip(clips, waves, strict=True), key=lambda pair: pair[0].name):
         digest.update("\x1f".join((clip.name, clip.emotion, clip.corpus, clip.speaker or "")).encode())
@@ -125,7 +132,7 @@ def data_hash(clips: Sequence[Clip], waves: Sequence[np.ndarray]) -> str:
 
 @contextmanager
 def csv_reader(table: Path) -> "Iterator[csv.DictReader[str]]":
-    """Open a CSV file of UTF-8; raises ConfigurationError if it is of another encoding."""
+    """Open a CSV file of UTF-8; raise ConfigurationError if it is of another encoding."""
     with table.open(encoding="utf-8-sig", newline="") as lines:
         try:
             yield csv.DictReader(lines)
@@ -136,10 +143,10 @@ def csv_reader(table: Path) -> "Iterator[csv.DictReader[str]]":
 
 
 def label_meanings(table: Path) -> dict[str, str]:
-    """The emotion of each of the labels that a CSV file names.
+    """Return the emotion of each of the labels that a CSV file names.
 
-    The file has columns `label` and `emotion`, or one of the two, whose labels then speak for themselves; a
-    competition's list of training clips will do.
+    The file has columns `label` and `emotion`, or one of the two, whose labels are then words of the taxonomy, as a
+    competition's list of training clips has them.
 
     Raises:
         ConfigurationError: there is neither column, or a label has two emotions.
@@ -196,8 +203,11 @@ def _from_csv(table: Path) -> list[Clip]:
 
 
 def _from_folders(root: Path) -> list[Clip]:
-    """`emotion/…`, `corpus/emotion/…`, `speaker/emotion/…`, `emotion/speaker/…`: a speaker's folder says that it is
-    one (`Actor_03`, `speaker-3`), since a folder of another name may as well be a session or a text."""
+    """List `emotion/…`, `corpus/emotion/…`, `speaker/emotion/…`, `emotion/speaker/…`.
+
+    A speaker's folder has a name that says so (`Actor_03`, `speaker-3`): one of another name may be a session or a
+    text.
+    """
     files = [
         path
         for path in sorted(root.rglob("*"))
@@ -234,7 +244,7 @@ def _from_folders(root: Path) -> list[Clip]:
 
 
 def _label_depth(root: Path, folders: Sequence[tuple[str, ...]], meanings: Mapping[str, str]) -> int:
-    """Which folder above a clip names the emotion, 0 for the outermost; 0 too where none does, for its message."""
+    """Return which folder above a clip names the emotion, 0 for the outermost, and also where none does."""
 
     def is_label(part: str) -> bool:
         try:

@@ -1,6 +1,5 @@
 """`emolake evaluate`: any model of the configuration, or trained folder, on labelled data."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,12 @@ import numpy as np
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, read_dataset
-from emolake.evaluation.results import Answers, brief, figures, write_results
+from emolake.evaluation.results import Predictions, brief, figures, write_results
+from emolake.messages import counted
 from emolake.models.registry import ModelEntry
+from emolake.output.notices import complain
 from emolake.output.progress import track
-from emolake.predict.clips import answer_clips, emotions_of
+from emolake.prediction.clips import emotions_of, predict_clips
 from emolake.settings import Settings
 
 _LEAST = np.finfo(np.float64).tiny  # so that an emotion that the model cannot give has a finite logarithm
@@ -21,60 +22,61 @@ _MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
-class Heard:
-    """The clips that a model answered, and what became of the others."""
+class DatasetPredictions:
+    """A model's predictions for labelled clips, and what became of the clips without one."""
 
-    answers: Answers
+    predictions: Predictions
     skipped: tuple[dict[str, str], ...]
-    """`path` and `reason` of each clip without an answer."""
+    """`path` and `reason` of each clip without a prediction."""
     truncated: tuple[str, ...]
-    """Clips that broke half-way and were judged by what could be decoded."""
+    """Clips that break off, and were predicted from what could be decoded."""
 
 
 def evaluate(*, entry: ModelEntry, settings: Settings, data: Path, out: Path) -> dict[str, Any]:
-    """Hold a model's answers against labelled data; write results, predictions, plots and report into `out`.
+    """Compare a model's predictions with labelled data; write results, predictions, plots and report into `out`.
 
     The voice-activity gate is off: a clip that it would drop counts too. Labels of both sides are mapped to the
-    shared taxonomy. What flatters or lowers the figures (voices that the model learned from, emotions that it
-    cannot give) stands in `remarks`, with figures without it, and is said on standard error.
+    shared taxonomy. What flatters or lowers the figures (speakers of the training data, emotions that the model cannot
+    give) is in `remarks`, with figures without it, and is written to standard error.
 
     Raises:
-        ConfigurationError: the data cannot be read, none of them can be heard, or the model gives no labels.
+        ConfigurationError: the data cannot be read, none of them can be predicted, or the model gives no labels.
         UnknownLabelError: the taxonomy does not know a label of the data or of the model.
     """
     clips = read_dataset(data)
     given = emotions_of(entry)
-    known = heard_speakers(entry)
-    heard = hear(clips, entry=entry, settings=settings)
-    answers = heard.answers
+    known = training_speakers(entry)
+    found = predict_dataset(clips, entry=entry, settings=settings)
+    predictions = found.predictions
     results: dict[str, Any] = {
         "model": entry.name,
         "family": entry.family,
         "fingerprint": entry.fingerprint,
-        **figures(answers),
-        "skipped": list(heard.skipped),
-        "truncated": list(heard.truncated),
-        "labels_not_given": sorted({clip.emotion for clip in answers.clips} - set(given)),
+        **figures(predictions),
+        "skipped": list(found.skipped),
+        "truncated": list(found.truncated),
+        "labels_not_given": sorted({clip.emotion for clip in predictions.clips} - set(given)),
         "speakers_heard_in_training": sorted(
-            {clip.speaker for clip in answers.clips if clip.speaker} & (known or set())
+            {clip.speaker for clip in predictions.clips if clip.speaker} & (known or set())
         ),
     }
-    results["remarks"] = _remarks(results, given, known, answers.clips)
-    possible = np.isin([clip.emotion for clip in answers.clips], given)
-    unheard = np.array([clip.speaker not in (known or ()) for clip in answers.clips])
-    for key, chosen in (("of_given_labels", possible), ("of_unheard_speakers", unheard)):
+    results["remarks"] = _remarks(results, given, known, predictions.clips)
+    possible = np.isin([clip.emotion for clip in predictions.clips], given)
+    new = np.array([clip.speaker not in (known or ()) for clip in predictions.clips])
+    for key, chosen in (("of_given_labels", possible), ("of_unheard_speakers", new)):
         if chosen.any() and not chosen.all():
-            results[key] = brief(answers.of(chosen))
-    write_results(out, results, answers, [])
+            results[key] = brief(predictions.subset(chosen))
+    write_results(out, results, predictions, [])
     for remark in results["remarks"]:
-        print(f"emolake: {remark}", file=sys.stderr)
+        complain(remark)
     return results
 
 
-def hear(clips: Sequence[Clip], *, entry: ModelEntry, settings: Settings) -> Heard:
-    """Answer every clip, with a progress bar on standard error; labels are those of the model and of the clips.
+def predict_dataset(clips: Sequence[Clip], *, entry: ModelEntry, settings: Settings) -> DatasetPredictions:
+    """Predict every clip, with a progress bar on standard error; labels are those of the model and of the clips.
 
-    Raises ConfigurationError if none can be heard.
+    Raises:
+        ConfigurationError: no clip can be predicted.
     """
     given = emotions_of(entry)
     labels = tuple(sorted({*given, *(clip.emotion for clip in clips)}))
@@ -83,31 +85,30 @@ def hear(clips: Sequence[Clip], *, entry: ModelEntry, settings: Settings) -> Hea
     rows: list[np.ndarray] = []
     skipped: list[dict[str, str]] = []
     truncated: list[str] = []
-    found = answer_clips([clip.path for clip in clips], settings=settings, entry=entry, gated=False)
+    found = predict_clips([clip.path for clip in clips], settings=settings, entry=entry, gated=False)
     shown = track(found, f"predicting with {entry.name}", unit="clips", total=len(clips))
-    for clip, answer in zip(clips, shown, strict=True):
-        if answer.probabilities is None:
-            skipped.append({"path": clip.name, "reason": answer.error or "no speech"})
+    for clip, prediction in zip(clips, shown, strict=True):
+        if prediction.probabilities is None:
+            skipped.append({"path": clip.name, "reason": prediction.error or "no speech"})
             continue
-        if answer.error is not None:
+        if prediction.error is not None:
             truncated.append(clip.name)
         kept.append(clip)
         row = np.full(len(labels), _LEAST)
-        row[places] = np.maximum(answer.probabilities, _LEAST)
+        row[places] = np.maximum(prediction.probabilities, _LEAST)
         rows.append(np.log(row))
     if not kept:
         raise ConfigurationError(
-            f"none of {len(clips)} clips can be heard; the first: {skipped[0]['reason']}"
+            f"none of {counted(len(clips), 'clip')} can be predicted; the first: {skipped[0]['reason']}"
         )
     targets = np.array([labels.index(clip.emotion) for clip in kept], dtype=np.int64)
-    parts = np.zeros(len(kept), dtype=np.int64)
-    return Heard(
-        Answers(tuple(kept), labels, targets, np.stack(rows), parts), tuple(skipped), tuple(truncated)
-    )
+    folds = np.zeros(len(kept), dtype=np.int64)
+    predictions = Predictions(tuple(kept), labels, targets, np.stack(rows), folds)
+    return DatasetPredictions(predictions, tuple(skipped), tuple(truncated))
 
 
-def heard_speakers(entry: ModelEntry) -> frozenset[str] | None:
-    """The speakers that a trained folder learned from; None if it does not say, or the model is no trained folder."""
+def training_speakers(entry: ModelEntry) -> frozenset[str] | None:
+    """Return the speakers of a model's training data; None if it names none, or is no trained folder."""
     speakers = entry.record.training.get("speakers")
     return frozenset(map(str, speakers)) or None if isinstance(speakers, list) else None
 
@@ -115,32 +116,41 @@ def heard_speakers(entry: ModelEntry) -> frozenset[str] | None:
 def _remarks(
     results: dict[str, Any], given: Sequence[str], known: frozenset[str] | None, clips: Sequence[Clip]
 ) -> list[str]:
+    """Return what has to be known of the figures, a sentence each."""
     remarks = []
     leaked, speakers = results["speakers_heard_in_training"], {clip.speaker for clip in clips if clip.speaker}
     if leaked:
+        verb = "has the name" if len(leaked) == 1 else "have the names"
         remarks.append(
-            f"{_named(leaked, 'speakers')} of {len(speakers)} have the names of speakers that the model learned "
-            "from, so the figures flatter it and say little of new voices"
+            f"{_named(leaked, 'speaker')} of {len(speakers)} {verb} of speakers of the model's training data, so the "
+            "figures flatter it and say little of new voices"
         )
     elif known is None:
-        remarks.append("the model does not say which speakers it learned from, so a leak cannot be ruled out")
+        remarks.append(
+            "the model does not name the speakers of its training data, so a leak cannot be ruled out"
+        )
     missing = results["labels_not_given"]
     if missing:
         count = sum(clip.emotion in missing for clip in clips)
-        remarks.append(
-            f"the model cannot give {', '.join(missing)}, so all {count} clips of it count as wrong; it gives "
-            f"{', '.join(given)}"
+        wrong = (
+            "the 1 clip of it counts as wrong" if count == 1 else f"all {count} clips of it count as wrong"
         )
+        remarks.append(f"the model cannot give {', '.join(missing)}, so {wrong}; it gives {', '.join(given)}")
     if results["skipped"]:
         names = [each["path"] for each in results["skipped"]]
-        remarks.append(f"left out, because nothing could be heard: {_named(names, 'clips')}")
+        remarks.append(f"left out, because nothing could be predicted: {_named(names, 'clip')}")
     if results["truncated"]:
         remarks.append(
-            f"broke half-way, and judged by what could be decoded: {_named(results['truncated'], 'clips')}"
+            f"broken off, and predicted from what could be decoded: {_named(results['truncated'], 'clip')}"
         )
     return remarks
 
 
-def _named(names: Sequence[str], what: str) -> str:
+def _named(names: Sequence[str], noun: str) -> str:
+    """Return how many there are, with the first names.
+
+    >>> _named(["s1", "s2"], "speaker")
+    '2 speakers (s1, s2)'
+    """
     shown = ", ".join(names[:_MOST_NAMED])
-    return f"{len(names)} {what} ({shown}{', …' if len(names) > _MOST_NAMED else ''})"
+    return f"{counted(len(names), noun)} ({shown}{', …' if len(names) > _MOST_NAMED else ''})"

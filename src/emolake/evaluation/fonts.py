@@ -1,6 +1,5 @@
 """Fonts that have the letters of label names: matplotlib's own has no Korean and no Japanese."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from matplotlib import font_manager
+
+from emolake.output.notices import complain
 
 _BASE = "DejaVu Sans"
 # Packages that carry a font, and where: found by path, since importing them would change matplotlib's settings.
@@ -20,29 +21,28 @@ _PLAIN_WEIGHTS = (400, "normal", "regular", "book")
 
 
 @dataclass(frozen=True)
-class Names:
-    """How labels are drawn: the words, the font families to draw them with, and what each number stands for where
-    no font has a label's letters."""
+class PlotLabels:
+    """How labels are drawn in a plot."""
 
     words: tuple[str, ...]
     families: tuple[str, ...]
+    """Fonts that together have the letters of the words."""
     legend: dict[str, str]
+    """Number -> label, where the words are numbers because no font has the letters of the labels."""
 
 
-def drawable(names: Sequence[str], labels: Sequence[str]) -> Names:
-    """Return the first that can be drawn of the names, the plain labels, and numbers; say so if it is not the names."""
+def drawable(names: Sequence[str], labels: Sequence[str]) -> PlotLabels:
+    """Return the first that can be drawn of the names, the plain labels, and numbers; warn if it is not the names."""
     for words in (names, labels):
         families, missing = families_for("".join(words))
         if not missing:
-            return Names(tuple(words), families, {})
-        print(
-            f"emolake: no font has the letters {''.join(sorted(missing))} of the labels, so the plots show "
-            "something else; install the packages matplotlib-fontja and koreanize-matplotlib, or a font that "
-            "has them",
-            file=sys.stderr,
+            return PlotLabels(tuple(words), families, {})
+        complain(
+            f"no font has the letters {''.join(sorted(missing))} of the labels, so the plots show something else; "
+            "install the packages matplotlib-fontja and koreanize-matplotlib, or a font that has them"
         )
     numbers = tuple(str(number) for number in range(1, len(names) + 1))
-    return Names(numbers, (_BASE,), dict(zip(numbers, names, strict=True)))
+    return PlotLabels(numbers, (_BASE,), dict(zip(numbers, names, strict=True)))
 
 
 def families_for(text: str) -> tuple[tuple[str, ...], frozenset[str]]:
@@ -61,7 +61,7 @@ def families_for(text: str) -> tuple[tuple[str, ...], frozenset[str]]:
 
 
 def _candidates() -> Iterator[tuple[str, str]]:
-    """Family and path of the fonts of packages, then of the plain ones that are installed."""
+    """Yield family and path of the fonts of packages, then of the plain ones that are installed."""
     for path in _packaged():
         yield font_manager.get_font(path).family_name, path
     for entry in sorted(font_manager.fontManager.ttflist, key=lambda entry: (entry.name, str(entry.fname))):
@@ -72,7 +72,7 @@ def _candidates() -> Iterator[tuple[str, str]]:
 
 @cache
 def _packaged() -> tuple[str, ...]:
-    """Paths of the packages' fonts, made known to matplotlib."""
+    """Register the packages' fonts with matplotlib, and return their paths."""
     paths = []
     for package, name in _PACKAGED:
         spec = find_spec(package)
@@ -88,5 +88,5 @@ def _packaged() -> tuple[str, ...]:
 def _letters(path: str) -> frozenset[str]:
     try:
         return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
-    except RuntimeError:  # FreeType cannot read the file, so it has no letter for us
+    except RuntimeError:  # FreeType cannot read the file, so it has no letters
         return frozenset()

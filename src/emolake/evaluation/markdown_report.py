@@ -5,15 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from emolake.evaluation.fonts import Names
+from emolake.evaluation.fonts import PlotLabels
+from emolake.messages import counted, printable
+from emolake.output.table import markdown_table
 
 _MOST_SKIPPED = 20
 
 
 def report(
-    results: Mapping[str, Any], names: Sequence[str], history: Sequence[Mapping[str, Any]], *, drawn: Names
+    results: Mapping[str, Any],
+    names: Sequence[str],
+    history: Sequence[Mapping[str, Any]],
+    *,
+    drawn: PlotLabels,
 ) -> str:
-    """The report as Markdown; `names` are the labels as they are shown, `drawn` as they stand in the plots."""
+    """Return the report as Markdown; `names` are the labels as the tables show them, `drawn` as the plots do."""
     sections = [
         _summary(results),
         _remarks(results),
@@ -30,23 +36,18 @@ def report(
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; a bar in a cell is kept from ending it."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
 def with_interval(figures: Mapping[str, Any], name: str) -> str:
-    """A figure and its interval: `0.670 [0.640, 0.701]`."""
+    """Return a figure and its interval: `0.670 [0.640, 0.701]`."""
     found = figures.get("confidence_intervals", {}).get(name)
     value = f"{figures[name]:.3f}"
     return value if found is None else f"{value} [{found[0]:.3f}, {found[1]:.3f}]"
 
 
 def headline(results: Mapping[str, Any]) -> str:
-    """One line of what matters most."""
+    """Return the figures that matter most as one line."""
     return (
-        f"{results['model']} on {results['clips']} clips: unweighted average recall {with_interval(results, 'uar')}, "
+        f"{results['model']} on {counted(results['clips'], 'clip')}: "
+        f"unweighted average recall {with_interval(results, 'uar')}, "
         f"accuracy {with_interval(results, 'accuracy')}, macro F1 {with_interval(results, 'macro_f1')}, "
         f"expected calibration error {results['expected_calibration_error']:.3f}"
     )
@@ -63,22 +64,22 @@ def _summary(results: Mapping[str, Any]) -> str:
     ]
     return (
         f"# Results of {results.get('model', 'the classifier')}\n\n{markdown_table(['figure', 'value'], rows)}\n\n"
-        f"In brackets: 95 % bootstrap intervals, {intervals['resamples']} times as many {intervals['resampled']} "
-        f"drawn anew, seed {intervals['seed']}."
+        f"In brackets: 95 % bootstrap intervals over {intervals['resampled']}, {intervals['resamples']} draws with "
+        f"replacement, seed {intervals['seed']}."
     )
 
 
 def _remarks(results: Mapping[str, Any]) -> str:
     remarks = list(results.get("remarks", ()))
     for key, title in (("of_given_labels", "Only clips of emotions that the model can give"),
-                       ("of_unheard_speakers", "Only speakers that the model did not hear")):  # fmt: skip
+                       ("of_unheard_speakers", "Only speakers that are not in the training data")):  # fmt: skip
         part = results.get(key)
         if part:
             remarks.append(
                 f"{title}: unweighted average recall {with_interval(part, 'uar')}, accuracy "
-                f"{with_interval(part, 'accuracy')}, {part['clips']} clips."
+                f"{with_interval(part, 'accuracy')}, {counted(part['clips'], 'clip')}."
             )
-    return "## To be known\n\n" + "\n".join(f"- {remark}" for remark in remarks) if remarks else ""
+    return "## Remarks\n\n" + "\n".join(f"- {remark}" for remark in remarks) if remarks else ""
 
 
 def _classes(results: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -93,7 +94,7 @@ def _classes(results: Mapping[str, Any], names: Sequence[str]) -> str:
     return markdown_table(["class", "clips", "recall", "precision", "F1"], rows)
 
 
-def _legend(drawn: Names) -> str:
+def _legend(drawn: PlotLabels) -> str:
     if not drawn.legend:
         return ""
     return (
@@ -128,13 +129,16 @@ def _skipped(results: Mapping[str, Any]) -> str:
     skipped = results.get("skipped", ())
     if not skipped:
         return ""
-    named = "\n".join(f"- {each['path']}: {each['reason']}" for each in skipped[:_MOST_SKIPPED])
+    named = "\n".join(
+        f"- {printable(each['path'])}: {printable(each['reason'])}" for each in skipped[:_MOST_SKIPPED]
+    )
     more = (
         f"\n- and {len(skipped) - _MOST_SKIPPED} more, in results.json"
         if len(skipped) > _MOST_SKIPPED
         else ""
     )
-    return f"## Left out\n\n{len(skipped)} clips could not be heard, and no figure knows of them.\n\n{named}{more}"
+    what = counted(len(skipped), "clip")
+    return f"## Left out\n\nNo figure includes what could not be predicted: {what}.\n\n{named}{more}"
 
 
 def _training(history: Sequence[Mapping[str, Any]]) -> str:

@@ -8,13 +8,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import confusion_matrix
 
-RESAMPLES = 2000
+BOOTSTRAP_DRAWS = 2000
 LEVEL = 0.95
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The divisor of `logits` [N, labels] that makes the truth [N] most likely (Guo et al. 2017), in 0.1 to
-    10."""
+    """Return the divisor, 0.1 to 10, of `logits` [N, labels] that makes the truth [N] most likely (Guo et al. 2017)."""
 
     def loss(log_temperature: float) -> float:
         scores = log_softmax(logits / np.exp(log_temperature), axis=1)
@@ -24,8 +23,7 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
 
 
 def expected_calibration_error(logits: np.ndarray, truth: np.ndarray, *, bins: int = 15) -> float:
-    """Mean distance between confidence and accuracy over equal bins of confidence, weighted by their
-    clips."""
+    """Return the mean distance of confidence and accuracy over equal bins of confidence, weighted by clips."""
     probabilities = softmax(logits, axis=1)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
@@ -36,8 +34,8 @@ def expected_calibration_error(logits: np.ndarray, truth: np.ndarray, *, bins: i
 
 
 @dataclass(frozen=True)
-class Resampled:
-    """Figures of R resamples of the clips: [R], and recalls [R, labels], NaN where a resample has no such clip."""
+class BootstrapFigures:
+    """Figures of R draws of the clips: [R], and recalls [R, labels], NaN where a draw has no such clip."""
 
     accuracy: np.ndarray
     uar: np.ndarray
@@ -45,49 +43,49 @@ class Resampled:
     recall: np.ndarray
 
 
-def resample(
+def bootstrap(
     truth: np.ndarray,
-    guesses: Sequence[np.ndarray],
+    predicted: Sequence[np.ndarray],
     groups: Sequence[str] | None,
     *,
     labels: int,
-    resamples: int = RESAMPLES,
+    draws: int = BOOTSTRAP_DRAWS,
     seed: int,
-) -> list[Resampled]:
-    """Figures of several classifiers' answers under the same resamples of the clips.
+) -> list[BootstrapFigures]:
+    """Return the figures of several classifiers' predictions under the same draws of the clips.
+
+    A figure of a draw is a function of its confusion matrix, and that is the sum of its groups'; drawing how often
+    each group comes replaces drawing clips one by one, which would copy all of them R times.
 
     Args:
         truth: label of each clip, [N].
-        guesses: for each classifier its answer to each clip, [N].
+        predicted: for each classifier the label that it predicts for each clip, [N].
         groups: what is drawn as a whole, the speaker of each clip [N]; None draws clips.
         labels: number of labels.
-        resamples: R, how often as many groups as there are are drawn with replacement.
+        draws: R, how often as many groups as there are are drawn with replacement.
         seed: of the draws.
-
-    A figure of a resample is a function of its confusion matrix, and that is the sum of its groups'; drawing
-    how often each group comes replaces drawing clips one by one, which would copy all of them R times.
     """
     generator = np.random.default_rng(seed)
     if groups is None:
-        # Clips that all classifiers answer alike are one kind: how often a kind comes is all that counts.
-        kinds, sizes = np.unique(np.stack([truth, *guesses], axis=1), axis=0, return_counts=True)
-        drawn = generator.multinomial(sizes.sum(), sizes / sizes.sum(), size=resamples)
+        # Clips with the same truth and predictions are one kind: how often a kind comes is all that counts.
+        kinds, sizes = np.unique(np.stack([truth, *predicted], axis=1), axis=0, return_counts=True)
+        drawn = generator.multinomial(sizes.sum(), sizes / sizes.sum(), size=draws)
         members = [kinds[kind : kind + 1] for kind in range(len(kinds))]
     else:
-        rows, names = np.stack([truth, *guesses], axis=1), np.array(groups)
+        rows, names = np.stack([truth, *predicted], axis=1), np.array(groups)
         members = [rows[names == name] for name in np.unique(names)]
-        drawn = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
+        drawn = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), size=draws)
     figures = []
-    for place in range(1, len(guesses) + 1):
+    for place in range(1, len(predicted) + 1):
         tables = [
             confusion_matrix(own[:, 0], own[:, place], labels=np.arange(labels)).ravel() for own in members
         ]
-        figures.append(_figures((drawn @ np.stack(tables)).reshape(resamples, labels, labels)))
+        figures.append(_figures((drawn @ np.stack(tables)).reshape(draws, labels, labels)))
     return figures
 
 
 def interval(values: np.ndarray) -> tuple[float, float] | None:
-    """The interval that holds 95 % of the resampled values [R]; None if a class has clips in none of them."""
+    """Return the interval that holds 95 % of a figure's draws [R]; None if a class has clips in none of them."""
     known = values[np.isfinite(values)]
     if not len(known):
         return None
@@ -95,14 +93,14 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _figures(confusions: np.ndarray) -> Resampled:
-    """Of confusion matrices [R, labels, labels], rows the truth: scikit-learn takes one at a time."""
+def _figures(confusions: np.ndarray) -> BootstrapFigures:
+    """Return the figures of confusions [R, labels, labels], rows the truth: scikit-learn takes one at a time."""
     hits = np.diagonal(confusions, axis1=1, axis2=2).astype(float)
-    said, meant = confusions.sum(axis=1), confusions.sum(axis=2)
-    recall = np.divide(hits, meant, out=np.full_like(hits, np.nan), where=meant > 0)
-    f1 = np.divide(2 * hits, said + meant, out=np.full_like(hits, np.nan), where=said + meant > 0)
-    return Resampled(
-        accuracy=hits.sum(axis=1) / meant.sum(axis=1),
+    predicted, true = confusions.sum(axis=1), confusions.sum(axis=2)
+    recall = np.divide(hits, true, out=np.full_like(hits, np.nan), where=true > 0)
+    f1 = np.divide(2 * hits, predicted + true, out=np.full_like(hits, np.nan), where=predicted + true > 0)
+    return BootstrapFigures(
+        accuracy=hits.sum(axis=1) / true.sum(axis=1),
         uar=np.nanmean(recall, axis=1),
         macro_f1=np.nanmean(f1, axis=1),
         recall=recall,

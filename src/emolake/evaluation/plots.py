@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from emolake.evaluation.fonts import Names, families_for
+from emolake.evaluation.fonts import PlotLabels, families_for
+from emolake.messages import counted
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#1f5fa8", "#d9730d", "#2e7d4f", "#8a8f98"
 _DPI = 150
@@ -17,7 +18,7 @@ _MOST_RUNS_NAMED = 8
 _MOST_CELLS_WITH_COUNTS = 10
 
 
-def plot_confusion(path: Path, confusion: np.ndarray, names: Names) -> None:
+def plot_confusion(path: Path, confusion: np.ndarray, names: PlotLabels) -> None:
     """Draw counts [labels, labels], rows the truth, coloured by their share of the row."""
     size = len(names.words)
     totals = confusion.sum(axis=1, keepdims=True)
@@ -37,17 +38,17 @@ def plot_confusion(path: Path, confusion: np.ndarray, names: Names) -> None:
         axes.grid(which="minor", color="white", linewidth=1)
         axes.tick_params(which="both", length=0)
         axes.spines[:].set_visible(False)
-        axes.set_xlabel("answer")
+        axes.set_xlabel("prediction")
         axes.set_ylabel("truth")
-        axes.set_title("What each emotion was taken for", fontsize="medium")
+        axes.set_title("Predictions by true emotion", fontsize="medium")
         bar = figure.colorbar(image, ax=axes, shrink=0.8)
         bar.set_label("share of the row")
         bar.outline.set_visible(False)
         figure.savefig(path, dpi=_DPI)
 
 
-def plot_classes(path: Path, results: Mapping[str, Any], names: Names) -> None:
-    """Draw recall with its interval, precision and F1 of each label that has clips or answers."""
+def plot_classes(path: Path, results: Mapping[str, Any], names: PlotLabels) -> None:
+    """Draw recall with its interval, precision and F1 of each label that is the truth or the prediction of a clip."""
     shown = [
         (word, label, row)
         for word, (label, row) in zip(names.words, results["classes"].items(), strict=True)
@@ -67,7 +68,9 @@ def plot_classes(path: Path, results: Mapping[str, Any], names: Names) -> None:
             axes.plot(row["precision"], height - 0.18, "s", color=_ORANGE, markersize=6)
             axes.plot(row["f1"], height + 0.18, "D", color=_GREEN, markersize=6)
         axes.axvline(results["uar"], color=_GREY, linestyle="--", linewidth=1)
-        axes.set_yticks(range(len(shown)), [f"{word}, {row['support']} clips" for word, _, row in shown])
+        axes.set_yticks(
+            range(len(shown)), [f"{word}, {counted(row['support'], 'clip')}" for word, _, row in shown]
+        )
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks(np.arange(0, 1.01, 0.1))
@@ -165,7 +168,7 @@ def plot_comparison(path: Path, rows: Sequence[tuple[str, Mapping[str, Any]]]) -
         figure.savefig(path, dpi=_DPI)
 
 
-def plot_distribution(path: Path, counts: Mapping[str, int], names: Names) -> None:
+def plot_distribution(path: Path, counts: Mapping[str, int], names: PlotLabels) -> None:
     """Draw how many clips are of each label, in the order given."""
     total = sum(counts.values())
     with mpl.rc_context({"font.family": names.families}):

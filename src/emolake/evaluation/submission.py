@@ -1,12 +1,9 @@
-"""A competition's CSV, filled with the answers to its clips."""
+"""A competition's CSV, filled with the predictions for its clips."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -16,32 +13,32 @@ from emolake.evaluation.dataset import LABELS_FILE, csv_reader, label_meanings
 from emolake.models.registry import ModelEntry
 from emolake.output.notices import complain
 from emolake.output.progress import track
-from emolake.predict.clips import answer_clips, emotions_of
+from emolake.prediction.clips import emotions_of, predict_clips
 from emolake.settings import Settings
 
 _LABEL_COLUMNS = ("label", "emotion")
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A competition's table: its columns in order, its rows, and which columns hold ids and labels."""
+class Submission:
+    """A competition's table: its columns in order, its rows, and which column holds the labels."""
 
     columns: list[str]
     rows: list[dict[str, str]]
     label_column: str
+    bad: int = 0
+    """Clips that could not be predicted; their rows keep what the sample holds."""
 
 
-def write_submission(
+def fill_submission(
     sample: Path,
     places: Sequence[Path],
     *,
     settings: Settings,
     entry: ModelEntry,
     labels: Path | None,
-    output: IO[str],
-    out: Path | None,
-) -> int:
-    """Fill the labels of a competition's CSV and write it to `out`, or else to a text stream.
+) -> Submission:
+    """Return a competition's CSV with its labels filled; a clip that cannot be predicted is named on standard error.
 
     The clip of a row is its `path` (relative to the CSV, or to one of `places`), or else the audio below
     `places`, or below the CSV's folder, whose name without its ending is the `id`. Every clip gets the most likely
@@ -54,11 +51,6 @@ def write_submission(
         entry: the model.
         labels: a CSV with the competition's own words, as `label_meanings` reads it; `labels.csv` beside the
             sample when left out, and without one the names of the shared taxonomy are written.
-        output: where the table goes without `out`.
-        out: file to write.
-
-    Returns:
-        The number of clips that could not be heard; their rows keep what the sample says.
 
     Raises:
         ConfigurationError: a column is missing, an id has no clip or several, or the labels do not fit the model.
@@ -73,24 +65,21 @@ def write_submission(
             f"the model {entry.name!r} gives {', '.join(emotions)}, and the competition's labels are "
             f"{', '.join(words)}; choose another model"
         )
-    bad = 0
-    found = answer_clips(clips, settings=settings, entry=entry, gated=False)
+    rows, bad = [], 0
+    found = predict_clips(clips, settings=settings, entry=entry, gated=False)
     shown = track(found, f"predicting with {entry.name}", unit="clips", total=len(clips))
-    for row, answer in zip(sheet.rows, shown, strict=True):
-        if answer.probabilities is None:
+    for row, prediction in zip(sheet.rows, shown, strict=True):
+        if prediction.probabilities is None:
             bad += 1
-            complain(f"{row['id']}: {answer.error}; its row keeps {row[sheet.label_column]!r}")
+            complain(f"{row['id']}: {prediction.error}; its row keeps {row[sheet.label_column]!r}")
+            rows.append(row)
             continue
-        best = usable[int(np.argmax(answer.probabilities[usable]))]
-        row[sheet.label_column] = words[emotions[best]]
-    with nullcontext(output) if out is None else out.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, sheet.columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sheet.rows)
-    return bad
+        best = usable[int(np.argmax(prediction.probabilities[usable]))]
+        rows.append(row | {sheet.label_column: words[emotions[best]]})
+    return replace(sheet, rows=rows, bad=bad)
 
 
-def _read(sample: Path) -> Sheet:
+def _read(sample: Path) -> Submission:
     if not sample.is_file():
         raise ConfigurationError(f"there is no file {sample}; give the competition's sample_submission.csv")
     with csv_reader(sample) as reader:
@@ -108,11 +97,11 @@ def _read(sample: Path) -> Sheet:
             )
     if not rows:
         raise ConfigurationError(f"{sample} has no rows, so there is nothing to fill")
-    return Sheet(columns, rows, label_column)
+    return Submission(columns, rows, label_column)
 
 
-def _clips(sheet: Sheet, sample: Path, places: Sequence[Path]) -> list[Path]:
-    """The clip of each row; raises ConfigurationError naming the first id without one, or with several."""
+def _clips(sheet: Submission, sample: Path, places: Sequence[Path]) -> list[Path]:
+    """Return the clip of each row; raise ConfigurationError naming the first id without one, or with several."""
     for place in places:
         if not place.exists():
             raise ConfigurationError(f"there is no file or folder {place}")
@@ -139,7 +128,7 @@ def _clips(sheet: Sheet, sample: Path, places: Sequence[Path]) -> list[Path]:
 
 
 def _by_stem(places: Iterable[Path]) -> dict[str, list[Path]]:
-    """Audio files by their name without and with its ending, which may be the id."""
+    """Return audio files by their name without and with its ending, which may be the id."""
     found: dict[str, list[Path]] = defaultdict(list)
     for place in places:
         for path in [place] if place.is_file() else sorted(place.rglob("*")):
@@ -150,7 +139,7 @@ def _by_stem(places: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def _words(sample: Path, labels: Path | None, entry: ModelEntry) -> Mapping[str, str]:
-    """The competition's word for each emotion."""
+    """Return the competition's word for each emotion."""
     beside = sample.parent / LABELS_FILE
     if labels is None and not beside.is_file():
         return {emotion: emotion for emotion in emotions_of(entry)}

@@ -1,4 +1,4 @@
-"""Writing one day of one table anew, in the transaction of the caller, who holds the guard of the day.
+"""Writing one day of one table again, in the transaction of the caller, who holds the guard of the day.
 
 DuckLake's own compaction knows no guards: one that runs beside an erasure could bring rows back.
 """
@@ -9,6 +9,7 @@ from datetime import date
 import duckdb
 
 from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS, Table
+from emolake.sql import statement
 
 # The tables of a day that grow commit by commit; the others are replaced as a whole.
 GROWING: tuple[Table, ...] = (RECORDINGS, ANALYSES, SEGMENTS)
@@ -27,14 +28,10 @@ def rewrite_day(
         day: the day.
         without: identifiers of recordings whose rows are left out.
     """
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE kept AS SELECT * FROM lake.{table.name} "
-        f"WHERE date = $date AND NOT list_contains($without::VARCHAR[], recording_id) "
-        f"ORDER BY {', '.join(table.key)}",
-        {"date": day, "without": sorted(without)},
-    )
-    connection.execute(f"DELETE FROM lake.{table.name} WHERE date = $date", {"date": day})
-    connection.execute(f"INSERT INTO lake.{table.name} BY NAME SELECT * FROM kept")
-    ((rows,),) = connection.execute("SELECT count(*) FROM kept").fetchall()
-    connection.execute("DROP TABLE kept")
+    keep = statement("keep_day", table=table.name, key=", ".join(table.key))
+    connection.execute(keep, {"date": day, "without": sorted(without)})
+    connection.execute(statement("delete_day", table=table.name), {"date": day})
+    connection.execute(statement("restore_day", table=table.name))
+    ((rows,),) = connection.execute(statement("count_kept")).fetchall()
+    connection.execute(statement("drop_kept"))
     return int(rows)

@@ -4,6 +4,7 @@ import duckdb
 import pyarrow as pa
 
 from emolake.errors import EmolakeError
+from emolake.lake.registration import registered
 from emolake.schemas.columns import Column
 from emolake.schemas.tables import GUARDS, TABLES, Table
 from emolake.sql import statement
@@ -24,11 +25,8 @@ def append(connection: duckdb.DuckDBPyConnection, table: Table, rows: pa.Table) 
     """
     check_rows(table, rows)
     if rows.num_rows:
-        connection.register("new_rows", rows)
-        try:
-            connection.execute(f"INSERT INTO lake.{table.name} BY NAME SELECT * FROM new_rows")
-        finally:
-            connection.unregister("new_rows")
+        with registered(connection, new_rows=rows):
+            connection.execute(statement("append", table=table.name))
 
 
 def check_rows(table: Table, rows: pa.Table) -> None:
@@ -78,17 +76,13 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 def missing_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
     """Return the tables that the attached lake lacks; all of them where the catalog is empty."""
-    found = connection.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
-    ).fetchall()
+    found = connection.execute(statement("tables_of_lake")).fetchall()
     return [table for table in TABLES if (table.name,) not in found]
 
 
 def missing_columns(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, Column]]:
     """Return the columns that a lake made by an earlier version lacks; they may be NULL."""
-    found = connection.execute(
-        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'lake'"
-    ).fetchall()
+    found = connection.execute(statement("columns_of_lake")).fetchall()
     tables = {name for name, _ in found}
     return [
         (table.name, column)

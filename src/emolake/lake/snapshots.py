@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 import duckdb
 
@@ -27,5 +28,4 @@ def expire(lake: Lake, snapshots: Sequence[int]) -> None:
     """Expire snapshots by id; the files that only they need wait to be removed."""
     for start in range(0, len(snapshots), _EXPIRED_AT_ONCE):
         some = list(snapshots[start : start + _EXPIRED_AT_ONCE])
-        call = f"CALL ducklake_expire_snapshots('lake', versions => {some})"
-        lake.retried(lambda call=call: lake.connection.execute(call).fetchall())  # type: ignore[misc]
+        lake.retried(partial(lake.rows, statement("expire_snapshots"), {"snapshots": some}))

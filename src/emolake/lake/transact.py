@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any, TypeVar
 
 import duckdb
-import pyarrow as pa
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from emolake.errors import EmolakeError
@@ -35,7 +34,7 @@ class LakeError(EmolakeError):
 
 
 class Lake:
-    """An open lake; `connection` has it attached as `lake`, is its default schema, and speaks UTC."""
+    """An open lake; `connection` has it attached as `lake`, is its default schema, and shows times in UTC."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
         self.connection = connection
@@ -53,8 +52,8 @@ class Lake:
             if said is None:
                 raise
             # A traceback repeats what the error says, the connection string perhaps.
-            tells = self._catalog in str(error) or redacted(str(error)) != str(error)
-            raise LakeError(said) from (None if tells else error)
+            is_secret = self._catalog in str(error) or redacted(str(error)) != str(error)
+            raise LakeError(said) from (None if is_secret else error)
 
     def transact(
         self,
@@ -105,10 +104,8 @@ class Lake:
         try:
             with interruptible(self.connection):
                 result = work(self.connection)
-                self.connection.execute(
-                    "CALL lake.set_commit_message($author, $message, extra_info => $extra)",
-                    {"author": author, "message": message, "extra": extra},
-                )
+                tag = {"author": author, "message": message, "extra": extra}
+                self.connection.execute(statement("tag_commit"), tag)
                 self.connection.execute("COMMIT")
         except BaseException:
             # A commit that failed has ended the transaction already.
@@ -127,28 +124,16 @@ class Lake:
             self.connection.execute("ROLLBACK")
 
     def exists(self) -> bool:
-        """Tell whether the tables have been made: a catalog may be empty."""
+        """Return whether the tables have been made: a catalog may be empty."""
         return not missing_tables(self.connection)
 
     def latest_snapshot(self) -> int:
         """Return the id of the newest snapshot."""
-        return int(self.rows("SELECT max(snapshot_id) FROM lake.snapshots()")[0][0])
+        return int(self.rows(statement("latest_snapshot"))[0][0])
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
         return self.connection.execute(sql, dict(parameters or {})).fetchall()
-
-
-@contextmanager
-def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
-    """Let queries of the block read Arrow tables by these names."""
-    for name, table in tables.items():
-        connection.register(name, table)
-    try:
-        yield
-    finally:
-        for name in tables:
-            connection.unregister(name)
 
 
 def take_guards(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> None:
@@ -158,7 +143,7 @@ def take_guards(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> 
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Tell whether a transaction failed because another writer was first, and may be made again."""
+    """Return whether a transaction failed because another writer was first, and may be tried again."""
     text = str(error).lower()
     return isinstance(error, duckdb.Error) and any(sign in text for sign in _CONFLICTS)
 

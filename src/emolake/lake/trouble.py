@@ -43,4 +43,4 @@ def trouble(error: duckdb.Error, catalog: str) -> str | None:
         return None
     said = redacted(" ".join(str(error).replace(catalog, "the catalog").split()))
     remedy = next(remedy for sign, remedy in _REMEDIES if re.search(sign, said))
-    return f"the lake cannot be read or written: {said[:_LONGEST]}; {remedy}, and run again: what was committed stands"
+    return f"the lake cannot be read or written: {said[:_LONGEST]}; {remedy}, and run again: what was committed stays"

@@ -91,7 +91,7 @@ def track(
         items: what is worked on.
         description: what is done, before the bar.
         unit: what the items are called.
-        total: how many items there are, where they do not tell.
+        total: how many items there are, where they have no length.
         transient: as of `progress_bars`.
     """
     if total is None:

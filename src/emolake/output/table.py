@@ -1,7 +1,8 @@
-"""Rows as a table for a terminal, as JSON or as CSV."""
+"""Rows as a table for a terminal, as Markdown, as JSON or as CSV."""
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -34,6 +35,19 @@ def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[st
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([_plain(value) for value in row] for row in rows)
+
+
+def markdown_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    r"""Return a table in Markdown; what is in a cell can neither end the cell nor the row.
+
+    >>> print(markdown_table(["path"], [["a|b.wav"]]))
+    | path |
+    | --- |
+    | a\|b.wav |
+    """
+    lines = [[_markdown_cell(text) for text in line] for line in (names, *rows)]
+    lines.insert(1, ["---"] * len(names))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str]) -> None:
@@ -84,6 +98,11 @@ def _plain(value: Any) -> Any:
 def _cell(text: str) -> str:
     """Return a text that rich shows as it is: neither its markup nor a terminal's control characters do anything."""
     return escape(printable(text, lines=True))
+
+
+def _markdown_cell(text: str) -> str:
+    """Return a text with its bars escaped, and the backslashes before them, which would undo that."""
+    return re.sub(r"(\\*)\|", r"\1\1\\|", printable(text))
 
 
 def _shown(value: Any) -> str:

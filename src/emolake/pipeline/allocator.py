@@ -14,7 +14,7 @@ def keep_freed_blocks() -> None:
     """Let the next batch have the memory of the last one, for the rest of the process.
 
     Batches free and allocate the same blocks again and again. glibc would give many of them back to the system, which
-    hands them out anew page by page: an hour of audio takes the default network a fifth longer so. Other C libraries
+    hands them out again page by page: an hour of audio takes the default network a fifth longer so. Other C libraries
     are left to themselves.
     """
     try:

@@ -21,21 +21,12 @@ from threading import Lock
 from emolake.audio.voice_activity import SpeechDetector
 from emolake.errors import BadRecordingError, EmolakeError, Reason
 from emolake.pipeline.pipe import Pipe
-from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome
+from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome, Opened
 from emolake.tasks.segment import Segment, SegmentOptions, segment
 
 
 class DecoderError(EmolakeError):
     """A decoder failed in a way that is no recording's fault; the message holds its traceback."""
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a recording's header says."""
-
-    codec: str
-    sampling_rate: int
-    channels: int
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ def decoded(
 
     Args:
         path: the file.
-        name: its key, whose ending tells a format without a header.
+        name: its key, whose ending names a format without a header.
         segmentation: how it is cut.
         excluded_channels: what is kept from every model.
         timeout_s: how long the decoder may be silent.
@@ -200,7 +191,7 @@ def _serve(pipe: Pipe, detector: SpeechDetector) -> None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Tell a failed allocation, which onnxruntime reports as an error of its own."""
+    """Return whether an allocation failed, which onnxruntime reports as an error of its own."""
     return isinstance(error, MemoryError) or "bad_alloc" in str(error) or "Failed to allocate" in str(error)
 
 

@@ -26,7 +26,7 @@ _PACKAGES = (
 
 
 def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
-    """Return the name, fingerprint and config_id under which this configuration's rows stand on this machine."""
+    """Return the name, fingerprint and config_id that this configuration's rows have on this machine."""
     decides = {
         "pipeline": PIPELINE_VERSION,
         "segmentation": settings.segmentation.model_dump(mode="json"),

@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
+_END = object()
+
+
 class _Failed:
+    """What the items raised, for the consumer's thread."""
+
     def __init__(self, error: BaseException) -> None:
         self.error = error
-
-
-_END = object()
 
 
 class _WeightedQueue(Queue[tuple[object, int]]):
@@ -38,6 +40,62 @@ class _WeightedQueue(Queue[tuple[object, int]]):
         return item
 
 
+class _Producer(Generic[T]):
+    """A thread that puts items into a queue until they end, or nobody wants more."""
+
+    def __init__(self, items: Iterable[T], capacity: int, name: str, weight: Callable[[T], int]) -> None:
+        self._items = items
+        self._weight = weight
+        self._queue = _WeightedQueue(capacity)
+        self._stopped = Event()
+        self._thread = Thread(target=self._produce, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and wait for its end."""
+        self._stopped.set()
+        self._thread.join()
+
+    def consume(self) -> Iterator[T]:
+        """Yield the items; raise what they raised."""
+        while True:
+            try:
+                item, _ = self._queue.get(timeout=1.0)
+            except Empty:
+                if not self._thread.is_alive() and self._queue.empty():
+                    raise RuntimeError(f"the thread {self._thread.name} ended without a word") from None
+                continue
+            if item is _END:
+                return
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item  # type: ignore[misc]  # what `_produce` put is an item
+
+    def _produce(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put(item, self._weight(item)):
+                    break
+            else:
+                self._put(_END)
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the consumer's thread
+            self._put(_Failed(error))
+        finally:
+            close = getattr(self._items, "close", None)
+            if close is not None:
+                close()
+
+    def _put(self, item: object, weight: int = 1) -> bool:
+        """Put an item when there is room; return False when nobody wants it any more."""
+        while not self._stopped.is_set():
+            try:
+                self._queue.put((item, weight), timeout=0.1)
+            except Full:
+                continue
+            return True
+        return False
+
+
 @contextmanager
 def ahead(
     items: Iterable[T], *, capacity: int, name: str, weight: Callable[[T], int] = lambda item: 1
@@ -52,50 +110,8 @@ def ahead(
         name: the thread's.
         weight: what an item counts, 1 at least.
     """
-    queue = _WeightedQueue(capacity)
-    stopped = Event()
-
-    def put(item: object, weight: int = 1) -> bool:
-        while not stopped.is_set():
-            try:
-                queue.put((item, weight), timeout=0.1)
-            except Full:
-                continue
-            return True
-        return False
-
-    def produce() -> None:
-        try:
-            for item in items:
-                if not put(item, weight(item)):
-                    break
-            else:
-                put(_END)
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the consumer's thread
-            put(_Failed(error))
-        finally:
-            close = getattr(items, "close", None)
-            if close is not None:
-                close()
-
-    def consume() -> Iterator[T]:
-        while True:
-            try:
-                item, _ = queue.get(timeout=1.0)
-            except Empty:
-                if not thread.is_alive() and queue.empty():
-                    raise RuntimeError(f"the thread {name} ended without a word") from None
-                continue
-            if item is _END:
-                return
-            if isinstance(item, _Failed):
-                raise item.error
-            yield item  # type: ignore[misc]  # what `produce` put is an item of `items`
-
-    thread = Thread(target=produce, name=name, daemon=True)
-    thread.start()
+    producer = _Producer(items, capacity, name, weight)
     try:
-        yield consume()
+        yield producer.consume()
     finally:
-        stopped.set()
-        thread.join()
+        producer.stop()

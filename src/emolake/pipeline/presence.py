@@ -1,4 +1,4 @@
-"""Presence: which recordings of a day are no longer at the source, told by a listing that came to its end."""
+"""Presence: which recordings of a day are no longer at the source, by a listing that came to its end."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 import duckdb
 import pyarrow as pa
 
+from emolake.lake.registration import registered
 from emolake.lake.transact import Lake, take_guards
 from emolake.schemas.records import SourceObject
 from emolake.schemas.tables import RECORDINGS
@@ -24,31 +25,24 @@ class Presence:
     """
 
     def __init__(self, lake: Lake, source: Source, pattern: KeyPattern, day: date) -> None:
-        """To be made before the listing of the day begins."""
+        """Make it before the listing of the day begins."""
         self._lake = lake
         self._source = source
         self._pattern = pattern
         self._day = day
         self._saw_any = False
-        known, of_source = statement("recordings_of_source"), {"date": day, "source": source.object_uri("")}
-        lake.connection.execute(
-            f"CREATE TEMP TABLE IF NOT EXISTS known_before AS {known} WITH NO DATA", of_source
-        )
-        lake.connection.execute("CREATE TEMP TABLE IF NOT EXISTS seen (date DATE, recording_id VARCHAR)")
+        for table in ("create_known_before", "create_seen"):
+            lake.connection.execute(statement(table))
         self._forget()
-        lake.connection.execute(f"INSERT INTO known_before {known}", of_source)
+        of_source = {"date": day, "source": source.object_uri("")}
+        lake.connection.execute(statement("note_known"), of_source)
 
     def see(self, objects: Sequence[SourceObject]) -> None:
         """Take note of listed recordings."""
         self._saw_any = self._saw_any or bool(objects)
         listed = pa.table({"recording_id": [item.recording_id for item in objects]})
-        self._lake.connection.register("listed_now", listed)
-        try:
-            self._lake.connection.execute(
-                "INSERT INTO seen SELECT $date, recording_id FROM listed_now", {"date": self._day}
-            )
-        finally:
-            self._lake.connection.unregister("listed_now")
+        with registered(self._lake.connection, listed_now=listed):
+            self._lake.connection.execute(statement("note_seen"), {"date": self._day})
 
     def settle(self, run_id: str) -> tuple[int, int]:
         """Mark what the whole listing lacked, and take the mark from what is back; return how many of each.
@@ -70,8 +64,8 @@ class Presence:
         return len(absent), len(reappeared)
 
     def _forget(self) -> None:
-        for table in ("known_before", "seen"):
-            self._lake.connection.execute(f"DELETE FROM {table} WHERE date = $date", {"date": self._day})
+        for table in ("forget_known", "forget_seen"):
+            self._lake.connection.execute(statement(table), {"date": self._day})
 
     def _rows(self, name: str) -> list[dict[str, object]]:
         rows: list[dict[str, object]] = (
@@ -80,7 +74,7 @@ class Presence:
         return rows
 
     def _would_be_listed(self, uri: object) -> bool:
-        """Tell whether today's pattern lists the key on this day: what it leaves out has not been deleted."""
+        """Return whether today's pattern lists the key on this day: what it leaves out has not been deleted."""
         matched = self._pattern.match(str(uri).removeprefix(self._source.object_uri("")))
         return matched is not None and matched.date == self._day
 
@@ -91,10 +85,7 @@ class Presence:
 
         def work(connection: duckdb.DuckDBPyConnection) -> None:
             take_guards(connection, [self._day])
-            connection.register("marked", marked)
-            try:
+            with registered(connection, marked=marked):
                 connection.execute(statement("mark_deleted"), {"date": self._day, "deleted_at": deleted_at})
-            finally:
-                connection.unregister("marked")
 
         self._lake.transact(work, author=run_id, message=message, extra={"run_id": run_id})

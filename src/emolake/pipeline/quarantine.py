@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from emolake.errors import ConfigurationError, Reason
 from emolake.lake.transact import Lake
+from emolake.schemas.days import DayRange
 from emolake.sql import statement
 
 
@@ -18,15 +19,12 @@ class Quarantined(NamedTuple):
     error: str
 
 
-def quarantined(
-    lake: Lake, first: date | None = None, last: date | None = None, reasons: Sequence[str] = ()
-) -> list[Quarantined]:
+def quarantined(lake: Lake, days: DayRange, reasons: Sequence[str] = ()) -> list[Quarantined]:
     """Return the quarantined recordings of a range, in order of day and URI.
 
     Args:
         lake: the open lake.
-        first: first day; the first that the lake holds when left out.
-        last: last day, inclusive; the last that the lake holds when left out.
+        days: the range.
         reasons: only those of these codes; every one when empty.
 
     Raises:
@@ -37,5 +35,5 @@ def quarantined(
         raise ConfigurationError(
             f"no recording is quarantined for {', '.join(unknown)}; the reasons are {', '.join(Reason)}"
         )
-    parameters = {"first": first or date.min, "last": last or date.max, "reasons": list(reasons)}
+    parameters = {"first": days.first, "last": days.last, "reasons": list(reasons)}
     return [Quarantined(*row) for row in lake.rows(statement("quarantined"), parameters)]

@@ -1,11 +1,11 @@
 """What became of recordings, and the rows of the lake that it makes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
 from struct import Struct
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,21 +17,21 @@ from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
 from emolake.source.policy import EXCLUDED_CONFIG_ID
 from emolake.tasks.classify import Scores
 from emolake.tasks.commit import ShardRows
-from emolake.tasks.decode import DecodeOutcome
+from emolake.tasks.decode import DecodeOutcome, Opened
+from emolake.tasks.segment import Segment
 
 
-@dataclass
+@dataclass(frozen=True)
 class Analysis:
     """What became of one recording: its segments with scores, or the reason why there are none."""
 
     item: SourceObject
-    codec: str | None = None
-    sampling_rate: int | None = None
-    channels: int | None = None
-    excluded_channels: Sequence[int] | None = None
+    opened: Opened | None = None
     outcome: DecodeOutcome | None = None
     error: BadRecordingError | None = None
-    rows: list["SegmentRow"] = field(default_factory=list)
+    excluded_channels: Sequence[int] = ()
+    rows: Sequence["SegmentRow"] = ()
+    """By channel and time."""
 
     @property
     def status(self) -> str:
@@ -89,6 +89,12 @@ class SegmentRow:
         numbers = [scores.logits, scores.probabilities, *([] if affect is None else [affect])]
         text = (said or "").encode(errors="surrogatepass")
         self._bytes = b"".join([head, *(each.astype(np.float32).tobytes() for each in numbers), text])
+
+    @classmethod
+    def of(cls, segment: Segment, scores: Scores | None) -> Self:
+        """Return the row of a segment with its scores."""
+        ratio = float(np.float32(segment.speech_ratio))  # as the table holds it
+        return cls(segment.channel, segment.index, segment.start_s, segment.end_s, ratio, scores)
 
     @property
     def channel(self) -> int:
@@ -211,10 +217,10 @@ def _recording_row(analysis: Analysis, run_id: str, now: datetime) -> dict[str, 
         "recorded_at": item.recorded_at,
         "size_bytes": item.size_bytes,
         "duration_s": analysis.outcome.duration_s if analysis.outcome else None,
-        "sample_rate": analysis.sampling_rate,
-        "channels": analysis.channels,
-        "excluded_channels": analysis.excluded_channels,
-        "codec": analysis.codec,
+        "sample_rate": analysis.opened.sampling_rate if analysis.opened else None,
+        "channels": analysis.opened.channels if analysis.opened else None,
+        "excluded_channels": analysis.excluded_channels or None,
+        "codec": analysis.opened.codec if analysis.opened else None,
         "dimensions": list(item.dimensions.items()),
         "status": analysis.status,
         "error": analysis.reason,

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -17,13 +17,32 @@ from emolake.lake.schema import append
 from emolake.lake.transact import Lake, LakeError
 from emolake.messages import redacted
 from emolake.pipeline.identity import options_json, package_versions
-from emolake.schemas.records import AnalysisKey, Counts
+from emolake.pipeline.run_request import RunRequest
+from emolake.pipeline.scheduling import ShardOutcome
+from emolake.schemas.days import DayRange
+from emolake.schemas.records import AnalysisKey, Counts, Listing
 from emolake.schemas.tables import RUNS
 from emolake.settings import RunOptions, Settings
 from emolake.sql import statement
-from emolake.tasks.plan import Listing
 
-log = logging.getLogger(__name__)
+# Columns of `runs` that a summary on a terminal leaves out.
+_DETAILS = {
+    "started_at",
+    "heartbeat_at",
+    "finished_at",
+    "model",
+    "config_id",
+    "named_keys",
+    "real_time_factor",
+    "timings",
+    "device",
+    "versions",
+    "options",
+}
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+_log = logging.getLogger(__name__)
 
 
 class RunFailedError(EmolakeError):
@@ -34,8 +53,7 @@ class RunFailedError(EmolakeError):
 class Run:
     """What a run was asked and what it has done so far."""
 
-    flow: str
-    days: Sequence[date]
+    request: RunRequest
     key: AnalysisKey
     settings: Settings
     device: str | None = None
@@ -48,17 +66,30 @@ class Run:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.run_id = f"{self.flow}-{self.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        self.run_id = f"{self.request.flow}-{self.started_at:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+    @property
+    def days(self) -> DayRange:
+        """The smallest range that holds the days asked for."""
+        return DayRange.around(self.request.days)
 
     def record(self, lake: Lake, outcome: str = "running") -> None:
-        """Write the run's row as it stands, in place of its earlier one."""
+        """Write the run's row as it is, in place of its earlier one."""
         with self._lock:
             self._record(lake, outcome)
 
-    def add(self, counts: Counts) -> None:
-        """Add a shard's figures."""
+    def list_more(self, figures: Listing) -> None:
+        """Add the figures of some keys that were listed."""
         with self._lock:
-            self.counts.add(counts)
+            self.listing += figures
+
+    def add(self, outcome: ShardOutcome) -> None:
+        """Add the figures of a shard, or why it failed."""
+        with self._lock:
+            if outcome.counts is not None:
+                self.counts += outcome.counts
+            if outcome.failure is not None:
+                self.failures.append(outcome.failure)
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -75,7 +106,7 @@ class Run:
                         with open_lake(self.settings.warehouse) as lake:
                             self.record(lake)
                     except (LakeError, duckdb.Error, OSError) as error:
-                        log.warning("the run %s could not give a sign of life: %s", self.run_id, error)
+                        _log.warning("the run %s could not give a sign of life: %s", self.run_id, error)
 
         thread = Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()
@@ -92,20 +123,14 @@ class Run:
             append(connection, RUNS, pa.Table.from_pylist([self._row(outcome)], schema=RUNS.schema))
 
         lake.transact(
-            work, author=self.run_id, message=f"{self.flow} {outcome}", extra={"run_id": self.run_id}
+            work, author=self.run_id, message=f"{self.request.flow} {outcome}", extra={"run_id": self.run_id}
         )
         self.recorded = True
 
-    def judge(self) -> None:
-        """Note it as a failure when too large a share of the recordings was bad."""
-        limit = self.settings.run.max_bad_share
-        bad_share = self.counts.quarantined / self.counts.done if self.counts.done else 0.0
-        # What is retried was bad before: it says nothing of the source as a whole.
-        if self.flow != "retry" and bad_share > limit:
-            self.failures.append(
-                f"{self.counts.quarantined} of {self.counts.done} recordings were quarantined, more than "
-                f"run.max_bad_share = {limit:g} allows; the good ones are committed"
-            )
+    @property
+    def outcome(self) -> str:
+        """How a run with these failures ends."""
+        return "failed" if self.failures else "completed"
 
     @property
     def error(self) -> str | None:
@@ -115,44 +140,30 @@ class Run:
     @property
     def summary(self) -> dict[str, object]:
         """Figures of the run by the names of the columns of `runs`, as JSON has them."""
-        row = self._row("failed" if self.failures else "completed")
-        shown = (
-            "run_id flow outcome first_date last_date found skipped done quarantined truncated not_matched not_audio "
-            "segments audio_seconds speech_seconds wall_s error"
-        )
-        return {name: str(row[name]) if isinstance(row[name], date) else row[name] for name in shown.split()}
+        row = self._row(self.outcome)
+        return {
+            name: str(value) if isinstance(value, date) else value
+            for name, value in row.items()
+            if name not in _DETAILS
+        }
 
     def _row(self, outcome: str) -> dict[str, object]:
+        """Return the row of `runs`: figures come from the fields of the same name."""
         now = datetime.now(UTC)
         wall_s = (now - self.started_at).total_seconds()
-        counts = asdict(self.counts)
-        return {
+        figures = {
+            **asdict(self.listing),
+            **asdict(self.counts),
             "run_id": self.run_id,
-            "flow": self.flow,
+            "flow": self.request.flow,
             "outcome": outcome,
             "started_at": self.started_at,
             "heartbeat_at": now,
             "finished_at": None if outcome == "running" else now,
-            "first_date": min(self.days),
-            "last_date": max(self.days),
+            "first_date": self.days.first,
+            "last_date": self.days.last,
             "model": self.key.model,
             "config_id": self.key.config_id,
-            "found": self.listing.found,
-            "skipped": self.listing.skipped,
-            "not_matched": self.listing.not_matched,
-            "not_audio": self.listing.not_audio,
-            "named_keys": self.listing.named_keys,
-            **{
-                name: counts[name]
-                for name in (
-                    "done",
-                    "quarantined",
-                    "truncated",
-                    "segments",
-                    "audio_seconds",
-                    "speech_seconds",
-                )
-            },
             "wall_s": None if outcome == "running" else wall_s,
             "real_time_factor": wall_s / self.counts.audio_seconds if self.counts.audio_seconds else None,
             "timings": list(self.counts.timings.items()),
@@ -161,6 +172,30 @@ class Run:
             "options": options_json(self.settings),
             "error": self.error,
         }
+        return {name: figures[name] for name in RUNS.schema.names}
+
+
+@contextmanager
+def recorded(run: Run, lake: Lake, log: Log) -> Iterator[None]:
+    """Keep the run's row true while the block runs: alive, and at last how it ended.
+
+    Runs that died before are marked first. A run that had no work and no failure gets no row.
+    """
+    try:
+        for died in mark_died(lake, run.settings.run, run_id=run.run_id):
+            log.warning("%s died; what it committed stays, and the rest is taken up now", died)
+        with lake.explained(), run.alive():
+            yield
+    except BaseException as error:
+        run.failures.append(str(error) or type(error).__name__)
+        try:
+            with lake.explained():
+                run.record(lake, "failed")
+        except LakeError as lost:
+            log.warning("the lake does not take the run's end; the next run notes it: %s", lost)
+        raise
+    if run.recorded or run.failures:
+        run.record(lake, run.outcome)
 
 
 def mark_died(lake: Lake, options: RunOptions, *, run_id: str) -> list[str]:

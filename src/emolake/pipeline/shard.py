@@ -1,26 +1,22 @@
-"""A shard: fetch, decode, segment and classify a handful of recordings side by side, and commit their rows.
+"""A shard: fetch, decode, segment, featurize, classify and commit a handful of recordings.
 
-Decoding and voice activity run in one thread, downloads in others, the model in the caller's: bounded queues
-between them keep memory flat in the length of a recording and in the size of the shard's audio.
+The steps run side by side: downloads in threads, decoding and segmentation in a process beside a thread that asks it,
+the model in the caller's thread. Bounded queues between them keep memory flat in the length of a recording and in the
+size of the shard's audio.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from time import perf_counter
 
-import numpy as np
-
-from emolake.audio.voice_activity import SpeechDetector
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.lake.connect import open_lake
-from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import EmotionModel, Transcribing
 from emolake.models.registry import ModelEntry
 from emolake.pipeline import run_progress
-from emolake.pipeline.allocator import keep_freed_blocks
-from emolake.pipeline.decoder_process import Opened, decoded
+from emolake.pipeline.decoder_process import decoded
+from emolake.pipeline.loaded_models import loaded_model
 from emolake.pipeline.prefetch import ahead
 from emolake.pipeline.rows import Analysis, SegmentRow, shard_rows, speech_seconds
 from emolake.pipeline.timings import Timings
@@ -28,9 +24,9 @@ from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import Settings
 from emolake.source.opening import open_source
 from emolake.source.store import Source
-from emolake.tasks.classify import ModelError, classify
-from emolake.tasks.commit import commit_shard
-from emolake.tasks.decode import DecodeOutcome
+from emolake.tasks.classify import ModelError, Scores, classify
+from emolake.tasks.commit import Committed, commit_shard
+from emolake.tasks.decode import DecodeOutcome, Opened
 from emolake.tasks.fetch import fetched
 from emolake.tasks.segment import Segment
 
@@ -59,17 +55,13 @@ def run_shard(
     timings = Timings()
     source = open_source(settings.source.uri, settings.source.s3)
     model = loaded_model(entry, settings.inference)
-    heard = [item for item in objects if not item.excluded]
+    included = [item for item in objects if not item.excluded]
     try:
-        analyses = analyse(heard, source=source, model=model, settings=settings, timings=timings)
+        analyses = list(analyse(included, source=source, model=model, settings=settings, timings=timings))
     except ModelError as error:
         raise type(error)(f"{entry.name}: {error}") from error
     entry.check_unchanged()
-    analyses += [
-        Analysis(item, error=BadRecordingError(Reason.EXCLUDED, item.excluded, stage="plan"))
-        for item in objects
-        if item.excluded
-    ]
+    analyses += [_excluded(item, item.excluded) for item in objects if item.excluded]
     rows = shard_rows(
         analyses,
         labels=model.labels,
@@ -82,6 +74,167 @@ def run_shard(
     with open_lake(settings.warehouse) as lake:
         committed = commit_shard(lake, rows, key=key, run_id=run_id, message=message, force=force)
     timings.add("commit", perf_counter() - started)
+    return _counts(analyses, committed, timings)
+
+
+def analyse(
+    objects: Iterable[SourceObject],
+    *,
+    source: Source,
+    model: EmotionModel,
+    settings: Settings,
+    timings: Timings,
+) -> Iterator[Analysis]:
+    """Fetch, decode, segment, featurize and classify recordings; yield one analysis each, in order.
+
+    A bad recording ends as an analysis with an error; anything else that fails is raised.
+    """
+    _check(model, settings)
+    batch_seconds = settings.inference.seconds_in_batch(model.device)
+    with (
+        fetched(source, objects, options=settings.fetch) as downloads,
+        ahead(
+            timings.of("decode", _decoded(timings.of("wait_for_download", downloads), settings, model)),
+            capacity=int(_BATCHES_AHEAD * batch_seconds * model.sampling_rate),
+            name="decode",
+            # a segment without samples takes memory too, and counts as a second
+            weight=lambda owned: max(_samples(owned[1]), model.sampling_rate),
+        ) as pieces,
+    ):
+        started, waited = perf_counter(), timings.seconds.get("wait_for_audio", 0.0)
+        scored = classify(
+            timings.of("wait_for_audio", pieces),
+            model,
+            batch_seconds=batch_seconds,
+            name=lambda item: item.key,
+        )
+        yield from _gathered(scored, settings)
+        waited = timings.seconds.get("wait_for_audio", 0.0) - waited
+        timings.add("classify", perf_counter() - started - waited)
+
+
+@dataclass(frozen=True)
+class _End:
+    """The end of a recording, behind its last segment: what its header said, and what decoding it came to."""
+
+    opened: Opened | None
+    outcome: DecodeOutcome | None
+    error: BadRecordingError | None
+
+
+# What comes of a recording: its segments in the order of time, and at last its end.
+_Piece = Segment | _End
+
+
+def _decoded(
+    downloads: Iterable[tuple[SourceObject, Path | BadRecordingError]],
+    settings: Settings,
+    model: EmotionModel,
+) -> Iterator[tuple[SourceObject, _Piece]]:
+    """Decode and segment recordings one after the other."""
+    for item, download in downloads:
+        opened: Opened | None = None
+        outcome: DecodeOutcome | None = None
+        error: BadRecordingError | None = None
+        try:
+            for message in _messages(download, item, settings):
+                if isinstance(message, Segment):
+                    yield item, message
+                elif isinstance(message, Opened):
+                    opened = message
+                else:
+                    outcome = message
+            _check_long_enough(outcome, model)
+        except BadRecordingError as bad:
+            error = bad
+        yield item, _End(opened, outcome, error)
+        run_progress.advance(str(item.date), outcome.duration_s if outcome else 0.0)
+
+
+def _messages(
+    download: Path | BadRecordingError, item: SourceObject, settings: Settings
+) -> Iterator[Opened | Segment | DecodeOutcome]:
+    if isinstance(download, BadRecordingError):
+        raise download
+    return decoded(
+        download,
+        name=item.key,
+        segmentation=settings.segmentation,
+        excluded_channels=settings.policy.exclude_channels,
+        timeout_s=settings.decode.timeout_s,
+        memory_mb=settings.decode.memory_mb,
+    )
+
+
+def _gathered(
+    scored: Iterable[tuple[SourceObject, _Piece, Scores | None]], settings: Settings
+) -> Iterator[Analysis]:
+    """Gather each recording's scored segments to its analysis; one that ended as bad keeps none."""
+    rows: list[SegmentRow] = []
+    for item, piece, scores in scored:
+        if isinstance(piece, Segment):
+            rows.append(SegmentRow.of(piece, scores))
+            continue
+        duration_s = piece.outcome.duration_s if piece.outcome else 0.0
+        yield Analysis(
+            item,
+            piece.opened,
+            piece.outcome,
+            piece.error,
+            settings.policy.channels(piece.opened.channels) if piece.opened else (),
+            () if piece.error else _in_order(rows, duration_s),
+        )
+        rows = []
+
+
+def _in_order(rows: Sequence[SegmentRow], duration_s: float) -> list[SegmentRow]:
+    """Return rows by channel and time; the last of a channel ends where the source ends, to its own sample."""
+    ordered = sorted(rows, key=lambda row: (row.channel, row.index))
+    for position, row in enumerate(ordered):
+        if position + 1 == len(ordered) or ordered[position + 1].channel != row.channel:
+            ordered[position] = row.until(duration_s)
+    return ordered
+
+
+def _samples(piece: _Piece) -> int:
+    return len(piece.samples) if isinstance(piece, Segment) else 0
+
+
+def _check(model: EmotionModel, settings: Settings) -> None:
+    """Raise ConfigurationError where the model cannot do what the configuration asks of it."""
+    _check_longest(model, settings)
+    if settings.inference.store_transcripts and not isinstance(model, Transcribing):
+        raise ConfigurationError(
+            f"inference.store_transcripts is on, and a model of the family {model.family} writes no transcripts; "
+            "turn it off, or choose a model of the family multimodal"
+        )
+
+
+def _check_longest(model: EmotionModel, settings: Settings) -> None:
+    """Raise ConfigurationError when segments can be longer than the model takes; it would cut them in silence."""
+    longest_s = settings.segmentation.longest_s
+    if model.max_samples is not None and longest_s * model.sampling_rate > model.max_samples:
+        most_s = model.max_samples / model.sampling_rate
+        raise ConfigurationError(
+            f"segments can be {longest_s:g} s long, and the model takes {most_s:g} s at most; "
+            "lower segmentation.window_s, or vad_max_segment_s"
+        )
+
+
+def _check_long_enough(outcome: DecodeOutcome | None, model: EmotionModel) -> None:
+    if outcome is not None and outcome.resampled < model.min_samples:
+        raise BadRecordingError(
+            Reason.TOO_SHORT,
+            f"{outcome.resampled} samples at 16 kHz, expected at least {model.min_samples}",
+            stage="segment",
+        )
+
+
+def _excluded(item: SourceObject, why: str) -> Analysis:
+    return Analysis(item, error=BadRecordingError(Reason.EXCLUDED, why, stage="plan"))
+
+
+def _counts(analyses: Sequence[Analysis], committed: Committed, timings: Timings) -> Counts:
     written = [analysis for analysis in analyses if analysis.item.recording_id in committed.written]
     return Counts(
         done=len(written),
@@ -94,157 +247,3 @@ def run_shard(
         speech_seconds=sum(speech_seconds(analysis.rows) for analysis in written),
         timings=timings.seconds,
     )
-
-
-def analyse(
-    objects: Iterable[SourceObject],
-    *,
-    source: Source,
-    model: EmotionModel,
-    settings: Settings,
-    timings: Timings,
-) -> list[Analysis]:
-    """Fetch, decode, segment and classify recordings; return one analysis each, in order.
-
-    A bad recording ends as an analysis with an error; anything else that fails is raised.
-    """
-    _check_longest(model, settings)
-    if settings.inference.store_transcripts and not isinstance(model, Transcribing):
-        raise ConfigurationError(
-            f"inference.store_transcripts is on, and a model of the family {model.family} writes no transcripts; "
-            "turn it off, or choose a model of the family multimodal"
-        )
-    analyses: list[Analysis] = []
-    decoding = _decode_all(objects, source, settings, model.min_samples, analyses, timings)
-    batch_seconds = settings.inference.seconds_in_batch(model.device)
-    with ahead(
-        timings.of("decode", decoding),
-        capacity=int(_BATCHES_AHEAD * batch_seconds * model.sampling_rate),
-        name="decode",
-        # a segment without samples takes memory too, and counts as a second
-        weight=lambda owned: max(len(owned[1].samples), model.sampling_rate),
-    ) as segments:
-        started, waited = perf_counter(), timings.seconds.get("wait_for_audio", 0.0)
-        for analysis, piece, scores in classify(
-            timings.of("wait_for_audio", segments),
-            model,
-            batch_seconds=batch_seconds,
-            name=lambda analysis: analysis.item.key,
-        ):
-            analysis.rows.append(
-                SegmentRow(
-                    piece.channel,
-                    piece.index,
-                    piece.start_s,
-                    piece.end_s,
-                    float(np.float32(piece.speech_ratio)),
-                    scores,
-                )
-            )
-        waited = timings.seconds.get("wait_for_audio", 0.0) - waited
-        timings.add("classify", perf_counter() - started - waited)
-    for analysis in analyses:
-        analysis.rows = [] if analysis.error else _in_order(analysis)
-    return analyses
-
-
-_loading = Lock()
-
-
-@cache
-def _loaded(entry: ModelEntry, fingerprint: str, inference: InferenceOptions) -> EmotionModel:
-    keep_freed_blocks()
-    model = entry.load(inference)
-    entry.check_unchanged()
-    return model
-
-
-def loaded_model(entry: ModelEntry, inference: InferenceOptions) -> EmotionModel:
-    """Return the model, loaded once per process; a changed file is another model.
-
-    From then on `entry.runtime` tells what executes it: what `auto` means is settled here, and is loaded by name.
-    """
-    with _loading:
-        entry.prepare(inference)
-        settled = inference.model_copy(update={"runtime": entry.runtime(inference)})
-        return _loaded(entry, entry.fingerprint, settled)
-
-
-@cache
-def speech_detector() -> SpeechDetector:
-    """Return the process' voice-activity detector."""
-    return SpeechDetector()
-
-
-def _check_longest(model: EmotionModel, settings: Settings) -> None:
-    """Raise ConfigurationError when segments can be longer than the model takes; it would cut them in silence."""
-    options = settings.segmentation
-    longest_s = options.window_s + options.min_tail_s
-    if options.method == "vad":
-        longest_s = (
-            options.vad_max_segment_s + (options.vad_min_speech_ms + options.vad_min_silence_ms) / 1000
-        )
-    if model.max_samples is not None and longest_s * model.sampling_rate > model.max_samples:
-        most_s = model.max_samples / model.sampling_rate
-        raise ConfigurationError(
-            f"segments can be {longest_s:g} s long, and the model takes {most_s:g} s at most; "
-            "lower segmentation.window_s, or vad_max_segment_s"
-        )
-
-
-def _decode_all(
-    objects: Iterable[SourceObject],
-    source: Source,
-    settings: Settings,
-    min_samples: int,
-    analyses: list[Analysis],
-    timings: Timings,
-) -> Iterator[tuple[Analysis, Segment]]:
-    """Yield every segment with its analysis, which is complete when the next one begins."""
-    with fetched(source, objects, options=settings.fetch) as downloads:
-        for item, result in timings.of("wait_for_download", downloads):
-            analysis = Analysis(item)
-            analyses.append(analysis)
-            try:
-                if isinstance(result, BadRecordingError):
-                    raise result
-                for piece in _decode(result, analysis, settings, min_samples):
-                    yield analysis, piece
-            except BadRecordingError as error:
-                analysis.error = error
-            run_progress.advance(str(item.date), analysis.duration_s)
-
-
-def _decode(path: Path, analysis: Analysis, settings: Settings, min_samples: int) -> Iterator[Segment]:
-    outcome: DecodeOutcome | None = None
-    for message in decoded(
-        path,
-        name=analysis.item.key,
-        segmentation=settings.segmentation,
-        excluded_channels=settings.policy.exclude_channels,
-        timeout_s=settings.decode.timeout_s,
-        memory_mb=settings.decode.memory_mb,
-    ):
-        if isinstance(message, Segment):
-            yield message
-        elif isinstance(message, Opened):
-            analysis.codec = message.codec
-            analysis.sampling_rate, analysis.channels = message.sampling_rate, message.channels
-            analysis.excluded_channels = settings.policy.channels(message.channels) or None
-        else:
-            analysis.outcome = outcome = message
-    if outcome is not None and outcome.resampled < min_samples:
-        raise BadRecordingError(
-            Reason.TOO_SHORT,
-            f"{outcome.resampled} samples at 16 kHz, expected at least {min_samples}",
-            stage="segment",
-        )
-
-
-def _in_order(analysis: Analysis) -> list[SegmentRow]:
-    """Return the rows by channel and time; the last of a channel ends where the source ends, to its own sample."""
-    rows = sorted(analysis.rows, key=lambda row: (row.channel, row.index))
-    for position, row in enumerate(rows):
-        if position + 1 == len(rows) or rows[position + 1].channel != row.channel:
-            rows[position] = row.until(analysis.duration_s)
-    return rows

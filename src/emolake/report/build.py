@@ -139,7 +139,7 @@ def _by(rows: list[Row], name: str) -> dict[str, list[Row]]:
 
 
 def _date_labels(first: date, last: date) -> list[tuple[date, int]]:
-    """Return the dates that stand under a chart, with their distance from the first."""
+    """Return the dates that are shown under a chart, with their distance from the first."""
     step = -(-((last - first).days + 1) // _MOST_DATE_LABELS)
     return [(first + timedelta(days=offset), offset) for offset in range(0, (last - first).days + 1, step)]
 

@@ -52,6 +52,10 @@ class FolderSource:
             file.seek(offset)
             yield from _chunks(file)
 
+    def remove(self, key: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        (self.folder / key).unlink(missing_ok=True)
+
     def _walk(self, base: str, start: str = "") -> Iterator[Listed]:
         for entry in self._entries(base):
             if not entry.name.startswith(start):
@@ -62,7 +66,7 @@ class FolderSource:
                 yield self._listed(base, entry)
 
     def _listed(self, base: str, entry: "os.DirEntry[str]") -> Listed:
-        # Links and sockets are listed too: fetching them tells what is wrong, and nothing goes missing in silence.
+        # Links and sockets are listed too: fetching them shows what is wrong, and nothing goes missing in silence.
         status = entry.stat(follow_symlinks=False)
         if entry.is_file():
             status = entry.stat()

@@ -16,7 +16,7 @@ from emolake.errors import ConfigurationError
 _DAY_DIRECTIVES = {"Y": "[0-9]{4}", "y": "[0-9]{2}", "m": "[0-9]{2}", "d": "[0-9]{2}", "j": "[0-9]{3}"}
 _TIME_DIRECTIVES = {"H": "[0-9]{2}", "M": "[0-9]{2}", "S": "[0-9]{2}", "f": "[0-9]{1,6}"}
 _DIRECTIVES = _DAY_DIRECTIVES | _TIME_DIRECTIVES
-# More dimensions between two slashes than this are told apart by `_split`: a regular expression tries every way to
+# More dimensions between two slashes than this are parted by `_split`: a regular expression tries every way to
 # cut a key into them, and a key of a thousand underscores has more ways than there is time.
 _MOST_BY_REGEX = 2
 
@@ -51,7 +51,7 @@ class _Token:
             yield from range(found.end(), start, -1) if self.text == "f" else (found.end(),)
 
     def known(self, day: date) -> str | None:
-        """Text of the piece on that day, or None where the day does not determine it."""
+        """Return the text of the piece on that day, or None where the day does not determine it."""
         if self.kind == "literal":
             return self.text
         if self.kind == "directive" and self.text in _DAY_DIRECTIVES:
@@ -113,7 +113,7 @@ class KeyPattern:
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
-        # Atomic: no piece holds a slash, so cutting a component in another way mends nothing that fails further down.
+        # Atomic: no piece holds a slash, so cutting a component in another way helps nothing that fails further down.
         return re.compile(
             "/".join(f"(?>{_component_regex(each)}(?![^/]))" for each in self._components), re.DOTALL
         )
@@ -279,7 +279,7 @@ def _moment(directives: tuple[tuple[str, str], ...]) -> datetime:
     """Parse the directives' texts.
 
     Raises:
-        ValueError: no such date, or one directive stands twice with different texts.
+        ValueError: no such date, or one directive is there twice with different texts.
     """
     texts = dict(directives)
     if any(texts[directive] != text for directive, text in directives):

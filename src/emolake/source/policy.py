@@ -1,25 +1,23 @@
-"""Who may be heard: recordings and channels that are recorded as excluded, and never reach a model."""
+"""Who may be analysed: recordings and channels that are recorded as excluded, and never reach a model."""
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validator
+from pydantic import Field, NonNegativeInt, field_validator
+
+from emolake.options import Options
 
 ANY = "*"
 EXCLUDED_CONFIG_ID = "excluded"
-"""Under which an excluded recording stands in the ledger: whatever else changes, it stays done."""
+"""What an excluded recording has in the ledger: whatever else changes, it stays done."""
 
 
-class Policy(BaseModel):
+class Policy(Options):
     """What is ruled out of scoring; the keys of [policy]."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    exclude: dict[str, tuple[str, ...]] = Field(
-        {}, description='Dimensions and their values whose recordings are never fetched; ["*"] is any value.'
-    )
-    exclude_channels: tuple[NonNegativeInt, ...] = Field(
-        (), description="Channels, counted from 0, that no model hears: neither by themselves nor in the mix."
-    )
+    exclude: dict[str, tuple[str, ...]] = Field({})
+    """Dimensions and their values whose recordings are never fetched; ["*"] is any value."""
+    exclude_channels: tuple[NonNegativeInt, ...] = ()
+    """Channels, counted from 0, that no model is given: neither by themselves nor in the mix."""
 
     @field_validator("exclude")
     @classmethod

@@ -106,6 +106,13 @@ class S3Source:
         except BotoCoreError as error:
             raise self._explained(error) from error
 
+    def remove(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        try:
+            self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+        except (ClientError, BotoCoreError) as error:
+            raise self._explained(error) from error
+
     def _pages(self, prefix: str, **arguments: str) -> Iterator[Any]:
         paginator = self.client.get_paginator("list_objects_v2")
         try:
@@ -126,7 +133,7 @@ class S3Source:
                 "ExpiredToken": "renew the session's credentials",
             }.get(code, "see the server's log")
             return kind(f"{self.uri} answered {code}; {remedy}")
-        # An endpoint that does not exist is told at once; boto3 has made its own attempts by now.
+        # An endpoint that does not exist is reported at once; boto3 has made its own attempts by now.
         transient = isinstance(error, HTTPClientError | IncompleteReadError) and not isinstance(
             error, EndpointConnectionError
         )
@@ -140,7 +147,7 @@ class S3Source:
 
 @cache
 def _descriptions() -> Any:
-    """What botocore knows of the services: read once for all clients, which is most of what making one costs."""
+    """Return what botocore knows of the services: read once for all clients, which is most of what making one costs."""
     return botocore.loaders.create_loader()
 
 

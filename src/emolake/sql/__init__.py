@@ -5,6 +5,12 @@ from importlib.resources import files
 
 
 @cache
-def statement(name: str) -> str:
-    """Return the text of `name`.sql."""
-    return files(__name__).joinpath(f"{name}.sql").read_text("utf-8")
+def statement(name: str, **identifiers: str) -> str:
+    """Return the text of `name`.sql.
+
+    Args:
+        name: of the file.
+        identifiers: names of tables and columns for its {placeholders}; values are bound as parameters.
+    """
+    text = files(__name__).joinpath(f"{name}.sql").read_text("utf-8")
+    return text.format(**identifiers) if identifiers else text

@@ -1,17 +1,17 @@
--- One row per recording that is asked for and each day that any table holds something of it, with how much that is.
-WITH held AS (
-    SELECT recording_id, date, 'recordings' AS held FROM lake.recordings SEMI JOIN asked USING (recording_id)
+-- One row per recording to be erased and each day that any table holds something of it, with how much that is.
+WITH stored AS (
+    SELECT recording_id, date, 'recordings' AS stored FROM lake.recordings SEMI JOIN requested USING (recording_id)
     UNION ALL
-    SELECT recording_id, date, 'analyses' FROM lake.analyses SEMI JOIN asked USING (recording_id)
+    SELECT recording_id, date, 'analyses' FROM lake.analyses SEMI JOIN requested USING (recording_id)
     UNION ALL
-    SELECT recording_id, date, 'segments' FROM lake.segments SEMI JOIN asked USING (recording_id)
+    SELECT recording_id, date, 'segments' FROM lake.segments SEMI JOIN requested USING (recording_id)
 )
 SELECT
     recording_id,
     date,
-    count(*) FILTER (held = 'recordings') AS recordings,
-    count(*) FILTER (held = 'analyses') AS analyses,
-    count(*) FILTER (held = 'segments') AS segments
-FROM held
+    count(*) FILTER (stored = 'recordings') AS recordings,
+    count(*) FILTER (stored = 'analyses') AS analyses,
+    count(*) FILTER (stored = 'segments') AS segments
+FROM stored
 GROUP BY recording_id, date
 ORDER BY date, recording_id

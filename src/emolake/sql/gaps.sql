@@ -4,7 +4,7 @@ WITH live AS (
     SELECT date, dimensions, version, size_bytes FROM lake.recordings WHERE deleted_at IS NULL
 ),
 arrived AS (
-    -- What was deleted at the source had arrived; what stands there under another key has moved, and counts where it is.
+    -- What was deleted at the source had arrived; what is there under another key has moved, and counts where it is.
     SELECT date, dimensions FROM live
     UNION ALL
     SELECT date, dimensions

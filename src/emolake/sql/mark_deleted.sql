@@ -1,4 +1,4 @@
--- Sets or takes away the mark of recordings that nobody has committed anew since the day was listed.
+-- Sets or takes away the mark of recordings that nobody has committed again since the day was listed.
 UPDATE lake.recordings
 SET deleted_at = $deleted_at::TIMESTAMPTZ
 WHERE date = $date

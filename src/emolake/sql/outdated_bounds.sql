@@ -8,7 +8,7 @@ FROM __ducklake_metadata_lake.ducklake_table_column_stats AS stats
 LEFT JOIN __ducklake_metadata_lake.ducklake_file_column_stats AS files
     ON files.table_id = stats.table_id AND files.column_id = stats.column_id
 WHERE EXISTS (
-    SELECT 1 FROM asked
+    SELECT 1 FROM requested
     WHERE contains(concat_ws(chr(10), stats.min_value, stats.max_value), recording_id)
        OR contains(concat_ws(chr(10), stats.min_value, stats.max_value), key)
 )

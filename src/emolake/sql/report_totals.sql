@@ -1,5 +1,5 @@
 -- One row: the recordings of the range by what became of them, their audio, and their speech.
--- Speech that several models heard counts once.
+-- Speech that several models analysed counts once.
 WITH speech AS (
     SELECT recording_id, max(speech_seconds) AS speech_seconds
     FROM lake.analyses

@@ -1,4 +1,4 @@
 -- One row per Parquet file of `runs` that still names an erased recording.
 SELECT DISTINCT filename
 FROM read_parquet($files::VARCHAR[], filename = true, union_by_name = true)
-JOIN asked ON contains(error, key) OR contains(array_to_string(named_keys, chr(10)), key)
+JOIN requested ON contains(error, key) OR contains(array_to_string(named_keys, chr(10)), key)

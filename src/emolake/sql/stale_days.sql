@@ -1,4 +1,4 @@
--- One row per asked day whose aggregates were not made from the ledger as it stands now, or by other dimensions;
+-- One row per asked day whose aggregates were not made from the ledger as it is now, or by other dimensions;
 -- also a day whose last recording has left it.
 -- A day with rows of a run whose model was found flat is held back: its older aggregates stay.
 WITH days AS (

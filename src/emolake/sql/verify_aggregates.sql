@@ -15,7 +15,7 @@ compared AS (
         CASE
             WHEN held.model IS NULL THEN format('is missing: {} segments are not in it', made.segments)
             WHEN made.model IS NULL THEN format('is left over: no segment gives its {}', held.segments)
-            WHEN copies > 1 THEN format('stands {} times', copies)
+            WHEN copies > 1 THEN format('is there {} times', copies)
             WHEN held.segments <> made.segments OR held.recordings <> made.recordings THEN
                 format(
                     'has {} segments of {} recordings, and segments gives {} of {}',

@@ -1,7 +1,7 @@
--- One row per recording of the range that stands more than once, on whatever days.
+-- One row per recording of the range that is there more than once, on whatever days.
 SELECT
     min(date) AS date,
-    format('recording {} stands {} times', recording_id, count(*)) AS breach,
+    format('recording {} is there {} times', recording_id, count(*)) AS breach,
     format('SELECT * FROM recordings WHERE recording_id = ''{}''', recording_id) AS query
 FROM lake.recordings
 WHERE recording_id IN (SELECT recording_id FROM lake.recordings WHERE date BETWEEN $first AND $last)

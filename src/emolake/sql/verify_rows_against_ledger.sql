@@ -14,7 +14,7 @@ judged AS (
     SELECT
         recording_id,
         format(
-            'recording {} stands with version {}, its analysis by {} with {}',
+            'recording {} has version {}, its analysis by {} with {}',
             recording_id, recordings.version, model, analyses.version
         )
     FROM analyses

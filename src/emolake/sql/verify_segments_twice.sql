@@ -1,8 +1,8 @@
--- One row per segment of a day that stands more than once.
+-- One row per segment of a day that is there more than once.
 SELECT
     $date::DATE AS date,
     format(
-        'segment {} of channel {} of recording {} stands {} times for {}',
+        'segment {} of channel {} of recording {} is there {} times for {}',
         segment_index, channel, recording_id, count(*), model
     ) AS breach,
     format(

@@ -1,4 +1,4 @@
--- One row per segment that two models heard in the same bounds, with what each says of it.
+-- One row per segment that two models analysed in the same bounds, with what each says of it.
 CREATE VIEW IF NOT EXISTS lake.model_comparison AS
 SELECT
     one.date,

@@ -6,62 +6,60 @@ generator, so that a seed fixes them.
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch.nn import functional
 
 from emolake.audio.features import valid_mask
 from emolake.models.families.spectrogram_network import ClipFeatures
+from emolake.options import Options
 
 
-class AugmentOptions(BaseModel):
+class AugmentOptions(Options):
     """How far, and how often, a training clip is changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    warps: tuple[float, ...] = Field(
-        default=(0.80, 0.85, 0.90, 0.95, 1.0, 1.05, 1.10, 1.15, 1.20),
-        description="Factors of frequency that a clip is heard at, the middle one most often: other vocal tracts.",
-    )
-    tempo: float = Field(default=0.15, ge=0, description="Largest natural logarithm of the change of rate.")
-    noise_chance: float = Field(default=0.3, ge=0, le=1, description="Share of clips with noise added.")
-    noise_snr_db: tuple[float, float] = Field(default=(5.0, 40.0), description="Signal-to-noise ratio of it.")
-    room_chance: float = Field(
-        default=0.15, ge=0, le=1, description="Share of clips with a decaying tail added."
-    )
-    room_rt60_s: tuple[float, float] = Field(
-        default=(0.1, 0.5), description="Time in which the tail falls by 60 dB."
-    )
-    band_chance: float = Field(
-        default=0.2, ge=0, le=1, description="Share of clips heard through a channel of less bandwidth."
-    )
-    band_low_hz: tuple[float, float] = Field(default=(60.0, 350.0), description="Lower edge of that channel.")
-    band_high_hz: tuple[float, float] = Field(
-        default=(3000.0, 7000.0), description="Upper edge of that channel; a telephone's is 3400 Hz."
-    )
-    band_slope_db: float = Field(default=60.0, gt=0, description="Attenuation per octave outside of it.")
-    tilt_db: float = Field(
-        default=2.0, ge=0, description="Standard deviation of a smooth change of the spectrum."
-    )
-    level_db: float = Field(default=4.0, ge=0, description="Standard deviation of a change of the level.")
-    window_frames: int = Field(
-        default=112, ge=16, description="A longer clip is cut to a random stretch of it."
-    )
-    band_mask: int = Field(default=8, ge=0, description="Most bands hidden by one of two masks.")
-    frame_mask: int = Field(default=12, ge=0, description="Most frames hidden by one of two masks.")
-    mixup: float = Field(
-        default=0.2, ge=0, description="Both parameters of the beta distribution of mixing; 0: none."
-    )
+    warps: tuple[float, ...] = (0.80, 0.85, 0.90, 0.95, 1.0, 1.05, 1.10, 1.15, 1.20)
+    """Factors that a clip's frequencies are multiplied by, the middle one most often: other vocal tracts."""
+    tempo: float = Field(0.15, ge=0)
+    """Largest natural logarithm of the change of rate."""
+    noise_chance: float = Field(0.3, ge=0, le=1)
+    """Share of clips with noise added."""
+    noise_snr_db: tuple[float, float] = (5.0, 40.0)
+    """Signal-to-noise ratio of it."""
+    room_chance: float = Field(0.15, ge=0, le=1)
+    """Share of clips with a decaying tail added."""
+    room_rt60_s: tuple[float, float] = (0.1, 0.5)
+    """Time in which the tail falls by 60 dB."""
+    band_chance: float = Field(0.2, ge=0, le=1)
+    """Share of clips that go through a channel of less bandwidth."""
+    band_low_hz: tuple[float, float] = (60.0, 350.0)
+    """Lower edge of that channel."""
+    band_high_hz: tuple[float, float] = (3000.0, 7000.0)
+    """Upper edge of that channel; a telephone's is 3400 Hz."""
+    band_slope_db: float = Field(60.0, gt=0)
+    """Attenuation per octave outside of it."""
+    tilt_db: float = Field(2.0, ge=0)
+    """Standard deviation of a smooth change of the spectrum."""
+    level_db: float = Field(4.0, ge=0)
+    """Standard deviation of a change of the level."""
+    window_frames: int = Field(112, ge=16)
+    """A longer clip is cut to a random stretch of it."""
+    band_mask: int = Field(8, ge=0)
+    """Most bands hidden by one of two masks."""
+    frame_mask: int = Field(12, ge=0)
+    """Most frames hidden by one of two masks."""
+    mixup: float = Field(0.2, ge=0)
+    """Both parameters of the beta distribution of mixing; 0: none."""
 
 
 def choose_warps(generator: np.random.Generator, size: int, options: AugmentOptions) -> np.ndarray:
-    """Indices into `options.warps`, [size]: normal around the middle, which is the clip as it is."""
+    """Draw indices into `options.warps`, [size]: normal around the middle, which is the clip as it is."""
     middle = len(options.warps) // 2
     spread = np.rint(middle + generator.normal(size=size) * middle / 2)
     return np.clip(spread, 0, len(options.warps) - 1).astype(np.int64)
 
 
 def stretch(power: torch.Tensor, pitch: torch.Tensor, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """One clip [bands, frames] and its pitch [2, frames], `factor` times as long, at least 8 frames."""
+    """Return one clip [bands, frames] and its pitch [2, frames], `factor` times as long, at least 8 frames."""
     size = max(8, round(power.shape[1] * factor))
     slower = functional.interpolate(power[None], size=size, mode="linear", align_corners=False)[0]
     return slower, functional.interpolate(pitch[None], size=size, mode="nearest")[0]
@@ -76,8 +74,10 @@ def disturb(
     hop_s: float,
     centres_hz: np.ndarray,
 ) -> torch.Tensor:
-    """Add rooms, noise and narrow channels to shares of the batch, and a change of spectrum and level to all
-    of it; power again. `centres_hz` [bands] are the bands' middles."""
+    """Add rooms, noise and narrow channels to shares of the batch, and a change of spectrum and level to all of it.
+
+    `power` [B, bands, frames] is changed in place too; `centres_hz` [bands] are the bands' middles.
+    """
     size, bands, width = power.shape
     mask = valid_mask(frames, width)[:, None]
     for member in np.flatnonzero(generator.random(size) < options.room_chance):
@@ -107,7 +107,7 @@ def disturb(
 def crop_and_hide(
     features: ClipFeatures, generator: np.random.Generator, options: AugmentOptions
 ) -> ClipFeatures:
-    """A random stretch of each clip, with bands and frames of the image set to its mean, 0."""
+    """Return a random stretch of each clip, with bands and frames of the image set to its mean, 0."""
     frames = features.frames.clamp_max(options.window_frames)
     spare = (features.frames - frames).numpy()
     start = torch.from_numpy(generator.integers(0, spare + 1))
@@ -127,7 +127,7 @@ def crop_and_hide(
 def mix(
     features: ClipFeatures, targets: torch.Tensor, generator: np.random.Generator, options: AugmentOptions
 ) -> tuple[ClipFeatures, torch.Tensor]:
-    """Mixup (Zhang et al. 2018): each clip with a share, at most a half, of another; the targets likewise."""
+    """Mix each clip with a share, at most a half, of another, and the targets likewise: mixup (Zhang et al. 2018)."""
     if options.mixup == 0:
         return features, targets
     size = len(targets)
@@ -151,27 +151,27 @@ def mix(
 def _room(
     power: torch.Tensor, generator: np.random.Generator, options: AugmentOptions, *, hop_s: float
 ) -> torch.Tensor:
-    """One clip [bands, frames] with a tail whose power decays exponentially after every frame."""
+    """Return one clip [bands, frames] with a tail whose power decays exponentially after every frame."""
     rt60_s = generator.uniform(*options.room_rt60_s)
     steps = np.arange(24)
     tail = 10 ** (-6 * steps * hop_s / rt60_s) * np.where(steps == 0, 1, generator.uniform(0.05, 0.4))
     kernel = _tensor(tail[::-1].copy())[None, None]
     padded = functional.pad(power[:, None], (len(steps) - 1, 0))
-    heard: torch.Tensor = functional.conv1d(padded, kernel)[:, 0]
-    return heard
+    reverberant: torch.Tensor = functional.conv1d(padded, kernel)[:, 0]
+    return reverberant
 
 
 def _attenuation(
     centres_hz: np.ndarray, generator: np.random.Generator, options: AugmentOptions
 ) -> np.ndarray:
-    """Decibels [bands] that a channel with random edges takes away."""
+    """Return the decibels [bands] by which a channel with random edges attenuates."""
     low, high = generator.uniform(*options.band_low_hz), generator.uniform(*options.band_high_hz)
     octaves = np.maximum(np.log2(low / centres_hz), np.log2(centres_hz / high))
     return np.asarray(options.band_slope_db * np.maximum(octaves, 0))
 
 
 def _stretch_of(generator: np.random.Generator, size: int, most: int) -> tuple[int, int]:
-    """Start and length, at most `most`, of a random stretch of `size` places."""
+    """Draw start and length, at most `most`, of a random stretch of `size` places."""
     count = int(generator.integers(0, min(most, size) + 1))
     return int(generator.integers(0, size - count + 1)), count
 

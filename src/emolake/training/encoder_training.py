@@ -1,13 +1,14 @@
-"""What the kinds on speech encoders share: finding one, freezing it in part, feeding it clips."""
+"""What the trainers on speech encoders share: finding one, freezing some of it, feeding it clips."""
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
 from emolake.errors import ConfigurationError
@@ -15,22 +16,21 @@ from emolake.models.encoders import speech_encoder
 from emolake.models.encoders.speech_encoder import load_part
 from emolake.models.hub import model_folder
 from emolake.models.protocol import Batching
-from emolake.training.folds import Part
-from emolake.training.gradient_training import OptimiseOptions, answers, fit
-from emolake.training.heads import fit_seed
-from emolake.training.trainer import Corpus, Hearing, HistoryRow
+from emolake.options import Options
+from emolake.training.epochs import HistoryRow
+from emolake.training.folds import Fold, fold_seed
+from emolake.training.gradient_training import OptimiseOptions, fit, predict_logits
+from emolake.training.trainer import Corpus, InputSpec
 from emolake.training.training_bar import TrainingBar
-from emolake.training.training_run import Run
-from emolake.training.waves import WaveAugmentOptions, as_heard_in_training
+from emolake.training.training_run import TrainingRun
+from emolake.training.waves import WaveAugmentOptions, augment_wave
 
 # Of the encoder: never trained, as in every published recipe. The first is wav2vec 2.0's kind, the others Whisper's.
 _ALWAYS_FROZEN = ("feature_extractor.", "conv1.", "conv2.", "embed_positions.")
 
 
-class SpecAugmentOptions(BaseModel):
+class SpecAugmentOptions(Options):
     """What transformers hides of an encoder's states in training; of Whisper nothing is hidden."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     mask_time_prob: float = Field(0.05, ge=0, lt=1)
     """Share of frames at which a hidden stretch begins, times the stretch's length."""
@@ -42,43 +42,44 @@ class SpecAugmentOptions(BaseModel):
     """Components of a stretch."""
 
 
-class Located(BaseModel):
+@dataclass(frozen=True)
+class PretrainedFolder:
     """A pretrained model on this machine, and how a configuration names it."""
-
-    model_config = ConfigDict(frozen=True)
 
     folder: Path
     spec: str
     revision: str | None
 
 
-def locate(spec: str, revision: str | None, patterns: tuple[str, ...] = speech_encoder.FILES) -> Located:
+def locate(
+    spec: str, revision: str | None, patterns: tuple[str, ...] = speech_encoder.FILES
+) -> PretrainedFolder:
     """Find a folder, or fetch `owner/name` from the hub; a revision is pinned to the commit that was fetched.
 
     Raises:
-        ConfigurationError: neither is there, or no right to it.
+        ConfigurationError: neither is there, or access to it is denied.
     """
     folder = model_folder(spec, revision, patterns)
     if Path(spec).is_dir():
-        return Located(folder=folder, spec=str(folder.resolve()), revision=None)
-    return Located(
+        return PretrainedFolder(folder=folder, spec=str(folder.resolve()), revision=None)
+    return PretrainedFolder(
         folder=folder,
         spec=spec,
         revision=folder.name if folder.parent.name == "snapshots" else revision,
     )
 
 
-def encoder_hearing(folder: Path, max_duration_s: float) -> Hearing:
-    """What an encoder takes of a clip; Whisper's has an end of its own."""
+def encoder_input_spec(folder: Path, max_duration_s: float) -> InputSpec:
+    """Return which clips an encoder takes; Whisper has a longest duration of its own."""
     from transformers import AutoFeatureExtractor
 
     extractor = load_part(AutoFeatureExtractor, folder)
     longest = round(max_duration_s * extractor.sampling_rate)
-    return Hearing(max_samples=min(longest, getattr(extractor, "n_samples", longest)))
+    return InputSpec(max_samples=min(longest, getattr(extractor, "n_samples", longest)))
 
 
 def digest(*folders: Path) -> str:
-    """sha256 of all that a load reads of these folders, for the key of a feature cache."""
+    """Return the sha256 of all that a load reads of these folders, for the key of a feature cache."""
     total = hashlib.sha256()
     for folder in folders:
         for name, path in sorted(speech_encoder.weight_files(folder).items()):
@@ -108,7 +109,7 @@ def unfreeze(encoder: Any, layers: int | Literal["all"]) -> None:
         )
     if layers:
         stack.layers[-layers:].requires_grad_(True)
-        if whisper or encoder.config.do_stable_layer_norm:  # else the norm stands before the layers
+        if whisper or encoder.config.do_stable_layer_norm:  # else the norm comes before the layers
             stack.layer_norm.requires_grad_(True)
 
 
@@ -121,23 +122,32 @@ def prepare(encoder: Any, spec_augment: SpecAugmentOptions, *, checkpointing: bo
 
 
 def fit_waves(
-    learner: "WaveLearner", corpus: Corpus, part: Part, options: OptimiseOptions, run: Run, bar: TrainingBar
+    learner: "WaveLearner",
+    corpus: Corpus,
+    fold: Fold,
+    options: OptimiseOptions,
+    run: TrainingRun,
+    bar: TrainingBar,
 ) -> tuple[list[HistoryRow], np.ndarray]:
-    """Train on a part's clips, or take up where an earlier call was killed: its history, and logits [asked, labels]."""
+    """Train on a fold's clips, or resume what an earlier, killed call left.
+
+    Returns:
+        The history, and logits [predicted, labels].
+    """
     labels = len(corpus.labels)
 
     def show(loss: float, clips: int) -> None:
-        bar.advance(part.name, clips=clips, loss=loss, steps=clips)
+        bar.advance(fold.name, clips=clips, loss=loss, steps=clips)
 
     history = fit(
-        learner, corpus.targets, part.heard, part.validation, labels=labels, options=options,
-        seed=fit_seed(run.seed, part), name=part.name, checkpoint=run.checkpoint(f"fit-{part.number}"), on_step=show,
+        learner, corpus.targets, fold.train, fold.validation, labels=labels, options=options,
+        seed=fold_seed(run.seed, fold), name=fold.name, checkpoint=run.checkpoint(f"fit-{fold.number}"), on_step=show,
     )  # fmt: skip
-    return history, answers(learner, part.asked, batch=options.batch, labels=labels)
+    return history, predict_logits(learner, fold.predicted, batch=options.batch, labels=labels)
 
 
 class WaveLearner:
-    """A network that hears waveforms. See `emolake.training.gradient_training.Learner`."""
+    """A network on waveforms. See `emolake.training.gradient_training.Learner`."""
 
     def __init__(
         self,
@@ -147,7 +157,7 @@ class WaveLearner:
         batching: Batching,
         corpus: Corpus,
         augment: WaveAugmentOptions,
-        hearing: Hearing,
+        input_spec: InputSpec,
         device: str,
     ) -> None:
         """Feed `corpus` to `forward`, which takes waves [B, T] and lengths [B] to logits, as `batching` allows."""
@@ -158,16 +168,16 @@ class WaveLearner:
         self._batching = batching
         self._corpus = corpus
         self._augment = augment
-        self._hearing = hearing
+        self._input_spec = input_spec
 
     def logits(self, chosen: np.ndarray, generator: np.random.Generator | None) -> torch.Tensor:
         """See `emolake.training.gradient_training.Learner`."""
         waves = [self._corpus.waves[index] for index in chosen]
         if generator is not None:
-            waves = [as_heard_in_training(wave, generator, self._augment, self._hearing) for wave in waves]
+            waves = [augment_wave(wave, generator, self._augment, self._input_spec) for wave in waves]
         if self._batching is Batching.MASKED:
             return self._together(waves)
-        # Padding would reach what a group norm makes of the others.
+        # A group norm would take the padding of one clip into its statistics.
         return torch.cat([self._together([wave]) for wave in waves])
 
     def _together(self, waves: list[np.ndarray]) -> torch.Tensor:

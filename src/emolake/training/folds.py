@@ -1,4 +1,4 @@
-"""Which clips are heard, which validate and which test: disjoint in speakers, or at random."""
+"""Which clips train, which validate and which test: disjoint in speakers, or at random."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,47 +8,53 @@ import numpy as np
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, require_speakers
+from emolake.messages import counted
 
 _SHARES = 5  # of one train/validation/test split: a fifth tests, a fifth of the rest validates
 
 
 @dataclass(frozen=True)
-class Part:
-    """One fit of a training: indices of the clips that it hears, is stopped by, and is tested on.
+class Fold:
+    """The clips of one fit, as indices: those that train it, those that stop it, and those that test it.
 
     No clip, and if split by speaker no speaker, is in two of them.
     """
 
     number: int
     name: str
-    heard: np.ndarray
+    train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
 
     @property
-    def asked(self) -> np.ndarray:
-        """The clips that the fit answers in the end: validation, then test."""
+    def predicted(self) -> np.ndarray:
+        """The clips that the fit predicts in the end: validation, then test."""
         return np.concatenate([self.validation, self.test])
 
 
-def plan_parts(
-    clips: Sequence[Clip], *, split: str, folds: int, seed: int, validates: bool
-) -> tuple[Part, ...]:
-    """Return the fits of a training; the last one gives the weights that are written.
+def fold_seed(seed: int, fold: Fold) -> int:
+    """Return the seed of a fold's fit, which no other fold of a training has."""
+    return int(np.random.SeedSequence([seed, fold.number]).generate_state(1)[0])
 
-    With `folds` of 1 there is one fit, with clips for training, validation and testing. With more, each clip is
-    tested once by a fit of the other folds, and one more fit hears all clips. `validates` takes a validation part out
-    of what these fits hear.
+
+def plan_folds(
+    clips: Sequence[Clip], *, split: str, folds: int, seed: int, validates: bool
+) -> tuple[Fold, ...]:
+    """Return the folds of a training; the fit of the last one gives the weights that are written.
+
+    With `folds` of 1 there is one, with clips for training, validation and testing. With more, each clip is tested
+    once by a fit on the other folds, and one more fit is trained on all clips. `validates` takes the clips for
+    validation out of those that train these fits.
 
     Raises:
         ConfigurationError: there is no such split, too few speakers or clips for it, or a clip without a speaker.
     """
-    fold_of = _folder(clips, split, seed)
+    fold_of = _assignment(clips, split, seed)
     everything = np.arange(len(clips))
 
-    def with_validation(number: int, name: str, heard: np.ndarray, test: np.ndarray) -> Part:
-        share = fold_of(heard, _SHARES, at_most=True)
-        return Part(number, name, heard[share != 0], heard[share == 0], test)
+    def with_validation(number: int, name: str, train: np.ndarray, test: np.ndarray) -> Fold:
+        share = fold_of(train, _SHARES, at_most=True)
+        return Fold(number, name, train[share != 0], train[share == 0], test)
 
     if folds == 1:
         tested = fold_of(everything, _SHARES, at_most=True) == 0
@@ -64,12 +70,12 @@ def plan_parts(
     if validates:
         return tuple(with_validation(number, *fit) for number, fit in enumerate(fits))
     return tuple(
-        Part(number, name, heard, everything[:0], test) for number, (name, heard, test) in enumerate(fits)
+        Fold(number, name, train, everything[:0], test) for number, (name, train, test) in enumerate(fits)
     )
 
 
-def _folder(clips: Sequence[Clip], split: str, seed: int) -> Callable[..., np.ndarray]:
-    """Return what parts some clips, given as indices, into folds."""
+def _assignment(clips: Sequence[Clip], split: str, seed: int) -> Callable[..., np.ndarray]:
+    """Return the function that divides some clips, given as indices, into folds."""
     if split not in ("speaker", "random"):
         raise ConfigurationError(f"there is no split {split!r}; ask for speaker or random")
     speakers = require_speakers(clips) if split == "speaker" else []
@@ -78,42 +84,40 @@ def _folder(clips: Sequence[Clip], split: str, seed: int) -> Callable[..., np.nd
         own = [clips[i] for i in chosen]
         if split == "random":
             if at_most:
-                folds = _at_most(folds, len(own), "clips")
+                folds = _at_most(folds, len(own), "clip")
             return random_folds([clip.emotion for clip in own], folds=folds, seed=seed)
         voices = [speakers[i] for i in chosen]
         if at_most:
-            folds = _at_most(folds, len(set(voices)), "speakers")
+            folds = _at_most(folds, len(set(voices)), "speaker")
         strata = [(f"{clip.corpus} {clip.emotion}", f"{clip.corpus} {clip.sex}", clip.corpus) for clip in own]
         return speaker_folds(voices, strata, folds=folds, seed=seed)
 
     return fold_of
 
 
-def _at_most(folds: int, there: int, what: str) -> int:
-    if there < 2:
+def _at_most(folds: int, available: int, noun: str) -> int:
+    if available < 2:
         raise ConfigurationError(
-            f"{there} {what} are left to be parted into training and validation; expected 2 or more: "
+            f"{counted(available, noun)} cannot be divided into training and validation; expected 2 or more: "
             "ask for other folds, or give more data"
         )
-    return min(folds, there)
+    return min(folds, available)
 
 
 def speaker_folds(
     speakers: Sequence[str], strata: Sequence[Sequence[str]], *, folds: int, seed: int
 ) -> np.ndarray:
-    """Fold of each clip, [N] int64 in 0..folds-1, such that no speaker is in two folds.
+    """Return the fold of each clip, [N] int64 in 0..folds-1, such that no speaker is in two folds.
 
     `strata` names, per clip, what each fold should hold its share of (corpus and emotion, corpus and sex,
     ...). Speakers with the most clips come first, ties in an order drawn by `seed`, and each joins the fold
     that it unbalances least, so the folds are stratified as far as whole speakers allow.
 
-    Raises ConfigurationError if there are fewer speakers than folds.
+    Raises:
+        ConfigurationError: there are fewer speakers than folds.
     """
     names = sorted(set(speakers))
-    if not 2 <= folds <= len(names):
-        raise ConfigurationError(
-            f"{folds} folds were asked of {len(names)} speakers; ask for 2 to {len(names)} folds"
-        )
+    _check_enough(folds, len(names), "speaker")
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
     for speaker, of_clip in zip(speakers, strata, strict=True):
         counts[speaker].update(of_clip)
@@ -136,12 +140,12 @@ def speaker_folds(
 
 
 def random_folds(labels: Sequence[str], *, folds: int, seed: int) -> np.ndarray:
-    """Fold of each clip, [N] int64, every label spread evenly; speakers are in several folds, which
-    flatters."""
-    if not 2 <= folds <= len(labels):
-        raise ConfigurationError(
-            f"{folds} folds were asked of {len(labels)} clips; ask for 2 to {len(labels)} folds"
-        )
+    """Return the fold of each clip, [N] int64, every label spread evenly; speakers are in several folds.
+
+    Raises:
+        ConfigurationError: there are fewer clips than folds.
+    """
+    _check_enough(folds, len(labels), "clip")
     generator = np.random.default_rng(seed)
     result = np.empty(len(labels), dtype=np.int64)
     start = 0
@@ -152,9 +156,17 @@ def random_folds(labels: Sequence[str], *, folds: int, seed: int) -> np.ndarray:
     return result
 
 
+def _check_enough(folds: int, available: int, noun: str) -> None:
+    if not 2 <= folds <= available:
+        possible = "2" if available == 2 else f"2 to {available}"
+        remedy = f"ask for {possible} folds" if available >= 2 else "give more data"
+        raise ConfigurationError(
+            f"{counted(folds, 'fold')} cannot be made of {counted(available, noun)}; {remedy}"
+        )
+
+
 def _imbalance_added(fold: Counter[str], speaker: Counter[str], totals: Counter[str]) -> float:
-    """Growth of the sum over strata of (the fold's share of the stratum) squared when `speaker` joins
-    `fold`."""
+    """Return the growth of the sum over strata of (the fold's share of the stratum)² when `speaker` joins `fold`."""
     return sum(
         ((fold[stratum] + count) ** 2 - fold[stratum] ** 2) / totals[stratum] ** 2
         for stratum, count in speaker.items()
@@ -162,5 +174,5 @@ def _imbalance_added(fold: Counter[str], speaker: Counter[str], totals: Counter[
 
 
 def _empty_left(filled: Sequence[Counter[str]], order: Sequence[str], chosen: dict[str, int]) -> bool:
-    """Whether the speakers not yet placed are just enough for the folds that have none."""
+    """Return whether the speakers not yet placed are just enough for the folds that have none."""
     return sum(not fold for fold in filled) >= len(order) - len(chosen)

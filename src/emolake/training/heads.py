@@ -10,23 +10,27 @@ from torch import nn
 
 from emolake.models.feature_cache import FeatureCache
 from emolake.models.threads import one_thread
-from emolake.training.folds import Part
-from emolake.training.gradient_training import OptimiseOptions, answers, fit
+from emolake.training.epochs import HistoryRow
+from emolake.training.folds import Fold, fold_seed
+from emolake.training.gradient_training import OptimiseOptions, fit, predict_logits
 from emolake.training.seeds import seeded
-from emolake.training.trainer import Corpus, Hearing, HistoryRow
+from emolake.training.trainer import Corpus, InputSpec
 from emolake.training.training_bar import training_bar
-from emolake.training.training_run import Run
-from emolake.training.waves import WaveAugmentOptions, as_heard_in_training
+from emolake.training.training_run import TrainingRun
+from emolake.training.waves import WaveAugmentOptions, augment_wave
 
-_CACHE_BYTES = 1 << 40  # what a training computes is not to be swept while it goes on
+_CACHE_BYTES = 1 << 40  # what a training computes must not be evicted while it goes on
+_PREDICTED_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Features:
+class CorpusFeatures:
     """Features of N clips."""
 
-    plain: np.ndarray  # [N, ...] as inference hears them
-    heard: np.ndarray  # [versions, N, ...] as training hears them
+    plain: np.ndarray  # [N, ...] of the clips as they are, as inference has them
+    versions: (
+        np.ndarray
+    )  # [versions, N, ...] for training: of the clips without noise if asked, then of changed ones
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class HeadFit:
     module: nn.Module
     mean: np.ndarray  # [...]
     scale: np.ndarray  # [...]
-    logits: np.ndarray  # [asked, labels]
+    logits: np.ndarray  # [predicted, labels]
     history: list[HistoryRow]
 
 
@@ -45,9 +49,9 @@ def compute_features(
     extract: Callable[[np.ndarray], np.ndarray],
     recipe: Mapping[str, JsonValue],
     augment: WaveAugmentOptions,
-    hearing: Hearing,
-    run: Run,
-) -> Features:
+    input_spec: InputSpec,
+    run: TrainingRun,
+) -> CorpusFeatures:
     """Compute the features of every clip, and of its changed versions, or take them from the run's cache.
 
     `extract` takes a clip [samples] float32; `recipe` is whatever else decides what it returns.
@@ -61,59 +65,56 @@ def compute_features(
             plain.append(cache.get(wave, extract))
             for number, own in enumerate(versions):
                 generator = np.random.default_rng([run.seed, index, number]) if number else None
-                heard = as_heard_in_training(wave, generator, augment, hearing)
-                own.append(plain[-1] if heard is wave else cache.get(heard, extract))
+                changed = augment_wave(wave, generator, augment, input_spec)
+                own.append(plain[-1] if changed is wave else cache.get(changed, extract))
             bar.advance("features", clips=1)
-    return Features(np.stack(plain), np.stack([np.stack(own) for own in versions]))
+    return CorpusFeatures(np.stack(plain), np.stack([np.stack(own) for own in versions]))
 
 
 def fit_heads(
     corpus: Corpus,
-    features: Features,
-    parts: Sequence[Part],
-    run: Run,
+    features: CorpusFeatures,
+    folds: Sequence[Fold],
+    run: TrainingRun,
     *,
     build: Callable[[], nn.Module],
     options: OptimiseOptions,
     standardise: bool,
 ) -> list[HeadFit]:
-    """Train a network for each part, on one thread, so that the machine's size changes no weight.
+    """Train a network for each fold, on one thread, so that the machine's size changes no weight.
 
     `build` makes a network from features [B, ...] to logits; with `standardise` it sees them less their mean over
-    what the part hears, in standard deviations.
+    the fold's training clips, in standard deviations.
     """
     labels = len(corpus.labels)
     fits = []
-    with one_thread(), training_bar(len(parts), "fits") as bar:
-        for part in parts:
-            own = features.heard[:, part.heard]
+    with one_thread(), training_bar(len(folds), "fits") as bar:
+        for fold in folds:
+            own = features.versions[:, fold.train]
             mean = own.mean(axis=(0, 1)) if standardise else np.zeros(own.shape[2:], np.float32)
             scale = own.std(axis=(0, 1)) if standardise else np.ones(own.shape[2:], np.float32)
             scale = np.where(scale > 1e-6, scale, 1).astype(np.float32)
-            with seeded(run.seed, part.number):
+            with seeded(run.seed, fold.number):
                 module = build()
             learner = _FeatureLearner(module, features, mean.astype(np.float32), scale)
             history = fit(
-                learner, corpus.targets, part.heard, part.validation, labels=labels, options=options,
-                seed=fit_seed(run.seed, part), name=part.name, checkpoint=run.checkpoint(f"fit-{part.number}"),
+                learner, corpus.targets, fold.train, fold.validation, labels=labels, options=options,
+                seed=fold_seed(run.seed, fold), name=fold.name, checkpoint=run.checkpoint(f"fit-{fold.number}"),
             )  # fmt: skip
-            logits = answers(learner, part.asked, batch=256, labels=labels)
+            logits = predict_logits(learner, fold.predicted, batch=_PREDICTED_AT_ONCE, labels=labels)
             fits.append(HeadFit(module, learner.mean, scale, logits, history))
-            bar.advance(part.name, clips=len(part.heard) * len(history), loss=history[-1]["train_loss"])
+            bar.advance(fold.name, clips=len(fold.train) * len(history), loss=history[-1]["train_loss"])
     return fits
 
 
-def fit_seed(seed: int, part: Part) -> int:
-    """The seed of a part's fit: each has its own."""
-    return int(np.random.SeedSequence([seed, part.number]).generate_state(1)[0])
-
-
 class _FeatureLearner:
-    """See `emolake.training.gradient_training.Learner`."""
+    """A network on features. See `emolake.training.gradient_training.Learner`."""
 
     device = "cpu"
 
-    def __init__(self, module: nn.Module, features: Features, mean: np.ndarray, scale: np.ndarray) -> None:
+    def __init__(
+        self, module: nn.Module, features: CorpusFeatures, mean: np.ndarray, scale: np.ndarray
+    ) -> None:
         self.module = module
         self.mean = mean
         self._features = features
@@ -124,7 +125,7 @@ class _FeatureLearner:
         if generator is None:
             values = self._features.plain[chosen]
         else:
-            version = generator.integers(0, len(self._features.heard), size=len(chosen))
-            values = self._features.heard[version, chosen]
+            version = generator.integers(0, len(self._features.versions), size=len(chosen))
+            values = self._features.versions[version, chosen]
         logits: torch.Tensor = self.module(torch.from_numpy((values - self.mean) / self._scale))
         return logits

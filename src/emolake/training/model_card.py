@@ -1,5 +1,4 @@
-"""The model card: what a trained folder says of itself, with every figure taken from the training's
-results."""
+"""The model card of a trained folder, with every figure taken from the training's results."""
 
 import json
 import shlex
@@ -11,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from emolake.evaluation.dataset import Clip
+from emolake.messages import counted, printable
+from emolake.output.table import markdown_table
 
 
 @dataclass(frozen=True)
-class _Corpus:
+class _PublishedCorpus:
     """A published corpus that the card can name."""
 
     title: str
@@ -23,24 +24,24 @@ class _Corpus:
 
 
 _CORPORA = {
-    "ravdess": _Corpus(
+    "ravdess": _PublishedCorpus(
         "RAVDESS, Livingstone & Russo 2018, doi 10.1371/journal.pone.0196391 (English)",
         "CC BY-NC-SA 4.0",
         True,
     ),
-    "emodb": _Corpus("EmoDB, Burkhardt et al. 2005 (German)", "free for research", True),
+    "emodb": _PublishedCorpus("EmoDB, Burkhardt et al. 2005 (German)", "free for research", True),
 }
 _NON_COMMERCIAL = "CC BY-NC-SA 4.0 (non-commercial use only, after the corpora)"
 _UNKNOWN = "that of the training data"
 
 
 def licence_of(corpora: Iterable[str]) -> str:
-    """The licence of weights trained on these corpora: non-commercial as soon as one of them is."""
+    """Return the licence of weights trained on these corpora: non-commercial as soon as one of them is."""
     return _NON_COMMERCIAL if any(c in _CORPORA and _CORPORA[c].non_commercial for c in corpora) else _UNKNOWN
 
 
 def model_card(results: dict[str, Any], what: str, licence: str, clips: Sequence[Clip]) -> str:
-    """The card as Markdown, from what `results.json` holds and the sentences `what` the model is."""
+    """Return the card as Markdown, from the content of `results.json` and the sentences `what` the model is."""
     sections = [
         _summary(results, what, licence),
         _data(results, clips),
@@ -88,24 +89,29 @@ def _data(results: dict[str, Any], clips: Sequence[Clip]) -> str:
                 ", ".join(f"{emotion} {count}" for emotion, count in sorted(counts.items())),
             ]
         )
-    table = _table(["corpus", "licence", "clips", "speakers", "clips of each emotion"], rows)
-    left_out = ", ".join(skip["path"] for skip in results["skipped"]) or "none"
-    return f"## Data\n\n{table}\n\nLeft out because it could not be decoded: {left_out}."
+    table = markdown_table(["corpus", "licence", "clips", "speakers", "clips of each emotion"], rows)
+    left_out = ", ".join(printable(skip["path"]) for skip in results["skipped"]) or "none"
+    return f"## Data\n\n{table}\n\nLeft out because they are too short or could not be decoded: {left_out}."
 
 
 def _figures(results: dict[str, Any]) -> str:
     folds = results["folds"]
-    how = f"{folds}-fold cross-validation" if folds > 1 else "one training, validation and test part"
-    heard = (
-        f"No figure is of a speaker that the answering networks heard: {how}, split by speaker."
+    how = (
+        f"{folds}-fold cross-validation"
+        if folds > 1
+        else "one split into training, validation and test clips"
+    )
+    split = (
+        f"No figure is of a speaker in the training data of the networks that predicted: {how}, split by speaker."
         if results["split"] == "speaker"
-        else f"**The clips were parted at random ({how}), so the networks heard every speaker that they were tested "
-        "on. Expect clearly worse of new voices; train with `--split speaker` to know.**"
+        else f"**The clips were split at random ({how}), so the speakers of the test clips are in the training data "
+        "too. Expect clearly worse figures on new voices; train with `--split speaker` to measure them.**"
     )
     weights = (
-        "The committed weights are of the same recipe, trained on all clips, so these figures stand for them."
+        "The weights in this folder are of the same recipe, trained on all clips, so the figures are an estimate for "
+        "them."
         if folds > 1
-        else "The committed weights are those that answered; they did not hear the validation and test parts."
+        else "The weights in this folder are those that predicted; the validation and test clips did not train them."
     )
     rows = []
     for corpus, figures in results["per_corpus"].items():
@@ -126,8 +132,9 @@ def _figures(results: dict[str, Any]) -> str:
     header = ["corpus", "clips", "classes", "chance", "UAR, averaged networks", "accuracy, averaged networks"]
     header += ["UAR, single network, mean ± sd over seeds", "UAR of each seed"]
     return (
-        f"## Figures\n\n{heard} The answer is the most likely of all {len(results['labels'])} labels, also of those "
-        f"that the corpus does not have. UAR is the unweighted average recall. {weights}\n\n{_table(header, rows)}"
+        f"## Figures\n\n{split} The prediction is the most likely of all {len(results['labels'])} labels, also of "
+        f"those that the corpus does not have. UAR is the unweighted average recall. {weights}\n\n"
+        f"{markdown_table(header, rows)}"
     )
 
 
@@ -142,8 +149,9 @@ def _confusion(corpus: str, figures: dict[str, Any], labels: Sequence[str]) -> s
                     f"{figures['recall'][label]:.2f}",
                 ]
             )
-    table = _table(["said \\ heard as", *labels, "recall"], rows)
-    return f"## Confusion on {corpus}\n\nRows are the truth, columns the answers of the averaged networks.\n\n{table}"
+    table = markdown_table(["truth \\ prediction", *labels, "recall"], rows)
+    about = "Rows are the truth, columns the predictions of the averaged networks."
+    return f"## Confusion on {printable(corpus)}\n\n{about}\n\n{table}"
 
 
 def _speakers(results: dict[str, Any]) -> str:
@@ -154,15 +162,15 @@ def _speakers(results: dict[str, Any]) -> str:
         for name, own in figures.items()
     ]
     spread = f"UAR from {values.min():.3f} to {values.max():.3f}, median {np.median(values):.3f}."
-    return f"## Speakers\n\n{spread}\n\n{_table(['speaker', 'clips', 'UAR', 'accuracy'], rows)}"
+    return f"## Speakers\n\n{spread}\n\n{markdown_table(['speaker', 'clips', 'UAR', 'accuracy'], rows)}"
 
 
 def _calibration(results: dict[str, Any]) -> str:
     error = results["calibration_error"]
     fitted = (
-        "fitted on the answers to unheard clips, on which the errors are measured too"
+        "fitted on the predictions of the cross-validation, on which the errors are measured too"
         if results["folds"] > 1
-        else "fitted on the validation part; the errors are of the test part"
+        else "fitted on the validation clips; the errors are of the test clips"
     )
     return (
         f"## Calibration\n\nThe logits are divided by {results['temperature']:.3f}, {fitted}. Expected calibration "
@@ -172,15 +180,15 @@ def _calibration(results: dict[str, Any]) -> str:
 
 def _limits(results: dict[str, Any], clips: Sequence[Clip]) -> str:
     speakers = len({clip.speaker for clip in clips if clip.speaker})
-    voices = f"{speakers} speakers" if speakers else "speakers that the data do not name"
+    voices = counted(speakers, "speaker") if speakers else "speakers that the data do not name"
     hardest = sorted(results["recall"].items(), key=lambda pair: pair[1])[:3]
     weak = ", ".join(f"{label} ({value:.2f})" for label, value in hardest)
     return "\n".join(
         [
             "## Limits",
             "",
-            f"- Learned from {len(clips)} clips of {voices}. Speech of another kind than these (spontaneous for acted, "
-            "other languages, children, telephone, noise) is outside of what the figures cover.",
+            f"- Trained on {counted(len(clips), 'clip')} of {voices}. Speech of another kind (spontaneous instead of "
+            "acted, other languages, children, telephone, noise) is outside of what the figures cover.",
             "- Default recipes were chosen by cross-validation on speakers of RAVDESS and EmoDB, so figures on these "
             "corpora may flatter a little.",
             f"- Weakest recalls: {weak}.",
@@ -201,8 +209,3 @@ def _reproduction(results: dict[str, Any]) -> str:
         f"with the data of sha256 `{results['data_sha256']}` and torch {results['torch']} gives weights of sha256 "
         f"`{results['weights_sha256']}` on the same kind of processor."
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

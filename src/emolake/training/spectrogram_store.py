@@ -1,5 +1,4 @@
-"""Mel power and pitch of all training clips on disk, once for every frequency warp, shared by all
-processes."""
+"""Mel power and pitch of all training clips on disk, once for every frequency warp, shared by all processes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ _POWER, _PITCH, _OFFSETS = "power.npy", "pitch.npy", "offsets.npy"
 
 
 @dataclass(frozen=True)
-class FeatureCache:
+class SpectrogramStore:
     """Memory-mapped features of N clips, one after the other on the axis of frames."""
 
     power: np.ndarray  # [warps, frames of all clips, bands] float32
@@ -26,7 +25,7 @@ class FeatureCache:
 
     @classmethod
     def open(cls, folder: Path, *, warps: Sequence[float]) -> Self:
-        """What `build_cache` wrote into `folder`."""
+        """Open what `build_store` wrote into `folder`."""
         return cls(
             power=np.load(folder / _POWER, mmap_mode="r"),
             pitch=np.load(folder / _PITCH, mmap_mode="r"),
@@ -35,25 +34,25 @@ class FeatureCache:
         )
 
     def clip(self, index: int, warp: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Power [bands, frames] and pitch [2, frames] of a clip heard at the warp of that number."""
+        """Return power [bands, frames] and pitch [2, frames] of a clip under the warp of that number."""
         frames = slice(self.offsets[index], self.offsets[index + 1])
         pitch = torch.from_numpy(self.pitch[frames].T.copy())
         pitch[1] /= self.warps[warp]  # the bands' edges are multiplied, so what they read is divided
         return torch.from_numpy(self.power[warp, frames].T.copy()), pitch
 
     def plain(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Power and pitch of a clip as it is. Raises ValueError if 1.0 is not among the warps."""
+        """Return power and pitch of a clip as it is; raises ValueError if 1.0 is not among the warps."""
         return self.clip(index, self.warps.index(1.0))
 
 
-def build_cache(
+def build_store(
     folder: Path,
     waves: Iterable[np.ndarray],
     options: FeatureOptions,
     *,
     warps: Sequence[float],
     sizes: Sequence[int],
-) -> FeatureCache:
+) -> SpectrogramStore:
     """Compute the features of `waves`, of `sizes` samples each, into `folder`."""
     frames = frame_count(torch.tensor(sizes), options.mel.hop).numpy()
     offsets = np.concatenate([[0], np.cumsum(frames)]).astype(np.int64)
@@ -68,8 +67,8 @@ def build_cache(
         own = slice(offsets[index], offsets[index + 1])
         batch, length = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
         pitch[own] = pitch_track(batch, length, options.pitch)[0][0].T.numpy()
-        heard, _ = warped_mel_power(batch, length, options.mel, warps=warps)
-        power[:, own] = heard[:, 0].transpose(1, 2).numpy()
+        warped, _ = warped_mel_power(batch, length, options.mel, warps=warps)
+        power[:, own] = warped[:, 0].transpose(1, 2).numpy()
     power.flush()
     pitch.flush()
-    return FeatureCache.open(folder, warps=warps)
+    return SpectrogramStore.open(folder, warps=warps)

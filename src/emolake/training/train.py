@@ -1,4 +1,4 @@
-"""`emolake train`: part the clips, fit, calibrate, and write a model folder with its figures and its card."""
+"""`emolake train`: divide the clips, fit, calibrate, and write a model folder with its figures and its card."""
 
 import hashlib
 import logging
@@ -11,26 +11,28 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, Skipped, data_hash, load_clips, read_dataset
 from emolake.evaluation.metrics import expected_calibration_error, fit_temperature
-from emolake.evaluation.results import Answers, figures, scores, write_results
+from emolake.evaluation.results import Predictions, figures, scores, write_results
+from emolake.messages import counted
 from emolake.models.registry import resolve_device
-from emolake.training.folds import Part, plan_parts
+from emolake.options import Options
+from emolake.training.epochs import HistoryRow
+from emolake.training.folds import Fold, plan_folds
 from emolake.training.model_card import licence_of, model_card
 from emolake.training.trainer import (
     Corpus,
-    Facts,
-    Fitted,
-    Hearing,
-    HistoryRow,
+    FitResult,
+    InputSpec,
+    ModelMetadata,
     changed_options,
-    find_kind,
+    find_trainer,
     with_options,
 )
-from emolake.training.training_run import Run
+from emolake.training.training_run import TrainingRun
 
 CARD_FILE = "README.md"
 
@@ -39,16 +41,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Where the model lies, and what its answers to unheard clips say of it."""
+    """The folder of the model, and the figures of its predictions for clips that did not train them."""
 
     folder: Path
     labels: tuple[str, ...]
     results: dict[str, Any]  # as in results.json
 
-    @property
-    def uar(self) -> dict[str, float]:
-        """Unweighted average recall on unheard clips, by corpus."""
-        return {corpus: own["uar"] for corpus, own in self.results["per_corpus"].items()}
+
+@dataclass(frozen=True)
+class _TestPredictions:
+    """The predictions for all test clips, before and after calibration."""
+
+    members: np.ndarray
+    """Logits [members, tested, labels] of each network, not calibrated."""
+    predictions: Predictions
+    """Of the averaged and calibrated logits."""
+    temperature: float
+    calibration: dict[str, float]
+    """Expected calibration error before and after."""
 
 
 def train(
@@ -60,7 +70,7 @@ def train(
     seed: int = 0,
     folds: int | None = None,
     options: Mapping[str, JsonValue] | None = None,
-    recipe: BaseModel | None = None,
+    recipe: Options | None = None,
     device: str = "auto",
     workers: int | None = None,
     cache: Path | None = None,
@@ -69,33 +79,33 @@ def train(
 ) -> TrainingResult:
     """Train `model` on `data` and write weights, configuration, card, figures and predictions into `out`.
 
-    With several folds every clip is answered once by a fit that did not hear it (nor, if split by speaker, its
-    speaker), the figures and the temperature are of these answers, and the weights are of one more fit on all clips.
-    With one, the weights are of the training part, the temperature is of the validation part, and the figures are of
-    the test part.
+    With several folds every clip is predicted once by a fit whose training clips did not include it (nor, if split by
+    speaker, its speaker), the figures and the temperature are of these predictions, and the weights are of one more
+    fit on all clips. With one, the weights are of the training clips, the temperature is of the validation clips, and
+    the figures are of the test clips.
 
     Args:
-        model: one of `emolake.training.trainer.KINDS`.
+        model: one of `emolake.training.trainer_names.TRAINERS`.
         data: see `emolake.evaluation.dataset.read_dataset`.
         split: by speaker, or at random, which leaks voices.
         out: folder to write.
         seed: decides everything that is drawn; on the same kind of processor the weights are the same again.
-        folds: of the cross-validation; 1 for a single split, the kind's own when left out.
+        folds: of the cross-validation; 1 for a single split, the trainer's own when left out.
         options: of the recipe, by dotted name: `{"loop.epochs": 3}`.
         recipe: replaces the one that `model` names.
         device: auto, cpu, cuda.
-        workers: processes for kinds that train several networks side by side; their number changes no weight.
+        workers: processes for trainers that train several networks side by side; their number changes no weight.
         cache: folder for features, to be shared by trainings.
-        resume: go on with the training in `out` that was killed; the outcome is as if it had not been.
+        resume: go on with the training in `out` that was killed; the result is as if it had not been.
         force: replace the training in `out`.
 
     Raises:
         ConfigurationError: model, split, data, options or folder are not what can be trained.
     """
-    kind = find_kind(model)
-    recipe = with_options(model, recipe or kind.recipe, options or {})
-    folds = kind.folds if folds is None else folds
-    run = Run.open(
+    trainer = find_trainer(model)
+    recipe = with_options(model, recipe or trainer.recipe, options or {})
+    folds = trainer.default_folds if folds is None else folds
+    run = TrainingRun.open(
         out,
         resume=resume,
         force=force,
@@ -105,11 +115,11 @@ def train(
         cache=cache,
     )
     listed = read_dataset(data)
-    plan = partial(plan_parts, split=split, folds=folds, seed=seed, validates=kind.validates)
-    plan(listed)  # refuses what cannot be parted before hours of decoding
-    corpus, skipped = _load(listed, kind.hearing(recipe), data)
-    parts = plan(corpus.clips)
-    _check_heard(corpus, parts[-1], data)
+    plan = partial(plan_folds, split=split, folds=folds, seed=seed, validates=trainer.validates)
+    plan(listed)  # refuses what cannot be divided before hours of decoding
+    corpus, skipped = _load(listed, trainer.input_spec(recipe), data)
+    planned = plan(corpus.clips)
+    _check_labels(corpus, planned[-1], data)
     record: dict[str, JsonValue] = {
         "model": model,
         "split": split,
@@ -118,76 +128,80 @@ def train(
         "data_sha256": data_hash(corpus.clips, corpus.waves),
         "recipe": recipe.model_dump(mode="json"),
     }
-    with run.held():
+    with run.locked():
         run.begin({**record, "device": run.device}, resume=resume)
-        log.info("%s: %d clips, %d left out, split by %s", model, len(corpus.clips), len(skipped), split)
+        log.info(
+            "%s: %s, %d left out, split by %s", model, counted(len(corpus.clips), "clip"), len(skipped), split
+        )
         for skip in skipped:
             log.warning("left out: %s (%s)", skip.name, skip.reason)
         if split == "random":
-            log.warning("the split is random: speakers are in training and in the test, which flatters")
-        fits = kind.fit(recipe, corpus, parts, run)
-        members, answers, temperature, calibration = _answers(corpus, parts, fits)
-        facts = Facts(
+            log.warning(
+                "the split is random: speakers are in training and in the test, which flatters the figures"
+            )
+        fits = trainer.fit(recipe, corpus, planned, run)
+        tested = _test_predictions(corpus, planned, fits)
+        metadata = ModelMetadata(
             labels=corpus.labels,
-            temperature=temperature,
+            temperature=tested.temperature,
             licence=licence_of({clip.corpus for clip in corpus.clips}),
             training={
                 **record,
-                "speakers": _speakers(corpus, parts[-1]),
+                "speakers": _speakers(corpus, planned[-1]),
                 "torch": torch.__version__,
                 "emolake": version("emolake"),
             },
         )
-        weights = kind.write(recipe, fits[-1], out, facts)
+        weights = trainer.write(recipe, fits[-1], out, metadata)
         results = {
             **{name: value for name, value in record.items() if name != "recipe"},
-            "options": changed_options(recipe, kind.recipe),
+            "options": changed_options(recipe, trainer.recipe),
             "device": run.device,
-            "members": len(members),
+            "members": len(tested.members),
             "parameters": fits[-1].parameters,
             "torch": torch.__version__,
             "emolake": version("emolake"),
-            "clips_by_part": _clips_by_part(parts),
+            "clips_by_part": _clips_by_fold(planned),
             "speakers_leak": split == "random",
             "skipped": [{"path": skip.name, "reason": skip.reason} for skip in skipped],
             "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-            **_figures(members, answers),
-            "temperature": temperature,
-            "calibration_error": calibration,
+            **_figures(tested),
+            "temperature": tested.temperature,
+            "calibration_error": tested.calibration,
         }
         history: list[HistoryRow] = [row for fit in fits for row in fit.history]
-        write_results(out, results, answers, [dict(row) for row in history])
-        card = model_card(results, kind.describe(recipe, fits[-1]), facts.licence, corpus.clips)
+        write_results(out, results, tested.predictions, [dict(row) for row in history])
+        card = model_card(results, trainer.describe(recipe, fits[-1]), metadata.licence, corpus.clips)
         (out / CARD_FILE).write_text(card, "utf-8")
         log.info("unweighted average recall %.4f, weights %s", results["uar"], results["weights_sha256"])
         run.finish()
     return TrainingResult(out, corpus.labels, results)
 
 
-def _load(listed: Sequence[Clip], hearing: Hearing, data: Path) -> tuple[Corpus, list[Skipped]]:
+def _load(listed: Sequence[Clip], input_spec: InputSpec, data: Path) -> tuple[Corpus, list[Skipped]]:
     """Decode the clips, cut the long ones, and leave out those that are broken or too short."""
-    clips, waves, skipped = load_clips(listed, sampling_rate=hearing.sampling_rate)
+    clips, decoded, skipped = load_clips(listed, sampling_rate=input_spec.sampling_rate)
     kept: list[Clip] = []
-    heard: list[np.ndarray] = []
-    for clip, whole in zip(clips, waves, strict=True):
-        wave = whole[: hearing.max_samples]
-        if len(wave) < hearing.min_samples:
-            reason = f"it has {len(wave)} samples, expected {hearing.min_samples} or more"
+    waves: list[np.ndarray] = []
+    for clip, whole in zip(clips, decoded, strict=True):
+        wave = whole[: input_spec.max_samples]
+        if len(wave) < input_spec.min_samples:
+            reason = f"it has {counted(len(wave), 'sample')}, expected {input_spec.min_samples} or more"
             skipped.append(Skipped(clip.name, reason))
         else:
             kept.append(clip)
-            heard.append(wave)
+            waves.append(wave)
     labels = tuple(sorted({clip.emotion for clip in kept}))
     if len(labels) < 2:
         what = f"are of {labels[0]}" if labels else "are too short"
         raise ConfigurationError(f"all clips of {data} {what}; give clips of two emotions or more")
     targets = np.array([labels.index(clip.emotion) for clip in kept], dtype=np.int64)
-    return Corpus(kept, heard, targets, labels), skipped
+    return Corpus(kept, waves, targets, labels), skipped
 
 
-def _check_heard(corpus: Corpus, part: Part, data: Path) -> None:
-    """Refuse a split whose written weights would have a label that they never heard."""
-    missing = sorted(set(corpus.labels) - {corpus.labels[i] for i in corpus.targets[part.heard]})
+def _check_labels(corpus: Corpus, fold: Fold, data: Path) -> None:
+    """Refuse a split whose written weights would have a label without any training clip."""
+    missing = sorted(set(corpus.labels) - {corpus.labels[i] for i in corpus.targets[fold.train]})
     if missing:
         raise ConfigurationError(
             f"this split of {data} leaves no training clip of {', '.join(missing)}; give more speakers of it, "
@@ -195,67 +209,56 @@ def _check_heard(corpus: Corpus, part: Part, data: Path) -> None:
         )
 
 
-def _answers(
-    corpus: Corpus, parts: Sequence[Part], fits: Sequence[Fitted]
-) -> tuple[np.ndarray, Answers, float, dict[str, float]]:
-    """Put the answers to the tested clips together and calibrate them.
-
-    Returns:
-        Logits of each member [members, tested, labels], the calibrated answers, the temperature, and the expected
-        calibration error before and after.
-    """
-    tested = [part for part in parts if len(part.test)]
-    order = np.argsort(np.concatenate([part.test for part in tested]))
-    members = np.concatenate(
-        [
-            fit.logits[:, len(part.validation) :]
-            for part, fit in zip(parts, fits, strict=True)
-            if len(part.test)
-        ],
-        axis=1,
-    )[:, order]
-    chosen = np.concatenate([part.test for part in tested])[order]
-    numbers = np.concatenate([np.full(len(part.test), part.number) for part in tested])[order]
+def _test_predictions(corpus: Corpus, folds: Sequence[Fold], fits: Sequence[FitResult]) -> _TestPredictions:
+    """Put the predictions for the test clips together, in the order of the corpus, and calibrate them."""
+    pairs = [(fold, fit) for fold, fit in zip(folds, fits, strict=True) if len(fold.test)]
+    order = np.argsort(np.concatenate([fold.test for fold, _ in pairs]))
+    members = np.concatenate([fit.logits[:, len(fold.validation) :] for fold, fit in pairs], axis=1)[:, order]
+    chosen = np.concatenate([fold.test for fold, _ in pairs])[order]
+    numbers = np.concatenate([np.full(len(fold.test), fold.number) for fold, _ in pairs])[order]
     logits, targets = members.mean(axis=0), corpus.targets[chosen]
-    if len(parts) == 1:  # the figures are of the test part, so it must not calibrate
-        part, own = parts[0], fits[0].logits[:, : len(parts[0].validation)].mean(axis=0)
-        temperature = fit_temperature(own, corpus.targets[part.validation])
+    if len(folds) == 1:  # the figures are of the test clips, so these must not calibrate
+        fold, own = folds[0], fits[0].logits[:, : len(folds[0].validation)].mean(axis=0)
+        temperature = fit_temperature(own, corpus.targets[fold.validation])
     else:
         temperature = fit_temperature(logits, targets)
-    answers = Answers(
+    predictions = Predictions(
         tuple(corpus.clips[i] for i in chosen), corpus.labels, targets, logits / temperature, numbers
     )
     calibration = {
         "before": expected_calibration_error(logits, targets),
-        "after": expected_calibration_error(answers.logits, targets),
+        "after": expected_calibration_error(predictions.logits, targets),
     }
-    return members, answers, temperature, calibration
+    return _TestPredictions(members, predictions, temperature, calibration)
 
 
-def _figures(members: np.ndarray, answers: Answers) -> dict[str, Any]:
-    """What results.json says of the answers, and of each member's own."""
-    found = figures(answers)
-    corpora = np.array([clip.corpus for clip in answers.clips])
+def _figures(tested: _TestPredictions) -> dict[str, Any]:
+    """Return the figures of the predictions as results.json holds them, and of each member by itself."""
+    found = figures(tested.predictions)
+    corpora = np.array([clip.corpus for clip in tested.predictions.clips])
     for corpus, own in found["per_corpus"].items():
         chosen = corpora == corpus
-        of_corpus = answers.of(chosen)
-        own["single_network_uar"] = [scores(replace(of_corpus, logits=one[chosen]))["uar"] for one in members]
+        of_corpus = tested.predictions.subset(chosen)
+        own["single_network_uar"] = [
+            scores(replace(of_corpus, logits=one[chosen]))["uar"] for one in tested.members
+        ]
     return found
 
 
-def _speakers(corpus: Corpus, part: Part) -> list[JsonValue] | None:
-    """The speakers that a fit learned from, or was stopped and calibrated by; None unless all are known."""
-    known = {corpus.clips[i].speaker for i in (*part.heard, *part.validation)}
+def _speakers(corpus: Corpus, fold: Fold) -> list[JsonValue] | None:
+    """Return the speakers that trained, stopped or calibrated a fit; None unless all are known."""
+    known = {corpus.clips[i].speaker for i in (*fold.train, *fold.validation)}
     return None if None in known else [*sorted(map(str, known))]
 
 
-def _clips_by_part(parts: Sequence[Part]) -> list[dict[str, JsonValue]]:
+def _clips_by_fold(folds: Sequence[Fold]) -> list[dict[str, JsonValue]]:
+    """Return the number of clips of each fold, under the names of results.json."""
     return [
         {
-            "part": part.name,
-            "heard": len(part.heard),
-            "validation": len(part.validation),
-            "test": len(part.test),
+            "part": fold.name,
+            "heard": len(fold.train),
+            "validation": len(fold.validation),
+            "test": len(fold.test),
         }
-        for part in parts
+        for fold in folds
     ]

@@ -14,7 +14,7 @@ class TrainingBar:
         self._clips = 0
 
     def advance(self, name: str, *, clips: int, loss: float | None = None, steps: int = 1) -> None:
-        """Show `steps` more steps of what is called `name`, in which the network was given `clips` clips."""
+        """Show `steps` more steps of what is called `name`, for which the network took `clips` clips."""
         self._clips += clips
         elapsed_s = self._bar.elapsed_s
         known = "" if loss is None else f", loss {loss:.3f}"

@@ -1,12 +1,10 @@
-"""One training on disk: its log, what it needs to go on after it was killed, and whose folder it may write to."""
+"""One training on disk: its log, its checkpoints, and which folder it may write to."""
 
 import fcntl
 import json
 import logging
-import os
 import pickle
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any, Self
 import torch
 from pydantic import JsonValue
 
+from emolake.atomic import replacing
 from emolake.errors import ConfigurationError
 
 LOG_FILE = "train.log"
@@ -40,32 +39,25 @@ class Checkpoint:
             return None
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
             raise ConfigurationError(
-                f"the checkpoint {self.path} cannot be read ({str(error).splitlines()[0]}); begin anew with --force"
+                f"the checkpoint {self.path} cannot be read ({str(error).splitlines()[0]}); start again with --force"
             ) from error
         return content
 
     def write(self, content: Mapping[str, Any]) -> None:
         """Replace the content: tensors, numbers, text, and lists and dictionaries of them."""
-        descriptor, name = tempfile.mkstemp(suffix=".partial", dir=self.path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                torch.save(dict(content), file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with replacing(self.path, durable=True) as file:
+            torch.save(dict(content), file)
 
 
 @dataclass(frozen=True)
-class Run:
-    """A training that writes `out`; what kinds need of the call beside recipe and data."""
+class TrainingRun:
+    """A training that writes `out`: what trainers need of the call beside recipe and data."""
 
     out: Path
     seed: int
     device: str = "cpu"
     workers: int | None = None
-    """Processes for kinds that train several networks side by side; None: one for every processor."""
+    """Processes for trainers that train several networks side by side; None: one for every processor."""
     cache: Path | None = None
     """Folder for features that other trainings may use too."""
 
@@ -87,7 +79,7 @@ class Run:
             raise ConfigurationError(f"{out} {what}, so there is nothing to resume; leave --resume out")
         if unfinished and not (resume or force):
             raise ConfigurationError(
-                f"{out} holds a training that was not finished; go on with it by --resume, or begin anew with --force"
+                f"{out} holds a training that was not finished; go on with it by --resume, or start again with --force"
             )
         if finished and not (resume or force):
             raise ConfigurationError(
@@ -115,7 +107,7 @@ class Run:
         return Checkpoint(self.checkpoints / f"{name}.pt")
 
     def begin(self, identity: Mapping[str, JsonValue], *, resume: bool) -> None:
-        """Note what is trained, or hold it against what the folder's checkpoints are of.
+        """Note what is trained, or compare it with what the folder's checkpoints are of.
 
         Raises:
             ConfigurationError: the training to be resumed was another one.
@@ -126,39 +118,37 @@ class Run:
             found = json.loads(path.read_text("utf-8"))
             odd = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
             if odd:
-                told = "; ".join(
+                changes = "; ".join(
                     f"{name} was {found.get(name)!r} and is now {wanted.get(name)!r}" for name in odd
                 )
                 raise ConfigurationError(
-                    f"the training in {self.out} was another one: {told}; give the options and data that it was "
-                    "started with, or begin anew with --force"
+                    f"the training in {self.out} was another one: {changes}; give the options and data that it was "
+                    "started with, or start again with --force"
                 )
             return
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         for name in _FINISHED:
             (self.out / name).unlink(missing_ok=True)
         self.checkpoints.mkdir(parents=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(wanted, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        partial.replace(path)
+        with replacing(path, durable=True) as file:
+            file.write((json.dumps(wanted, indent=2, ensure_ascii=False) + "\n").encode())
 
     def finish(self) -> None:
         """Remove the checkpoints of a training whose model is written."""
         shutil.rmtree(self.checkpoints)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other trainings out of the folder, and write what this package logs into it too, after what is there.
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, and append what this package logs to its log.
 
         Raises:
-            ConfigurationError: another training holds it.
+            ConfigurationError: another training has locked it.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         with (self.out / LOG_FILE).open("a", encoding="utf-8") as lines:
             try:
-                fcntl.flock(
-                    lines, fcntl.LOCK_EX | fcntl.LOCK_NB
-                )  # let go of by the system, also after a kill
+                # released by the system, also after a kill
+                fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigurationError(
                     f"another training is writing to {self.out}; wait until it is done, or give another --out"

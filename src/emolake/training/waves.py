@@ -1,26 +1,25 @@
-"""Waveforms as training hears them: cut, with less noise, and changed at random.
+"""Changes to the waveforms of training clips: less noise, then random ones.
 
-Validation and test clips are never changed, because inference hears them as they are.
+Validation and test clips are never changed, because inference takes clips as they are.
 """
 
 import numpy as np
 import soxr
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.fft import next_fast_len
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import ShortTimeFFT, get_window
 from scipy.special import expit
 
-from emolake.training.trainer import Hearing
+from emolake.options import Options
+from emolake.training.trainer import InputSpec
 
 _WINDOW, _HOP = 512, 128  # samples
 _SMOOTH = 9  # frames
 
 
-class WaveAugmentOptions(BaseModel):
+class WaveAugmentOptions(Options):
     """How often, and how far, a training clip is changed; the key `augment` of a recipe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     chance: float = Field(0.5, ge=0, le=1)
     """Share of clips that each change is made to; 0: none."""
@@ -35,17 +34,17 @@ class WaveAugmentOptions(BaseModel):
     copies: int = Field(2, ge=0)
     """Changed versions of each clip, beside the clip itself, where features are computed once."""
     noise_reduction: bool = False
-    """Training clips are rid of steady noise by spectral gating before any change."""
+    """Steady noise is removed from training clips by spectral gating before any change."""
 
 
-def as_heard_in_training(
+def augment_wave(
     wave: np.ndarray,
     generator: np.random.Generator | None,
     options: WaveAugmentOptions,
-    hearing: Hearing,
+    input_spec: InputSpec,
 ) -> np.ndarray:
-    """A clip [n] float32 rid of noise if asked and changed at random, or only the former without a generator."""
-    sampling_rate, min_samples = hearing.sampling_rate, hearing.min_samples
+    """Return a clip [n] float32 for training: without noise if asked, and changed at random by `generator`, if any."""
+    sampling_rate, min_samples = input_spec.sampling_rate, input_spec.min_samples
     if options.noise_reduction:
         wave = reduce_noise(wave)
     if generator is None:
@@ -61,11 +60,11 @@ def as_heard_in_training(
         wave = wave + ratio * np.sqrt(np.mean(np.square(wave))) * _noise(len(wave), generator)
     if wanted[3]:
         wave = wave * 10 ** (generator.uniform(-options.gain_db, options.gain_db) / 20)
-    return np.ascontiguousarray(wave[: hearing.max_samples], dtype=np.float32)
+    return np.ascontiguousarray(wave[: input_spec.max_samples], dtype=np.float32)
 
 
 def reduce_noise(wave: np.ndarray, *, floor_db: float = -20.0) -> np.ndarray:
-    """A clip [n] float32 with its steady noise lowered by at most `floor_db`: spectral gating.
+    """Return a clip [n] float32 with its steady noise lowered by at most `floor_db`: spectral gating.
 
     The noise of each frequency is what its quietest tenth of frames has; what is less than 6 dB above is lowered.
     """
@@ -93,7 +92,7 @@ def _at_least(changed: np.ndarray, wave: np.ndarray, min_samples: int) -> np.nda
 
 
 def _noise(size: int, generator: np.random.Generator) -> np.ndarray:
-    """Noise [size] of power 1, from white to brown."""
+    """Return noise [size] of power 1, from white to brown."""
     longer = next_fast_len(size, real=True)  # a prime number of samples takes ten times as long
     spectrum = np.fft.rfft(generator.normal(size=longer))
     slope = generator.uniform(0, 1)

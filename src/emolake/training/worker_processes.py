@@ -1,6 +1,5 @@
 """Networks trained side by side, each in a process and a thread of its own, with one progress bar for all."""
 
-import logging
 import multiprocessing
 import os
 import queue
@@ -10,148 +9,116 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.queues import Queue
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions
 from emolake.models.threads import one_thread
-from emolake.training.gradient_training import told, valid_figures
-from emolake.training.spectrogram_store import FeatureCache
-from emolake.training.spectrogram_training import EpochEnd, LoopOptions, State, answers, train_network
-from emolake.training.trainer import HistoryRow
+from emolake.training.epochs import (
+    EpochReport,
+    FitPlan,
+    HistoryRow,
+    Weights,
+    keep_last,
+    log_report,
+    train_epochs,
+)
+from emolake.training.spectrogram_training import SpectrogramInputs, SpectrogramTraining
 from emolake.training.training_bar import TrainingBar, training_bar
 from emolake.training.training_run import Checkpoint
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
-class Work:
-    """What all jobs share. It travels to the processes, so the features stay in their folder."""
-
-    cache: Path
-    targets: np.ndarray
-    strata: tuple[str, ...]
-    labels: int
-    features: FeatureOptions
-    network: NetworkOptions
-    loop: LoopOptions
-
-
-@dataclass(frozen=True)
-class Job:
-    """One network to train: on the clips `heard`, answering those `held_out`; both are indices."""
+class NetworkJob:
+    """One network to train on the clips `train`, and the clips that it predicts in the end; both are indices."""
 
     name: str
-    member: int
     seed: int
-    heard: np.ndarray
-    held_out: np.ndarray
+    train: np.ndarray
+    predicted: np.ndarray
     checkpoint: Checkpoint
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The network's weights, its logits [held_out, labels], and a row for each epoch.
+class NetworkResult:
+    """The network's weights, its logits [predicted, labels], and a row for each epoch.
 
-    The rows' validation is on the clips held out, by which nothing is chosen.
+    The rows' validation is on the clips that it predicts, by which nothing is chosen.
     """
 
-    state: State
+    weights: Weights
     logits: np.ndarray
     history: list[HistoryRow]
 
 
-@dataclass(frozen=True)
-class _Epochs:
-    """Epochs that a job finished."""
-
-    row: HistoryRow
-    clips: int
-    count: int = 1
+_reports: "Queue[EpochReport] | None" = None  # of a worker process, set when it starts
 
 
-_reports: "Queue[_Epochs] | None" = None  # of a worker process, set when it starts
+def train_networks(
+    inputs: SpectrogramInputs, jobs: Sequence[NetworkJob], *, workers: int | None
+) -> list[NetworkResult]:
+    """Do all jobs, at most `workers` at once (None: one for every processor), and return their results in order.
 
-
-def run_jobs(work: Work, jobs: Sequence[Job], *, workers: int | None) -> list[tuple[Job, Outcome]]:
-    """Do all jobs, at most `workers` at once (None: one for every processor), and return them in order.
-
-    With one worker the jobs are done in this process. The outcome is the same, since each uses one thread.
+    With one worker the jobs are done in this process. The results are the same, since each uses one thread.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs))
-    with training_bar(len(jobs) * work.loop.epochs, "epochs") as bar:
+    with training_bar(len(jobs) * inputs.loop.epochs, "epochs") as bar:
+        show = _shown_on(bar, jobs)
         if workers == 1:
             with one_thread():
-                return [(job, _run(work, job, partial(_show, bar))) for job in jobs]
+                return [_train_network(inputs, job, show) for job in jobs]
         # a fork would copy the locks of torch's threads, and not the threads
         context = multiprocessing.get_context("spawn")
-        reports: Queue[_Epochs] = context.Queue()
+        reports: Queue[EpochReport] = context.Queue()
         others = set(multiprocessing.active_children())
         with ProcessPoolExecutor(
             workers, mp_context=context, initializer=_start, initargs=(reports,)
         ) as pool:
             with _ctrl_c_ignored():  # as the workers inherit it, so that none is in the middle of its imports
-                futures = [pool.submit(_run_in_worker, work, job) for job in jobs]
+                futures = [pool.submit(_run_in_worker, inputs, job) for job in jobs]
             try:
-                _follow(futures, reports, bar)
+                _follow(futures, reports, show)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for child in set(multiprocessing.active_children()) - others:
                     child.terminate()  # what it did is in its checkpoint, and its epoch may take long
                 raise
-            outcomes = [_tensors(*future.result()) for future in futures]
-    return list(zip(jobs, outcomes, strict=True))
+            return [_with_tensors(*future.result()) for future in futures]
 
 
-def _run(work: Work, job: Job, report: Callable[[_Epochs], None]) -> Outcome:
-    """Train a network, or go on where a killed call left it."""
-    cache = FeatureCache.open(work.cache, warps=work.loop.augment.warps)
-    found = job.checkpoint.read()
-    history: list[HistoryRow] = [] if found is None else found["history"]
-    if history:
-        report(_Epochs(history[-1], len(job.heard) * len(history), len(history)))
-
-    def held_out_logits(state: State) -> np.ndarray:
-        if not len(job.held_out):
-            return np.zeros((0, work.labels), dtype=np.float32)
-        return answers(
-            state, cache, job.held_out, labels=work.labels, features=work.features, network=work.network
-        )
-
-    def on_epoch(end: EpochEnd) -> None:
-        valid_loss, uar = valid_figures(
-            held_out_logits(end.averaged), work.targets[job.held_out], np.ones(work.labels)
-        )
-        history.append({
-            "run": job.name, "epoch": end.epoch, "train_loss": end.loss, "valid_loss": valid_loss, "valid_uar": uar,
-            "learning_rate": end.learning_rate,
-        })  # fmt: skip
-        job.checkpoint.write({"history": history, "network": dict(end.content)})
-        report(_Epochs(history[-1], len(job.heard)))
-
-    state = train_network(
-        cache,
-        work.targets,
-        work.strata,
-        job.heard,
-        labels=work.labels,
-        features=work.features,
-        network=work.network,
-        options=work.loop,
-        seed=job.seed,
-        on_epoch=on_epoch,
-        resume=None if found is None else found["network"],
+def _train_network(
+    inputs: SpectrogramInputs, job: NetworkJob, report: Callable[[EpochReport], None]
+) -> NetworkResult:
+    """Train a network, or resume what a killed call left."""
+    training = SpectrogramTraining(inputs, job.train, seed=job.seed)
+    plan = FitPlan(
+        name=job.name,
+        epochs=inputs.loop.epochs,
+        targets=inputs.targets,
+        validation=job.predicted,
+        loss_weights=np.ones(inputs.labels),
+        checkpoint=job.checkpoint,
     )
-    return Outcome(state, held_out_logits(state), history)
+    history = train_epochs(training, plan, policy=keep_last, report=report)
+    return NetworkResult(training.weights(), training.predict_logits(job.predicted), history)
 
 
-def _start(reports: "Queue[_Epochs]") -> None:
+def _shown_on(bar: TrainingBar, jobs: Sequence[NetworkJob]) -> Callable[[EpochReport], None]:
+    """Return what shows a report of one of the jobs on the bar and in the log."""
+    clips_of = {job.name: len(job.train) for job in jobs}
+
+    def show(report: EpochReport) -> None:
+        row = report.last
+        clips = clips_of[row["run"]] * report.count
+        bar.advance(row["run"], clips=clips, loss=row["train_loss"], steps=report.count)
+        log_report(report)
+
+    return show
+
+
+def _start(reports: "Queue[EpochReport]") -> None:
     global _reports
     _reports = reports
     torch.set_num_threads(1)
@@ -160,7 +127,10 @@ def _start(reports: "Queue[_Epochs]") -> None:
 
 @contextmanager
 def _ctrl_c_ignored() -> Iterator[None]:
-    """Ctrl-C goes to all processes; the parent ends what it started. Only the main thread may say so."""
+    """Ignore Ctrl-C, which goes to all processes: the parent ends those that it started.
+
+    Only the main thread may set that; in another nothing is done.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -172,40 +142,40 @@ def _ctrl_c_ignored() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """A killed parent cannot end its workers, and they would write into the folder that is taken up again."""
+    """End this process when its parent has ended: a killed parent cannot, and the folder may be in use again."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
-def _run_in_worker(work: Work, job: Job) -> tuple[dict[str, np.ndarray], np.ndarray, list[HistoryRow]]:
-    """As `_run`, with arrays: tensors would travel by file descriptors, of which there may be too few."""
+def _run_in_worker(
+    inputs: SpectrogramInputs, job: NetworkJob
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[HistoryRow]]:
+    """Do as `_train_network`, with arrays: tensors would travel by file descriptors, of which there may be too few."""
     if _reports is None:
-        raise RuntimeError("this process was not started by run_jobs")
-    outcome = _run(work, job, _reports.put)
-    arrays = {name: value.numpy() for name, value in outcome.state.items()}
-    return arrays, outcome.logits, outcome.history
+        raise RuntimeError("this process was not started by train_networks")
+    result = _train_network(inputs, job, _reports.put)
+    arrays = {name: value.numpy() for name, value in result.weights.items()}
+    return arrays, result.logits, result.history
 
 
-def _tensors(state: dict[str, np.ndarray], logits: np.ndarray, history: list[HistoryRow]) -> Outcome:
-    return Outcome({name: torch.from_numpy(value) for name, value in state.items()}, logits, history)
+def _with_tensors(
+    weights: dict[str, np.ndarray], logits: np.ndarray, history: list[HistoryRow]
+) -> NetworkResult:
+    return NetworkResult({name: torch.from_numpy(value) for name, value in weights.items()}, logits, history)
 
 
-def _show(bar: TrainingBar, epochs: _Epochs) -> None:
-    row = epochs.row
-    bar.advance(row["run"], clips=epochs.clips, loss=row["train_loss"], steps=epochs.count)
-    log.info("%s", told(row))
-
-
-def _follow(futures: Sequence["Future[Any]"], reports: "Queue[_Epochs]", bar: TrainingBar) -> None:
-    """Show the epochs until all jobs are done; raises what a job raised, as soon as it does."""
+def _follow(
+    futures: Sequence["Future[Any]"], reports: "Queue[EpochReport]", show: Callable[[EpochReport], None]
+) -> None:
+    """Show the epochs until all jobs are done; raise what a job raised as soon as it does."""
     waiting = set(futures)
     while waiting:
         finished, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
         while True:
             try:
-                _show(bar, reports.get_nowait())
+                show(reports.get_nowait())
             except queue.Empty:
                 break
         for future in finished:

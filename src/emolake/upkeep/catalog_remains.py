@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emolake.lake.connect import open_lake
+from emolake.lake.registration import registered
 from emolake.lake.transact import Lake, LakeError
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.sql import statement
@@ -22,57 +23,46 @@ _TABLES_WITH_BOUNDS = ("ducklake_file_column_stats", "ducklake_table_column_stat
 
 
 def forget_bounds(lake: Lake) -> None:
-    """Take the recordings of the registered table `asked` out of the bounds of whole columns."""
+    """Take the recordings of the registered table `requested` out of the bounds of whole columns."""
 
     def work() -> None:
         connection = lake.connection
         bounds = connection.execute(statement("outdated_bounds")).to_arrow_table()
         if bounds.num_rows:
-            connection.register("bounds", bounds)
-            try:
+            with registered(connection, bounds=bounds):
                 connection.execute(statement("forget_statistics"))
-            finally:
-                connection.unregister("bounds")
 
     lake.retried(work, what="the statistics of the catalog")
 
 
 def compact_catalog(warehouse: WarehouseOptions) -> None:
-    """Write the catalog anew without what was deleted from it; no connection of this process may be open."""
-    scheme, _, target = warehouse.catalog.partition(":")
-    if scheme == "sqlite":
+    """Write the catalog again without what was deleted from it; no connection of this process may be open."""
+    file = warehouse.parsed_catalog.file
+    if file is not None:
         done = subprocess.run(
-            [sys.executable, "-c", _COMPACT, target], capture_output=True, text=True, check=False
+            [sys.executable, "-c", _COMPACT, str(file)], capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise LakeError(
-                f"the catalog {target} could not be compacted ({done.stderr.strip().splitlines()[-1]}); "
+                f"the catalog {file} could not be compacted ({done.stderr.strip().splitlines()[-1]}); "
                 "erase again when no run is at work"
             )
         return
     with open_lake(warehouse) as lake:
         for table in _TABLES_WITH_BOUNDS:
-            lake.connection.execute(
-                "CALL postgres_execute('__ducklake_metadata_lake', $vacuum, use_transaction => false)",
-                {"vacuum": f"VACUUM {table}"},
-            )
+            lake.connection.execute(statement("vacuum_catalog"), {"vacuum": f"VACUUM {table}"})
 
 
 def names_in_catalog(warehouse: WarehouseOptions, names: Sequence[str]) -> int:
-    """Return how many of these texts still stand in the bytes of an SQLite catalog, or in PostgreSQL's bounds."""
-    scheme, _, target = warehouse.catalog.partition(":")
-    if scheme == "sqlite":
-        files = [path for path in (Path(target), Path(f"{target}-wal")) if path.is_file()]
+    """Return how many of these texts are still in the bytes of an SQLite catalog, or in PostgreSQL's bounds."""
+    file = warehouse.parsed_catalog.file
+    if file is not None:
+        files = [path for path in (file, Path(f"{file}-wal")) if path.is_file()]
         content = b"".join(path.read_bytes() for path in files)
         return sum(name.encode() in content for name in names)
     with open_lake(warehouse, read_only=True) as lake:
         found = 0
         for name in names:
             for table in _TABLES_WITH_BOUNDS[:2]:
-                found += len(
-                    lake.rows(
-                        f"SELECT 1 FROM __ducklake_metadata_lake.{table} WHERE $name IN (min_value, max_value)",
-                        {"name": name},
-                    )
-                )
+                found += len(lake.rows(statement("named_in_bounds", table=table), {"name": name}))
         return found

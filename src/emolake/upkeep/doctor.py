@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -17,11 +17,13 @@ from emolake.errors import EmolakeError
 from emolake.lake.connect import open_lake
 from emolake.models.health_gate import judge
 from emolake.models.registry import ModelEntry, resolve_device
-from emolake.pipeline.shard import loaded_model, speech_detector
+from emolake.pipeline.loaded_models import loaded_model, speech_detector
 from emolake.settings import Settings
 from emolake.source.opening import open_source
+from emolake.sql import statement
 from emolake.tasks.classify import Engine
 from emolake.tasks.segment import SegmentOptions
+from emolake.upkeep.data_store import open_data_store
 
 _LEAST_FREE_GB = 2.0
 _VOICES = 12
@@ -89,22 +91,20 @@ def _pattern(settings: Settings) -> str:
 
 
 def _catalog(settings: Settings) -> str:
-    scheme, _, target = settings.warehouse.catalog.partition(":")
-    if scheme == "sqlite" and not Path(target).is_file():
-        return f"{target} is not there yet; the first run makes it"
+    catalog = settings.warehouse.parsed_catalog
+    if catalog.is_absent:
+        return f"{catalog.where} is not there yet; the first run makes it"
     with open_lake(settings.warehouse, read_only=True) as lake:
         if not lake.exists():
             return "reachable and empty; the first run makes the tables"
-        ((recordings,),) = lake.rows("SELECT count(*) FROM lake.recordings")
-        return f"{scheme} catalog at snapshot {lake.latest_snapshot()}, {recordings} recordings"
+        ((recordings,),) = lake.rows(statement("count_recordings"))
+        return f"{catalog.kind} catalog at snapshot {lake.latest_snapshot()}, {recordings} recordings"
 
 
 def _data(settings: Settings) -> str:
     data = settings.warehouse.data
     if data.startswith("s3://"):
-        endpoint = settings.warehouse.endpoint_url or settings.source.endpoint_url
-        storage = open_source(data, replace(settings.source.s3, endpoint_url=endpoint))
-        next(iter(storage.list_prefixes("")), None)
+        next(iter(open_data_store(settings).list_prefixes("")), None)
         return f"{data} can be listed"
     folder = _nearest(Path(data))
     try:
@@ -131,7 +131,7 @@ def _model(settings: Settings, entry: ModelEntry) -> str:
 
 
 def _model_health(settings: Settings, entry: ModelEntry) -> str:
-    """Hold the model's logits for a few synthesised voices against the floor that a run is held against."""
+    """Compare the model's logits for a few synthesised voices with the floor that a run is judged by."""
     model = loaded_model(entry, settings.inference)
     engine = Engine(model, int(settings.inference.seconds_in_batch(model.device) * model.sampling_rate))
     scores = engine.scores([_voice(number, model.sampling_rate) for number in range(_VOICES)])
@@ -156,8 +156,8 @@ def _voice_activity() -> str:
     detector = speech_detector()
     probabilities = detector.stream().push(np.zeros(detector.sampling_rate, np.float32))
     if probabilities.max() >= SegmentOptions().vad_threshold:
-        raise EmolakeError("Silero hears speech in digital silence; install the package silero-vad again")
-    return "Silero hears no speech in digital silence"
+        raise EmolakeError("Silero finds speech in digital silence; install the package silero-vad again")
+    return "Silero finds no speech in digital silence"
 
 
 def _scratch() -> str:

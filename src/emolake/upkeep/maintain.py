@@ -1,7 +1,9 @@
 """Maintenance: few and large files, snapshots of a bounded age, nothing lying about; safe beside runs and readers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import duckdb
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -11,7 +13,7 @@ from emolake.lake.rewrite import GROWING, rewrite_day
 from emolake.lake.snapshots import bound_memory, expire, snapshots_before
 from emolake.lake.transact import Lake, take_guards
 from emolake.output.progress import track
-from emolake.schemas.tables import ERASURES, MODEL_HEALTH, RUNS
+from emolake.schemas.tables import ERASURES, MODEL_HEALTH, RUNS, Table
 from emolake.settings import MaintainOptions, Settings
 from emolake.sql import statement
 
@@ -22,7 +24,7 @@ _AUTHOR = "maintain"
 
 @dataclass(frozen=True)
 class Maintained:
-    """What was done, or would be: days of tables written anew, snapshots expired, files and orphans removed."""
+    """What was done, or would be: days of tables written again, snapshots expired, files and orphans removed."""
 
     days_merged: int
     files_before: int
@@ -42,8 +44,8 @@ class _Scattered:
 def maintain(settings: Settings, *, dry_run: bool = False) -> Maintained:
     """Merge the small files of each day, expire old snapshots, remove what no snapshot needs, and orphans.
 
-    A day of a table is written anew in a transaction of its own, under the guard of the day: of a run that commits
-    to the same day at the same time, one of the two is made again. Files stay for `maintain.file_hours` after the
+    A day of a table is written again in a transaction of its own, under the guard of the day: of a run that commits
+    to the same day at the same time, one of the two starts again. Files stay for `maintain.file_hours` after the
     last snapshot that needs them, so that no query loses them; orphans for `maintain.orphan_hours`, so that no file
     is taken that a run is still writing.
 
@@ -59,34 +61,12 @@ def maintain(settings: Settings, *, dry_run: bool = False) -> Maintained:
         bound_memory(lake.connection, memory_mb=options.memory_mb)
         scattered = _scattered_days(lake, options)
         if not dry_run:
-            for each in track(scattered, "merging", unit="tables' days", transient=True):
-                _merge(lake, each)
-            for table in _SMALL_TABLES:
-                lake.transact(
-                    lambda connection, name=table.name: connection.execute(  # type: ignore[misc]
-                        f"CALL ducklake_merge_adjacent_files('lake', '{name}')"
-                    ).fetchall(),
-                    author=_AUTHOR,
-                    message=f"merge {table.name}",
-                    extra={},
-                )
+            _merge(lake, scattered)
         too_old = snapshots_before(lake, datetime.now(UTC) - timedelta(days=options.snapshot_days))
         if not dry_run:
             expire(lake, too_old)
-        since_unneeded = timedelta(hours=options.file_hours)
-        if settings.warehouse.catalog.startswith("sqlite:"):
-            # DuckLake 1.0 compares times as text there, which are older at once within a day: seen in trials.
-            since_unneeded += timedelta(days=1)
-        removed = _call(lake, "ducklake_cleanup_old_files", since_unneeded, dry_run)
-        # Its listing breaks off when a file goes away meanwhile, as those of a transaction that lost do.
-        listing = Retrying(
-            stop=stop_after_attempt(10),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
-            retry=retry_if_exception_type((duckdb.IOException, duckdb.HTTPException)),
-            reraise=True,
-        )
-        unknown_since = timedelta(hours=options.orphan_hours)
-        orphans: int = listing(_call, lake, "ducklake_delete_orphaned_files", unknown_since, dry_run)
+        removed = _remove_old_files(lake, settings, dry_run=dry_run)
+        orphans = _remove_orphans(lake, options, dry_run=dry_run)
     return Maintained(len(scattered), sum(each.files for each in scattered), len(too_old), removed, orphans)
 
 
@@ -99,7 +79,14 @@ def _scattered_days(lake: Lake, options: MaintainOptions) -> list[_Scattered]:
     return [_Scattered(*row) for row in lake.rows(statement("scattered_days"), parameters)]
 
 
-def _merge(lake: Lake, scattered: _Scattered) -> None:
+def _merge(lake: Lake, scattered: Sequence[_Scattered]) -> None:
+    for each in track(scattered, "merging", unit="days of tables", transient=True):
+        _merge_day(lake, each)
+    for table in _SMALL_TABLES:
+        _merge_table(lake, table)
+
+
+def _merge_day(lake: Lake, scattered: _Scattered) -> None:
     (table,) = (each for each in GROWING if each.name == scattered.table)
 
     def work(connection: duckdb.DuckDBPyConnection) -> None:
@@ -110,11 +97,34 @@ def _merge(lake: Lake, scattered: _Scattered) -> None:
     lake.transact(work, author=_AUTHOR, message=message, extra={"date": str(scattered.date)})
 
 
-def _call(lake: Lake, function: str, age: timedelta, dry_run: bool) -> int:
-    """Call one of DuckLake's functions that take an age; return how many things it took away, or would take."""
-    older_than = datetime.now(UTC) - age
-    call = (
-        f"CALL {function}('lake', older_than => TIMESTAMPTZ '{older_than.isoformat()}', "
-        f"dry_run => {str(dry_run).lower()})"
+def _merge_table(lake: Lake, table: Table) -> None:
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(statement("merge_files"), {"table": table.name}).fetchall()
+
+    lake.transact(work, author=_AUTHOR, message=f"merge {table.name}", extra={})
+
+
+def _remove_old_files(lake: Lake, settings: Settings, *, dry_run: bool) -> int:
+    since_unneeded = timedelta(hours=settings.maintain.file_hours)
+    if settings.warehouse.parsed_catalog.kind == "sqlite":
+        # DuckLake 1.0 compares times as text there, which are older at once within a day: seen in trials.
+        since_unneeded += timedelta(days=1)
+    return _removed(lake, "remove_old_files", since_unneeded, dry_run)
+
+
+def _remove_orphans(lake: Lake, options: MaintainOptions, *, dry_run: bool) -> int:
+    # Its listing breaks off when a file goes away meanwhile, as those of a transaction that lost do.
+    listing = Retrying(
+        stop=stop_after_attempt(10),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
+        retry=retry_if_exception_type((duckdb.IOException, duckdb.HTTPException)),
+        reraise=True,
     )
-    return len(lake.retried(lambda: lake.connection.execute(call).fetchall()))
+    unknown_since = timedelta(hours=options.orphan_hours)
+    return int(listing(_removed, lake, "remove_orphans", unknown_since, dry_run))
+
+
+def _removed(lake: Lake, name: str, age: timedelta, dry_run: bool) -> int:
+    """Run a statement that removes files from an age on; return how many it removed, or would remove."""
+    parameters = {"older_than": datetime.now(UTC) - age, "dry_run": dry_run}
+    return len(lake.retried(partial(lake.rows, statement(name), parameters)))

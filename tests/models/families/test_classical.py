@@ -31,6 +31,8 @@ from emolake.schemas.labels import UnknownLabelError
 from emolake.settings import Settings
 from emolake.tasks.classify import Engine
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-4
 LABELS = ("neutral", "joy", "anger")  # not in the order of the classifier, which sorts
 LIBROSA = {"kind": "librosa"}

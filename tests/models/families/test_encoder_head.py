@@ -19,6 +19,8 @@ from emolake.models.registry import ModelEntry
 from emolake.models.trained_folder import TrainedFolder
 from emolake.tasks.classify import Engine
 
+pytestmark = pytest.mark.slow
+
 transformers = pytest.importorskip("transformers")
 
 TOLERANCE = 1e-4

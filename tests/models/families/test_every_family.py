@@ -16,11 +16,13 @@ from emolake.models.protocol import EmotionModel
 from emolake.models.registry import ModelEntry
 from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
-from emolake.predict.files import source_object
+from emolake.prediction.files import source_object
 from emolake.settings import Settings
 from emolake.source.folder import FolderSource
 from emolake.tasks.classify import Engine, classify
 from emolake.tasks.segment import Segment, SegmentOptions
+
+pytestmark = pytest.mark.slow
 
 # Run code of their own and live in an environment of their own: tests/extras.
 ELSEWHERE = {"speechbrain"}

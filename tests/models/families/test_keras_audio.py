@@ -20,6 +20,8 @@ from emolake.models.registry import ModelEntry
 from emolake.settings import Settings
 from emolake.tasks.classify import Engine
 
+pytestmark = pytest.mark.slow
+
 # Keras itself is imported by the family alone, which sets its backend; h5py comes with it.
 h5py = pytest.importorskip("h5py", reason='pip install "emolake[keras]"')
 

@@ -21,6 +21,8 @@ from emolake.models.transcriber import Transcriber
 from emolake.models.transcripts import TranscriptCache
 from emolake.tasks.classify import Engine
 
+pytestmark = pytest.mark.slow
+
 transformers = pytest.importorskip("transformers")
 
 TOLERANCE = 1e-4

@@ -18,6 +18,8 @@ from emolake.models.registry import ModelEntry
 from emolake.settings import Settings
 from emolake.training.training_run import Checkpoint
 
+pytestmark = pytest.mark.slow
+
 CPU = InferenceOptions(device="cpu")
 
 

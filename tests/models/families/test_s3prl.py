@@ -25,7 +25,10 @@ from emolake.tasks.segment import Segment
 GOLDENS = Path(__file__).parents[4] / "shared" / "goldens" / "s3prl"
 TOLERANCE = 1e-4
 
-pytestmark = pytest.mark.skipif(not GOLDENS.is_dir(), reason="../shared/goldens is not on this machine")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not GOLDENS.is_dir(), reason="../shared/goldens is not on this machine"),
+]
 
 
 def entry(folder: Path, **options: Any) -> ModelEntry:

@@ -18,6 +18,8 @@ from emolake.settings import Settings
 from emolake.tasks.classify import classify
 from emolake.tasks.segment import Segment
 
+pytestmark = pytest.mark.slow
+
 transformers = pytest.importorskip("transformers")
 
 TOLERANCE = 1e-4

@@ -26,6 +26,8 @@ from emolake.pipeline.identity import analysis_key
 from emolake.settings import Settings
 from emolake.tasks.classify import Engine
 
+pytestmark = pytest.mark.slow
+
 ENCODERS = ("s3prl", "transformers", "dimensional", "encoder_head")
 # Largest change of a probability, or of arousal, dominance and valence around 1, in tiny random networks.
 CLOSE = {"bf16": 0.1, "int8": 0.2}

@@ -11,7 +11,7 @@ _PLAIN = {b"NONE", b"twos", b"sowt", b"fl32", b"FL32", b"fl64", b"FL64", b"raw "
 
 
 def _extended(ten: bytes) -> float:
-    """80-bit IEEE 754 extended float, as AIFF writes a sampling rate; 0 for what no rate can be.
+    """Read an 80-bit IEEE 754 extended float, as AIFF writes a sampling rate; 0 for what no rate can be.
 
     >>> _extended(bytes.fromhex("400bfa00000000000000"))
     8000.0
@@ -21,7 +21,7 @@ def _extended(ten: bytes) -> float:
 
 
 def aiff(file: BinaryIO, size: int, offset: int) -> Declared:
-    """AIFF and AIFF-C; the sound chunk's length for plain samples, the frame count for compressed ones."""
+    """Read AIFF and AIFF-C; the sound chunk's length for plain samples, the frame count for compressed ones."""
     channels, frames, rate, byte_rate = None, 0, None, 0.0
     compressed = read_at(file, 8, 4) == b"AIFC"
     for chunk in chunks(file, size, 12, IFF):

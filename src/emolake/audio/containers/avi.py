@@ -7,7 +7,7 @@ from emolake.audio.containers.declared import Declared
 
 
 def avi(file: BinaryIO, size: int, offset: int) -> Declared:
-    """Video of the RIFF kind: the length of its outermost chunks alone."""
+    """Read a video of the RIFF kind: the length of its outermost chunks alone."""
     for chunk in chunks(file, size, 0, RIFF):
         end = chunk.start + chunk.length
         if chunk.name == b"RIFF" and size < end and chunk.length < PLACEHOLDER:

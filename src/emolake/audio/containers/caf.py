@@ -8,7 +8,7 @@ from emolake.audio.containers.declared import Declared, read_at
 
 
 def caf(file: BinaryIO, size: int, offset: int) -> Declared:
-    """Apple's Core Audio Format; the packet table counts frames where packets vary."""
+    """Read Apple's Core Audio Format; the packet table counts frames where packets vary."""
     rate, channels, packet_bytes, packet_frames = None, None, 0, 0
     duration, fault = None, None
     for chunk in chunks(file, size, 8, CAF):

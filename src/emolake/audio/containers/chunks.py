@@ -42,7 +42,7 @@ CAF = Layout(4, ">q", 0, 1)
 
 
 def chunks(file: BinaryIO, size: int, offset: int, layout: Layout) -> Iterator[Chunk]:
-    """Chunk after chunk from `offset`; the caller stops at the one whose length it does not believe."""
+    """Yield chunk after chunk from `offset`; the caller stops at the one whose length it does not believe."""
     head_bytes = layout.name_bytes + struct.calcsize(layout.length)
     for _ in range(_MOST_CHUNKS):
         head = read_at(file, offset, head_bytes)
@@ -57,7 +57,7 @@ def chunks(file: BinaryIO, size: int, offset: int, layout: Layout) -> Iterator[C
 
 
 def _chunk_follows(file: BinaryIO, size: int, end: int, layout: Layout) -> bool:
-    """Whether a plausible chunk begins behind the audio, padded or (as some programs write it) not."""
+    """Return whether a plausible chunk begins behind the audio, padded or (as some programs write it) not."""
     head_bytes = layout.name_bytes + struct.calcsize(layout.length)
     for offset in {end, end + -end % layout.align}:
         head = read_at(file, offset, head_bytes)
@@ -76,7 +76,7 @@ def _chunk_follows(file: BinaryIO, size: int, end: int, layout: Layout) -> bool:
 def audio_bytes(
     file: BinaryIO, size: int, data: Chunk, byte_rate: float, layout: Layout
 ) -> tuple[int | None, str | None, bool]:
-    """Declared bytes of audio (None: undeclared), the fault, and whether the file holds more than that."""
+    """Return the declared bytes of audio (None: undeclared), the fault, and whether the file holds more than that."""
     rest = size - data.start
     if data.length < 0 or data.length == 0xFFFF_FFFF or (data.length > rest and data.length >= PLACEHOLDER):
         return None, None, False
@@ -92,5 +92,5 @@ def audio_bytes(
 
 
 def wave_format(body: bytes, order: str) -> tuple[int, int, int, int, int]:
-    """Format tag, channels, rate, bytes a second as stated, bytes a frame."""
+    """Return the format tag, channels, rate, bytes a second as stated, bytes a frame."""
     return struct.unpack(f"{order}HHIIH", body[:14].ljust(14, b"\0"))

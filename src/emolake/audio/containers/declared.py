@@ -4,7 +4,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Declared(NamedTuple):
-    """What stands in the headers of one file, to be held against what is decoded; none of it is trusted."""
+    """What the headers of one file say, to be compared with what is decoded; none of it is trusted."""
 
     duration_s: float | None = None
     """Seconds of audio that the headers promise; None when they promise nothing."""
@@ -27,7 +27,7 @@ _BEYOND = 1 << 43
 
 
 def read_at(file: BinaryIO, offset: int, count: int) -> bytes:
-    """Up to `count` bytes from `offset`; fewer at the end of the file, none beyond what a file can reach."""
+    """Return up to `count` bytes from `offset`; fewer at the end of the file, none beyond what a file can reach."""
     if not 0 <= offset < _BEYOND:
         return b""
     file.seek(offset)

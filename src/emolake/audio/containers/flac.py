@@ -7,7 +7,7 @@ from emolake.audio.containers.declared import Declared, read_at
 
 
 def _crc8(data: bytes) -> int:
-    """CRC-8 of RFC 9639, polynomial x^8 + x^2 + x + 1, over a frame header."""
+    """Compute the CRC-8 of RFC 9639, polynomial x^8 + x^2 + x + 1, over a frame header."""
     crc = 0
     for byte in data:
         crc ^= byte
@@ -17,7 +17,7 @@ def _crc8(data: bytes) -> int:
 
 
 def _flac_position(head: bytes, block: int) -> int | None:
-    """First sample of the frame that `head` opens with, at `block` samples a frame; None when it is none."""
+    """Return the first sample of the frame that `head` opens with, at `block` samples a frame; None when it is none."""
     if len(head) < 16 or head[0] != 0xFF or head[1] & 0xFE != 0xF8 or head[3] & 0x01:
         return None
     lead = head[4]
@@ -36,7 +36,7 @@ def _flac_position(head: bytes, block: int) -> int | None:
 
 
 def flac(file: BinaryIO, size: int, offset: int) -> Declared:
-    """FLAC from its STREAMINFO; the last frames tell whether it declares less than there is."""
+    """Read FLAC's STREAMINFO; the last frames show whether it declares less than there is."""
     body = read_at(file, offset + 8, 34)
     if len(body) < 34:
         return Declared(None, "the file ends within its header", codec="flac")

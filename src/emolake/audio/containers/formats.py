@@ -54,7 +54,7 @@ class ContainerFormat:
     magics: tuple[bytes, ...] = ()
     """What such a file begins with."""
     opened_by: Callable[[bytes], bool] = lambda _head: False
-    """Whether a file's first 32 bytes open it, where a magic does not tell."""
+    """Whether a file's first 32 bytes open it, where no magic decides."""
     demuxer: str | None = None
     """FFmpeg's name of it; None where FFmpeg does not read it."""
     declared: Callable[[BinaryIO, int, int], Declared] = _promises_nothing
@@ -67,7 +67,7 @@ class ContainerFormat:
     """By which the length of a recording is estimated before it is decoded."""
 
 
-# In the order in which they are recognised: what is told by less comes last.
+# In the order in which they are recognised: what is recognised by less comes last.
 FORMATS: tuple[ContainerFormat, ...] = (
     ContainerFormat(
         "wav", ("wav", "wave", "rf64"), (b"RF64", b"BW64", b"RIFX"),

@@ -14,7 +14,7 @@ class Declaration:
     """How one file is to be read, and what it says of itself."""
 
     container: str
-    """Short name, "unknown" where the first bytes are no container that is told by them."""
+    """Short name, "unknown" where the first bytes open no known container."""
     decoder: Literal["libsndfile", "ffmpeg"]
     """The decoder to try first; ffmpeg also reads what libsndfile refuses."""
     demuxer: str | None
@@ -46,7 +46,7 @@ def declaration(path: Path) -> Declaration:
 
 
 def _after_tags(file: BinaryIO) -> int:
-    """Return the offset behind the ID3v2 tags that may stand before MP3, AAC and FLAC alike."""
+    """Return the offset behind the ID3v2 tags that may come before MP3, AAC and FLAC alike."""
     offset = 0
     for _ in range(8):
         head = read_at(file, offset, 10)

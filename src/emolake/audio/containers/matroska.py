@@ -18,7 +18,7 @@ class _Element(NamedTuple):
 
 
 def _element(data: bytes, at: int, offset: int) -> _Element | None:
-    """The element whose head stands at `at` of `data`, which begins at `offset` of the file."""
+    """Return the element whose head is at `at` of `data`, which begins at `offset` of the file."""
     if at >= len(data) or data[at] < 0x10:
         return None
     kind_bytes = 9 - data[at].bit_length()
@@ -35,7 +35,7 @@ def _element(data: bytes, at: int, offset: int) -> _Element | None:
 
 
 def _elements(file: BinaryIO, start: int, end: int) -> Iterator[_Element | None]:
-    """Elements between two offsets, into those of unknown length; None, at last, where none stands."""
+    """Yield elements between two offsets, into those of unknown length; None, at last, where there is none."""
     while start < end:
         found = _element(read_at(file, start, 12), 0, start)
         yield found
@@ -45,7 +45,7 @@ def _elements(file: BinaryIO, start: int, end: int) -> Iterator[_Element | None]
 
 
 def _matroska_info(file: BinaryIO, info: _Element) -> float | None:
-    """Duration in seconds from the Info element; None when it holds none."""
+    """Return the duration in seconds from the Info element; None when it holds none."""
     scale, ticks = 1_000_000, None
     for found in _elements(file, info.start, info.start + (info.length or 0)):
         if found is not None and found.kind == _SCALE:
@@ -58,7 +58,7 @@ def _matroska_info(file: BinaryIO, info: _Element) -> float | None:
 
 
 def _segment(file: BinaryIO, segment: _Element, size: int) -> Declared:
-    """Walks a Segment's children; where its own size is known and fits, only up to the first Cluster."""
+    """Walk a Segment's children; where its own size is known and fits, only up to the first Cluster."""
     end = size if segment.length is None else segment.start + segment.length
     fits = segment.length is not None and end <= size
     fault = None if end <= size else f"the segment should end at byte {end}, and the file has {size}"
@@ -81,7 +81,7 @@ def _segment(file: BinaryIO, segment: _Element, size: int) -> Declared:
 
 
 def matroska(file: BinaryIO, size: int, offset: int) -> Declared:
-    """Element sizes against the end of the file, and the Duration where the file has one track.
+    """Check element sizes against the end of the file, and read the Duration where the file has one track.
 
     With more tracks the Duration is that of the longest, which need not be the sound.
     """

@@ -17,7 +17,7 @@ class _Box(NamedTuple):
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[_Box]:
-    """The boxes between two offsets, also the one that reaches past `end`; stops at a size that cannot be."""
+    """Yield the boxes between two offsets, also the one that reaches past `end`; stop at a size that cannot be."""
     while start + 8 <= end:
         head = read_at(file, start, 16)
         length, kind, header = int.from_bytes(head[:4]), head[4:8], 8
@@ -36,7 +36,7 @@ def _child(file: BinaryIO, box: _Box | None, kind: bytes) -> _Box | None:
 
 
 def _clock(file: BinaryIO, box: _Box | None) -> tuple[int, int]:
-    """Time scale and duration of an mvhd or mdhd box; zeros when it is not there or unknown."""
+    """Return the time scale and duration of an mvhd or mdhd box; zeros when it is not there or unknown."""
     if box is None:
         return 0, 0
     body = read_at(file, box.start, 32).ljust(32, b"\0")
@@ -45,7 +45,7 @@ def _clock(file: BinaryIO, box: _Box | None) -> tuple[int, int]:
 
 
 def _edited(file: BinaryIO, box: _Box | None) -> int:
-    """Duration of the edit list in the movie's time scale, without its empty edits; 0 without a list."""
+    """Return the duration of the edit list in the movie's time scale, without its empty edits; 0 without a list."""
     if box is None:
         return 0
     head = read_at(file, box.start, 8).ljust(8, b"\0")
@@ -57,7 +57,7 @@ def _edited(file: BinaryIO, box: _Box | None) -> int:
 
 
 def _track_s(file: BinaryIO, movie: _Box) -> float | None:
-    """Seconds of the first sound track; None when the movie is fragmented or does not say."""
+    """Return the seconds of the first sound track; None when the movie is fragmented or does not say."""
     scale, _ = _clock(file, _child(file, movie, b"mvhd"))
     for track in _boxes(file, movie.start, movie.end):
         media = _child(file, track, b"mdia") if track.kind == b"trak" else None
@@ -73,7 +73,7 @@ def _track_s(file: BinaryIO, movie: _Box) -> float | None:
 
 
 def mp4(file: BinaryIO, size: int, offset: int) -> Declared:
-    """Box sizes against the end of the file, and the duration of the first sound track."""
+    """Check box sizes against the end of the file, and read the duration of the first sound track."""
     fault, duration, end, titles = None, None, 0, 0
     for box in _boxes(file, 0, size):
         end = box.end

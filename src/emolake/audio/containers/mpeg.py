@@ -20,7 +20,7 @@ class MpegFrame(NamedTuple):
 
 
 def mpeg_frame(head: bytes) -> MpegFrame | None:
-    """Parses four bytes of frame header; None when they are none."""
+    """Parse four bytes of frame header; None when they are none."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -33,7 +33,7 @@ def mpeg_frame(head: bytes) -> MpegFrame | None:
 
 
 def mp3(file: BinaryIO, size: int, offset: int) -> Declared:
-    """The frame count of a Xing, Info or VBRI header, less delay and padding; without one, nothing.
+    """Return the frame count of a Xing, Info or VBRI header, less delay and padding; without one, nothing.
 
     A duration computed from the bit rate is a guess and is not made.
     """
@@ -42,7 +42,7 @@ def mp3(file: BinaryIO, size: int, offset: int) -> Declared:
     if frame is None:
         return Declared()
     side = {(1, False): 32, (1, True): 17, (2, False): 17, (2, True): 9}[frame.version, frame.mono]
-    for at in (4 + side, 6 + side):  # with a checksum, everything stands two bytes later
+    for at in (4 + side, 6 + side):  # with a checksum, everything comes two bytes later
         if head[at : at + 4] in (b"Xing", b"Info"):
             flags = int.from_bytes(head[at + 4 : at + 8])
             if not flags & 1:

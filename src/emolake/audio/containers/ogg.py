@@ -47,7 +47,7 @@ def _ogg_page(file: BinaryIO, offset: int) -> _Page | None:
 
 
 def _next_capture(file: BinaryIO, size: int, offset: int) -> int | None:
-    """Where the next page may begin, from `offset` on."""
+    """Return where the next page may begin, from `offset` on."""
     while offset < size:
         found = read_at(file, offset, 65_536).find(b"OggS")
         if found >= 0:
@@ -57,7 +57,7 @@ def _next_capture(file: BinaryIO, size: int, offset: int) -> int | None:
 
 
 def _ogg_stream(first: bytes) -> _OggStream:
-    """The stream that an opening packet begins."""
+    """Return the stream that an opening packet begins."""
     if first[:8] == b"OpusHead":
         return _OggStream("opus", 48_000, preskip=int.from_bytes(first[10:12], "little"))
     if first[:7] == b"\x01vorbis":
@@ -72,7 +72,7 @@ def _ogg_stream(first: bytes) -> _OggStream:
 
 
 def _opus_samples(packet: bytes) -> int:
-    """Samples at 48 kHz of one Opus packet, from its table-of-contents byte (RFC 6716, 3.1)."""
+    """Return the samples at 48 kHz of one Opus packet, from its table-of-contents byte (RFC 6716, 3.1)."""
     if not packet:
         return 0
     config = packet[0] >> 3
@@ -87,7 +87,7 @@ def _opus_samples(packet: bytes) -> int:
 
 
 def _most_samples(file: BinaryIO, page: _Page, stream: _OggStream) -> int:
-    """The most samples that the packets ending in `page` can hold; exact for Opus."""
+    """Return the most samples that the packets ending in `page` can hold; exact for Opus."""
     complete = sum(1 for lace in page.lacing if lace < 255)
     if stream.codec != "opus":
         return complete * stream.block
@@ -100,50 +100,71 @@ def _most_samples(file: BinaryIO, page: _Page, stream: _OggStream) -> int:
     return total
 
 
+class _Links:
+    """The links of a chained file, as far as its pages were read; of each the first audio stream counts."""
+
+    def __init__(self) -> None:
+        self.streams: list[_OggStream] = []
+        self._by_serial: dict[int, _OggStream] = {}
+        self._opening = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last stream carries its end mark."""
+        return bool(self.streams) and self.streams[-1].ended
+
+    def take(self, file: BinaryIO, page: _Page, offset: int) -> str | None:
+        """Take the next page, which begins at `offset`; return the fault that it shows."""
+        if page.flags & 2:
+            self._open(_ogg_stream(read_at(file, page.body, min(64, page.end - page.body))), page)
+            return None
+        self._opening = False
+        stream = self._by_serial.get(page.serial)
+        if stream is None:
+            return None
+        fault = f"pages are missing before byte {offset}" if page.sequence != stream.sequence + 1 else None
+        stream.sequence = page.sequence
+        if page.granule > 0:
+            if stream.start is None:
+                stream.start = max(0, page.granule - _most_samples(file, page, stream))
+            stream.last = page.granule
+        stream.ended = stream.ended or bool(page.flags & 4)
+        return fault
+
+    def _open(self, stream: _OggStream, page: _Page) -> None:
+        first = not self._opening
+        self._by_serial = {page.serial: stream} if first else {**self._by_serial, page.serial: stream}
+        if stream.codec and (first or not self.streams or self.streams[-1] not in self._by_serial.values()):
+            self.streams.append(stream)
+        stream.sequence, self._opening = page.sequence, True
+
+
 def ogg(file: BinaryIO, size: int, offset: int) -> Declared:
-    """Every page of an Ogg file: durations by granule position, the end-of-stream mark, missing pages.
+    """Read every page of an Ogg file: durations by granule position, the end-of-stream mark, missing pages.
 
     Of each chain link the first audio stream counts. A stream cut out of a longer one begins at a later
     granule position, which is taken off.
     """
-    streams: dict[int, _OggStream] = {}
-    links: list[_OggStream] = []
-    fault, offset, opening = None, 0, False
-    while offset < size:
-        page = _ogg_page(file, offset)
+    links, fault, at = _Links(), None, 0
+    while at < size:
+        page = _ogg_page(file, at)
         if page is None:
-            found = _next_capture(file, size, offset + 1)
-            if found is None and links and links[-1].ended:
+            found = _next_capture(file, size, at + 1)
+            if found is None and links.ended:
                 break  # a tag or padding behind the end
-            fault = fault or f"the pages break off at byte {offset} of {size}"
+            fault = fault or f"the pages break off at byte {at} of {size}"
             if found is None:
                 break
-            offset = found
+            at = found
             continue
         if page.end > size:
             fault = fault or f"the last page should end at byte {page.end}, and the file has {size}"
             break
-        if page.flags & 2:
-            stream = _ogg_stream(read_at(file, page.body, min(64, page.end - page.body)))
-            streams = {**streams, page.serial: stream} if opening else {page.serial: stream}
-            if stream.codec and (not opening or not links or links[-1] not in streams.values()):
-                links.append(stream)
-            stream.sequence, opening = page.sequence, True
-        else:
-            opening = False
-            known = streams.get(page.serial)
-            if known is not None:
-                if page.sequence != known.sequence + 1:
-                    fault = fault or f"pages are missing before byte {offset}"
-                known.sequence = page.sequence
-                if page.granule > 0:
-                    if known.start is None:
-                        known.start = max(0, page.granule - _most_samples(file, page, known))
-                    known.last = page.granule
-                known.ended = known.ended or bool(page.flags & 4)
-        offset = page.end
-    if links and not links[-1].ended:
+        missing = links.take(file, page, at)
+        fault = fault or missing
+        at = page.end
+    if links.streams and not links.ended:
         fault = fault or "the last page carries no end-of-stream mark"
-    durations = [link.duration_s for link in links if link.rate]
-    codec = links[0].codec if links else None
-    return Declared(sum(durations) if durations else None, fault, codec=codec, links=len(links))
+    durations = [stream.duration_s for stream in links.streams if stream.rate]
+    codec = links.streams[0].codec if links.streams else None
+    return Declared(sum(durations) if durations else None, fault, codec=codec, links=len(links.streams))

@@ -8,7 +8,7 @@ from emolake.audio.containers.declared import Declared, read_at
 
 
 def riff(file: BinaryIO, size: int, offset: int) -> Declared:
-    """WAV of any byte order and size; the data chunk's length is held against the end of the file."""
+    """Read WAV of any byte order and size; the data chunk's length is compared with the end of the file."""
     order = ">" if read_at(file, 0, 4) == b"RIFX" else "<"
     layout = IFF if order == ">" else RIFF
     wide = fact = 0

@@ -7,7 +7,7 @@ from emolake.audio.containers.declared import Declared, read_at
 
 
 def wave64(file: BinaryIO, size: int, offset: int) -> Declared:
-    """Sony's Wave64: RIFF with 128-bit names and 64-bit lengths."""
+    """Read Sony's Wave64: RIFF with 128-bit names and 64-bit lengths."""
     rate = channels = None
     byte_rate = 0.0
     for chunk in chunks(file, size, 40, W64):

@@ -1,1 +1,1 @@
-"""What `emolake train` can train: one file for each kind, and one line for each name in `training.protocol`."""
+"""The trainers of `emolake train`: one file for each, and one line for each of its names in `trainer_names`."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from emolake.errors import ConfigurationError
+from emolake.messages import counted
 from emolake.models.families.classical import MODEL_FILE, ClassicalConfig, log_probabilities
 from emolake.models.families.classical_features import (
     Features,
@@ -22,11 +23,12 @@ from emolake.models.families.classical_features import (
 )
 from emolake.models.families.classical_features import recipe as feature_recipe
 from emolake.models.trained_folder import CONFIG_FILE
-from emolake.training.folds import Part
-from emolake.training.heads import compute_features, fit_seed
-from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
+from emolake.options import Options
+from emolake.training.folds import Fold, fold_seed
+from emolake.training.heads import compute_features
+from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_bar import training_bar
-from emolake.training.training_run import Run
+from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions
 
 if TYPE_CHECKING:
@@ -35,10 +37,8 @@ if TYPE_CHECKING:
 _FOLDS = 5  # of the calibration of a support vector classifier
 
 
-class ClassicalRecipe(BaseModel):
+class ClassicalRecipe(Options):
     """All that decides the weights, beside the data and the seed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     features: Features = LibrosaFeatures(kind="librosa")
     """What the classifier sees: librosa, or egemaps."""
@@ -56,57 +56,63 @@ class ClassicalRecipe(BaseModel):
     """Changes to training clips; every copy is one more clip."""
 
 
-class ClassicalKind:
-    """See `emolake.training.trainer.Kind`."""
+class ClassicalTrainer:
+    """See `emolake.training.trainer.Trainer`."""
 
     recipe = ClassicalRecipe()
-    folds = 4
+    default_folds = 4
     validates = False
 
-    def hearing(self, recipe: ClassicalRecipe) -> Hearing:
-        """See `emolake.training.trainer.Kind`."""
-        feature_names(recipe.features)  # says what must be installed
-        return Hearing(
+    def input_spec(self, recipe: ClassicalRecipe) -> InputSpec:
+        """See `emolake.training.trainer.Trainer`."""
+        feature_names(recipe.features)  # raises where a package is not installed
+        return InputSpec(
             min_samples=max(400, min_samples(recipe.features)),
             max_samples=round(recipe.max_duration_s * 16_000),
         )
 
-    def fit(self, recipe: ClassicalRecipe, corpus: Corpus, parts: Sequence[Part], run: Run) -> list[Fitted]:
-        """See `emolake.training.trainer.Kind`."""
+    def fit(
+        self, recipe: ClassicalRecipe, corpus: Corpus, folds: Sequence[Fold], run: TrainingRun
+    ) -> list[FitResult]:
+        """See `emolake.training.trainer.Trainer`."""
         features = compute_features(
             corpus, extractor(recipe.features), feature_recipe(recipe.features), recipe.augment,
-            self.hearing(recipe), run,
+            self.input_spec(recipe), run,
         )  # fmt: skip
         fits = []
-        with training_bar(len(parts), "fits") as bar:
-            for part in parts:
-                heard = np.concatenate([own[part.heard] for own in features.heard])
-                wanted = np.tile([corpus.labels[i] for i in corpus.targets[part.heard]], len(features.heard))
-                pipeline = _new_pipeline(recipe, wanted, fit_seed(run.seed, part))
-                pipeline.fit(heard, wanted)
-                logits = np.full((len(part.asked), len(corpus.labels)), np.log(1e-7))
+        with training_bar(len(folds), "fits") as bar:
+            for fold in folds:
+                given = np.concatenate([own[fold.train] for own in features.versions])
+                wanted = np.tile(
+                    [corpus.labels[i] for i in corpus.targets[fold.train]], len(features.versions)
+                )
+                pipeline = _new_pipeline(recipe, wanted, fold_seed(run.seed, fold))
+                pipeline.fit(given, wanted)
+                logits = np.full((len(fold.predicted), len(corpus.labels)), np.log(1e-7))
                 columns = [corpus.labels.index(str(label)) for label in pipeline.classes_]
-                if len(part.asked):
-                    logits[:, columns] = log_probabilities(pipeline, features.plain[part.asked])
-                fits.append(Fitted(pipeline, logits[None]))
-                bar.advance(part.name, clips=len(part.heard))
+                if len(fold.predicted):
+                    logits[:, columns] = log_probabilities(pipeline, features.plain[fold.predicted])
+                fits.append(FitResult(pipeline, logits[None]))
+                bar.advance(fold.name, clips=len(fold.train))
         return fits
 
-    def write(self, recipe: ClassicalRecipe, fitted: Fitted, folder: Path, facts: Facts) -> Path:
-        """See `emolake.training.trainer.Kind`."""
-        (folder / MODEL_FILE).write_bytes(_skops_bytes(fitted.state))
+    def write(
+        self, recipe: ClassicalRecipe, result: FitResult, folder: Path, metadata: ModelMetadata
+    ) -> Path:
+        """See `emolake.training.trainer.Trainer`."""
+        (folder / MODEL_FILE).write_bytes(_skops_bytes(result.state))
         config = ClassicalConfig(
-            family="classical", labels=facts.labels, features=recipe.features, temperature=facts.temperature,
-            licence=facts.licence, training=facts.training,
+            family="classical", labels=metadata.labels, features=recipe.features, temperature=metadata.temperature,
+            licence=metadata.licence, training=metadata.training,
         )  # fmt: skip
         (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", "utf-8")
         return folder / MODEL_FILE
 
-    def describe(self, recipe: ClassicalRecipe, fitted: Fitted) -> str:
-        """See `emolake.training.trainer.Kind`."""
+    def describe(self, recipe: ClassicalRecipe, result: FitResult) -> str:
+        """See `emolake.training.trainer.Trainer`."""
         names = {
             "svc": "A support vector classifier with calibrated probabilities",
-            "random_forest": f"A random forest of {recipe.trees} trees",
+            "random_forest": f"A random forest of {counted(recipe.trees, 'tree')}",
             "logistic_regression": "A logistic regression",
         }
         kind = {"librosa": "librosa's pitch, energy, tempo and cepstra", "egemaps": "openSMILE's eGeMAPS"}
@@ -147,7 +153,7 @@ def _new_pipeline(recipe: ClassicalRecipe, wanted: np.ndarray, seed: int) -> "Pi
 
 
 def _skops_bytes(pipeline: "Pipeline") -> bytes:
-    """A skops file that is the same for the same pipeline: without addresses in memory and the time of day."""
+    """Return a skops file that is the same for the same pipeline: without addresses in memory and the time of day."""
     from skops.io import dumps
 
     with zipfile.ZipFile(io.BytesIO(dumps(pipeline))) as found:
@@ -165,4 +171,4 @@ def _skops_bytes(pipeline: "Pipeline") -> bytes:
     return result.getvalue()
 
 
-CLASSICAL = ClassicalKind()
+CLASSICAL = ClassicalTrainer()

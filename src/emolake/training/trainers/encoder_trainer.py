@@ -7,37 +7,36 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors.torch import save_file
 
 from emolake.models.families.encoder_head import EncoderHeadConfig
 from emolake.models.families.encoder_head_network import EncoderNetwork, LinearHead, new_network
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
+from emolake.options import Options
 from emolake.training.encoder_training import (
-    Located,
+    PretrainedFolder,
     SpecAugmentOptions,
     WaveLearner,
     digest,
-    encoder_hearing,
+    encoder_input_spec,
     fit_waves,
     locate,
     prepare,
     unfreeze,
 )
-from emolake.training.folds import Part
+from emolake.training.folds import Fold
 from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import compute_features, fit_heads
 from emolake.training.seeds import seeded
-from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
+from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_bar import training_bar
-from emolake.training.training_run import Run
+from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions
 
 
-class EncoderRecipe(BaseModel):
+class EncoderRecipe(Options):
     """All that decides the weights, beside the data and the seed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     encoder: str = "facebook/wav2vec2-large-xlsr-53"
     """Hub id or folder of a wav2vec 2.0, HuBERT, WavLM or Whisper model, in transformers' layout."""
@@ -59,29 +58,31 @@ class EncoderRecipe(BaseModel):
     """How the network is trained."""
 
 
-class EncoderKind:
-    """See `emolake.training.trainer.Kind`."""
+class EncoderTrainer:
+    """See `emolake.training.trainer.Trainer`."""
 
     validates = True
 
-    def __init__(self, recipe: EncoderRecipe, *, folds: int) -> None:
+    def __init__(self, recipe: EncoderRecipe, *, default_folds: int) -> None:
         self.recipe = recipe
-        self.folds = folds
+        self.default_folds = default_folds
 
-    def hearing(self, recipe: EncoderRecipe) -> Hearing:
-        """See `emolake.training.trainer.Kind`."""
-        return encoder_hearing(_locate(recipe).folder, recipe.max_duration_s)
+    def input_spec(self, recipe: EncoderRecipe) -> InputSpec:
+        """See `emolake.training.trainer.Trainer`."""
+        return encoder_input_spec(_locate(recipe).folder, recipe.max_duration_s)
 
-    def fit(self, recipe: EncoderRecipe, corpus: Corpus, parts: Sequence[Part], run: Run) -> list[Fitted]:
-        """See `emolake.training.trainer.Kind`."""
+    def fit(
+        self, recipe: EncoderRecipe, corpus: Corpus, folds: Sequence[Fold], run: TrainingRun
+    ) -> list[FitResult]:
+        """See `emolake.training.trainer.Trainer`."""
         located = _locate(recipe)
         if recipe.unfreeze_layers == 0:
-            return self._fit_head(recipe, located, corpus, parts, run)
+            return self._fit_head(recipe, located, corpus, folds, run)
         fits = []
-        steps = recipe.loop.epochs * sum(len(part.heard) for part in parts)
+        steps = recipe.loop.epochs * sum(len(fold.train) for fold in folds)
         with training_bar(steps, "clips") as bar:
-            for part in parts:
-                with seeded(run.seed, part.number):
+            for fold in folds:
+                with seeded(run.seed, fold.number):
                     network = new_network(
                         located.folder, labels=len(corpus.labels), projector=recipe.projector
                     )
@@ -89,55 +90,57 @@ class EncoderKind:
                 prepare(network.encoder, recipe.spec_augment, checkpointing=recipe.checkpointing)
                 learner = WaveLearner(
                     network, network.encoder, network, network.batching, corpus, recipe.augment,
-                    self.hearing(recipe), run.device,
+                    self.input_spec(recipe), run.device,
                 )  # fmt: skip
-                history, logits = fit_waves(learner, corpus, part, recipe.loop, run, bar)
-                fits.append(_fitted(network.tensors(), logits, history))
+                history, logits = fit_waves(learner, corpus, fold, recipe.loop, run, bar)
+                fits.append(_fit_result(network.tensors(), logits, history))
         return fits
 
-    def write(self, recipe: EncoderRecipe, fitted: Fitted, folder: Path, facts: Facts) -> Path:
-        """See `emolake.training.trainer.Kind`."""
+    def write(self, recipe: EncoderRecipe, result: FitResult, folder: Path, metadata: ModelMetadata) -> Path:
+        """See `emolake.training.trainer.Trainer`."""
         located = _locate(recipe)
-        save_file(fitted.state, folder / WEIGHTS_FILE)
+        save_file(result.state, folder / WEIGHTS_FILE)
         config = EncoderHeadConfig(
-            family="encoder_head", encoder=located.spec, revision=located.revision, labels=facts.labels,
-            projector=recipe.projector, temperature=facts.temperature, licence=facts.licence,
-            training=facts.training,
+            family="encoder_head", encoder=located.spec, revision=located.revision, labels=metadata.labels,
+            projector=recipe.projector, temperature=metadata.temperature, licence=metadata.licence,
+            training=metadata.training,
         )  # fmt: skip
         (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", "utf-8")
         return folder / WEIGHTS_FILE
 
-    def describe(self, recipe: EncoderRecipe, fitted: Fitted) -> str:
-        """See `emolake.training.trainer.Kind`."""
+    def describe(self, recipe: EncoderRecipe, result: FitResult) -> str:
+        """See `emolake.training.trainer.Trainer`."""
+        layers = recipe.unfreeze_layers
+        last = "layer" if layers == 1 else f"{layers} layers"
         tuned = {
-            0: "was left as it is",
-            "all": "was trained but for its convolutions",
-        }.get(recipe.unfreeze_layers, f"was trained in its last {recipe.unfreeze_layers} layers")
+            0: "was not trained",
+            "all": "was trained except for its convolutions",
+        }.get(layers, f"was trained in its last {last}")
         return (
             f"A linear head on the mean over time of the output of {Path(recipe.encoder).name}, which {tuned}; "
-            f"{fitted.parameters:,} parameters were trained."
+            f"{result.parameters:,} parameters were trained."
         )
 
     def _fit_head(
         self,
         recipe: EncoderRecipe,
-        located: Located,
+        located: PretrainedFolder,
         corpus: Corpus,
-        parts: Sequence[Part],
-        run: Run,
-    ) -> list[Fitted]:
+        folds: Sequence[Fold],
+        run: TrainingRun,
+    ) -> list[FitResult]:
         network = new_network(located.folder, labels=2, projector=None).to(run.device).eval()
         key = {"kind": "mean state", "encoder": digest(located.folder), "device": run.device.split(":")[0]}
         features = compute_features(
-            corpus, partial(_pooled, network, run.device), key, recipe.augment, self.hearing(recipe), run
+            corpus, partial(_pooled, network, run.device), key, recipe.augment, self.input_spec(recipe), run
         )
         fits = fit_heads(
-            corpus, features, parts, run, options=recipe.loop, standardise=False,
+            corpus, features, folds, run, options=recipe.loop, standardise=False,
             build=partial(
                 LinearHead, network.config.hidden_size, labels=len(corpus.labels), projector=recipe.projector
             ),
         )  # fmt: skip
-        return [_fitted(each.module.state_dict(), each.logits, each.history) for each in fits]
+        return [_fit_result(each.module.state_dict(), each.logits, each.history) for each in fits]
 
 
 @torch.inference_mode()
@@ -146,18 +149,18 @@ def _pooled(network: EncoderNetwork, device: str, wave: np.ndarray) -> np.ndarra
     return np.asarray(network.pooled(waves, lengths)[0].cpu().numpy())
 
 
-def _fitted(tensors: dict[str, torch.Tensor], logits: np.ndarray, history: Any) -> Fitted:
+def _fit_result(tensors: dict[str, torch.Tensor], logits: np.ndarray, history: Any) -> FitResult:
     state = {name: tensor.clone() for name, tensor in tensors.items()}
-    return Fitted(state, logits[None], history, sum(tensor.numel() for tensor in state.values()))
+    return FitResult(state, logits[None], history, sum(tensor.numel() for tensor in state.values()))
 
 
-def _locate(recipe: EncoderRecipe) -> Located:
+def _locate(recipe: EncoderRecipe) -> PretrainedFolder:
     return locate(recipe.encoder, recipe.revision)
 
 
 _HEAD_LOOP = OptimiseOptions(
     epochs=100, batch=32, accumulate=1, learning_rate=1e-3, warm_up_steps=50, patience=15
 )
-FROZEN = EncoderKind(EncoderRecipe(loop=_HEAD_LOOP), folds=4)
-FINETUNE = EncoderKind(EncoderRecipe(unfreeze_layers=4), folds=1)
-WHISPER = EncoderKind(EncoderRecipe(encoder="openai/whisper-small", loop=_HEAD_LOOP), folds=4)
+FROZEN = EncoderTrainer(EncoderRecipe(loop=_HEAD_LOOP), default_folds=4)
+FINETUNE = EncoderTrainer(EncoderRecipe(unfreeze_layers=4), default_folds=1)
+WHISPER = EncoderTrainer(EncoderRecipe(encoder="openai/whisper-small", loop=_HEAD_LOOP), default_folds=4)

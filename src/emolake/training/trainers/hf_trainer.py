@@ -8,37 +8,36 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from emolake.models.encoders import encoder_input, speech_encoder
 from emolake.models.encoders.speech_encoder import load_part
 from emolake.models.families.transformers_network import Classifier
 from emolake.models.registry import OPTIONS_KEY
 from emolake.models.trained_folder import CONFIG_FILE
+from emolake.options import Options
 from emolake.training.encoder_training import (
     SpecAugmentOptions,
     WaveLearner,
-    encoder_hearing,
+    encoder_input_spec,
     fit_waves,
     locate,
     prepare,
     unfreeze,
 )
-from emolake.training.folds import Part
+from emolake.training.folds import Fold
 from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.seeds import seeded
-from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
+from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_bar import training_bar
-from emolake.training.training_run import Run
+from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions
 
 _NEW_HEADS = ("classifier.", "projector.", "layer_weights")
 
 
-class HfRecipe(BaseModel):
+class HfRecipe(Options):
     """All that decides the weights, beside the data and the seed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     encoder: str = "facebook/hubert-large-ll60k"
     """Hub id or folder of a wav2vec 2.0, HuBERT, WavLM or Whisper model, pretrained or a classifier already."""
@@ -59,31 +58,33 @@ class HfRecipe(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Checkpoint:
+class _SavedClassifier:
     """What is saved: on the CPU."""
 
     model: Any
     extractor: Any
 
 
-class HfFinetuneKind:
-    """See `emolake.training.trainer.Kind`."""
+class HfTrainer:
+    """See `emolake.training.trainer.Trainer`."""
 
     recipe = HfRecipe()
-    folds = 1
+    default_folds = 1
     validates = True
 
-    def hearing(self, recipe: HfRecipe) -> Hearing:
-        """See `emolake.training.trainer.Kind`."""
-        return encoder_hearing(locate(recipe.encoder, recipe.revision).folder, recipe.max_duration_s)
+    def input_spec(self, recipe: HfRecipe) -> InputSpec:
+        """See `emolake.training.trainer.Trainer`."""
+        return encoder_input_spec(locate(recipe.encoder, recipe.revision).folder, recipe.max_duration_s)
 
-    def fit(self, recipe: HfRecipe, corpus: Corpus, parts: Sequence[Part], run: Run) -> list[Fitted]:
-        """See `emolake.training.trainer.Kind`."""
+    def fit(
+        self, recipe: HfRecipe, corpus: Corpus, folds: Sequence[Fold], run: TrainingRun
+    ) -> list[FitResult]:
+        """See `emolake.training.trainer.Trainer`."""
         fits = []
-        steps = recipe.loop.epochs * sum(len(part.heard) for part in parts)
+        steps = recipe.loop.epochs * sum(len(fold.train) for fold in folds)
         with training_bar(steps, "clips") as bar:
-            for part in parts:
-                with seeded(run.seed, part.number):
+            for fold in folds:
+                with seeded(run.seed, fold.number):
                     model, extractor = _new_classifier(recipe, corpus.labels)
                 encoder = model.encoder if model.config.model_type == "whisper" else model.base_model
                 unfreeze(encoder, recipe.unfreeze_layers)
@@ -93,36 +94,36 @@ class HfFinetuneKind:
                 batching = encoder_input.batching(extractor, model.config.to_dict())
                 learner = WaveLearner(
                     model, encoder, partial(_logits, network, extractor), batching, corpus, recipe.augment,
-                    self.hearing(recipe), run.device,
+                    self.input_spec(recipe), run.device,
                 )  # fmt: skip
-                history, logits = fit_waves(learner, corpus, part, recipe.loop, run, bar)
+                history, logits = fit_waves(learner, corpus, fold, recipe.loop, run, bar)
                 count = sum(each.numel() for each in model.parameters() if each.requires_grad)
                 # Of several folds only the last model is written; the others would fill the memory.
-                state = _Checkpoint(model.to("cpu"), extractor) if part is parts[-1] else None
-                fits.append(Fitted(state, logits[None], history, count))
+                state = _SavedClassifier(model.to("cpu"), extractor) if fold is folds[-1] else None
+                fits.append(FitResult(state, logits[None], history, count))
         return fits
 
-    def write(self, recipe: HfRecipe, fitted: Fitted, folder: Path, facts: Facts) -> Path:
-        """See `emolake.training.trainer.Kind`."""
-        fitted.state.model.save_pretrained(folder)
-        fitted.state.extractor.save_pretrained(folder)
+    def write(self, recipe: HfRecipe, result: FitResult, folder: Path, metadata: ModelMetadata) -> Path:
+        """See `emolake.training.trainer.Trainer`."""
+        result.state.model.save_pretrained(folder)
+        result.state.extractor.save_pretrained(folder)
         path = folder / CONFIG_FILE
         config = json.loads(path.read_text("utf-8"))
         # transformers keeps keys that it does not know, so the folder is a checkpoint for it too.
         config |= {
             "family": "transformers",
-            OPTIONS_KEY: {"model": ".", "temperature": facts.temperature},
-            "licence": facts.licence,
-            "training": facts.training,
+            OPTIONS_KEY: {"model": ".", "temperature": metadata.temperature},
+            "licence": metadata.licence,
+            "training": metadata.training,
         }
         path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
         return folder / "model.safetensors"
 
-    def describe(self, recipe: HfRecipe, fitted: Fitted) -> str:
-        """See `emolake.training.trainer.Kind`."""
+    def describe(self, recipe: HfRecipe, result: FitResult) -> str:
+        """See `emolake.training.trainer.Trainer`."""
         return (
-            f"The audio classifier of transformers on {Path(recipe.encoder).name}; {fitted.parameters:,} parameters "
-            "were trained, and the convolutions were left as they are."
+            f"The audio classifier of transformers on {Path(recipe.encoder).name}; {result.parameters:,} parameters "
+            "were trained, and the convolutions were not."
         )
 
 
@@ -132,7 +133,7 @@ def _logits(network: Classifier, extractor: Any, waves: torch.Tensor, lengths: t
 
 
 def _new_classifier(recipe: HfRecipe, labels: tuple[str, ...]) -> tuple[Any, Any]:
-    """A pretrained encoder under a head for these labels, random where the checkpoint has none that fits."""
+    """Return a pretrained encoder under a head for these labels, random where the checkpoint has none that fits."""
     from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
     folder = locate(recipe.encoder, recipe.revision).folder
@@ -144,4 +145,4 @@ def _new_classifier(recipe: HfRecipe, labels: tuple[str, ...]) -> tuple[Any, Any
     return model, load_part(AutoFeatureExtractor, folder)
 
 
-HF_FINETUNE = HfFinetuneKind()
+HF_FINETUNE = HfTrainer()

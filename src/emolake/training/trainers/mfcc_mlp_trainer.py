@@ -7,25 +7,24 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors.torch import save_file
 
 from emolake.audio.feature_options import MfccOptions
 from emolake.models.families.mfcc_mlp import MfccMlpConfig
 from emolake.models.families.mfcc_mlp_network import MfccMlpNetwork, mean_over_time
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
-from emolake.training.folds import Part
+from emolake.options import Options
+from emolake.training.folds import Fold
 from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import compute_features, fit_heads
-from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
-from emolake.training.training_run import Run
+from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
+from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions
 
 
-class MfccMlpRecipe(BaseModel):
+class MfccMlpRecipe(Options):
     """All that decides the weights, beside the data and the seed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     max_duration_s: float = Field(10.0, gt=0)
     """A longer clip is cut off."""
@@ -45,53 +44,55 @@ class MfccMlpRecipe(BaseModel):
     """How the network is trained."""
 
 
-class MfccMlpKind:
-    """See `emolake.training.trainer.Kind`."""
+class MfccMlpTrainer:
+    """See `emolake.training.trainer.Trainer`."""
 
     recipe = MfccMlpRecipe()
-    folds = 4
+    default_folds = 4
     validates = True
 
-    def hearing(self, recipe: MfccMlpRecipe) -> Hearing:
-        """See `emolake.training.trainer.Kind`."""
-        return Hearing(max_samples=round(recipe.max_duration_s * 16_000))
+    def input_spec(self, recipe: MfccMlpRecipe) -> InputSpec:
+        """See `emolake.training.trainer.Trainer`."""
+        return InputSpec(max_samples=round(recipe.max_duration_s * 16_000))
 
-    def fit(self, recipe: MfccMlpRecipe, corpus: Corpus, parts: Sequence[Part], run: Run) -> list[Fitted]:
-        """See `emolake.training.trainer.Kind`."""
+    def fit(
+        self, recipe: MfccMlpRecipe, corpus: Corpus, folds: Sequence[Fold], run: TrainingRun
+    ) -> list[FitResult]:
+        """See `emolake.training.trainer.Trainer`."""
 
         def extract(wave: np.ndarray) -> np.ndarray:
             batch, length = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
             return np.asarray(mean_over_time(batch, length, recipe.mfcc)[0].numpy())
 
         key = {"kind": "mean mfcc", **recipe.mfcc.model_dump(mode="json")}
-        features = compute_features(corpus, extract, key, recipe.augment, self.hearing(recipe), run)
+        features = compute_features(corpus, extract, key, recipe.augment, self.input_spec(recipe), run)
         sizes = (recipe.mfcc.coefficients, *recipe.hidden, len(corpus.labels))
         fits = fit_heads(
-            corpus, features, parts, run, options=recipe.loop, standardise=True,
+            corpus, features, folds, run, options=recipe.loop, standardise=True,
             build=partial(MfccMlpNetwork, sizes, activation=recipe.activation, dropout=recipe.dropout),
         )  # fmt: skip
         count = sum(each.numel() for each in fits[-1].module.parameters())
-        return [Fitted(each, each.logits[None], each.history, count) for each in fits]
+        return [FitResult(each, each.logits[None], each.history, count) for each in fits]
 
-    def write(self, recipe: MfccMlpRecipe, fitted: Fitted, folder: Path, facts: Facts) -> Path:
-        """See `emolake.training.trainer.Kind`."""
-        save_file(fitted.state.module.state_dict(), folder / WEIGHTS_FILE)
+    def write(self, recipe: MfccMlpRecipe, result: FitResult, folder: Path, metadata: ModelMetadata) -> Path:
+        """See `emolake.training.trainer.Trainer`."""
+        save_file(result.state.module.state_dict(), folder / WEIGHTS_FILE)
         config = MfccMlpConfig(
-            family="mfcc_mlp", labels=facts.labels, mfcc=recipe.mfcc, hidden=recipe.hidden,
-            activation=recipe.activation, mean=tuple(fitted.state.mean.tolist()),
-            scale=tuple(fitted.state.scale.tolist()), temperature=facts.temperature, licence=facts.licence,
-            training=facts.training,
+            family="mfcc_mlp", labels=metadata.labels, mfcc=recipe.mfcc, hidden=recipe.hidden,
+            activation=recipe.activation, mean=tuple(result.state.mean.tolist()),
+            scale=tuple(result.state.scale.tolist()), temperature=metadata.temperature, licence=metadata.licence,
+            training=metadata.training,
         )  # fmt: skip
         (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", "utf-8")
         return folder / WEIGHTS_FILE
 
-    def describe(self, recipe: MfccMlpRecipe, fitted: Fitted) -> str:
-        """See `emolake.training.trainer.Kind`."""
+    def describe(self, recipe: MfccMlpRecipe, result: FitResult) -> str:
+        """See `emolake.training.trainer.Trainer`."""
         widths = ", ".join(map(str, recipe.hidden))
         return (
-            f"A dense network of {fitted.parameters:,} parameters (hidden layers of {widths}) on the mean over time of "
+            f"A dense network of {result.parameters:,} parameters (hidden layers of {widths}) on the mean over time of "
             f"{recipe.mfcc.coefficients} cepstral coefficients."
         )
 
 
-MFCC_MLP = MfccMlpKind()
+MFCC_MLP = MfccMlpTrainer()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors.torch import save_file
 from torch import nn
 
@@ -17,19 +17,18 @@ from emolake.models.families.multimodal import Multimodal, MultimodalConfig
 from emolake.models.families.multimodal_network import MultimodalHead, TextEncoder
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 from emolake.models.transcriber import Transcriber
-from emolake.training.encoder_training import Located, digest, encoder_hearing, locate
-from emolake.training.folds import Part
+from emolake.options import Options
+from emolake.training.encoder_training import PretrainedFolder, digest, encoder_input_spec, locate
+from emolake.training.folds import Fold
 from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import HeadFit, compute_features, fit_heads
-from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
-from emolake.training.training_run import Run
+from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
+from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions
 
 
-class MultimodalRecipe(BaseModel):
+class MultimodalRecipe(Options):
     """All that decides the weights, beside the data and the seed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     speech_to_text: str = "openai/whisper-small"
     """Hub id or folder of a Whisper model."""
@@ -59,25 +58,27 @@ class MultimodalRecipe(BaseModel):
     """How the head is trained."""
 
 
-class MultimodalKind:
-    """See `emolake.training.trainer.Kind`."""
+class MultimodalTrainer:
+    """See `emolake.training.trainer.Trainer`."""
 
     recipe = MultimodalRecipe()
-    folds = 4
+    default_folds = 4
     validates = True
 
-    def hearing(self, recipe: MultimodalRecipe) -> Hearing:
-        """See `emolake.training.trainer.Kind`."""
-        return encoder_hearing(_parts(recipe)[0].folder, recipe.max_duration_s)
+    def input_spec(self, recipe: MultimodalRecipe) -> InputSpec:
+        """See `emolake.training.trainer.Trainer`."""
+        return encoder_input_spec(_located(recipe)[0].folder, recipe.max_duration_s)
 
-    def fit(self, recipe: MultimodalRecipe, corpus: Corpus, parts: Sequence[Part], run: Run) -> list[Fitted]:
-        """See `emolake.training.trainer.Kind`."""
-        speech, text = _parts(recipe)
-        facts = Facts(labels=corpus.labels, temperature=1.0, licence="", training={})
-        config = _config(recipe, facts)
+    def fit(
+        self, recipe: MultimodalRecipe, corpus: Corpus, folds: Sequence[Fold], run: TrainingRun
+    ) -> list[FitResult]:
+        """See `emolake.training.trainer.Trainer`."""
+        speech, text = _located(recipe)
+        metadata = ModelMetadata(labels=corpus.labels, temperature=1.0, licence="", training={})
+        config = _config(recipe, metadata)
         text_encoder = TextEncoder(text.folder)
         width = text_encoder.width + recipe.mfcc.coefficients
-        # The family's own way from clip to features; its head is not asked.
+        # The family's own way from clip to features; its head is not used.
         model = Multimodal(
             config, Transcriber(speech.folder, language=recipe.language, max_new_tokens=recipe.max_new_tokens),
             text_encoder, MultimodalHead((width, len(corpus.labels)), 0.0), device=run.device, keep_loaded=True,
@@ -92,40 +93,42 @@ class MultimodalKind:
             **recipe.mfcc.model_dump(mode="json"),
         }
         features = compute_features(
-            corpus, partial(_features, model), key, recipe.augment, self.hearing(recipe), run
+            corpus, partial(_features, model), key, recipe.augment, self.input_spec(recipe), run
         )
         sizes = (width, *recipe.hidden, len(corpus.labels))
         fits = fit_heads(
-            corpus, features, parts, run, options=recipe.loop, standardise=True,
+            corpus, features, folds, run, options=recipe.loop, standardise=True,
             build=partial(MultimodalHead, sizes, recipe.dropout),
         )  # fmt: skip
         count = sum(each.numel() for each in fits[-1].module.parameters())
-        return [Fitted(_folded(each), each.logits[None], each.history, count) for each in fits]
+        return [FitResult(_folded(each), each.logits[None], each.history, count) for each in fits]
 
-    def write(self, recipe: MultimodalRecipe, fitted: Fitted, folder: Path, facts: Facts) -> Path:
-        """See `emolake.training.trainer.Kind`."""
-        save_file(fitted.state, folder / WEIGHTS_FILE)
-        config = _config(recipe, facts)
+    def write(
+        self, recipe: MultimodalRecipe, result: FitResult, folder: Path, metadata: ModelMetadata
+    ) -> Path:
+        """See `emolake.training.trainer.Trainer`."""
+        save_file(result.state, folder / WEIGHTS_FILE)
+        config = _config(recipe, metadata)
         (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", "utf-8")
         return folder / WEIGHTS_FILE
 
-    def describe(self, recipe: MultimodalRecipe, fitted: Fitted) -> str:
-        """See `emolake.training.trainer.Kind`."""
+    def describe(self, recipe: MultimodalRecipe, result: FitResult) -> str:
+        """See `emolake.training.trainer.Trainer`."""
         return (
-            f"A dense network of {fitted.parameters:,} parameters on the state that "
-            f"{Path(recipe.text_encoder).name} has of what {Path(recipe.speech_to_text).name} writes down, and on the "
-            f"mean over time of {recipe.mfcc.coefficients} cepstral coefficients."
+            f"A dense network of {result.parameters:,} parameters on {Path(recipe.text_encoder).name}'s state of the "
+            f"transcript by {Path(recipe.speech_to_text).name}, and on the mean over time of "
+            f"{recipe.mfcc.coefficients} cepstral coefficients."
         )
 
 
 def _features(model: Multimodal, wave: np.ndarray) -> np.ndarray:
-    """Text and sound [n] of one clip."""
+    """Return the features of text and sound [n] of one clip."""
     waves, lengths = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
     return np.asarray(model.features(waves, lengths, model.transcripts(waves, lengths))[0].cpu().numpy())
 
 
 def _folded(fit: HeadFit) -> dict[str, torch.Tensor]:
-    """The head's weights for features as they are: the family's are not standardised, so the first layer does it."""
+    """Return the head's weights for features as they are: the family has no scale, so the first layer takes it up."""
     head = fit.module
     state = {name: value.detach().double() for name, value in head.state_dict().items()}
     first: nn.Linear = head.layers[0]  # type: ignore[index,assignment]
@@ -135,7 +138,7 @@ def _folded(fit: HeadFit) -> dict[str, torch.Tensor]:
     return {name: value.float().contiguous() for name, value in state.items()}
 
 
-def _parts(recipe: MultimodalRecipe) -> tuple[Located, Located]:
+def _located(recipe: MultimodalRecipe) -> tuple[PretrainedFolder, PretrainedFolder]:
     patterns = (*speech_encoder.FILES, *TOKENIZER_FILES)
     return (
         locate(recipe.speech_to_text, recipe.speech_to_text_revision, patterns),
@@ -143,14 +146,14 @@ def _parts(recipe: MultimodalRecipe) -> tuple[Located, Located]:
     )
 
 
-def _config(recipe: MultimodalRecipe, facts: Facts) -> MultimodalConfig:
-    speech, text = _parts(recipe)
+def _config(recipe: MultimodalRecipe, metadata: ModelMetadata) -> MultimodalConfig:
+    speech, text = _located(recipe)
     return MultimodalConfig(
-        family="multimodal", labels=facts.labels, speech_to_text=speech.spec,
+        family="multimodal", labels=metadata.labels, speech_to_text=speech.spec,
         speech_to_text_revision=speech.revision, text_encoder=text.spec, text_encoder_revision=text.revision,
         language=recipe.language, max_new_tokens=recipe.max_new_tokens, mfcc=recipe.mfcc, hidden=recipe.hidden,
-        dropout=recipe.dropout, temperature=facts.temperature, licence=facts.licence, training=facts.training,
+        dropout=recipe.dropout, temperature=metadata.temperature, licence=metadata.licence, training=metadata.training,
     )  # fmt: skip
 
 
-MULTIMODAL = MultimodalKind()
+MULTIMODAL = MultimodalTrainer()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 from torch import nn
 
 from emolake.models.encoders import speech_encoder
@@ -17,21 +17,20 @@ from emolake.models.encoders.speech_encoder import is_normalised
 from emolake.models.families.s3prl_network import Head, S3prlNetwork, load_encoder
 from emolake.models.registry import OPTIONS_KEY
 from emolake.models.trained_folder import CONFIG_FILE
-from emolake.training.encoder_training import digest, encoder_hearing, locate
-from emolake.training.folds import Part
+from emolake.options import Options
+from emolake.training.encoder_training import digest, encoder_input_spec, locate
+from emolake.training.folds import Fold
 from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import compute_features, fit_heads
-from emolake.training.trainer import Corpus, Facts, Fitted, Hearing
-from emolake.training.training_run import Run
+from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
+from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions
 
 CHECKPOINT_FILE = "dev-best.ckpt"
 
 
-class S3prlRecipe(BaseModel):
+class S3prlRecipe(Options):
     """All that decides the weights, beside the data and the seed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     encoder: str = "imprt/kushinada-hubert-large"
     """Hub id or folder of a wav2vec 2.0, HuBERT or WavLM encoder, in transformers' layout."""
@@ -52,7 +51,7 @@ class S3prlRecipe(BaseModel):
 
 
 class S3prlHead(nn.Module):
-    """The family's head as parameters: from pooled states [B, layers + 1, hidden] to logits."""
+    """The family's head as parameters, from pooled states [B, layers + 1, hidden] to logits."""
 
     def __init__(self, states: int, hidden: int, *, projector: int, labels: int) -> None:
         super().__init__()
@@ -61,7 +60,7 @@ class S3prlHead(nn.Module):
         self.linear = nn.Linear(projector, labels)
 
     def downstream(self) -> dict[str, torch.Tensor]:
-        """The tensors of S3PRL's Downstream, by its names."""
+        """Return the tensors of S3PRL's Downstream, by its names."""
         return {
             "projector.weight": self.projector.weight,
             "projector.bias": self.projector.bias,
@@ -70,23 +69,25 @@ class S3prlHead(nn.Module):
         }
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Logits [B, labels]."""
+        """Return logits [B, labels]."""
         return Head(self.raw_weights, self.downstream())(list(states.unbind(dim=1)))
 
 
-class S3prlHeadKind:
-    """See `emolake.training.trainer.Kind`."""
+class S3prlTrainer:
+    """See `emolake.training.trainer.Trainer`."""
 
     recipe = S3prlRecipe()
-    folds = 4
+    default_folds = 4
     validates = True
 
-    def hearing(self, recipe: S3prlRecipe) -> Hearing:
-        """See `emolake.training.trainer.Kind`."""
-        return encoder_hearing(locate(recipe.encoder, recipe.revision).folder, recipe.max_duration_s)
+    def input_spec(self, recipe: S3prlRecipe) -> InputSpec:
+        """See `emolake.training.trainer.Trainer`."""
+        return encoder_input_spec(locate(recipe.encoder, recipe.revision).folder, recipe.max_duration_s)
 
-    def fit(self, recipe: S3prlRecipe, corpus: Corpus, parts: Sequence[Part], run: Run) -> list[Fitted]:
-        """See `emolake.training.trainer.Kind`."""
+    def fit(
+        self, recipe: S3prlRecipe, corpus: Corpus, folds: Sequence[Fold], run: TrainingRun
+    ) -> list[FitResult]:
+        """See `emolake.training.trainer.Trainer`."""
         folder = locate(recipe.encoder, recipe.revision).folder
         network = S3prlNetwork(load_encoder(folder), []).to(run.device)
         eps = recipe.waveform_eps if is_normalised(folder) else None
@@ -97,20 +98,20 @@ class S3prlHeadKind:
             "device": run.device.split(":")[0],
         }
         features = compute_features(
-            corpus, partial(_pooled, network, eps), key, recipe.augment, self.hearing(recipe), run
+            corpus, partial(_pooled, network, eps), key, recipe.augment, self.input_spec(recipe), run
         )
         states, hidden = features.plain.shape[1:]
         fits = fit_heads(
-            corpus, features, parts, run, options=recipe.loop, standardise=False,
+            corpus, features, folds, run, options=recipe.loop, standardise=False,
             build=partial(S3prlHead, states, hidden, projector=recipe.projector, labels=len(corpus.labels)),
         )  # fmt: skip
         count = sum(each.numel() for each in fits[-1].module.parameters())
-        return [Fitted(each.module, each.logits[None], each.history, count) for each in fits]
+        return [FitResult(each.module, each.logits[None], each.history, count) for each in fits]
 
-    def write(self, recipe: S3prlRecipe, fitted: Fitted, folder: Path, facts: Facts) -> Path:
-        """See `emolake.training.trainer.Kind`."""
+    def write(self, recipe: S3prlRecipe, result: FitResult, folder: Path, metadata: ModelMetadata) -> Path:
+        """See `emolake.training.trainer.Trainer`."""
         located = locate(recipe.encoder, recipe.revision)
-        head: S3prlHead = fitted.state
+        head: S3prlHead = result.state
         layout = {
             "select": "UtteranceLevel",
             "projector_dim": recipe.projector,
@@ -132,23 +133,23 @@ class S3prlHeadKind:
                 "upstream": located.spec,
                 "revision": located.revision,
                 "checkpoint": CHECKPOINT_FILE,
-                "labels": facts.labels,
+                "labels": metadata.labels,
                 "waveform_eps": recipe.waveform_eps,
-                "temperature": facts.temperature,
+                "temperature": metadata.temperature,
             },
-            "licence": facts.licence,
-            "training": facts.training,
+            "licence": metadata.licence,
+            "training": metadata.training,
         }
         text = json.dumps(config, indent=2, ensure_ascii=False)
         (folder / CONFIG_FILE).write_text(text + "\n", "utf-8")
         return folder / CHECKPOINT_FILE
 
-    def describe(self, recipe: S3prlRecipe, fitted: Fitted) -> str:
-        """See `emolake.training.trainer.Kind`."""
-        shares = torch.softmax(fitted.state.raw_weights.detach(), dim=0)
+    def describe(self, recipe: S3prlRecipe, result: FitResult) -> str:
+        """See `emolake.training.trainer.Trainer`."""
+        shares = torch.softmax(result.state.raw_weights.detach(), dim=0)
         return (
-            f"S3PRL's utterance-level head of {fitted.parameters:,} parameters on the weighted states of "
-            f"{Path(recipe.encoder).name}, which was left as it is; state {int(shares.argmax())} of "
+            f"S3PRL's utterance-level head of {result.parameters:,} parameters on the weighted states of "
+            f"{Path(recipe.encoder).name}, which was not trained; state {int(shares.argmax())} of "
             f"{len(shares) - 1} weighs most."
         )
 
@@ -161,4 +162,4 @@ def _pooled(network: S3prlNetwork, eps: float | None, wave: np.ndarray) -> np.nd
     return np.asarray(torch.cat(states).cpu().numpy())
 
 
-S3PRL_HEAD = S3prlHeadKind()
+S3PRL_HEAD = S3prlTrainer()

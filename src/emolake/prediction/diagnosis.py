@@ -3,18 +3,27 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from emolake.errors import BadRecordingError, Reason
 from emolake.models.health_gate import Health, HealthOptions, judge
 from emolake.models.protocol import EmotionModel
+from emolake.models.registry import ModelEntry
+from emolake.pipeline.loaded_models import loaded_model, speech_detector
+from emolake.settings import Settings
 from emolake.tasks.classify import score_alone
+from emolake.tasks.decode import AudioReader
+from emolake.tasks.segment import segment
 
 if TYPE_CHECKING:
     import torch
 
 _DEPTH = 3
+_SEGMENTS_DIAGNOSED = 32
 
 
 @runtime_checkable
@@ -49,6 +58,36 @@ class Diagnosis:
     logits: np.ndarray
     labels: tuple[str, ...]
     health: Health
+
+
+def diagnose_file(path: Path, *, settings: Settings, entry: ModelEntry) -> Diagnosis:
+    """Run a model over the segments of one file, silent ones too, and look into the first of them.
+
+    Raises:
+        BadRecordingError: the file cannot be decoded.
+        ModelError: the model gave something else than finite numbers, or has no room.
+    """
+    # What is looked into are torch's modules, which a graph does not have.
+    model = loaded_model(
+        entry, settings.inference.model_copy(update={"runtime": "torch", "precision": "fp32"})
+    )
+    with AudioReader(path) as reader:
+        pieces = segment(
+            reader.blocks(),
+            options=settings.segmentation.ungated(),
+            excluded_channels=settings.policy.exclude_channels,
+            vad=speech_detector(),
+        )
+        waves = [
+            piece.samples
+            for piece in islice(pieces, _SEGMENTS_DIAGNOSED)
+            if len(piece.samples) >= model.min_samples
+        ]
+    if not waves:
+        raise BadRecordingError(
+            Reason.TOO_SHORT, f"expected at least {model.min_samples} samples", stage="segment"
+        )
+    return diagnose(model, waves, settings.health)
 
 
 def diagnose(model: EmotionModel, waves: list[np.ndarray], options: HealthOptions) -> Diagnosis:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from emolake.cli.config_file import commented_toml
-from emolake.cli.running import print_quarantined, run_nightly
+from emolake.cli.running import run_nightly, show_bad_recordings
 from emolake.demo.bucket import make_bucket
 from emolake.demo.s3_server import serve_s3
 from emolake.errors import ConfigurationError
@@ -52,12 +52,12 @@ def run_demo(folder: Path, *, seed: int) -> None:
             say(
                 f"\n{number}. The nightly run for {day}, from an S3 server at {url} (Prefect starts with the first one)"
             )
-            run_nightly(config, settings, day, sys.stdout)
+            run_nightly(config, settings, day)
     with open_lake(settings.warehouse, read_only=True) as lake:
         say("\n5. The daily table: SELECT … FROM daily_emotions")
         write(ask(lake, statement("demo_daily")), "table", sys.stdout, None)
         say("\n6. What was quarantined, or broke half-way")
-        print_quarantined(settings, None, sys.stdout)
+        show_bad_recordings(settings, None)
         report = folder / "report.html"
         write_report(lake, first=None, last=None, out=report)
     say(f"\n7. The report is [bold]{report}[/]. Try next:")

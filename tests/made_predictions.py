@@ -1,18 +1,26 @@
-"""Answers of no classifier at all, right as often as asked."""
+"""Predictions of no classifier at all, right as often as asked."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from emolake.evaluation.dataset import Clip
-from emolake.evaluation.results import Answers
+from emolake.evaluation.results import Predictions
 
 EMOTIONS = ("anger", "fear", "happiness")
 
 
-def answers(
-    *, clips=90, right=0.7, seed=0, labels=EMOTIONS, words=EMOTIONS, speakers=6, corpora=1
-) -> Answers:
+def predictions(
+    *,
+    clips: int = 90,
+    right: float = 0.7,
+    seed: int = 0,
+    labels: Sequence[str] = EMOTIONS,
+    words: Sequence[str] = EMOTIONS,
+    speakers: int = 6,
+    corpora: int = 1,
+) -> Predictions:
     """`words` are the data's own labels; the last clips of `labels` beyond them have none."""
     generator = np.random.default_rng(seed)
     targets = np.arange(clips) % len(words)
@@ -30,4 +38,4 @@ def answers(
         )
         for clip, target in enumerate(targets)
     )
-    return Answers(listed, tuple(labels), targets, logits, np.arange(clips) % 2)
+    return Predictions(listed, tuple(labels), targets, logits, np.arange(clips) % 2)

@@ -1,24 +1,22 @@
-"""The commands that keep the lake right: what they do stands in modules of their own."""
+"""The commands that keep the lake right: verify, gaps, retry, maintain, erase."""
 
 import sys
-from datetime import date
 from typing import Annotated
 
 import typer
 
-from emolake.cli.arguments import ConfigOption, ModelOption, TableFormat, parsed_day, required_settings
+from emolake.cli.arguments import (
+    ConfigOption,
+    DryRunOption,
+    FormatOption,
+    FromOption,
+    ModelOption,
+    TableFormat,
+    ToOption,
+    required_settings,
+)
 from emolake.errors import ConfigurationError, EmolakeError
-
-FromOption = Annotated[
-    date | None, typer.Option("--from", parser=parsed_day, metavar="YYYY-MM-DD", help="First day.")
-]
-ToOption = Annotated[
-    date | None, typer.Option("--to", parser=parsed_day, metavar="YYYY-MM-DD", help="Last day, inclusive.")
-]
-FormatOption = Annotated[TableFormat, typer.Option(help="How rows are written.")]
-
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
-
+from emolake.messages import counted
 
 app = typer.Typer()
 
@@ -30,20 +28,21 @@ def verify(
     format: FormatOption = TableFormat.table,
     config: ConfigOption = None,
 ) -> None:
-    """Hold the lake against its promises: every breach is told with the query that shows it."""
+    """Check the lake against its promises: every breach is reported with the query that shows it."""
     _, settings = required_settings(config)
-    from emolake.upkeep.verify import verify as hold_against_promises
-    from emolake.upkeep.verify import write_verdict
+    from emolake.cli.presenting import show_verdict
+    from emolake.schemas.days import DayRange
+    from emolake.upkeep.verify import verify as check_promises
 
-    verdict = hold_against_promises(settings, first, last)
-    write_verdict(verdict, format.value, sys.stdout)
-    checked = f"{verdict.days} days and {verdict.files} files"
+    verdict = check_promises(settings, DayRange.between(first, last))
+    show_verdict(verdict, format)
+    checked = f"{counted(verdict.days, 'day')} and {counted(verdict.files, 'file')}"
     if verdict.breaches:
         raise EmolakeError(
-            f"{len(verdict.breaches)} breaches in {checked}; the queries above show them. Lost files come back from a "
-            "backup; `emolake backfill FROM TO --force` makes wrong rows of days anew"
+            f"{counted(len(verdict.breaches), 'breach', 'breaches')} in {checked}; the queries above show them. Lost "
+            "files come back from a backup; `emolake backfill FROM TO --force` rebuilds wrong rows of days"
         )
-    typer.echo(f"{checked} are as they should be; {len(verdict.notices)} notices", err=True)
+    typer.echo(f"{checked} are as they should be; {counted(len(verdict.notices), 'notice')}", err=True)
 
 
 @app.command(epilog="Example: `emolake gaps --from 2026-11-01 --to 2026-11-20`")
@@ -55,13 +54,15 @@ def gaps(
 ) -> None:
     """Show days and sites with far fewer recordings than the same weekday usually has."""
     _, settings = required_settings(config)
+    from emolake.cli.presenting import show_gaps
     from emolake.lake.connect import open_lake
-    from emolake.upkeep.gaps import find_gaps, write_gaps
+    from emolake.upkeep.gaps import find_gaps, judged_days
 
+    days = judged_days(settings, first, last)
     with open_lake(settings.warehouse, read_only=True) as lake:
-        found = find_gaps(lake, settings, first, last)
-    write_gaps(found, settings, format.value, sys.stdout)
-    typer.echo(f"{len(found)} gaps; [gaps] of the configuration says what counts as one", err=True)
+        found = find_gaps(lake, settings, days)
+    show_gaps(found, settings.aggregate.by, format)
+    typer.echo(f"{counted(len(found), 'gap')}; [gaps] of the configuration says what counts as one", err=True)
 
 
 @app.command(epilog="Example: `emolake retry --quarantined --reason fetch_failed --dry-run`")
@@ -81,21 +82,24 @@ def retry(
 ) -> None:
     """Analyse recordings again that were quarantined, those that could not be fetched included."""
     path, settings = required_settings(config)
-    from emolake.cli.running import run_retry
+    from emolake.cli.running import run_retry, show_quarantined
+    from emolake.schemas.days import DayRange
 
     if not quarantined:
         raise ConfigurationError("say what to retry: `emolake retry --quarantined`")
-    run_retry(path, settings, first, last, reasons or [], model=model, dry_run=dry_run, output=sys.stdout)
+    found = show_quarantined(settings, DayRange.between(first, last), reasons or [], shown=dry_run)
+    if found and not dry_run:
+        run_retry(path, settings, first, last, reasons or [], model=model)
 
 
 @app.command(epilog="Example: `emolake maintain --dry-run`")
 def maintain(dry_run: DryRunOption = False, config: ConfigOption = None) -> None:
     """Merge small files, expire old snapshots, remove what is left over; safe beside a running job."""
     _, settings = required_settings(config)
-    from emolake.cli.running import print_figures
+    from emolake.cli.presenting import show_figures
     from emolake.upkeep.maintain import maintain as keep_tidy
 
-    print_figures("would be done" if dry_run else "done", keep_tidy(settings, dry_run=dry_run), sys.stdout)
+    show_figures("would be done" if dry_run else "done", keep_tidy(settings, dry_run=dry_run))
 
 
 @app.command(epilog="Example: `emolake erase --recording s3://calls/2026/11/20/oslo/1.wav --dry-run`")
@@ -123,8 +127,28 @@ def erase(
     _, settings = required_settings(config)
     if (recording is None) == (where is None):
         raise ConfigurationError("say what to erase: either --recording URI, or --where SQL")
-    from emolake.cli.running import run_erase
-    from emolake.upkeep.erase import asked_by_condition, asked_by_uri
+    from emolake.cli.presenting import show_erasure, show_erasure_plan
+    from emolake.upkeep.erase import erase as erase_recordings
+    from emolake.upkeep.erase import plan_erasure, request_by_uri, requests_by_condition
 
-    asked = asked_by_uri(recording) if recording else asked_by_condition(settings, where or "")
-    run_erase(settings, asked, requested_by=requested_by, dry_run=dry_run, yes=yes, output=sys.stdout)
+    requests = request_by_uri(recording) if recording else requests_by_condition(settings, where or "")
+    show_erasure_plan(plan_erasure(settings, requests))
+    if dry_run or not requests:
+        return
+    if not yes and not _confirmed():
+        typer.echo("nothing was erased", err=True)
+        return
+    show_erasure(erase_recordings(settings, requests, requested_by=requested_by))
+
+
+def _confirmed() -> bool:
+    """Ask whether recordings are to be erased.
+
+    Raises:
+        ConfigurationError: nobody can be asked, and --yes was not given.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            "an erasure cannot be undone: confirm it with --yes, or look at it with --dry-run"
+        )
+    return input("Erase them for good? [y/N] ").strip().lower() == "y"

@@ -1,0 +1,40 @@
+"""Ranges of calendar days."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Self
+
+from emolake.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class DayRange:
+    """Days from `first` to `last`, inclusive.
+
+    Raises:
+        ConfigurationError: the range ends before it begins.
+    """
+
+    first: date
+    last: date
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise ConfigurationError(
+                f"the range ends on {self.last}, before it begins on {self.first}; give the earlier date first"
+            )
+
+    @classmethod
+    def between(cls, first: date | None, last: date | None) -> Self:
+        """Return the range from `first` to `last`; without one of them it has no end on that side."""
+        return cls(first or date.min, last or date.max)
+
+    @classmethod
+    def around(cls, days: Collection[date]) -> Self:
+        """Return the smallest range that holds some days."""
+        return cls(min(days), max(days))
+
+    def __iter__(self) -> Iterator[date]:
+        for offset in range((self.last - self.first).days + 1):
+            yield self.first + timedelta(days=offset)

@@ -1,0 +1,203 @@
+"""Decoders: libsndfile, and FFmpeg for what it refuses; each gives float32 frames at the file's own sampling rate."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import av
+import numpy as np
+import soundfile as sf
+
+from emolake.audio.containers.formats import DEMUXERS
+from emolake.audio.containers.inspection import Declaration
+from emolake.errors import BadRecordingError, Reason
+
+DECODER_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, sf.LibsndfileError)
+"""What a decoder raises for a file that it cannot read, or not further."""
+_SHORT_CALL = 1024
+"""Frames of libsndfile's short calls: an error costs the frames of its call."""
+
+
+class Decoder(Protocol):
+    """An opened decoder."""
+
+    codec: str
+    sampling_rate: int
+    channels: int
+
+    def read(self) -> Iterator[np.ndarray]:
+        """Yield frames [n, channels] float32, n > 0, at the source's rate; raise one of DECODER_ERRORS."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+class LibsndfileDecoder:
+    """WAV, FLAC, AIFF, AU, CAF, W64 and Vorbis."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = sf.SoundFile(path)
+        self.sampling_rate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        subtype = self._file.subtype.lower()
+        self.codec = "flac" if self._file.format == "FLAC" else subtype
+
+    def read(self) -> Iterator[np.ndarray]:
+        """See `Decoder`."""
+        given, call = 0, _SHORT_CALL
+        if self.codec == "flac":
+            # A second: soundfile seeks behind each call, and that takes libFLAC longer than decoding.
+            call *= -(-self.sampling_rate // _SHORT_CALL)
+        try:
+            for frames in self._frames(self._file, call):
+                given += len(frames)
+                yield frames
+        except sf.LibsndfileError:
+            if call == _SHORT_CALL:
+                raise
+            # Once more and in short calls, for what lies before the error in its second.
+            with sf.SoundFile(self._path) as again:
+                for frames in self._frames(again, _SHORT_CALL):
+                    known = min(given, len(frames))
+                    given -= known
+                    if known < len(frames):
+                        yield frames[known:]
+
+    def _frames(self, file: sf.SoundFile, call: int) -> Iterator[np.ndarray]:
+        while True:
+            buffer = np.empty((call, self.channels), np.float32)
+            # The buffered call counts what it read; SoundFile.read would believe the header's count instead.
+            count = file.buffer_read_into(buffer, "float32")
+            if count == 0:
+                return
+            yield buffer[:count]
+
+    def close(self) -> None:
+        """See `Decoder`."""
+        self._file.close()
+
+
+class EndError(ValueError):
+    """The last packets do not decode: an end cut short, or a tag behind it."""
+
+
+class FfmpegDecoder:
+    """MP3, Opus, AAC, WebM, AMR, video containers, and what libsndfile refuses."""
+
+    def __init__(self, path: Path, declared: Declaration, tolerance_s: float) -> None:
+        options = {"format_whitelist": ",".join(DEMUXERS), **declared.demuxer_options}
+        # An absolute path cannot be taken for a URL.
+        self._container = av.open(
+            str(path.absolute()), format=declared.demuxer, options=options, metadata_errors="replace"
+        )
+        try:
+            if not self._container.streams.audio:
+                kinds = ", ".join(sorted({stream.type for stream in self._container.streams})) or "nothing"
+                message = f"the file has {kinds}, and no audio stream"
+                raise BadRecordingError(Reason.NO_AUDIO_STREAM, message, stage="decode")
+            stream = self._container.streams.audio[0]
+            # PyAV's stubs promise a context, and there is none where FFmpeg has no decoder.
+            context: av.AudioCodecContext | None = getattr(stream, "codec_context", None)
+            if context is None:
+                message = "no decoder knows the codec of the audio stream; convert the file"
+                raise BadRecordingError(Reason.UNSUPPORTED, message, stage="decode")
+            self.codec: str = context.codec.canonical_name
+            self._tolerance_s = tolerance_s
+            self._frames = self._decoded(stream)
+            # The first frame, not the header, says the rate and the channels.
+            self._first = next(self._frames, None)
+        except BaseException:
+            self._container.close()
+            raise
+        self.sampling_rate: int = self._first.sample_rate if self._first else context.sample_rate
+        self.channels: int = len(self._first.layout.channels) if self._first else context.channels
+
+    def _decoded(self, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
+        """Yield frames with samples; packets that do not decode are skipped, up to the tolerance in all."""
+        skipped_s = 0.0
+        pending: av.FFmpegError | None = None
+        packets = self._container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except IndexError as error:
+                # PyAV does not know of streams that only appear in mid-file, as FLV and MPEG-TS allow.
+                raise ValueError("another stream begins in mid-file") from error
+            if packet is None:
+                break
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as error:
+                pending = error
+                length = packet.duration * packet.time_base if packet.duration and packet.time_base else 0.02
+                skipped_s += float(length)  # 20 ms, a speech codec's frame, where the container does not say
+                continue
+            for frame in frames:
+                if frame.samples:
+                    if pending is not None and skipped_s > self._tolerance_s:
+                        raise pending
+                    pending = None
+                    yield frame
+        if pending is not None:
+            raise EndError(described(pending)) from pending
+
+    def read(self) -> Iterator[np.ndarray]:
+        """See `Decoder`."""
+        frame = self._first
+        while frame is not None:
+            if (frame.sample_rate, len(frame.layout.channels)) != (self.sampling_rate, self.channels):
+                raise ValueError(
+                    f"the stream changes from {self.channels} channels at {self.sampling_rate} Hz to "
+                    f"{len(frame.layout.channels)} at {frame.sample_rate} Hz"
+                )
+            yield _to_float(frame)
+            frame = next(self._frames, None)
+
+    def close(self) -> None:
+        """See `Decoder`."""
+        self._container.close()
+
+
+def _to_float(frame: av.AudioFrame) -> np.ndarray:
+    """Return frames [n, channels] float32 of one FFmpeg frame of any sample format; integers by their full scale."""
+    given: np.ndarray = frame.to_ndarray()
+    samples = given.T if frame.format.is_planar else given.reshape(-1, len(frame.layout.channels))
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such
+        floats: np.ndarray = samples.astype(np.float32)
+    if samples.dtype.kind == "u":
+        return (floats - 128) / 128
+    return floats * np.float32(2.0 ** (1 - 8 * samples.itemsize)) if samples.dtype.kind == "i" else floats
+
+
+def described(error: BaseException) -> str:
+    """Return one line of a decoder's error, without the path that FFmpeg adds."""
+    if isinstance(error, av.FFmpegError):
+        return str(error.strerror)
+    text = getattr(error, "error_string", None) or str(error) or type(error).__name__
+    return str(text).strip().rstrip(".")
+
+
+def open_decoder(path: Path, found: Declaration, tolerance_s: float) -> Decoder:
+    """Return the decoder that takes a file; where libsndfile refuses it, FFmpeg is asked.
+
+    Raises:
+        BadRecordingError: neither takes it, or it holds no audio.
+    """
+    refusals = []
+    if found.decoder == "libsndfile":
+        try:
+            return LibsndfileDecoder(path)
+        except DECODER_ERRORS as error:
+            refusals.append(f"libsndfile: {described(error)}")
+    try:
+        return FfmpegDecoder(path, found, tolerance_s)
+    except DECODER_ERRORS as error:
+        refusals.append(f"ffmpeg: {described(error)}")
+        raise BadRecordingError(
+            Reason.UNDECODABLE,
+            f"no decoder reads the file, by its first bytes {found.container} ({'; '.join(refusals)})",
+            stage="decode",
+        ) from error

@@ -1,0 +1,91 @@
+"""The commands that ask a model: predict, models, diagnose."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emolake.cli.arguments import ConfigOption, ModelOption, RowFormat, settings_or_defaults
+from emolake.errors import ConfigurationError, EmolakeError
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: `emolake predict call.wav recordings/ --format json`")
+def predict(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Audio files, and folders of them; with --submission the folder of the clips."),
+    ] = None,
+    model: ModelOption = None,
+    logits: Annotated[
+        bool, typer.Option("--logits", help="Give raw logits, in the order of the model's labels.")
+    ] = False,
+    format: Annotated[RowFormat, typer.Option(help="How rows are written.")] = RowFormat.table,
+    submission: Annotated[
+        Path | None,
+        typer.Option(
+            help="Competition's CSV with id[,path],label to fill: one answer a clip, speech or not."
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV with the competition's own labels, its list of training clips for instance."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for the filled CSV; standard output without.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Give the emotions of files, segment by segment, without the lake; or fill a competition's CSV."""
+
+    if (output or labels) and submission is None:
+        raise ConfigurationError("--output and --labels belong to --submission; name the competition's CSV")
+    if not paths and submission is None:
+        raise ConfigurationError("there is nothing to predict; name audio files or folders")
+    settings = settings_or_defaults(config)
+    entry = settings.registry.entry_or_folder(model)
+    if submission is not None:
+        from emolake.cli.prediction_tables import show_submission
+
+        bad = show_submission(
+            submission, paths or [], settings=settings, entry=entry, labels=labels, out=output
+        )
+    else:
+        from emolake.cli.prediction_tables import show_predictions
+
+        bad = show_predictions(paths or [], settings=settings, entry=entry, logits=logits, format=format)
+    if bad:
+        raise EmolakeError(f"{bad} of the files gave no result or broke half-way; the reasons are above")
+
+
+@app.command(epilog="Example: `emolake models --config emolake.toml`")
+def models(config: ConfigOption = None) -> None:
+    """List the models: family, labels, licence, fingerprint."""
+    from emolake.output.table import print_table
+
+    registry = settings_or_defaults(config).registry
+    rows = []
+    for name in registry.names():
+        try:
+            entry = registry.entry(name)
+            rows.append((name, entry.family, ", ".join(entry.labels), entry.licence, entry.fingerprint[:12]))
+        except EmolakeError as error:
+            rows.append((name, "unusable", str(error), "", ""))
+    print_table(("name", "family", "labels", "licence", "fingerprint"), rows, sys.stdout)
+
+
+@app.command(epilog="Example: `emolake diagnose call.wav --model kushinada`")
+def diagnose(
+    path: Annotated[Path, typer.Argument(help="An audio file with speech.")],
+    model: ModelOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show why a model answers as it does: layer weights, stages with shapes and norms, logits, health."""
+    from emolake.cli.prediction_tables import show_diagnosis
+    from emolake.prediction.diagnosis import diagnose_file
+
+    settings = settings_or_defaults(config)
+    entry = settings.registry.entry(model)
+    show_diagnosis(entry, diagnose_file(path, settings=settings, entry=entry))

@@ -1,0 +1,90 @@
+"""What the commands that keep the lake right came to, as tables, JSON or sentences."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from emolake.cli.arguments import TableFormat
+from emolake.messages import counted
+from emolake.output.table import print_table, write_json
+
+if TYPE_CHECKING:
+    from emolake.upkeep.erase import ErasurePlan, ErasureResult
+    from emolake.upkeep.gaps import Gap
+    from emolake.upkeep.verify import Verdict
+
+_say = partial(print, file=sys.stderr)
+
+
+def show_figures(title: str, figures: Any) -> None:
+    """Show the fields of a dataclass as a table."""
+    rows = [(name.replace("_", " "), value) for name, value in asdict(figures).items()]
+    print_table(("", title), rows, sys.stdout)
+
+
+def show_verdict(verdict: "Verdict", format: TableFormat) -> None:
+    """Show the findings of a verification; a breach comes with its query."""
+    if format is TableFormat.json:
+        rows = [{"kind": "breach"} | asdict(each) for each in verdict.breaches]
+        rows += [{"kind": "notice"} | asdict(each) for each in verdict.notices]
+        write_json(rows, sys.stdout)
+        return
+    found = [("BREACH", each) for each in verdict.breaches] + [("notice", each) for each in verdict.notices]
+    if found:
+        print_table(
+            ("", "check", "date", "found", "query"),
+            [(kind, each.check, each.date, each.finding, each.query) for kind, each in found],
+            sys.stdout,
+        )
+
+
+def show_gaps(gaps: "Sequence[Gap]", by: Sequence[str], format: TableFormat) -> None:
+    """Show the gaps, with a column for each dimension of `by`."""
+    names = ("date", "weekday", *by, "recordings", "usual", "weeks")
+    rows = [(gap.date, gap.weekday, *gap.dimensions, gap.recordings, gap.usual, gap.weeks) for gap in gaps]
+    if format is TableFormat.json:
+        write_json((dict(zip(names, row, strict=True)) for row in rows), sys.stdout)
+    elif rows:
+        print_table(names, rows, sys.stdout)
+
+
+def show_erasure_plan(plan: "ErasurePlan") -> None:
+    """Show what an erasure would take away."""
+    stored = {each.recording_id for each in plan.stored}
+    rows = [
+        (each.recording_id, each.uri, "yes" if each.recording_id in stored else "no")
+        for each in plan.requests
+    ]
+    if rows:
+        print_table(("recording_id", "recording", "in the lake"), rows, sys.stdout)
+    analyses = sum(each.analyses for each in plan.stored)
+    segments = sum(each.segments for each in plan.stored)
+    _say(
+        f"{counted(len(plan.requests), 'recording')} with {counted(analyses, 'analysis', 'analyses')} and "
+        f"{counted(segments, 'segment')} on {counted(len(plan.days), 'day')}. Their aggregates are rebuilt."
+    )
+    _say(
+        f"Time travel ends here: all {counted(plan.snapshots, 'snapshot')} up to the erasure are lost, of every "
+        "table and day."
+    )
+    for folder in plan.caches:
+        _say(f"The cache {folder} is emptied: its entries do not say which recording they came from.")
+    for day in plan.held_back:
+        _say(
+            f"The aggregates of {day} stay as they are: a degenerate model gave labels on it, and held them back."
+        )
+
+
+def show_erasure(done: "ErasureResult") -> None:
+    """Show what an erasure took away."""
+    for name in done.unread:
+        _say(
+            f"{name} is no whole Parquet file and could not be searched; `emolake maintain` removes it by its age"
+        )
+    _say(
+        f"erased; {counted(done.removed_files, 'file')} removed, {counted(done.scanned_files, 'file')} of the data "
+        f"path and the catalog scanned: nothing of them is left; "
+        f"{counted(done.cached_entries, 'entry', 'entries')} of caches removed"
+    )

@@ -1,0 +1,64 @@
+"""The commands that analyse days: nightly, backfill."""
+
+from typing import Annotated
+
+import typer
+
+from emolake.cli.arguments import ConfigOption, ModelOption, parsed_day, required_settings
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: `emolake nightly --date 2026-11-20`")
+def nightly(
+    day: Annotated[
+        str | None,
+        typer.Option("--date", help="Day to analyse; yesterday in the configured zone.", show_default=False),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Analyse yesterday, or another day, plus the lookback for late arrivals."""
+    asked = parsed_day(day) if day else None
+    path, settings = required_settings(config)
+    from emolake.cli.running import run_nightly
+
+    run_nightly(path, settings, asked)
+
+
+@app.command(epilog="Example: `emolake backfill 2026-11-01 2026-11-20 --plan`")
+def backfill(
+    first: Annotated[str, typer.Argument(metavar="FROM", help="First day, YYYY-MM-DD.")],
+    last: Annotated[str, typer.Argument(metavar="TO", help="Last day, inclusive.")],
+    plan: Annotated[bool, typer.Option("--plan", help="Only show what would be done, day by day.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Analyse also what is done, and replace it.")
+    ] = False,
+    newest_first: Annotated[bool, typer.Option("--newest-first", help="Begin with the last day.")] = False,
+    parallel_days: Annotated[
+        int,
+        typer.Option(
+            "--parallel-days", metavar="N", min=1, help="Days under way at once; they share the loaded model."
+        ),
+    ] = 1,
+    model: ModelOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Analyse what the lake lacks of a range of days; a day that fails does not stop the others."""
+    from_, to = parsed_day(first), parsed_day(last)
+    path, settings = required_settings(config)
+    from emolake.cli.running import run_backfill, show_plan
+    from emolake.schemas.days import DayRange
+
+    days = DayRange(from_, to)
+    if plan:
+        show_plan(settings, days, model=model, force=force)
+    else:
+        run_backfill(
+            path,
+            settings,
+            days,
+            model=model,
+            force=force,
+            newest_first=newest_first,
+            parallel_days=parallel_days,
+        )

@@ -1,0 +1,126 @@
+"""Days side by side: each goes on when its wave of shards has ended, and one that fails ends alone."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from emolake.schemas.records import Counts, SourceObject
+from emolake.source.store import SourceError
+
+# How long an interrupt may wait while shards are awaited.
+_INTERRUPTS_S = 0.5
+
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """Some recordings of a day that are analysed and committed together."""
+
+    day: date
+    number: int
+    """From 1, in the order of the day's plan."""
+    objects: Sequence[SourceObject]
+
+    @property
+    def name(self) -> str:
+        """What messages and commits call it."""
+        return f"{self.day}, shard {self.number}"
+
+
+# Shards of a day that are under way together.
+Wave = Sequence[PlannedShard]
+
+
+class ShardFuture(Protocol):
+    """A shard that was handed to whatever runs it."""
+
+    def add_done_callback(self, callback: "Callable[[ShardFuture], None]") -> None:
+        """Let `callback` be called with the future when the shard has ended, in any thread."""
+        ...
+
+    def outcome(self) -> Counts | BaseException:
+        """Wait for the shard's end; return its figures, or what it raised."""
+        ...
+
+
+@dataclass(frozen=True)
+class ShardOutcome:
+    """How a shard ended, or a day that could not be planned: figures, or a failure's sentence."""
+
+    counts: Counts | None = None
+    failure: str | None = None
+
+
+def side_by_side(
+    days: Iterable[tuple[date, Iterator[Wave]]],
+    *,
+    limit: int,
+    submit: Callable[[Wave], Sequence[ShardFuture]],
+    raise_interrupt: Callable[[], None],
+) -> Iterator[ShardOutcome]:
+    """Keep up to `limit` days under way, and yield the outcome of each shard when its wave has ended.
+
+    All planning is done in this thread, with its one connection to the lake: only shards run beside it, and an
+    interrupt reaches it while it waits, or when what a day needs next has been planned.
+
+    Args:
+        days: the days in the order in which they begin, each with its waves; one is only planned when the wave before
+            it has ended.
+        limit: how many days may be under way.
+        submit: hands a wave's shards to what runs them, and returns a future for each.
+        raise_interrupt: raises what has interrupted the run, if anything has.
+
+    Raises:
+        Exception: what planning a day raised, unless it is a SourceError, which ends that day alone. What is at work
+            on other days still commits, so it is waited for and yielded before.
+    """
+    remaining, under_way = deque(days), dict[date, Iterator[Wave]]()
+    at_work = dict[date, list[tuple[PlannedShard, ShardFuture]]]()
+    unfinished, ended = Counter[date](), SimpleQueue[date]()
+    while remaining or under_way:
+        raise_interrupt()
+        if remaining and len(under_way) < limit:
+            day, waves = remaining.popleft()
+            under_way[day] = waves
+        else:
+            try:
+                day = ended.get(timeout=_INTERRUPTS_S)
+            except Empty:
+                continue
+            unfinished[day] -= 1
+        if unfinished[day]:
+            continue
+        yield from _outcomes(at_work.pop(day, []))
+        wave: Wave = ()
+        try:
+            wave = next(under_way[day], ())
+        except SourceError as error:
+            yield ShardOutcome(failure=f"{day}: {error}")
+        except Exception:
+            for others in at_work.values():
+                yield from _outcomes(others)
+            raise
+        if not wave:
+            del under_way[day]
+            continue
+        at_work[day] = list(zip(wave, submit(wave), strict=True))
+        unfinished[day] = len(wave)
+        for _, future in at_work[day]:
+            future.add_done_callback(partial(_note_end, ended, day))
+
+
+def _outcomes(shards: Iterable[tuple[PlannedShard, ShardFuture]]) -> Iterator[ShardOutcome]:
+    """Yield how shards ended; those that are at work are waited for."""
+    for shard, future in shards:
+        result = future.outcome()
+        if isinstance(result, Counts):
+            yield ShardOutcome(counts=result)
+        else:
+            yield ShardOutcome(failure=f"{shard.name}: {result}")
+
+
+def _note_end(ended: SimpleQueue[date], day: date, _future: ShardFuture) -> None:
+    ended.put(day)

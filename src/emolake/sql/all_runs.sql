@@ -1,0 +1,2 @@
+-- One row per run.
+FROM lake.runs

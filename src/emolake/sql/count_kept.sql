@@ -1,0 +1,2 @@
+-- One row: how many rows were kept aside.
+SELECT count(*) FROM kept

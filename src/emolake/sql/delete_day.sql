@@ -1,0 +1,2 @@
+-- Deletes a day of one table.
+DELETE FROM lake.{table} WHERE date = $date

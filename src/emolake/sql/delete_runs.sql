@@ -1,0 +1,2 @@
+-- Deletes every run's row, to be written again.
+DELETE FROM lake.runs

@@ -1,0 +1,2 @@
+-- Forgets the rows that were kept aside.
+DROP TABLE kept

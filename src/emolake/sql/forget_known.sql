@@ -1,0 +1,2 @@
+-- Forgets what was known of a day.
+DELETE FROM known_before WHERE date = $date

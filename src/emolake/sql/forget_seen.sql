@@ -1,0 +1,2 @@
+-- Forgets what was seen of a day.
+DELETE FROM seen WHERE date = $date

@@ -1,0 +1,2 @@
+-- One row per snapshot.
+SELECT snapshot_id FROM lake.snapshots() ORDER BY snapshot_id
