@@ -11,7 +11,7 @@ HEAVY = (
     "torch", "torchaudio", "transformers", "librosa", "sklearn", "skops", "scipy", "onnx", "onnxruntime", "tensorflow",
     "keras", "h5py", "funasr", "speechbrain", "opensmile",
 )  # fmt: skip
-PACKAGES = ("pipeline", "training", "evaluation", "predict", "flows")  # of emolake, above its models
+PACKAGES = ("pipeline", "training", "evaluation", "prediction", "flows")  # of emolake, above its models
 
 
 def printed(script: str) -> str:

@@ -19,7 +19,7 @@ from emolake.models.health_gate import HealthOptions
 from emolake.models.inference import InferenceOptions
 from emolake.models.known_families import FAMILIES
 from emolake.models.protocol import Batching
-from emolake.predict.diagnosis import diagnose
+from emolake.prediction.diagnosis import diagnose
 from emolake.settings import Settings
 from emolake.tasks.classify import Engine
 
