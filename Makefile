@@ -43,6 +43,7 @@ format: $(STAMP) ## fix what ruff can fix, and format
 
 types: $(STAMP) ## check types
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --config-file tests/mypy.ini tests
 
 # Not part of make test, because it needs a package index.
 resolve: $(VENV_RESOLVE)/.locked ## ask a package index whether the version ranges resolve on each Python; needs the network
