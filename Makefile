@@ -43,6 +43,7 @@ format: $(STAMP) ## fix what ruff can fix, and format
 
 types: $(STAMP) ## check types
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --config-file tests/mypy.ini tests
 
 # Not part of make test, because it needs a package index.
 resolve: $(VENV_RESOLVE)/.locked ## ask a package index whether the version ranges resolve on each Python; needs the network
@@ -54,7 +55,7 @@ chaos: $(STAMP) ## cause faults for half an hour, and write docs/chaos.md
 
 # What is found lies in fuzz/corpus/*/found-*; a later run begins with what the earlier ones have come across.
 fuzz: $(VENV_FUZZ)/.installed ## set up an environment for it, fuzz the decoder and the pattern parser, FUZZ_SECONDS each
-	PYTHONPATH=fuzz $(VENV_FUZZ)/bin/python fuzz/seeds.py fuzz/corpus/decoder
+	$(VENV_FUZZ)/bin/python -m fuzz.seeds fuzz/corpus/decoder
 	PYTHONPATH=tests $(VENV_FUZZ)/bin/python fuzz/fuzz_decoder.py -max_total_time=$(FUZZ_SECONDS) -timeout=60 \
 		-max_len=20000 -rss_limit_mb=4096 -artifact_prefix=fuzz/corpus/decoder/found- fuzz/corpus/decoder
 	mkdir -p fuzz/corpus/pattern

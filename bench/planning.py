@@ -112,7 +112,7 @@ def _told(found: dict[str, float]) -> tuple[str, ...]:
 def planned(warehouse: str, held: str, new: str) -> dict[str, float]:
     """Plan the day, in this process."""
     with open_lake(WarehouseOptions.model_validate_json(warehouse), read_only=True) as lake:
-        source = cast(Source, ManyObjects(int(held), int(new)))  # a plan fetches nothing
+        source = cast("Source", ManyObjects(int(held), int(new)))  # a plan fetches nothing
         peak, started = Peak(), perf_counter()
         yielded = seen = 0
         for chunk in plan_day(source, PATTERN, lake, DAY, key=KEY, policy=Policy()):

@@ -1,12 +1,12 @@
-"""Writes the decoder's first corpus: a fifth of a second of a tone in every codec that `emolake.demo.encode` writes."""
+"""Write the decoder's first corpus: a fifth of a second of a tone in every codec that `emolake.demo.encode` writes."""
 
 import sys
 from pathlib import Path
 
 import numpy as np
-from fuzz_decoder import ENDINGS
 
 from emolake.demo.encode import CODECS, write_audio
+from fuzz.fuzz_decoder import ENDINGS
 
 
 def write_seeds(folder: Path) -> None:

@@ -36,6 +36,6 @@ def predictions(
             f"speaker-{clip * speakers // clips}" if speakers else None,
             label=words[target],
         )
-        for clip, target in enumerate(targets)
+        for clip, target in enumerate(targets.tolist())
     )
     return Predictions(listed, tuple(labels), targets, logits, np.arange(clips) % 2)

@@ -16,6 +16,8 @@ from emolake.tasks.segment import SegmentOptions
 
 from made_model import LABELS, write_tiny_model
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("numpy", "pydantic", "duckdb", "torch", "prefect")
 
 

@@ -1,6 +1,7 @@
 """Data sets as folders and as CSV files, good and broken."""
 
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_labels_of_other_scripts_in_whatever_form_the_disk_keeps_them(tmp_path):
     tone(tmp_path / taken_apart / "a.wav")
     tone(tmp_path / "悲しみ" / "b.wav")
     clips = read_dataset(tmp_path)
-    assert {(clip.emotion, unicodedata.normalize("NFC", clip.label)) for clip in clips} == {
+    assert {(clip.emotion, unicodedata.normalize("NFC", clip.label or "")) for clip in clips} == {
         ("anger", "분노"),
         ("sadness", "悲しみ"),
     }
@@ -183,19 +184,19 @@ def test_clips_that_cannot_be_decoded_are_named_and_left_out(tmp_path):
 
 
 def test_the_speaker_split_needs_speakers():
-    named = Clip("a", None, "anger", "c", speaker="s1")
+    named = Clip("a", Path("a"), "anger", "c", speaker="s1")
     assert require_speakers([named, named]) == ["s1", "s1"]
     with pytest.raises(ConfigurationError, match=r"clip b has no speaker.*--split random"):
-        require_speakers([named, Clip("b", None, "anger", "c")])
+        require_speakers([named, Clip("b", Path("b"), "anger", "c")])
 
 
 def test_the_hash_is_of_content_and_not_of_order():
-    clips = [Clip(name, None, "anger", "c", speaker="s") for name in "ab"]
+    clips = [Clip(name, Path(name), "anger", "c", speaker="s") for name in "ab"]
     waves = [np.arange(5, dtype=np.float32), np.ones(3, dtype=np.float32)]
     same = data_hash(clips, waves)
     assert data_hash(clips[::-1], waves[::-1]) == same
     assert data_hash(clips, [waves[0], waves[1] * 2]) != same
-    assert data_hash([clips[0], Clip("b", None, "fear", "c", speaker="s")], waves) != same
+    assert data_hash([clips[0], Clip("b", Path("b"), "fear", "c", speaker="s")], waves) != same
 
 
 def test_the_shared_data_are_read_whole(shared_data):

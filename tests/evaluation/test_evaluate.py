@@ -134,6 +134,7 @@ def test_silence_has_a_prediction_only_without_the_gate(site):
     (without,) = predict_clips([site / "3.wav"], settings=SETTINGS, entry=entry, gated=False)
     assert behind.probabilities is None
     assert behind.error is None
+    assert without.probabilities is not None
     assert without.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 

@@ -14,12 +14,12 @@ def cells(text):
     """Return the cells of the only table of a Markdown text, row by row."""
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     assert sum(token.type == "table_open" for token in tokens) == 1
-    rows = []
+    rows: list[list[str]] = []
     for token, following in pairwise(tokens):
         if token.type == "tr_open":
             rows.append([])
         elif token.type in ("th_open", "td_open"):
-            rows[-1].append("".join(child.content for child in following.children))
+            rows[-1].append("".join(child.content for child in following.children or ()))
     return rows
 
 

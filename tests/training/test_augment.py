@@ -1,5 +1,7 @@
 """Changes to clips: what they keep, and that a seed fixes them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,7 @@ def batch(frames=(150, 40), seed=0):
     return (torch.rand(len(frames), 64, max(frames)) + 0.1) * valid, lengths
 
 
-PLACE = {"hop_s": 0.016, "centres_hz": band_centres_hz(MelOptions())}
+PLACE: Any = {"hop_s": 0.016, "centres_hz": band_centres_hz(MelOptions())}
 
 
 def features(frames=(150, 40)):

@@ -1,6 +1,7 @@
 """Folds: no speaker in two, no clip lost, strata spread."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emolake.errors import ConfigurationError
-from emolake.evaluation.dataset import Clip, read_dataset
+from emolake.evaluation.dataset import Clip, read_dataset, require_speakers
 from emolake.training.folds import plan_folds, random_folds, speaker_folds
 
 SPEAKERS = st.lists(st.sampled_from("abcdefghij"), min_size=2, max_size=80).filter(
@@ -74,7 +75,7 @@ def test_more_folds_than_there_can_be_are_refused():
 def test_folds_of_the_shared_data_hold_every_class_of_both_corpora(shared_data):
     clips = read_dataset(shared_data)
     strata = [(f"{clip.corpus} {clip.emotion}", f"{clip.corpus} {clip.sex}", clip.corpus) for clip in clips]
-    fold_of = speaker_folds([clip.speaker for clip in clips], strata, folds=4, seed=0)
+    fold_of = speaker_folds(require_speakers(clips), strata, folds=4, seed=0)
     voices = {
         (fold, clip.corpus, clip.speaker, clip.sex)
         for fold, clip in zip(fold_of.tolist(), clips, strict=True)
@@ -94,7 +95,9 @@ def test_no_voice_and_no_clip_is_in_two_pieces(data, seed, validates, folds):
         )
     )
     emotions = st.sampled_from(["anger", "fear", "joy"])
-    clips = [Clip(str(i), None, data.draw(emotions), "c", speaker=voice) for i, voice in enumerate(voices)]
+    clips = [
+        Clip(str(i), Path(str(i)), data.draw(emotions), "c", speaker=voice) for i, voice in enumerate(voices)
+    ]
     planned = plan_folds(clips, split="speaker", folds=folds, seed=seed, validates=validates)
     assert len(planned) == (1 if folds == 1 else folds + 1)
     for number, fold in enumerate(planned):
@@ -114,7 +117,7 @@ def test_no_voice_and_no_clip_is_in_two_pieces(data, seed, validates, folds):
 
 
 def test_a_random_split_trains_on_the_voices_that_it_is_tested_on():
-    clips = [Clip(str(i), None, "ab"[i % 2], "c", speaker=str(i % 4)) for i in range(40)]
+    clips = [Clip(str(i), Path(str(i)), "ab"[i % 2], "c", speaker=str(i % 4)) for i in range(40)]
     (fold,) = plan_folds(clips, split="random", folds=1, seed=0, validates=True)
     assert [len(fold.train), len(fold.validation), len(fold.test)] == [25, 7, 8]
     assert {clips[i].speaker for i in fold.test} <= {clips[i].speaker for i in fold.train}
@@ -132,7 +135,7 @@ def test_one_split_of_the_shared_data_holds_every_class_in_each_piece(shared_dat
 
 
 def test_too_few_voices_are_refused():
-    clips = [Clip(str(i), None, "a", "c", speaker=str(i % 2)) for i in range(8)]
+    clips = [Clip(str(i), Path(str(i)), "a", "c", speaker=str(i % 2)) for i in range(8)]
     with pytest.raises(ConfigurationError, match="1 speaker cannot be divided into training and validation"):
         plan_folds(clips, split="speaker", folds=1, seed=0, validates=True)
     with pytest.raises(ConfigurationError, match="no split 'text'"):

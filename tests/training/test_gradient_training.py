@@ -43,7 +43,7 @@ class Learner:
         self.targets = generator.integers(0, LABELS, 90)
         self.points = generator.normal(size=(90, SIZES[0])) + np.eye(LABELS, SIZES[0])[self.targets] * 3
         with seeded(7):
-            self.module = nn.Sequential(
+            self.module: nn.Module = nn.Sequential(
                 nn.Linear(SIZES[0], SIZES[1]), nn.ReLU(), nn.Dropout(dropout), nn.Linear(SIZES[1], LABELS)
             )
 
@@ -51,7 +51,7 @@ class Learner:
         points = self.points[chosen]
         if generator is not None:
             points = points + generator.normal(size=points.shape) * 0.1
-        return self.module(torch.from_numpy(points.astype(np.float32)))
+        return torch.as_tensor(self.module(torch.from_numpy(points.astype(np.float32))))
 
 
 TRAIN, VALIDATION = np.arange(60), np.arange(60, 90)
@@ -80,7 +80,9 @@ def test_accumulated_batches_equal_one_large_batch(clips):
         learner.module.zero_grad()
         options = OPTIONS.model_copy(update={"batch": batch})
         loss = backward(learner, learner.targets, chosen, weights, None, scaler, options)
-        return loss, torch.cat([each.grad.flatten() for each in learner.module.parameters()]).clone()
+        return loss, torch.cat(
+            [torch.as_tensor(each.grad).flatten() for each in learner.module.parameters()]
+        ).clone()
 
     whole_loss, whole = gradients(clips)
     loss, accumulated = gradients(4)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from models.families.test_encoder_head import write_encoder
+from pydantic import JsonValue
 from typer.testing import CliRunner
 
 from emolake.cli.app import app
@@ -134,7 +135,7 @@ def test_ctrl_c_names_the_command_that_goes_on(made: Path, tmp_path: Path) -> No
     assert json.loads((tmp_path / "out/results.json").read_text())["clips"] == 4
 
 
-def begun(out: Path, **identity: object) -> TrainingRun:
+def begun(out: Path, **identity: JsonValue) -> TrainingRun:
     run = TrainingRun.open(out, resume=False, force=False, seed=1)
     run.begin({"seed": 1, **identity}, resume=False)
     return run

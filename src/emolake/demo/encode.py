@@ -109,7 +109,7 @@ def _write_by_ffmpeg(path: Path, samples: NDArray[np.float32], sampling_rate: in
         added = container.add_stream(
             codec.encoding, rate=sampling_rate, options=dict(codec.options), layout=layout
         )
-        stream = cast(av.AudioStream, added)
+        stream = cast("av.AudioStream", added)
         written = 0
         for block in _blocks(samples):
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T), format="fltp", layout=layout)

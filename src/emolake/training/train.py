@@ -20,7 +20,6 @@ from emolake.evaluation.results import Predictions, figures, scores, write_resul
 from emolake.messages import counted
 from emolake.models.registry import resolve_device
 from emolake.options import Options
-from emolake.training.epochs import HistoryRow
 from emolake.training.folds import Fold, plan_folds
 from emolake.training.model_card import licence_of, model_card
 from emolake.training.trainer import (
@@ -169,7 +168,7 @@ def train(
             "temperature": tested.temperature,
             "calibration_error": tested.calibration,
         }
-        history: list[HistoryRow] = [row for fit in fits for row in fit.history]
+        history = [row for fit in fits for row in fit.history]
         write_results(out, results, tested.predictions, [dict(row) for row in history])
         card = model_card(results, trainer.describe(recipe, fits[-1]), metadata.licence, corpus.clips)
         (out / CARD_FILE).write_text(card, "utf-8")
