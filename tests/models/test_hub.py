@@ -117,7 +117,8 @@ def test_a_model_by_its_hub_id_also_without_the_hub_once_it_is_cached(hub: Hub, 
     model, extractor = test_transformers_audio.KINDS["wav2vec2-layer"]()
     model.save_pretrained(hub.folder / "lab" / "tiny")
     extractor.save_pretrained(hub.folder / "lab" / "tiny")
-    write_audio(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, (16_000, 1)), 16_000, "wav")
+    noise = np.random.default_rng(0).normal(0, 0.1, (16_000, 1)).astype(np.float32)
+    write_audio(tmp_path / "a.wav", noise, 16_000, "wav")
     (tmp_path / "emolake.toml").write_text(
         f'[models.remote]\nfamily = "transformers"\nmodel = "lab/tiny"\nrevision = "{COMMIT}"\n'
         '[segmentation]\nmin_speech_ratio = 0.0\n[inference]\ndevice = "cpu"\n'

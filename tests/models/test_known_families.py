@@ -54,7 +54,7 @@ LOUD = '[models.loud]\nfamily = "loudness"\nthreshold = 0.05\n'
 
 def test_a_family_of_another_distribution_predicts(site: Path, tmp_path: Path) -> None:
     for name, level in (("quiet", 0.01), ("loud", 0.5)):
-        samples = np.random.default_rng(0).uniform(-level, level, (16_000, 1))
+        samples = np.random.default_rng(0).uniform(-level, level, (16_000, 1)).astype(np.float32)
         write_audio(tmp_path / f"{name}.wav", samples, 16_000, "wav")
     files = [str(tmp_path / f"{name}.wav") for name in ("quiet", "loud")]
     done = emolake(site, "predict", *files, "--model", "loud", "--format", "csv", models=LOUD)

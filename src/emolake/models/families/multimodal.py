@@ -8,7 +8,6 @@ the clip's mean cepstral coefficients (40), in this order and unscaled, and goes
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -24,6 +23,8 @@ from emolake.models.transcripts import TranscriptCache
 from emolake.options import Options
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import torch
 
     from emolake.models.families.multimodal_network import MultimodalHead, TextEncoder

@@ -40,7 +40,7 @@ class Yamnet:
 
     Options = YamnetOptions
     family = "yamnet"
-    labels = EVENTS
+    labels: tuple[str, ...] = EVENTS
     sampling_rate = 16_000
     min_samples = (
         400  # a frame: a patch is filled up with zeros, of which a clip is to be more than a part of one
