@@ -18,7 +18,6 @@ from emolake.models.families.multimodal_network import MultimodalHead
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
 from emolake.models.transcriber import Transcriber
-from emolake.models.transcripts import TranscriptCache
 from emolake.tasks.classify import Engine
 
 pytestmark = pytest.mark.slow
@@ -275,17 +274,6 @@ def test_without_a_cache_nothing_is_written(folder: Path, clips: list[np.ndarray
     before = sorted(folder.parent.glob("**/*"))
     logits(load(folder), clips[:1], 25.0)
     assert sorted(folder.parent.glob("**/*")) == before
-
-
-def test_a_broken_transcript_is_transcribed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    cache = TranscriptCache(tmp_path, {}, {})
-    cache.write(b"clip", "안녕\r\n하세요")
-    assert (cache.read(b"clip"), cache.read(b"other")) == ("안녕\r\n하세요", None)
-    [path] = [path for path in tmp_path.glob("*/*") if path.is_file()]
-    assert path.stat().st_mode & 0o077 == 0
-    path.write_bytes(b"\xff\xfe\xff")
-    assert cache.read(b"clip") is None
-    assert "is broken and is transcribed again" in caplog.text
 
 
 def test_a_cache_folder_must_exist(made: Path, tmp_path: Path) -> None:
