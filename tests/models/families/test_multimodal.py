@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +183,7 @@ def test_text_and_sound_both_reach_the_answer(
     model = load(made)
     before = logits(model, clips[1:3], 25.0)
     assert np.abs(before - logits(model, [clip / 8 for clip in clips[1:3]], 25.0)).max() > 100 * TOLERANCE
-    other: Callable[..., str] = lambda *_: "something else"  # noqa: E731
-    monkeypatch.setattr(Transcriber, "transcript", other)
+    monkeypatch.setattr(Transcriber, "transcript", lambda *_: "something else")
     assert np.abs(before - logits(load(made), clips[1:3], 25.0)).max() > 100 * TOLERANCE
 
 
@@ -204,9 +202,8 @@ def test_one_large_model_is_on_the_device_at_a_time(
 
     def recorded(model: Any, device: str) -> Any:
         # The tests have one device; "cpu" is where a model is moved away to, "cpu:0" where it is used.
-        assert (
-            not torch.is_inference_mode_enabled()
-        )  # moved in it, weights could never be moved outside again
+        # Moved in inference mode, weights could never be moved outside of it again.
+        assert not torch.is_inference_mode_enabled()
         moves.append(f"{model.config.model_type} to {device}")
         return model
 
