@@ -31,8 +31,7 @@ from bench.common import (
 )
 from emolake.errors import ConfigurationError
 from emolake.models.encoders import speech_encoder
-from emolake.models.families.s3prl import load_encoder
-from emolake.models.families.s3prl_network import S3prlNetwork
+from emolake.models.families.s3prl_network import S3prlNetwork, load_encoder
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching, EmotionModel
 from emolake.settings import Settings

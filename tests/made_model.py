@@ -5,13 +5,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from emolake.models.families.spectrogram_cnn import (
-    EmotionNetwork,
-    FeatureOptions,
-    NetworkOptions,
-    SpectrogramCnnOptions,
-    state_to_tensors,
-)
+from emolake.models.families.spectrogram_network import EmotionNetwork, state_to_tensors
+from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions, SpectrogramCnnOptions
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 
 LABELS = ("anger", "happiness", "neutral", "sadness")

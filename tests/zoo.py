@@ -1,6 +1,6 @@
 """A tiny model of random weights of every family, in the family's original format, for tests that hold for all.
 
-The formats' writers stand beside the tests of their families; what they need beyond the core is an extra.
+The writers of the formats lie beside the tests of their families; what they need beyond the core is an extra.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from models.families import (
     test_dimensional,
     test_emotion2vec,
     test_encoder_head,
-    test_keras_network,
+    test_keras_audio,
     test_multimodal,
     test_transformers_audio,
     test_yamnet,
 )
 from safetensors.torch import save_file
 
-from emolake.models.families.multimodal import MultimodalHead
+from emolake.models.families.multimodal_network import MultimodalHead
 
 from made_model import write_tiny_model
 
@@ -144,13 +144,13 @@ def yamnet(folder: Path) -> Entry:
 def keras(folder: Path) -> Entry:
     _needs("keras")
     # Only the family itself may import Keras: it settles the backend first.
-    from emolake.models.families.keras_network import import_keras
+    from emolake.models.families.keras_file import import_keras
 
-    test_keras_network.convolutional(import_keras()).save(folder / "network.keras")
+    test_keras_audio.convolutional(import_keras()).save(folder / "network.keras")
     return {
         "family": "keras",
         "path": str(folder / "network.keras"),
-        "labels": list(test_keras_network.LABELS),
+        "labels": list(test_keras_audio.LABELS),
     }
 
 
@@ -174,7 +174,7 @@ def emotion2vec(folder: Path) -> Entry:
 
 
 def ensemble(folder: Path) -> Entry:
-    """Of two models that stand beside it under these names."""
+    """Write nothing: its members are two models of the configuration that have these names."""
     return {"family": "ensemble", "members": ["spectrogram_cnn", "mfcc_mlp"], "weights": [2.0, 1.0]}
 
 

@@ -10,10 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emolake.audio.feature_options import MelOptions, MfccOptions, PitchOptions
 from emolake.audio.features import (
-    MelOptions,
-    MfccOptions,
-    PitchOptions,
     frame_count,
     log_mel,
     mel_power,

@@ -1,4 +1,4 @@
-"""The family of docs/models.md works as it stands there."""
+"""The family of docs/models.md works as it is written there."""
 
 import re
 from pathlib import Path

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emolake.errors import ConfigurationError
-from emolake.models import feature_cache
+from emolake.models import disk_cache
 from emolake.models.feature_cache import FeatureCache
 
 WAVE = np.linspace(-1, 1, 1000, dtype=np.float32)
@@ -84,7 +84,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_was_unused_for_longest_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_cache, "_WRITES_BETWEEN_SWEEPS", 1)
+    monkeypatch.setattr(disk_cache, "_WRITES_BETWEEN_SWEEPS", 1)
     small = cache(tmp_path, max_bytes=10 * 4096)
     for length in range(1, 11):
         small.get(WAVE[:length], Counted())
@@ -104,7 +104,7 @@ def test_what_was_unused_for_longest_makes_room(tmp_path: Path, monkeypatch: pyt
 
 
 def test_partial_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
-    old, young = tmp_path / "a.partial", tmp_path / "b.partial"
+    old, young = tmp_path / "tmp0a1b2c3d.partial", tmp_path / "tmp_abcdefg.partial"
     old.touch()
     young.touch()
     os.utime(old, (1e9, 1e9))
@@ -117,8 +117,8 @@ def test_processes_share_a_folder(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 import numpy as np
-from emolake.models import feature_cache
-feature_cache._WRITES_BETWEEN_SWEEPS = 1
+from emolake.models import disk_cache, feature_cache
+disk_cache._WRITES_BETWEEN_SWEEPS = 1
 cache = feature_cache.FeatureCache(Path(sys.argv[1]), {"kind": "mean"}, max_bytes=20 * 4096)
 for number in range(300):
     wave = np.full(1 + number % 30, number % 30, dtype=np.float32)

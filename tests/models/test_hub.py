@@ -101,23 +101,24 @@ def test_the_token_opens_what_is_gated_and_is_never_shown(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "revision", "said"),
+    ("spec", "revision", "message"),
     [
         ("lab/nothing", "main", "lab/nothing is not on the hub, or is private; correct it, or set HF_TOKEN"),
         ("lab/both", "v9", "lab/both has no such revision; correct revision"),
     ],
 )
-def test_what_is_not_there_is_named(hub: Hub, spec: str, revision: str, said: str) -> None:
+def test_what_is_not_there_is_named(hub: Hub, spec: str, revision: str, message: str) -> None:
     done = folder(hub, spec, revision)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_a_model_by_its_hub_id_also_without_the_hub_once_it_is_cached(hub: Hub, tmp_path: Path) -> None:
     model, extractor = test_transformers_audio.KINDS["wav2vec2-layer"]()
     model.save_pretrained(hub.folder / "lab" / "tiny")
     extractor.save_pretrained(hub.folder / "lab" / "tiny")
-    write_audio(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, (16_000, 1)), 16_000, "wav")
+    noise = np.random.default_rng(0).normal(0, 0.1, (16_000, 1)).astype(np.float32)
+    write_audio(tmp_path / "a.wav", noise, 16_000, "wav")
     (tmp_path / "emolake.toml").write_text(
         f'[models.remote]\nfamily = "transformers"\nmodel = "lab/tiny"\nrevision = "{COMMIT}"\n'
         '[segmentation]\nmin_speech_ratio = 0.0\n[inference]\ndevice = "cpu"\n'

@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emolake.audio.features import MelOptions, band_centres_hz
-from emolake.models.families.spectrogram_cnn import FeatureOptions, clip_features
+from emolake.audio.feature_options import MelOptions
+from emolake.audio.features import band_centres_hz
+from emolake.models.families.spectrogram_network import clip_features
+from emolake.models.families.spectrogram_options import FeatureOptions
 from emolake.training.augment import AugmentOptions, choose_warps, crop_and_hide, disturb, mix, stretch
 
 NOTHING = AugmentOptions(

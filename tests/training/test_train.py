@@ -11,7 +11,8 @@ import soundfile
 import torch
 
 from emolake.errors import ConfigurationError
-from emolake.models.families.spectrogram_cnn import FeatureOptions, NetworkOptions, SpectrogramCnn
+from emolake.models.families.spectrogram_cnn import SpectrogramCnn
+from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions
 from emolake.models.threads import one_thread
 from emolake.models.trained_folder import TrainedFolder
 from emolake.tasks.decode import load_mono

@@ -1,17 +1,26 @@
 """Erasure: nothing of a recording is left in any table, snapshot, file, cache or catalog, and it does not come back."""
 
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any
 
 import duckdb
+import numpy as np
 import pytest
 
+from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
 from emolake.lake.query import QueryError
 from emolake.lake.schema import append
 from emolake.lake.warehouse import WarehouseOptions
-from emolake.models.caches import cache_folders, empty
+from emolake.models.feature_cache import FeatureCache
+from emolake.models.known_families import FAMILIES
+from emolake.models.protocol import TORCH_FP32, PersonalCache
+from emolake.models.transcripts import TranscriptCache
+from emolake.options import Options
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import RUNS
@@ -173,22 +182,64 @@ def test_a_condition_chooses_recordings_and_nothing_more(embedded: WarehouseOpti
     assert rows_of(embedded, "SELECT count(*) FROM recordings") == [(4,)]
 
 
-def test_a_cache_is_emptied_of_entries_and_of_nothing_else(tmp_path: Path) -> None:
-    import numpy as np
+class OddOptions(Options):
+    """Options of a family with a cache under a name of its own."""
 
-    from emolake.models.feature_cache import FeatureCache
-    from emolake.models.transcripts import TranscriptCache
+    voiceprints: Annotated[Path | None, PersonalCache()] = None
+    """Where what was computed of recordings is kept."""
 
-    text, features, strange = tmp_path / "text", tmp_path / "features", tmp_path / "holiday.txt"
-    text.mkdir()
-    features.mkdir()
-    TranscriptCache(text, {}, {}).write(b"clip", "what was said")
-    FeatureCache(features, {}, max_bytes=10**6).get(np.zeros(4, np.float32), lambda wave: wave)
-    strange.write_text("mine")
-    models = {"a": {"transcript_cache": str(text)}, "b": {"members": [{"cache": str(features)}]},
-              "c": {"cache": str(tmp_path / "nowhere")}}  # fmt: skip
-    assert cache_folders(models) == [features, text]
-    assert [empty(folder) for folder in (text, features)] == [1, 1]
+
+class Odd:
+    """A family that is never loaded here."""
+
+    Options = OddOptions
+    precisions = TORCH_FP32
+
+
+def test_the_caches_of_every_family_are_emptied_and_a_persons_files_are_kept(
+    embedded: WarehouseOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FAMILIES, "odd", "odd_family:Odd")
+    monkeypatch.setitem(sys.modules, "odd_family", SimpleNamespace(Odd=Odd))
+    folders = text, features, voices = [tmp_path / name for name in ("text", "features", "voices")]
+    for folder in folders:
+        (folder / "ab").mkdir(parents=True)
+        (folder / "notes.txt").write_text("mine")
+        (folder / "ab" / "holiday.npy").write_text("mine")
+    TranscriptCache(text, {}, {}).write(b"clip", "a transcript")
+    for folder in (features, voices):
+        FeatureCache(folder, {}, max_bytes=10**6).get(np.zeros(4, np.float32), lambda wave: wave)
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained" / "config.json").write_text('{"family": "multimodal"}')  # its weights are gone
+    models: dict[str, dict[str, Any]] = {
+        "spoken": {"path": str(tmp_path / "trained"), "transcript_cache": str(text)},
+        "classical": {"family": "classical", "path": str(tmp_path / "gone"), "cache": str(features)},
+        "odd": {"family": "odd", "voiceprints": str(voices)},
+    }
+    commit(embedded, CALLS)
+    settings = Settings(warehouse=embedded, models=models)
+    assert sorted(plan_erasure(settings, REQUESTS).caches) == sorted(folders)
+    assert erase(settings, REQUESTS).cached_entries == 3
     assert TranscriptCache(text, {}, {}).read(b"clip") is None
-    assert empty(tmp_path) == 0
-    assert strange.exists()
+    kept = sorted(
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if "mine" in _text(path)
+    )
+    assert kept == sorted(
+        f"{folder.name}/{name}" for folder in folders for name in ("ab/holiday.npy", "notes.txt")
+    )
+
+
+def test_nothing_is_erased_while_a_models_caches_are_unknown(
+    embedded: WarehouseOptions, tmp_path: Path
+) -> None:
+    commit(embedded, CALLS)
+    settings = Settings(warehouse=embedded, models={"old": {"path": str(tmp_path / "gone")}})
+    for attempt in (plan_erasure, erase):
+        with pytest.raises(ConfigurationError, match=r"caches of recordings \[models\.old\] has is unknown"):
+            attempt(settings, REQUESTS)
+    assert rows_of(embedded, "SELECT count(*) FROM recordings") == [(4,)]
+    assert rows_of(embedded, "SELECT count(*) FROM erasures") == [(0,)]
+
+
+def _text(path: Path) -> str:
+    return path.read_text("latin-1") if path.is_file() else ""

@@ -12,8 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from scipy.fft import next_fast_len
+
+from emolake.audio.feature_options import MelOptions, MfccOptions, PitchOptions
 
 _POWER_FLOOR = 1e-10  # -100 dB: librosa.power_to_db's amin
 # Frames whose spectra are held at once, for recordings of any length. A processor keeps few enough of them in its
@@ -22,68 +23,13 @@ _FRAMES_PER_BLOCK = 8192
 _FRAMES_PER_BLOCK_ON_CPU = 128
 
 
-class MelOptions(BaseModel):
-    """How a waveform becomes a log-mel spectrogram."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sampling_rate: int = Field(default=16000, gt=0, description="Rate of the waveform in Hz.")
-    n_fft: int = Field(
-        default=1024,
-        ge=16,
-        description="Length of the periodic Hann window and of its transform, in samples.",
-    )
-    hop: int = Field(default=256, ge=1, description="Samples between the centres of two frames.")
-    bands: int = Field(default=64, ge=1, description="Number of mel bands.")
-    f_min_hz: float = Field(default=0.0, ge=0, description="Lower edge of the lowest band.")
-    f_max_hz: float | None = Field(
-        default=None, gt=0, description="Upper edge of the highest band; half the rate if None."
-    )
-    top_db: float = Field(
-        default=80.0, gt=0, description="Values further below the clip's maximum are raised to this bound."
-    )
-
-
-class MfccOptions(BaseModel):
-    """How a waveform becomes mel-frequency cepstral coefficients: librosa's defaults, with 40
-    coefficients."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    coefficients: int = Field(
-        default=40, ge=1, description="Number of cepstral coefficients kept, from the zeroth."
-    )
-    mel: MelOptions = Field(
-        default=MelOptions(n_fft=2048, hop=512, bands=128),
-        description="The log-mel spectrogram that they are taken from.",
-    )
-
-
-class PitchOptions(BaseModel):
-    """How a waveform becomes a track of fundamental frequency: the peak of each frame's normalised
-    autocorrelation."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sampling_rate: int = Field(default=16000, gt=0, description="Rate of the waveform in Hz.")
-    window: int = Field(
-        default=1024, ge=16, description="Length of the Hann window in samples, several periods long."
-    )
-    hop: int = Field(default=256, ge=1, description="Samples between the centres of two frames.")
-    f_min_hz: float = Field(default=60.0, gt=0, description="Lowest pitch searched.")
-    f_max_hz: float = Field(default=500.0, gt=0, description="Highest pitch searched.")
-    octave_cost: float = Field(
-        default=0.0005, ge=0, description="Taken from the autocorrelation per sample of lag, against octaves."
-    )
-
-
 def frame_count(lengths: torch.Tensor, hop: int) -> torch.Tensor:
-    """Return 1 + length // hop frames of each clip: the first and the last are centred on its edges."""
+    """Return the frames of each clip, 1 + length // hop: the first and the last are centred on its edges."""
     return 1 + lengths // hop
 
 
 def valid_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    """Return [B, size] bool of [B] lengths, True before the length."""
+    """Return a mask [B, size] bool of `lengths` [B]: True before the length."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
@@ -105,7 +51,7 @@ def normalise_waveform(waves: torch.Tensor, lengths: torch.Tensor, eps: float) -
 def mel_power(
     waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the power in mel bands, [B, bands, frames] and frame lengths [B]; frames past a member's length are 0.
+    """Return power in mel bands, [B, bands, frames], and frame lengths [B]; frames past a member's length are 0.
 
     Equals librosa.feature.melspectrogram(center=True, pad_mode="constant", power=2).
     """
@@ -116,7 +62,7 @@ def mel_power(
 def warped_mel_power(
     waves: torch.Tensor, lengths: torch.Tensor, options: MelOptions, *, warps: Sequence[float]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute `mel_power` with the edges of all bands multiplied by each warp, [warps, B, bands, frames]: other voices.
+    """Return `mel_power` with the edges of all bands multiplied by each warp, [warps, B, bands, frames].
 
     At 0.9 the clip reads as if all frequencies of the voice were divided by 0.9.
     """
@@ -138,8 +84,7 @@ def warped_mel_power(
 def pitch_track(
     waves: torch.Tensor, lengths: torch.Tensor, options: PitchOptions
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return periodicity (0 to 1) and fundamental frequency (Hz) per frame, [B, 2, frames] float32, and frame lengths
-    [B].
+    """Return periodicity (0 to 1) and fundamental frequency (Hz) per frame, [B, 2, frames] float32, and lengths [B].
 
     The autocorrelation of each Hann-windowed frame, divided by that of the window (Boersma 1993), peaks at
     the period; its height is the periodicity. A frame without a period still has a frequency, with a low
@@ -200,7 +145,10 @@ def log_mel(
 def mfcc(
     waves: torch.Tensor, lengths: torch.Tensor, options: MfccOptions
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute librosa.feature.mfcc to 1e-3: [B, coefficients, frames] float32, and frame lengths [B] int64."""
+    """Return cepstral coefficients [B, coefficients, frames] float32, and frame lengths [B] int64.
+
+    Equals librosa.feature.mfcc of each clip alone to 1e-3.
+    """
     power, frames = mel_power(waves, lengths, options.mel)
     return cepstrum(power_to_db(power, frames, options.mel.top_db), options.coefficients).to(
         torch.float32
@@ -208,14 +156,14 @@ def mfcc(
 
 
 def cepstrum(decibels: torch.Tensor, coefficients: int) -> torch.Tensor:
-    """Return the orthonormal DCT-II over the bands of [B, bands, frames], the first `coefficients` of it.
+    """Return the first `coefficients` of the orthonormal DCT-II over the bands of [B, bands, frames].
 
     Raises ValueError if there are fewer bands than coefficients.
     """
     bands = decibels.shape[1]
     if coefficients > bands:
         raise ValueError(
-            f"{coefficients} coefficients were asked of {bands} mel bands; ask for at most {bands}"
+            f"{coefficients} coefficients of {bands} mel bands were asked for; ask for at most {bands}"
         )
     order = torch.arange(coefficients, dtype=decibels.dtype, device=decibels.device)[:, None]
     centre = torch.arange(bands, dtype=decibels.dtype, device=decibels.device)[None] + 0.5
@@ -225,12 +173,12 @@ def cepstrum(decibels: torch.Tensor, coefficients: int) -> torch.Tensor:
 
 
 def band_centres_hz(options: MelOptions) -> np.ndarray:
-    """Return the peak of each mel band, [bands] in Hz."""
+    """Return where each mel band has its peak, [bands] in Hz."""
     return _band_edges(options)[1:-1]
 
 
 def hz_to_mel(hz: np.ndarray) -> np.ndarray:
-    """Convert to Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz, where it is 15 mel, logarithmic above.
+    """Return frequencies on Slaney's mel scale (Auditory Toolbox, 1998): linear to 1 kHz or 15 mel, logarithmic above.
 
     >>> hz_to_mel(np.array([0.0, 1000.0, 6400.0])).tolist()
     [0.0, 15.0, 42.0]
@@ -239,16 +187,13 @@ def hz_to_mel(hz: np.ndarray) -> np.ndarray:
 
 
 def mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    """Invert `hz_to_mel`."""
+    """Return frequencies in Hz: the inverse of `hz_to_mel`."""
     return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((np.maximum(mel, 15) - 15) * math.log(6.4) / 27))
 
 
 @lru_cache(maxsize=64)
 def _mel_bank(options: MelOptions, warp: float) -> np.ndarray:
-    """Return triangular filters [bands, n_fft // 2 + 1], each of unit area in Hz.
-
-    All edges are multiplied by `warp`.
-    """
+    """Return triangular filters [bands, n_fft // 2 + 1], each of unit area in Hz, all edges multiplied by `warp`."""
     edges = _band_edges(options)
     height = 2 / (edges[2:] - edges[:-2])  # without the warp, which is not to change the level
     edges = edges * warp
@@ -259,7 +204,7 @@ def _mel_bank(options: MelOptions, warp: float) -> np.ndarray:
 
 
 def _band_edges(options: MelOptions) -> np.ndarray:
-    """Return the edges and centres in Hz of the triangular filters, [bands + 2], evenly apart in mel."""
+    """Return edges and centres in Hz of the triangular filters, [bands + 2], evenly apart in mel."""
     f_max_hz = options.f_max_hz if options.f_max_hz is not None else options.sampling_rate / 2
     if f_max_hz <= options.f_min_hz:
         raise ValueError(f"f_max_hz is {f_max_hz} and must be above f_min_hz, {options.f_min_hz}")
@@ -270,7 +215,7 @@ def _band_edges(options: MelOptions) -> np.ndarray:
 def _power_spectra(
     waves: torch.Tensor, lengths: torch.Tensor, *, window: int, n_fft: int, hop: int
 ) -> Iterator[torch.Tensor]:
-    """Yield power spectra of centred, zero-padded, Hann-windowed frames, in blocks [B, some frames, n_fft // 2 + 1]."""
+    """Yield power spectra of centred, zero-padded, Hann-windowed frames, in blocks [B, frames, n_fft // 2 + 1]."""
     half = window // 2
     samples = waves.to(_wide(waves.device)) * valid_mask(lengths, waves.shape[1])
     padded = torch.nn.functional.pad(samples, (half, window - half))

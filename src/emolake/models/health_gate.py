@@ -1,6 +1,6 @@
 """The health gate: a classifier whose logits are flat does not publish.
 
-A head that was never loaded, or a feature extractor used wrongly, answers almost the same to everything: the mean
+A head that was never loaded, or a feature extractor used wrongly, gives almost the same answer to everything: the mean
 range of its logits is a fraction of a healthy one's.
 """
 
@@ -12,7 +12,7 @@ from emolake.options import Options
 
 
 class HealthOptions(Options):
-    """When a model counts as degenerate, so that nothing it said is aggregated."""
+    """When a model counts as degenerate, so that none of its results are aggregated."""
 
     min_logit_range: float = Field(0.5, ge=0)
     """Least mean of largest minus smallest logit; a head that never loaded shows about 0.2, a healthy one above 1."""

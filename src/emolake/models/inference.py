@@ -30,10 +30,10 @@ class InferenceOptions(Options):
     batch_seconds: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     """Seconds of audio, padding included, that make a batch; auto is what suits the device."""
     store_transcripts: bool = False
-    """Keep what was said beside each segment in the lake, of models that write it down: personal data."""
+    """Keep the transcript of each segment in the lake, of models that write one: personal data."""
 
     def seconds_in_batch(self, device: str) -> float:
-        """Seconds of audio in a batch on a device.
+        """Return the seconds of audio in a batch on a device.
 
         A GPU is idle between small batches. A processor is faster on few windows than on many (`bench.limit`), and
         needs less memory for them.
@@ -44,5 +44,5 @@ class InferenceOptions(Options):
 
     @property
     def graph_folder(self) -> Path:
-        """Where the graphs lie."""
+        """Folder of the graphs."""
         return Path(self.graph_cache) if self.graph_cache else cache_folder() / "graphs"

@@ -1,10 +1,10 @@
-"""What every classifier family promises to the engine."""
+"""The protocols between classifier families and the engine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, JsonValue
 
@@ -22,6 +22,18 @@ ENCODER_PRECISIONS: Mapping[Runtime, tuple[str, ...]] = {"torch": ("fp32", "bf16
 AFFECT_DIMENSIONS = ("arousal", "dominance", "valence")
 
 
+@dataclass(frozen=True)
+class PersonalCache:
+    """The mark of an option that names a folder of what was computed from recordings, features or transcripts.
+
+    `emolake erase` removes from it the entries that a `emolake.models.disk_cache.DiskCache` wrote, and nothing else.
+    """
+
+
+PersonalCacheFolder = Annotated[Path, PersonalCache()]
+"""The type of such an option."""
+
+
 class Batching(StrEnum):
     """Which batches leave a segment's probabilities as they are when it is alone."""
 
@@ -32,13 +44,13 @@ class Batching(StrEnum):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of a batch of B segments, on the CPU.
+    """A model's answer to a batch of B segments, on the CPU.
 
     `logits` [B, labels] float32: their softmax, taken by the engine, gives the probabilities. A family whose
     network ends in probabilities gives their logarithms, and one without categories has no labels and [B, 0].
     `affect` [B, 3] float32 holds arousal, dominance and valence of models that give them. `labelled` [B] bool is
     False where the model itself gives a segment no label; None means that every segment has one. `transcripts`
-    [B] is what was said, of models that write it down (see `Transcribing`).
+    [B] are those of models that write one down (see `Transcribing`).
     """
 
     logits: "torch.Tensor"
@@ -66,7 +78,7 @@ class EmotionModel(Protocol):
     precision: str
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
-        """[B, T] float32 zero-padded and [B] int64, on any device -> what the model says of each.
+        """Return the prediction for waves [B, T] float32, zero-padded, of `lengths` [B] int64 samples, on any device.
 
         Calibration is in the logits already.
         """
@@ -75,10 +87,10 @@ class EmotionModel(Protocol):
 
 @runtime_checkable
 class Transcribing(Protocol):
-    """A classifier that writes down what is said before it judges it; its predictions carry `transcripts`."""
+    """A classifier that transcribes a segment before it classifies it; its predictions carry `transcripts`."""
 
     def transcripts(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> tuple[str, ...]:
-        """[B, T] float32 zero-padded and [B] int64, on any device -> what is said in each."""
+        """Return the transcripts of waves [B, T] float32, zero-padded, of `lengths` [B] int64, on any device."""
         ...
 
 
@@ -100,8 +112,8 @@ class Family(Protocol):
     """A classifier family: one class of one file, whose instances are its loaded models.
 
     `Options` are the keys of [models.NAME] beside `family`; a folder that `emolake train` wrote comes as the
-    key `path`. `precisions` are the values of inference.precision that `load` is given, by what executes the
-    network: the one place that says what a family can do.
+    key `path`. `precisions` are the values of inference.precision that `load` takes, by what executes the
+    network: the one place that declares what a family can do.
     """
 
     Options: type[BaseModel]

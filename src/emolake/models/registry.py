@@ -1,7 +1,4 @@
-"""The registry of classifier families, and the models that a configuration names.
-
-A family is one file in this package and one line in `FAMILIES`.
-"""
+"""The models that a configuration names: their entries, and what is known of them before they are loaded."""
 
 import hashlib
 import json
@@ -9,7 +6,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +15,8 @@ from pydantic import BaseModel, ValidationError
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import validation_problems
 from emolake.models.inference import DEFAULT_MODEL, InferenceOptions
+from emolake.models.known_families import family_class, family_names
+from emolake.models.personal_caches import named_folders
 from emolake.models.protocol import Description, EmotionModel, ExportableFamily, Family, Runtime
 from emolake.models.runtimes.choice import possible
 from emolake.models.runtimes.graph_cache import GraphCache, GraphRefusedError
@@ -31,23 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OPTIONS_KEY = "options"  # of the configuration of a trained folder whose family takes no path
-
-# family -> module:class, imported when a model of the family is named.
-FAMILIES: dict[str, str] = {
-    "spectrogram_cnn": "emolake.models.families.spectrogram_cnn:SpectrogramCnn",
-    "mfcc_mlp": "emolake.models.families.mfcc_mlp:MfccMlp",
-    "s3prl": "emolake.models.families.s3prl:S3prl",
-    "transformers": "emolake.models.families.transformers_audio:TransformersAudio",
-    "classical": "emolake.models.families.classical:Classical",
-    "keras": "emolake.models.families.keras_network:KerasNetwork",
-    "encoder_head": "emolake.models.families.encoder_head:EncoderHead",
-    "multimodal": "emolake.models.families.multimodal:Multimodal",
-    "dimensional": "emolake.models.families.dimensional:Dimensional",
-    "yamnet": "emolake.models.families.yamnet:Yamnet",
-    "emotion2vec": "emolake.models.families.emotion2vec:Emotion2vec",
-    "speechbrain": "emolake.models.families.speechbrain_interface:SpeechbrainInterface",
-    "ensemble": "emolake.models.families.ensemble:Ensemble",
-}
 
 
 class ModelChangedError(EmolakeError):
@@ -65,9 +46,7 @@ class ModelEntry:
 
     @property
     def _family(self) -> Family:
-        module, _, name = FAMILIES[self.family].partition(":")
-        family: Family = getattr(import_module(module), name)
-        return family
+        return family_class(self.family)
 
     @property
     def precisions(self) -> Mapping[Runtime, tuple[str, ...]]:
@@ -76,10 +55,10 @@ class ModelEntry:
 
     @cached_property
     def description(self) -> Description:
-        """What the family knows of the model without loading it.
+        """The family's description of the model, which is not loaded.
 
         Raises:
-            ConfigurationError: a file is missing or says something wrong.
+            ConfigurationError: a file is missing or wrong.
         """
         return self._family.describe(self.options)
 
@@ -95,7 +74,7 @@ class ModelEntry:
 
     @cached_property
     def record(self) -> TrainingRecord:
-        """What the trained folder says of its training; empty for what was not trained by emolake."""
+        """The trained folder's record of its training; empty for what was not trained by emolake."""
         if self.folder is None:
             return TrainingRecord()
         return read_config(self.folder, TrainingRecord, self.family)
@@ -162,7 +141,7 @@ class ModelEntry:
         return others[0] if refused and others else first
 
     def prepare(self, inference: InferenceOptions) -> None:
-        """Make the model's graph where it is run as one and has none, so that `runtime` tells what a load will do."""
+        """Make the model's graph where it is run as one and has none, so that `runtime` is what a load will use."""
         if self.runtime(inference) == "onnx" and not self._graphs(inference).is_made:
             self.load(inference)
 
@@ -180,7 +159,7 @@ class ModelEntry:
         if precision != "fp32":
             log.warning(
                 "the model %r runs in %s, which changes its answers: more than 1 %% of the labels where that was "
-                "measured; hold it against fp32 on labelled clips with `emolake evaluate` before its results are used",
+                "measured; compare it with fp32 on labelled clips by `emolake evaluate` before its results are used",
                 self.name,
                 precision,
             )
@@ -249,6 +228,26 @@ class Registry:
         # The context is for families that are made of other models of the configuration.
         return _validated(name, keys, {"registry": self, "within": (*within, name)})
 
+    def cache_folders(self) -> list[Path]:
+        """Return the folders that are there of those that the entries name as caches of personal data.
+
+        A model whose weights are missing, or that is otherwise wrong, has caches all the same.
+
+        Raises:
+            ConfigurationError: the family of an entry is unknown, and with it which of its keys name caches.
+        """
+        folders: set[Path] = set()
+        for name, entry in self.models.items():
+            try:
+                _, family, keys, _ = _family_and_keys(name, entry)
+            except ConfigurationError as error:
+                raise ConfigurationError(
+                    f"which caches of recordings [models.{name}] has is unknown: {error}; correct the entry or, when "
+                    "its caches are deleted, take it out"
+                ) from error
+            folders |= set(named_folders(family.Options, keys))
+        return sorted(folder for folder in folders if folder.is_dir())
+
     def entry_or_folder(self, model: str | None = None) -> ModelEntry:
         """Return a model, or else the folder of that name that `emolake train` wrote.
 
@@ -263,7 +262,20 @@ class Registry:
 
 
 def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) -> ModelEntry:
-    """Check an entry against its family's options; a trained folder says its family itself."""
+    """Check an entry against its family's options."""
+    family, found, given, folder = _family_and_keys(name, entry)
+    try:
+        options = found.Options.model_validate(given, context=dict(context))
+    except ValidationError as error:
+        keys = ", ".join(found.Options.model_fields)
+        raise ConfigurationError(
+            f"[models.{name}] is wrong: {validation_problems(error)}; the keys of {family} are {keys}"
+        ) from error
+    return ModelEntry(name, family, options, folder)
+
+
+def _family_and_keys(name: str, entry: Mapping[str, Any]) -> tuple[str, Family, dict[str, Any], Path | None]:
+    """Return the family that an entry or its trained folder names, the family's own keys, and that folder if any."""
     given = dict(entry)
     path = given.get("path")
     folder = Path(path) if isinstance(path, str) and Path(path, CONFIG_FILE).is_file() else None
@@ -275,22 +287,15 @@ def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) 
                 "`emolake train` wrote, or family and its keys"
             )
         family = _family_of_folder(name, Path(path))
-    if family not in FAMILIES:
+    known = family_names()
+    if family not in known:
         raise ConfigurationError(
-            f"the model {name!r} is of family {family!r}; expected one of {', '.join(sorted(FAMILIES))}"
+            f"the model {name!r} is of family {family!r}; expected one of {', '.join(known)}"
         )
-    module, _, class_name = FAMILIES[family].partition(":")
-    family_class: Family = getattr(import_module(module), class_name)
-    if "family" not in entry and "path" not in family_class.Options.model_fields:
+    found = family_class(family)
+    if "family" not in entry and "path" not in found.Options.model_fields:
         given = {**_options_of_folder(Path(given.pop("path"))), **given}
-    try:
-        options = family_class.Options.model_validate(given, context=dict(context))
-    except ValidationError as error:
-        keys = ", ".join(family_class.Options.model_fields)
-        raise ConfigurationError(
-            f"[models.{name}] is wrong: {validation_problems(error)}; the keys of {family} are {keys}"
-        ) from error
-    return ModelEntry(name, family, options, folder)
+    return family, found, given, folder
 
 
 def _state(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from emolake.errors import ConfigurationError
+from emolake.options import Options
 
 if TYPE_CHECKING:
     import torch
@@ -17,10 +18,8 @@ WEIGHTS_FILE: Final = "model.safetensors"
 Config = TypeVar("Config", bound=BaseModel)
 
 
-class TrainedFolder(BaseModel):
+class TrainedFolder(Options):
     """The key of a family whose models are such folders; a family may add keys of its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     path: Path
     """Folder that `emolake train` wrote."""
@@ -30,15 +29,15 @@ class TrainedFolder(BaseModel):
         return {name: self.path / name for name in (CONFIG_FILE, *(names or (WEIGHTS_FILE,)))}
 
 
-class TrainingRecord(BaseModel):
-    """What every trained folder's `config.json` says of its training, whatever the family."""
+class TrainingRecord(Options):
+    """The part of a trained folder's `config.json` that every family has: the record of its training."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore")  # the family's own keys
 
     licence: str | None = None
     """Of the weights."""
-    training: dict[str, JsonValue] = {}
-    """The recipe, the hash of the data, and the speakers that the weights learned from."""
+    training: dict[str, JsonValue] = Field(default_factory=dict)
+    """The recipe, the hash of the data, and the speakers in the training data."""
 
 
 def read_config(folder: Path, config: type[Config], family: str) -> Config:

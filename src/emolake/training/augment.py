@@ -10,7 +10,7 @@ from pydantic import Field
 from torch.nn import functional
 
 from emolake.audio.features import valid_mask
-from emolake.models.families.spectrogram_cnn import ClipFeatures
+from emolake.models.families.spectrogram_network import ClipFeatures
 from emolake.options import Options
 
 

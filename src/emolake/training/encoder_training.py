@@ -13,9 +13,9 @@ from torch import nn
 
 from emolake.errors import ConfigurationError
 from emolake.models.encoders import speech_encoder
+from emolake.models.encoders.speech_encoder import load_part
 from emolake.models.hub import model_folder
 from emolake.models.protocol import Batching
-from emolake.models.transcripts import load_part
 from emolake.options import Options
 from emolake.training.epochs import HistoryRow
 from emolake.training.folds import Fold, fold_seed

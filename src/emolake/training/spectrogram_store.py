@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from emolake.audio.features import frame_count, pitch_track, warped_mel_power
-from emolake.models.families.spectrogram_cnn import FeatureOptions
+from emolake.models.families.spectrogram_options import FeatureOptions
 
 _POWER, _PITCH, _OFFSETS = "power.npy", "pitch.npy", "offsets.npy"
 

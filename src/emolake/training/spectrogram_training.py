@@ -15,13 +15,8 @@ from torch import nn
 from torch.nn import functional
 
 from emolake.audio.features import band_centres_hz
-from emolake.models.families.spectrogram_cnn import (
-    ClipFeatures,
-    EmotionNetwork,
-    FeatureOptions,
-    NetworkOptions,
-    clip_features,
-)
+from emolake.models.families.spectrogram_network import ClipFeatures, EmotionNetwork, clip_features
+from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions
 from emolake.options import Options
 from emolake.training.augment import AugmentOptions, choose_warps, crop_and_hide, disturb, mix, stretch
 from emolake.training.epochs import HistoryRow, Weights

@@ -20,7 +20,7 @@ from emolake.lake.rewrite import GROWING, rewrite_day
 from emolake.lake.schema import GUARD_SLOTS, append
 from emolake.lake.snapshots import bound_memory, expire
 from emolake.lake.transact import Lake, take_guards
-from emolake.models.caches import cache_folders, empty
+from emolake.models.disk_cache import empty
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import ERASURES, RUNS
 from emolake.settings import Settings
@@ -180,7 +180,7 @@ def _planned(lake: Lake, settings: Settings, requests: Sequence[ErasureRequest])
     return ErasurePlan(
         requests,
         stored,
-        cache_folders(settings.models),
+        settings.registry.cache_folders(),
         len(lake.rows(statement("snapshot_ids"))),
         [day for day in held_back if day in days],
     )

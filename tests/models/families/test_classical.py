@@ -248,7 +248,7 @@ def test_without_the_option_nothing_is_kept(folder: Path, clips: list[np.ndarray
 
 
 @needs_opensmile
-def test_opensmiles_licence_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_opensmiles_licence_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     classical_features._smile.cache_clear()
     for _ in range(2):
         extractor(classical_features.EgemapsFeatures(kind="egemaps"))

@@ -13,7 +13,8 @@ import torch
 import yaml
 
 from emolake.errors import ConfigurationError
-from emolake.models.families.emotion2vec import Emotion2vec, Emotion2vecOptions, _quiet_import
+from emolake.models.families.emotion2vec import Emotion2vec, Emotion2vecOptions
+from emolake.models.families.emotion2vec_network import quiet_import
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
 from emolake.tasks.classify import Engine
@@ -318,7 +319,7 @@ def test_without_funasr_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
 def test_importing_funasr_leaves_logging_and_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     before = root.level, list(root.handlers)
-    with _quiet_import():  # what funasr 1.4.16 does when it is imported
+    with quiet_import():  # what funasr 1.4.16 does when it is imported
         logging.basicConfig(level=logging.INFO, force=True)
         print("Notice: ffmpeg is not installed.")
     assert (root.level, root.handlers) == before

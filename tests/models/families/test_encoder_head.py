@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from emolake.errors import ConfigurationError
-from emolake.models.families.encoder_head import EncoderHead, mean_over_frames, new_network, whisper_frames
+from emolake.models.encoders.encoder_input import mean_over_frames, whisper_frames
+from emolake.models.families.encoder_head import EncoderHead
+from emolake.models.families.encoder_head_network import new_network
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
@@ -68,14 +70,13 @@ def write_head(folder: Path, *, tuned: bool, projector: int | None = None, **con
     torch.manual_seed(9)
     network = new_network(folder / "encoder", labels=len(LABELS), projector=projector)
     network.requires_grad_(False)
+    encoder: Any = network.encoder
+    layers = encoder.layers if network.config.model_type == "whisper" else encoder.encoder.layers
     with torch.no_grad():  # spread the logits, so that an error would show
         network.output.weight.mul_(20)
         if tuned:
-            for parameter in (
-                network.encoder.layers[-1:] if network.whisper else network.encoder.encoder.layers[-1:]
-            ):
-                for each in parameter.parameters():
-                    each.requires_grad_(True).add_(0.1 * torch.randn(each.shape))
+            for each in layers[-1].parameters():
+                each.requires_grad_(True).add_(0.1 * torch.randn(each.shape))
     save_file(network.tensors(), folder / "model.safetensors")
     content = {
         "family": "encoder_head",

@@ -231,8 +231,8 @@ class Constant:
 
     family, device, precision = "constant", "cpu", "fp32"
 
-    def __init__(self, labels: tuple[str, ...], said: tuple[float, ...], **more: Any) -> None:
-        self.labels, self.said = labels, said
+    def __init__(self, labels: tuple[str, ...], probabilities: tuple[float, ...], **more: Any) -> None:
+        self.labels, self.probabilities = labels, probabilities
         self.sampling_rate = more.get("sampling_rate", 16_000)
         self.min_samples = more.get("min_samples", 400)
         self.max_samples = more.get("max_samples")
@@ -243,7 +243,7 @@ class Constant:
     def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
         rows = len(waves)
         return Prediction(
-            torch.tensor(self.said).log().expand(rows, -1) if self.labels else torch.zeros(rows, 0),
+            torch.tensor(self.probabilities).log().expand(rows, -1) if self.labels else torch.zeros(rows, 0),
             affect=None if self.affect is None else torch.tensor(self.affect).expand(rows, -1),
             labelled=None if self.labelled is None else torch.tensor(self.labelled),
         )

@@ -13,10 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from emolake.errors import ConfigurationError
-from emolake.models.families.multimodal import Multimodal, MultimodalHead, MultimodalOptions
+from emolake.models.families.multimodal import Multimodal, MultimodalOptions
+from emolake.models.families.multimodal_network import MultimodalHead
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
-from emolake.models.transcripts import Transcriber, TranscriptCache
+from emolake.models.transcriber import Transcriber
+from emolake.models.transcripts import TranscriptCache
 from emolake.tasks.classify import Engine
 
 pytestmark = pytest.mark.slow
@@ -151,8 +153,8 @@ def reference(folder: Path, clips: list[np.ndarray]) -> tuple[list[str], np.ndar
     head = load_file(folder / "model.safetensors")
     texts, answers = [], []
     for clip in clips:
-        heard = extractor(clip, sampling_rate=16_000, return_tensors="pt", return_attention_mask=True)
-        tokens = whisper.generate(**heard, language="ko", task="transcribe", max_new_tokens=12)
+        prepared = extractor(clip, sampling_rate=16_000, return_tensors="pt", return_attention_mask=True)
+        tokens = whisper.generate(**prepared, language="ko", task="transcribe", max_new_tokens=12)
         texts.append(whisper_tokenizer.batch_decode(tokens, skip_special_tokens=True)[0].strip())
         with torch.inference_mode():
             [text] = bert(**bert_tokenizer(texts[-1], return_tensors="pt")).last_hidden_state[:, 0]
@@ -183,16 +185,16 @@ def test_text_and_sound_both_reach_the_answer(
     model = load(made)
     before = logits(model, clips[1:3], 25.0)
     assert np.abs(before - logits(model, [clip / 8 for clip in clips[1:3]], 25.0)).max() > 100 * TOLERANCE
-    said: Callable[..., str] = lambda *_: "something else"  # noqa: E731
-    monkeypatch.setattr(Transcriber, "transcript", said)
+    other: Callable[..., str] = lambda *_: "something else"  # noqa: E731
+    monkeypatch.setattr(Transcriber, "transcript", other)
     assert np.abs(before - logits(load(made), clips[1:3], 25.0)).max() > 100 * TOLERANCE
 
 
 def test_an_empty_and_a_long_transcript_have_a_vector(
     made: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for said in ("", "a " * 500):
-        monkeypatch.setattr(Transcriber, "transcript", lambda *_, said=said: said)
+    for text in ("", "a " * 500):
+        monkeypatch.setattr(Transcriber, "transcript", lambda *_, text=text: text)
         assert np.isfinite(logits(load(made), clips[:2], 25.0)).all()
 
 
@@ -202,7 +204,7 @@ def test_one_large_model_is_on_the_device_at_a_time(
     moves: list[str] = []
 
     def recorded(model: Any, device: str) -> Any:
-        # The tests have one device; "cpu" tells what is moved away from what is moved there.
+        # The tests have one device; "cpu" is where a model is moved away to, "cpu:0" where it is used.
         assert (
             not torch.is_inference_mode_enabled()
         )  # moved in it, weights could never be moved outside again
@@ -225,48 +227,48 @@ def test_one_large_model_is_on_the_device_at_a_time(
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record the length of every clip that is really transcribed."""
-    heard: list[int] = []
+    transcribed: list[int] = []
     original = Transcriber.transcript
 
     def transcript(self: Transcriber, clip: torch.Tensor) -> str:
-        heard.append(len(clip))
+        transcribed.append(len(clip))
         return original(self, clip)
 
     monkeypatch.setattr(Transcriber, "transcript", transcript)
-    return heard
+    return transcribed
 
 
 def test_transcripts_of_the_batch_predicted_last_cost_nothing(
     made: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard, model = counted(monkeypatch), load(made)
+    transcribed, model = counted(monkeypatch), load(made)
     model.predict(*batch(clips[:2]))
-    assert heard == [400, 16_000]
+    assert transcribed == [400, 16_000]
     assert len(model.transcripts(*batch(clips[:2]))) == 2
-    assert heard == [400, 16_000]
+    assert transcribed == [400, 16_000]
     model.predict(*batch(clips[2:3]))
     model.predict(*batch(clips[:1]))
-    assert heard == [400, 16_000, 9_000, 400]
+    assert transcribed == [400, 16_000, 9_000, 400]
 
 
 def test_transcripts_are_kept_by_content_and_model(
     folder: Path, tmp_path: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard, cache = counted(monkeypatch), tmp_path / "cache"
+    transcribed, cache = counted(monkeypatch), tmp_path / "cache"
     cache.mkdir()
     first = logits(load(folder, transcript_cache=cache), clips[:3], 25.0)
-    assert sorted(heard) == [400, 9_000, 16_000]
+    assert sorted(transcribed) == [400, 9_000, 16_000]
     assert sum(path.is_file() for path in cache.glob("**/*")) == 3
     again = logits(load(folder, transcript_cache=cache), [*clips[:3], clips[0]], 25.0)
-    assert len(heard) == 3
+    assert len(transcribed) == 3
     assert np.abs(again[:3] - first).max() < TOLERANCE
     louder = [clip + np.float32(1e-6) for clip in clips[:1]]
     logits(load(folder, transcript_cache=cache), louder, 25.0)
-    assert len(heard) == 4
+    assert len(transcribed) == 4
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"language": "en"}))
     logits(load(folder, transcript_cache=cache), clips[:1], 25.0)
-    assert len(heard) == 5
+    assert len(transcribed) == 5
 
 
 def test_without_a_cache_nothing_is_written(folder: Path, clips: list[np.ndarray]) -> None:
@@ -275,7 +277,7 @@ def test_without_a_cache_nothing_is_written(folder: Path, clips: list[np.ndarray
     assert sorted(folder.parent.glob("**/*")) == before
 
 
-def test_a_broken_transcript_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_transcript_is_transcribed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = TranscriptCache(tmp_path, {}, {})
     cache.write(b"clip", "안녕\r\n하세요")
     assert (cache.read(b"clip"), cache.read(b"other")) == ("안녕\r\n하세요", None)
@@ -283,7 +285,7 @@ def test_a_broken_transcript_is_made_again(tmp_path: Path, caplog: pytest.LogCap
     assert path.stat().st_mode & 0o077 == 0
     path.write_bytes(b"\xff\xfe\xff")
     assert cache.read(b"clip") is None
-    assert "is broken and is made again" in caplog.text
+    assert "is broken and is transcribed again" in caplog.text
 
 
 def test_a_cache_folder_must_exist(made: Path, tmp_path: Path) -> None:
@@ -407,6 +409,6 @@ def test_a_pickle_runs_nothing(folder: Path, tmp_path: Path, name: str) -> None:
 
 def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
     with (folder / "bert" / "vocab.txt").open("a") as vocabulary:
-        vocabulary.write("\nunheard")
+        vocabulary.write("\nunknown")
     with pytest.raises(ConfigurationError, match="a tokenizer of 194 tokens, and its network knows 193"):
         load(folder)

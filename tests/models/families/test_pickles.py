@@ -115,7 +115,7 @@ def test_a_pickle_in_place_of_any_file_runs_nothing(family: str, tmp_path: Path)
         whole = path.read_bytes()
         for kind, made in KINDS.items():
             path.write_bytes(made(Bomb(executed)))
-            # The entry is made anew: some families read their configuration before they load.
+            # A new entry each time: some families read their configuration before they load.
             with pytest.raises(ConfigurationError):
                 load(settings, family)
             assert not executed.exists(), f"{kind} in place of {path.name} was run"

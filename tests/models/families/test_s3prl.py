@@ -14,9 +14,9 @@ import soundfile as sf
 import torch
 
 from emolake.errors import ConfigurationError
-from emolake.models.families.s3prl import S3prl, S3prlOptions
+from emolake.models.families.s3prl import S3prlOptions
 from emolake.models.inference import InferenceOptions
-from emolake.models.protocol import Batching
+from emolake.models.protocol import Batching, EmotionModel
 from emolake.models.registry import ModelEntry
 from emolake.settings import Settings
 from emolake.tasks.classify import classify
@@ -50,7 +50,7 @@ def waves(folder: Path) -> list[np.ndarray]:
     return [sf.read(folder / each["file"], dtype="float32")[0] for each in expected(folder)["utterances"]]
 
 
-def logits(model: S3prl, clips: list[np.ndarray], batch_seconds: float) -> np.ndarray:
+def logits(model: EmotionModel, clips: list[np.ndarray], batch_seconds: float) -> np.ndarray:
     segments = [((), Segment(0, 0, 0, len(clip), 0.0, len(clip) / 16_000, clip, 1.0)) for clip in clips]
     scored = classify(segments, model, batch_seconds=batch_seconds)
     return np.stack([scores.logits for _, _, scores in scored if scores is not None])

@@ -10,18 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from emolake.audio.features import MelOptions
+from emolake.audio.feature_options import MelOptions
 from emolake.errors import ConfigurationError
-from emolake.models.families.spectrogram_cnn import (
+from emolake.models.families.spectrogram_cnn import SpectrogramCnn
+from emolake.models.families.spectrogram_network import (
     EmotionNetwork,
-    FeatureOptions,
-    NetworkOptions,
-    SpectrogramCnn,
-    SpectrogramCnnOptions,
     clip_features,
     speech_bounds,
     state_to_tensors,
 )
+from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions, SpectrogramCnnOptions
 from emolake.models.protocol import Batching
 from emolake.models.trained_folder import TrainedFolder
 
@@ -288,7 +286,7 @@ def test_any_number_of_rows_and_labels_fits(rows):
 
 
 def test_the_committed_weights_know_the_clips_that_they_were_trained_on(shared_data):
-    """Plumbing only: all of these speakers were heard in training. The honest figures are in the model card."""
+    """Plumbing only: all of these speakers are in the training data. The honest figures are in the model card."""
     from importlib.resources import files
     from pathlib import Path
 

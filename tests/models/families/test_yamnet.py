@@ -16,9 +16,11 @@ import torch
 from scipy import signal
 
 from emolake.errors import ConfigurationError
-from emolake.models.families.yamnet import CLASS_MAP_FILE, EVENTS, Yamnet, YamnetOptions, convert_h5
+from emolake.models.families.yamnet import Yamnet, YamnetOptions
+from emolake.models.families.yamnet_class_map import CLASS_MAP_FILE, EVENTS
 from emolake.models.families.yamnet_convert import main
 from emolake.models.families.yamnet_network import log_mel_patches
+from emolake.models.families.yamnet_weights import convert_h5
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
 from emolake.tasks.classify import Engine, Scores

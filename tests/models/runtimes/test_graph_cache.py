@@ -1,4 +1,4 @@
-"""The cache of graphs: an entry is whole or absent, a broken one is made again, the folder stays within its bound."""
+"""The cache of graphs: an entry is whole or absent, a broken one is exported again, the folder keeps to its bound."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What executes a network: a graph is never silently another model, and each runtime and precision is told apart."""
+"""What executes a network: a graph is never silently another model, and no two runtimes or precisions share results."""
 
 import logging
 from pathlib import Path
@@ -13,6 +13,7 @@ from zoo import BUILDERS
 
 from emolake.errors import ConfigurationError
 from emolake.models.encoders import speech_encoder
+from emolake.models.families.s3prl import S3prl
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching, EmotionModel
 from emolake.models.registry import ModelChangedError, ModelEntry
@@ -61,7 +62,10 @@ def clips() -> list[np.ndarray]:
 
 def answers(model: EmotionModel, waves: list[np.ndarray], batch_seconds: float = 1000.0) -> np.ndarray:
     scores = Engine(model, max(1, int(batch_seconds * 16_000))).scores(waves)
-    return np.stack([each.probabilities if model.labels else each.affect for each in scores])
+    found = [each.probabilities if model.labels else each.affect for each in scores]
+    given = [each for each in found if each is not None]
+    assert len(given) == len(waves)
+    return np.stack(given)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
@@ -199,7 +203,7 @@ def test_a_cache_that_has_no_place_leaves_torch(s3prl: ModelEntry, tmp_path: Pat
     assert answers(s3prl.load(chosen), clips()).shape == (5, 4)
 
 
-def test_results_of_two_runtimes_are_told_apart(s3prl: ModelEntry, refused: InferenceOptions) -> None:
+def test_results_of_two_runtimes_are_kept_apart(s3prl: ModelEntry, refused: InferenceOptions) -> None:
     def config_id(chosen: InferenceOptions) -> str:
         return analysis_key(Settings(inference=chosen), s3prl).config_id
 
@@ -264,13 +268,15 @@ def test_a_convolution_of_a_waveform_is_one_product(samples: int, bias: bool) ->
 
 
 def test_a_module_is_itself_again_after_its_graph_was_made(s3prl: ModelEntry) -> None:
-    encoder = s3prl.load(inference(runtime="torch")).modules()["upstream"]
+    model = s3prl.load(inference(runtime="torch"))
+    assert isinstance(model, S3prl)
+    encoder: Any = model.modules()["upstream"]
     first = encoder.feature_extractor.conv_layers[0]
     before, attention = first.conv, encoder.config._attn_implementation
-    with pytest.raises(RuntimeError, match="made up"), graph_form(encoder):
+    with pytest.raises(RuntimeError, match="by the test"), graph_form(encoder):
         assert isinstance(first.conv, WaveConvolution)
         assert encoder.config._attn_implementation == "eager" != attention
-        raise RuntimeError("made up")
+        raise RuntimeError("by the test")
     assert first.conv is before
     assert encoder.config._attn_implementation == attention
 

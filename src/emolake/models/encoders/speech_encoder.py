@@ -1,4 +1,4 @@
-"""Self-supervised speech encoders of transformers (wav2vec 2.0, HuBERT, WavLM) as the families here use them.
+"""Self-supervised speech encoders of transformers (wav2vec 2.0, HuBERT, WavLM): their files, loading, batches.
 
 The waveform is normalised over a clip's own samples, and a batch is masked or not padded at all, whichever leaves
 every member's states as they are when it is alone.
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+SAMPLING_RATE = 16_000
 MODEL_TYPES = ("hubert", "wav2vec2", "wavlm")
+MODEL_TYPES_AND_WHISPER = (*MODEL_TYPES, "whisper")
 # Heads of other tasks that published encoders were saved with: pre-training, recognition of speech.
 OTHER_HEADS = ("quantizer.", "project_q.", "project_hid.", "lm_head.", "proj_out.")
 MIN_SAMPLES = 400  # one frame of the convolutions; fewer raise inside them
@@ -63,6 +65,27 @@ def weight_files(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in named if path.is_file()}
 
 
+def encoder_config(folder: Path, kinds: tuple[str, ...] = MODEL_TYPES) -> Mapping[str, Any]:
+    """Return an encoder's `config.json`; raises ConfigurationError when it is of none of these kinds."""
+    config = read_json(folder / "config.json")
+    if config.get("model_type") not in kinds:
+        raise ConfigurationError(
+            f"{folder} is a {config.get('model_type')!r} model; expected one of {', '.join(kinds)}"
+        )
+    return config
+
+
+def is_normalised(folder: Path) -> bool:
+    """Return whether an encoder takes normalised waves, by its `preprocessor_config.json`."""
+    return bool(read_json(folder / "preprocessor_config.json").get("do_normalize", True))
+
+
+def check_rate(folder: Path, rate: object) -> None:
+    """Raise ConfigurationError when a model takes another sampling rate than SAMPLING_RATE."""
+    if rate != SAMPLING_RATE:
+        raise ConfigurationError(f"{folder} takes {rate} Hz, expected {SAMPLING_RATE} Hz; use a 16 kHz model")
+
+
 def batching(config: Mapping[str, Any]) -> Batching:
     """Return what leaves the encoder's states as they are: group norm over time takes in the padding, mask or not."""
     return Batching.EQUAL_LENGTH if config.get("feat_extract_norm", "group") == "group" else Batching.MASKED
@@ -95,7 +118,7 @@ def load_exactly(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what its report of the load says is an error here, told below
+    logging.set_verbosity_error()  # what its report of the load contains is an error here, raised below
     try:
         model, info = loader.from_pretrained(
             folder,
@@ -131,8 +154,26 @@ def load_exactly(
 
 
 def _name_of(key: Any) -> str:
-    """transformers lists mismatched weights with their shapes."""
+    """Return a weight's name; transformers lists mismatched weights with their shapes."""
     return str(key[0]) if isinstance(key, tuple) else str(key)
+
+
+def load_part(loader: Any, folder: Path) -> Any:
+    """Load a tokenizer or feature extractor with an Auto class of transformers.
+
+    Raises:
+        ConfigurationError: the folder has no such files, or they are broken.
+    """
+    try:
+        return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        # The library of the tokenizers raises the base class itself for files that are none.
+        if not isinstance(error, OSError | ValueError) and type(error) is not Exception:
+            raise
+        what = str(error).partition("\n")[0]
+        raise ConfigurationError(
+            f"{folder} has no usable files for {loader.__name__}: {what}; give a complete folder"
+        ) from error
 
 
 def normalised(waves: "torch.Tensor", lengths: "torch.Tensor", eps: float | None) -> "torch.Tensor":
@@ -140,22 +181,6 @@ def normalised(waves: "torch.Tensor", lengths: "torch.Tensor", eps: float | None
     from emolake.audio.features import normalise_waveform
 
     return waves if eps is None else normalise_waveform(waves, lengths, eps)
-
-
-def attention_mask(waves: "torch.Tensor", lengths: "torch.Tensor", config: Any) -> "torch.Tensor | None":
-    """Return what the encoder is to leave out of waves [B, T], [B, T] int64, or None where there is nothing.
-
-    A graph that is traced has to mask whatever it is given; a group-normalised encoder is never padded.
-    """
-    import torch
-
-    from emolake.audio.features import valid_mask
-
-    if batching(config.to_dict()) is Batching.EQUAL_LENGTH:
-        return None
-    if not torch.onnx.is_in_onnx_export() and bool((lengths == waves.shape[1]).all()):
-        return None
-    return valid_mask(lengths, waves.shape[1]).long()
 
 
 def frame_counts(lengths: "torch.Tensor", config: Any) -> "torch.Tensor":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from emolake.errors import ConfigurationError
 from emolake.models.families.classical_features import (
@@ -24,15 +24,16 @@ from emolake.models.families.classical_features import (
 )
 from emolake.models.families.classical_features import min_samples as shortest
 from emolake.models.feature_cache import FeatureCache
-from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, PersonalCacheFolder, Prediction
 from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, read_config
+from emolake.options import Options
 
 if TYPE_CHECKING:
     import torch
     from sklearn.pipeline import Pipeline
 
 MODEL_FILE: Final = "model.skops"
-_FLOOR = 1e-7  # a forest says exactly 0 of a label that none of its leaves has
+_FLOOR = 1e-7  # a forest gives exactly 0 to a label that none of its leaves has
 _MIN_SAMPLES = 400  # as every family; a clip too short for the features gets no label
 # What skops does not trust by itself and the supported classifiers hold. Never skops' own get_untrusted_types().
 _TRUSTED = (
@@ -45,16 +46,14 @@ _TRUSTED = (
 class ClassicalOptions(TrainedFolder):
     """The keys of a model of this family."""
 
-    cache: Path | None = None
-    """Existing folder that keeps the features of every clip heard, for all runs and models that share it."""
+    cache: PersonalCacheFolder | None = None
+    """Existing folder that keeps the features of every clip, for all runs and models that share it."""
     cache_mb: int = Field(1024, ge=1)
     """Space that the cache may take; what was unused for longest makes room."""
 
 
-class ClassicalConfig(BaseModel):
+class ClassicalConfig(Options):
     """The contents of `config.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     family: Literal["classical"]
     """The name in the registry."""
@@ -66,7 +65,7 @@ class ClassicalConfig(BaseModel):
     """The logits are divided by it: calibration."""
     licence: str = "not stated"
     """Under which the weights may be used."""
-    training: dict[str, JsonValue] = {}
+    training: dict[str, JsonValue] = Field(default_factory=dict)
     """The recipe and the hash of the data; a record."""
 
 
@@ -136,11 +135,12 @@ class Classical:
 
         labelled = lengths.cpu() >= self._shortest
         logits = torch.zeros(len(lengths), len(self.labels))
-        heard = labelled.nonzero()[:, 0].tolist()
-        if heard:
-            features = np.stack([self._features(waves[i, : int(lengths[i])].cpu().numpy()) for i in heard])
+        long_enough = labelled.nonzero()[:, 0].tolist()
+        if long_enough:
+            clips = [waves[i, : int(lengths[i])].cpu().numpy() for i in long_enough]
+            features = np.stack([self._features(clip) for clip in clips])
             found = log_probabilities(self._pipeline, features)[:, self._columns] / self._temperature
-            logits[heard] = torch.from_numpy(found.astype(np.float32))
+            logits[long_enough] = torch.from_numpy(found.astype(np.float32))
         return Prediction(logits, labelled=labelled)
 
     def _features(self, wave: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ class Classical:
 
 
 def log_probabilities(pipeline: "Pipeline", features: np.ndarray) -> np.ndarray:
-    """[N, classes] in the classifier's own order, of feature vectors [N, n]."""
+    """Return log probabilities [N, classes] of feature vectors [N, n], in the classifier's own order."""
     return np.asarray(np.log(np.maximum(pipeline.predict_proba(features), _FLOOR)))
 
 

@@ -10,9 +10,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from emolake.errors import ConfigurationError, EmolakeError
+from emolake.options import Options
 
 if TYPE_CHECKING:
     from opensmile import Smile
@@ -36,10 +37,8 @@ class FeatureError(EmolakeError):
     """A feature that is not a finite number, of a clip whose samples are."""
 
 
-class LibrosaFeatures(BaseModel):
+class LibrosaFeatures(Options):
     """Pitch, energy, tempo and cepstra by librosa; the key `features` of `config.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["librosa"]
     """Which features."""
@@ -66,10 +65,8 @@ class LibrosaFeatures(BaseModel):
         return self
 
 
-class EgemapsFeatures(BaseModel):
+class EgemapsFeatures(Options):
     """The 88 functionals of openSMILE's eGeMAPSv02; the key `features` of `config.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["egemaps"]
     """Which features."""
@@ -129,7 +126,7 @@ def recipe(options: LibrosaFeatures | EgemapsFeatures) -> dict[str, JsonValue]:
 
 
 def _librosa_features(wave: np.ndarray, options: LibrosaFeatures) -> np.ndarray:
-    """Features in the order of `feature_names`: pitch in Hz, energy as RMS, tempo in beats a minute.
+    """Return the features in the order of `feature_names`: pitch in Hz, energy as RMS, tempo in beats a minute.
 
     A clip under a second or two has too few onsets for a tempo of its own, and gets the prior's.
     """
@@ -172,7 +169,7 @@ def _librosa_features(wave: np.ndarray, options: LibrosaFeatures) -> np.ndarray:
 
 
 def _delta(tracks: np.ndarray, *, order: int) -> np.ndarray:
-    """Slope over 9 frames, or over the longest odd number of frames that there is; 0 for fewer than 3 frames."""
+    """Return the slope over 9 frames, or over the longest odd number of frames that there is; 0 for fewer than 3."""
     import librosa
 
     count = tracks.shape[1]
@@ -184,7 +181,10 @@ def _delta(tracks: np.ndarray, *, order: int) -> np.ndarray:
 
 
 def _statistics(tracks: np.ndarray) -> np.ndarray:
-    """[tracks, frames] -> [tracks * 5] in the order of STATISTICS, track by track; population deviation."""
+    """Return statistics [tracks * 5] of tracks [tracks, frames], track by track in the order of STATISTICS.
+
+    The deviation is the population's.
+    """
     each = [tracks.mean(1), tracks.std(1), tracks.min(1), tracks.max(1), np.median(tracks, axis=1)]
     return np.stack(each, axis=1).reshape(-1)
 
@@ -203,7 +203,7 @@ def _checked(values: np.ndarray, options: LibrosaFeatures | EgemapsFeatures) -> 
 
 @cache
 def _smile() -> "Smile":
-    """openSMILE with eGeMAPSv02 functionals; bit-equal across calls and threads, so that one is enough."""
+    """Return openSMILE with eGeMAPSv02 functionals; bit-equal across calls and threads, so that one is enough."""
     try:
         import opensmile
     except ModuleNotFoundError as error:

@@ -5,21 +5,15 @@ that of `funasr.AutoModel(...).generate(wave, granularity="utterance")`: outputs
 no part in the softmax, `<unk>` does (https://github.com/modelscope/FunASR, `models/emotion2vec/model.py`).
 """
 
-import logging
 import re
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict
-
-from emolake.audio.features import normalise_waveform
 from emolake.errors import ConfigurationError
 from emolake.models.hub import model_folder
 from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
+from emolake.options import Options
 
 if TYPE_CHECKING:
     import torch
@@ -31,10 +25,8 @@ _UNUSED = "unuse"
 _CONVOLUTIONS = re.compile(r"[\d\s()\[\],+*]{1,200}")
 
 
-class Emotion2vecOptions(BaseModel):
+class Emotion2vecOptions(Options):
     """The keys of a model of this family."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str
     """Hub id or folder, in FunASR's layout."""
@@ -59,13 +51,15 @@ class Emotion2vec:
     def __init__(
         self, network: "torch.nn.Module", *, labels: tuple[str, ...], outputs: tuple[int, ...], device: str
     ) -> None:
+        from emolake.models.families.emotion2vec_network import receptive_field
+
         self.labels = labels
         self.device = device
         self._outputs = list(outputs)
         network.to(device)
         self._network: Any = network
         encoders: Any = network.modality_encoders
-        self.min_samples = _receptive_field(encoders["AUDIO"].feature_enc_layers)
+        self.min_samples = receptive_field(encoders["AUDIO"].feature_enc_layers)
 
     @classmethod
     def describe(cls, options: Emotion2vecOptions) -> Description:
@@ -78,9 +72,11 @@ class Emotion2vec:
     @classmethod
     def load(cls, options: Emotion2vecOptions, *, device: str, precision: str) -> Self:
         """Build FunASR's network from config.yaml and fill it from model.pt, exactly."""
+        from emolake.models.families.emotion2vec_network import fill_from_pickle, funasr_class
+
         folder = _folder(options)
         outputs = _named_outputs(folder)
-        network_class = _funasr_class()
+        network_class = funasr_class()
         config = _read_config(folder / _CONFIG)
         tokens = len(_tokens(folder))
         try:
@@ -89,13 +85,15 @@ class Emotion2vec:
             raise ConfigurationError(
                 f"{folder / _CONFIG} does not describe an emotion2vec network: {error}"
             ) from error
-        _fill(network, folder / _WEIGHTS, config.get("scope_map"), options.unused_weights)
+        fill_from_pickle(network, folder / _WEIGHTS, config.get("scope_map"), options.unused_weights)
         network.eval()
         return cls(network, labels=tuple(outputs.values()), outputs=tuple(outputs), device=device)
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
         """See `emolake.models.protocol.EmotionModel`."""
         import torch
+
+        from emolake.audio.features import normalise_waveform
 
         waves = waves.to(self.device)
         if self._network.cfg.normalize:
@@ -106,11 +104,11 @@ class Emotion2vec:
         return Prediction(logits.to("cpu", torch.float32))
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """See `emolake.predict.diagnosis.Inspectable`."""
+        """See `emolake.prediction.diagnosis.Inspectable`."""
         return {"model": self._network}
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """See `emolake.predict.diagnosis.Inspectable`; only the last layer is used."""
+        """See `emolake.prediction.diagnosis.Inspectable`; only the last layer is used."""
         return {}
 
 
@@ -143,30 +141,6 @@ def _named_outputs(folder: Path) -> dict[int, str]:
             f"{folder / _TOKENS} names {', '.join(named.values()) or 'nothing'}; expected one label a line, each once"
         )
     return named
-
-
-def _funasr_class() -> Any:
-    """Import FunASR's network; its import configures the root logger and prints, neither of which stays."""
-    try:
-        with _quiet_import():
-            from funasr.models.emotion2vec.model import Emotion2vec as Network
-    except ImportError as error:
-        raise ConfigurationError(
-            f'the family emotion2vec needs FunASR ({error}); pip install "emolake[emotion2vec]"'
-        ) from error
-    return Network
-
-
-@contextmanager
-def _quiet_import() -> Iterator[None]:
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    try:
-        with redirect_stdout(sys.stderr):  # stdout is for rows
-            yield
-    finally:
-        root.setLevel(level)
-        root.handlers[:] = handlers
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:
@@ -211,75 +185,3 @@ def _strings(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for part in value:
             yield from _strings(part)
-
-
-def _fill(network: "torch.nn.Module", path: Path, scope_map: object, unused: tuple[str, ...]) -> None:
-    """Put model.pt into the network under FunASR's names; every weight must have its place, and fit."""
-    state = _unpickled(path)
-    prefixes = ("module.", *_dropped_prefixes(scope_map))
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found: dict[str, torch.Tensor] = {}
-    left_over: list[str] = []
-    for name, tensor in state.items():
-        stripped = next((name.removeprefix(each) for each in prefixes if name.startswith(each)), name)
-        if stripped in expected and stripped not in found:
-            found[stripped] = tensor
-        elif not name.startswith(unused or ("\0",)):
-            left_over.append(name)
-    problems = {
-        "missing": sorted(expected.keys() - found.keys()),
-        "left over": sorted(left_over),
-        "of another shape": [name for name, tensor in found.items() if tuple(tensor.shape) != expected[name]],
-        "not finite": [name for name, tensor in found.items() if not tensor.isfinite().all()],
-    }
-    listed = "; ".join(f"{kind}: {', '.join(names[:5])}" for kind, names in problems.items() if names)
-    if listed:
-        raise ConfigurationError(
-            f"the weights in {path} do not fit its {_CONFIG} and {_TOKENS}: {listed}; use a complete checkpoint, "
-            "or name weights that only training needs in unused_weights"
-        )
-    network.load_state_dict({name: tensor.float() for name, tensor in found.items()})
-
-
-def _dropped_prefixes(scope_map: object) -> list[str]:
-    """Return what FunASR's scope_map, pairs of prefix in the file and prefix in the network, takes off the names."""
-    if scope_map is None:
-        return []
-    pairs = scope_map.split(",") if isinstance(scope_map, str) else scope_map
-    if (
-        not isinstance(pairs, list)
-        or len(pairs) % 2
-        or any(str(each).casefold() != "none" for each in pairs[1::2])
-    ):
-        raise ConfigurationError(
-            f"scope_map {scope_map!r} renames weights; expected prefixes that are taken off"
-        )
-    return [str(each) for each in pairs[::2] if str(each).casefold() != "none"]
-
-
-def _unpickled(path: Path) -> "Mapping[str, torch.Tensor]":
-    import torch
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise ConfigurationError(
-            f"{path} is no checkpoint that can be read without running code: {str(error).splitlines()[0]}"
-        ) from error
-    for nested in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(nested), dict):
-            state = state[nested]
-    if not isinstance(state, dict) or not all(isinstance(each, torch.Tensor) for each in state.values()):
-        raise ConfigurationError(
-            f"{path} holds something else than named tensors; expected FunASR's model.pt"
-        )
-    found: Mapping[str, torch.Tensor] = state
-    return found
-
-
-def _receptive_field(convolutions: list[tuple[int, int, int]]) -> int:
-    """Return the fewest samples that give one frame, of (channels, kernel, stride) from the waveform on."""
-    samples = 1
-    for _, kernel, stride in reversed(convolutions):
-        samples = (samples - 1) * stride + kernel
-    return samples

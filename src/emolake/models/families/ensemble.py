@@ -1,4 +1,4 @@
-"""Family "ensemble": the weighted mean of what other models of the configuration say, in the shared taxonomy.
+"""Family "ensemble": the weighted mean of what other models of the configuration predict, in the shared taxonomy.
 
 The probability of an emotion is `sum_m w_m p_m(emotion) / sum_m w_m`, with p_m the sum of a member's probabilities of
 its labels for that emotion, 0 where it has none. A member that gives a segment no label has no vote on it, and one
@@ -6,11 +6,9 @@ without categories none at all. Arousal, dominance and valence are averaged alik
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-import torch
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -24,11 +22,14 @@ from emolake.errors import ConfigurationError
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching, Description, EmotionModel, Prediction
 from emolake.models.registry import ModelEntry, Registry
+from emolake.options import Options
 from emolake.schemas.labels import EMOTIONS, canonical
+
+if TYPE_CHECKING:
+    import torch
 
 # From the loosest to the strictest: what the strictest allows, all allow.
 _STRICTNESS = (Batching.MASKED, Batching.EQUAL_LENGTH, Batching.SINGLE)
-_LEAST = torch.finfo(torch.float32).tiny  # so that an emotion that no member sees has a finite logarithm
 
 
 def _named(name: object, info: ValidationInfo) -> object:
@@ -53,12 +54,10 @@ def _named(name: object, info: ValidationInfo) -> object:
     return registry.entry(name, within=within)
 
 
-class EnsembleOptions(BaseModel):
+class EnsembleOptions(Options):
     """The keys of a model of this family."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(arbitrary_types_allowed=True)  # of the members
 
     members: tuple[Annotated[ModelEntry, BeforeValidator(_named)], ...] = Field(min_length=2)
     """Names of other models of the configuration."""
@@ -113,7 +112,7 @@ class Ensemble:
         self.device = members[0].device
         self.precision = members[0].precision
         self._members = tuple(members)
-        self._weights = torch.tensor(weights, dtype=torch.float64)
+        self._weights = tuple(weights)
         self._places = [_places(member.labels, self.labels) for member in members]
 
     @classmethod
@@ -148,57 +147,31 @@ class Ensemble:
         )
         return cls([member.load(inference) for member in options.members], _weights(options))
 
-    @torch.inference_mode()
-    def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
+    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
         """See `emolake.models.protocol.EmotionModel`; the logits are logarithms of the mean probabilities."""
-        predictions = [member.predict(waves, lengths) for member in self._members]
-        total = torch.zeros(len(waves), len(self.labels), dtype=torch.float64)
-        votes = torch.zeros(len(waves), dtype=torch.float64)
-        for prediction, weight, places in zip(predictions, self._weights, self._places, strict=True):
-            if not len(places):
-                continue
-            vote = weight.expand(len(waves))
-            if prediction.labelled is not None:
-                vote = vote * prediction.labelled
-            probabilities = prediction.logits.double().softmax(dim=1)
-            total.index_add_(1, places, vote[:, None] * probabilities)
-            votes += vote
-        labelled = votes > 0
-        # Without a vote there is no mean, and the logits are all the same.
-        mean = total / votes.where(labelled, torch.ones_like(votes))[:, None]
-        logits = mean.float().clamp_min(_LEAST).log()
-        return Prediction(
-            logits, affect=self._affect(predictions), labelled=labelled if self.labels else None
-        )
+        import torch
 
-    def modules(self) -> Mapping[str, torch.nn.Module]:
-        """See `emolake.predict.diagnosis.Inspectable`."""
+        from emolake.models.families.ensemble_mean import weighted_mean
+
+        with torch.inference_mode():
+            predictions = [member.predict(waves, lengths) for member in self._members]
+            return weighted_mean(predictions, self._weights, self._places, emotions=len(self.labels))
+
+    def modules(self) -> "Mapping[str, torch.nn.Module]":
+        """See `emolake.prediction.diagnosis.Inspectable`."""
         return {
             f"member{index}.{name}": module
             for index, member in enumerate(self._members)
             for name, module in _shown(member, "modules").items()
         }
 
-    def layer_weights(self) -> Mapping[str, torch.Tensor]:
-        """See `emolake.predict.diagnosis.Inspectable`."""
+    def layer_weights(self) -> "Mapping[str, torch.Tensor]":
+        """See `emolake.prediction.diagnosis.Inspectable`."""
         return {
             f"member{index}.{name}": weights
             for index, member in enumerate(self._members)
             for name, weights in _shown(member, "layer_weights").items()
         }
-
-    def _affect(self, predictions: Sequence[Prediction]) -> torch.Tensor | None:
-        given = [
-            (weight, prediction.affect.double())
-            for weight, prediction in zip(self._weights, predictions, strict=True)
-            if prediction.affect is not None
-        ]
-        if not given:
-            return None
-        weights = torch.stack([weight for weight, _ in given])
-        values = torch.stack([affect for _, affect in given])
-        mean: torch.Tensor = torch.tensordot(weights, values, dims=1) / weights.sum()
-        return mean.float()
 
 
 def _emotions(labels: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -207,9 +180,9 @@ def _emotions(labels: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(emotion for emotion in EMOTIONS if emotion in known)
 
 
-def _places(labels: Sequence[str], emotions: tuple[str, ...]) -> torch.Tensor:
-    """Position of each label's emotion, [labels] int64."""
-    return torch.tensor([emotions.index(canonical(label)) for label in labels], dtype=torch.int64)
+def _places(labels: Sequence[str], emotions: tuple[str, ...]) -> list[int]:
+    """Return the position of each label's emotion."""
+    return [emotions.index(canonical(label)) for label in labels]
 
 
 def _weights(options: EnsembleOptions) -> tuple[float, ...]:
@@ -217,6 +190,6 @@ def _weights(options: EnsembleOptions) -> tuple[float, ...]:
 
 
 def _shown(member: EmotionModel, what: str) -> Mapping[str, Any]:
-    """What a member shows of its inside; not every family does."""
+    """Return what a member shows of its inside; not every family does."""
     show = getattr(member, what, None)
     return show() if show is not None else {}

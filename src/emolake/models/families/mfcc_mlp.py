@@ -4,27 +4,25 @@ A folder of this family holds `config.json` (see `MfccMlpConfig`) and `model.saf
 [out, in] and `layers.N.bias` [out] in float32, N from 0: one per hidden layer and one for the output.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
-from torch import nn
-from torch.nn import functional
+from pydantic import Field, FiniteFloat, JsonValue, model_validator
 
-from emolake.audio.features import MfccOptions, mfcc, valid_mask
+from emolake.audio.feature_options import MfccOptions
 from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
-from emolake.models.threads import one_thread
 from emolake.models.trained_folder import TrainedFolder, fill, read_config
+from emolake.options import Options
+
+if TYPE_CHECKING:
+    import torch
+
+    from emolake.models.families.mfcc_mlp_network import MfccMlpNetwork
 
 SAMPLING_RATE: Final = 16_000
 
 
-class MfccMlpConfig(BaseModel):
+class MfccMlpConfig(Options):
     """The contents of `config.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     family: Literal["mfcc_mlp"]
     """The name in the registry."""
@@ -44,7 +42,7 @@ class MfccMlpConfig(BaseModel):
     """The logits are divided by it: calibration."""
     licence: str = "not stated"
     """Under which the weights may be used."""
-    training: dict[str, JsonValue] = {}
+    training: dict[str, JsonValue] = Field(default_factory=dict)
     """The recipe and the hash of the data; a record."""
 
     @model_validator(mode="after")
@@ -69,38 +67,6 @@ class MfccMlpConfig(BaseModel):
         return self
 
 
-def mean_over_time(waves: torch.Tensor, lengths: torch.Tensor, options: MfccOptions) -> torch.Tensor:
-    """Mean of each coefficient over a clip's own frames, [B, coefficients] float32.
-
-    Equals `librosa.feature.mfcc(...).mean(axis=1)` of each clip alone to 1e-3.
-    """
-    values, frames = mfcc(waves, lengths, options)
-    # In float64, because the sum over frames of another batch's padding must not differ in its last bits.
-    wide = values.double() * valid_mask(frames, values.shape[2])[:, None]
-    mean: torch.Tensor = (wide.sum(dim=2) / frames[:, None]).float()
-    return mean
-
-
-class MfccMlpNetwork(nn.Module):
-    """Dense layers over standardised coefficients; training and inference run the same code."""
-
-    def __init__(
-        self, sizes: Sequence[int], *, activation: Literal["relu", "gelu"], dropout: float = 0.0
-    ) -> None:
-        """Make layers of these widths, from the number of coefficients to that of labels."""
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
-        self.dropout = nn.Dropout(dropout)
-        self._activation = functional.relu if activation == "relu" else functional.gelu
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Logits [B, labels] of standardised coefficients [B, coefficients]."""
-        for layer in self.layers[:-1]:
-            values = self.dropout(self._activation(layer(values)))
-        logits: torch.Tensor = self.layers[-1](values)
-        return logits
-
-
 class MfccMlp:
     """A loaded folder of this family. See `emolake.models.protocol.EmotionModel`."""
 
@@ -113,7 +79,9 @@ class MfccMlp:
     precision = "fp32"
     precisions = TORCH_FP32
 
-    def __init__(self, config: MfccMlpConfig, network: MfccMlpNetwork, *, device: str) -> None:
+    def __init__(self, config: MfccMlpConfig, network: "MfccMlpNetwork", *, device: str) -> None:
+        import torch
+
         self.labels = config.labels
         self.device = device
         self._mfcc = config.mfcc
@@ -131,16 +99,22 @@ class MfccMlp:
     @classmethod
     def load(cls, options: TrainedFolder, *, device: str, precision: str) -> Self:
         """Load the layers; all that the configuration describes must be there, and no others."""
+        from emolake.models.families.mfcc_mlp_network import MfccMlpNetwork
+
         config = read_config(options.path, MfccMlpConfig, cls.family)
         sizes = (config.mfcc.coefficients, *config.hidden, len(config.labels))
         network = MfccMlpNetwork(sizes, activation=config.activation)
         fill(dict(network.named_parameters()), options.path)
         return cls(config, network, device=device)
 
-    @one_thread()
-    @torch.inference_mode()
-    def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
+    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
         """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
-        features = mean_over_time(waves.to(self.device), lengths.to(self.device), self._mfcc)
-        logits = self._network((features - self._mean) / self._scale) / self._temperature
-        return Prediction(logits.to("cpu", torch.float32))
+        import torch
+
+        from emolake.models.families.mfcc_mlp_network import mean_over_time
+        from emolake.models.threads import one_thread
+
+        with one_thread(), torch.inference_mode():
+            features = mean_over_time(waves.to(self.device), lengths.to(self.device), self._mfcc)
+            logits = self._network((features - self._mean) / self._scale) / self._temperature
+            return Prediction(logits.to("cpu", torch.float32))

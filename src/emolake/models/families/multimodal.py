@@ -1,42 +1,34 @@
-"""Family "multimodal": what is said and how it sounds, in one vector, through a small dense network.
+"""Family "multimodal": the transcript and the sound of a clip, in one vector, through a small dense network.
 
-Whisper writes down what is said, BERT's [CLS] state of that text (768 wide for `kykim/bert-kor-base`) is joined with
+Whisper transcribes the clip, BERT's [CLS] state of that text (768 wide for `kykim/bert-kor-base`) is joined with
 the clip's mean cepstral coefficients (40), in this order and unscaled, and goes through dense layers with GELU
 (808 -> 256 -> 128 -> labels). The model's folder holds `config.json` (see `MultimodalConfig`) and
 `model.safetensors` with `layers.N.weight` and `layers.N.bias`, N from 0.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from torch import nn
-from torch.nn import functional
+from pydantic import Field, JsonValue
 
-from emolake.audio.features import MfccOptions
-from emolake.errors import ConfigurationError
-from emolake.models.encoders import encoder_input, speech_encoder
-from emolake.models.families.mfcc_mlp import mean_over_time
+from emolake.audio.feature_options import MfccOptions
+from emolake.models.encoders import speech_encoder
+from emolake.models.encoders.tokenizers import TOKENIZER_FILES, model_files
 from emolake.models.hub import model_folder
-from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
+from emolake.models.protocol import TORCH_FP32, Batching, Description, PersonalCacheFolder, Prediction
 from emolake.models.trained_folder import CONFIG_FILE, TrainedFolder, fill, read_config
-from emolake.models.transcripts import (
-    SAMPLING_RATE,
-    TOKENIZER_FILES,
-    Transcriber,
-    TranscriptCache,
-    check_type,
-    load_tokenizer,
-    model_files,
-)
+from emolake.models.transcripts import TranscriptCache
+from emolake.options import Options
 
-# Of BERT's pre-training; the [CLS] state is taken before the pooler.
-_OTHER_HEADS = ("cls.", "pooler.", "bert.pooler.")
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import torch
+
+    from emolake.models.families.multimodal_network import MultimodalHead, TextEncoder
+    from emolake.models.transcriber import Transcriber
 
 
 class MultimodalOptions(TrainedFolder):
@@ -44,14 +36,12 @@ class MultimodalOptions(TrainedFolder):
 
     keep_loaded: bool = False
     """Leave both large models on the device; else one at a time is there, and the other waits in main memory."""
-    transcript_cache: Path | None = None
+    transcript_cache: PersonalCacheFolder | None = None
     """An existing folder that transcripts are kept in, by content and model; none are kept when left out."""
 
 
-class MultimodalConfig(BaseModel):
+class MultimodalConfig(Options):
     """The contents of `config.json`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     family: Literal["multimodal"]
     """The name in the registry."""
@@ -79,25 +69,8 @@ class MultimodalConfig(BaseModel):
     """The logits are divided by it: calibration."""
     licence: str = "not stated"
     """Under which the weights may be used."""
-    training: dict[str, JsonValue] = {}
+    training: dict[str, JsonValue] = Field(default_factory=dict)
     """The recipe and the hash of the data; a record."""
-
-
-class MultimodalHead(nn.Module):
-    """Dense layers with GELU and dropout between them."""
-
-    def __init__(self, sizes: Sequence[int], dropout: float) -> None:
-        """Make layers of these widths, from the input's to the number of labels."""
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits [B, labels] of text and sound [B, text + coefficients]."""
-        for layer in self.layers[:-1]:
-            features = self.dropout(functional.gelu(layer(features)))
-        logits: torch.Tensor = self.layers[-1](features)
-        return logits
 
 
 class Multimodal:
@@ -105,7 +78,7 @@ class Multimodal:
 
     Options = MultimodalOptions
     family = "multimodal"
-    sampling_rate = SAMPLING_RATE
+    sampling_rate = speech_encoder.SAMPLING_RATE
     min_samples = speech_encoder.MIN_SAMPLES
     # Clips are transcribed one by one (see `transcripts`), text and sound are masked.
     batching = Batching.MASKED
@@ -115,9 +88,9 @@ class Multimodal:
     def __init__(
         self,
         config: MultimodalConfig,
-        transcriber: Transcriber,
+        transcriber: "Transcriber",
         text_encoder: "TextEncoder",
-        head: MultimodalHead,
+        head: "MultimodalHead",
         *,
         device: str,
         keep_loaded: bool,
@@ -150,6 +123,9 @@ class Multimodal:
     @classmethod
     def load(cls, options: MultimodalOptions, *, device: str, precision: str) -> Self:
         """Load all three networks into main memory; the large ones visit the device when they are used."""
+        from emolake.models.families.multimodal_network import MultimodalHead, TextEncoder
+        from emolake.models.transcriber import Transcriber
+
         config = read_config(options.path, MultimodalConfig, cls.family)
         speech_to_text = speech_to_text_folder(config, options.path)
         transcriber = Transcriber(
@@ -173,29 +149,38 @@ class Multimodal:
             cache=cache,
         )
 
-    @torch.inference_mode()
-    def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
+    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
         """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
-        transcripts = self.transcripts(waves, lengths)
-        logits = self._head(self.features(waves, lengths, transcripts)) / self._temperature
-        return Prediction(logits.to("cpu", torch.float32), transcripts=transcripts)
+        import torch
 
-    @torch.inference_mode()
+        with torch.inference_mode():
+            transcripts = self.transcripts(waves, lengths)
+            logits = self._head(self.features(waves, lengths, transcripts)) / self._temperature
+            return Prediction(logits.to("cpu", torch.float32), transcripts=transcripts)
+
     def features(
-        self, waves: torch.Tensor, lengths: torch.Tensor, transcripts: Sequence[str]
-    ) -> torch.Tensor:
-        """What the head is given of waves [B, T] of `lengths` [B] samples: text and sound [B, text + coefficients]."""
-        with self._on_device(self._text_encoder.model):
-            text = self._text_encoder.states(transcripts)
-        sound = mean_over_time(waves.to(self.device), lengths.to(self.device), self._mfcc)
-        return torch.cat([text, sound], dim=1)
+        self, waves: "torch.Tensor", lengths: "torch.Tensor", transcripts: Sequence[str]
+    ) -> "torch.Tensor":
+        """Return the head's input of waves [B, T] of `lengths` [B] samples: text and sound [B, text + coefficients]."""
+        import torch
 
-    @torch.inference_mode()
-    def transcripts(self, waves: torch.Tensor, lengths: torch.Tensor) -> tuple[str, ...]:
-        """What is said in each of waves [B, T] of `lengths` [B] samples; see `emolake.models.protocol.Transcribing`.
+        from emolake.models.families.mfcc_mlp_network import mean_over_time
+
+        with torch.inference_mode():
+            with self._on_device(self._text_encoder.model):
+                text = self._text_encoder.states(transcripts)
+            sound = mean_over_time(waves.to(self.device), lengths.to(self.device), self._mfcc)
+            return torch.cat([text, sound], dim=1)
+
+    def transcripts(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> tuple[str, ...]:
+        """Return the transcripts of waves [B, T] of `lengths` [B] samples; see `emolake.models.protocol.Transcribing`.
 
         Each clip is decoded by itself: the choice of a token hangs on the last bits of scores, which a batch changes.
         """
+        import torch
+
+        from emolake.models.encoders import encoder_input
+
         encoder_input.check_lengths(lengths, self.max_samples, "Whisper")
         clips = [wave[:length].float().cpu() for wave, length in zip(waves, lengths.tolist(), strict=True)]
         keys = [hashlib.sha256(clip.numpy().tobytes()).digest() for clip in clips]
@@ -205,7 +190,7 @@ class Multimodal:
             known |= {key: text for key, text in kept.items() if text is not None}
         new = {key: clip for key, clip in zip(keys, clips, strict=True) if key not in known}
         if new:
-            with self._on_device(self._transcriber.model):
+            with torch.inference_mode(), self._on_device(self._transcriber.model):
                 for key, clip in new.items():
                     known[key] = self._transcriber.transcript(clip)
                     if self._cache is not None:
@@ -213,60 +198,18 @@ class Multimodal:
         self._latest = known
         return tuple(known[key] for key in keys)
 
-    def modules(self) -> Mapping[str, nn.Module]:
-        """See `emolake.predict.diagnosis.Inspectable`."""
+    def modules(self) -> "Mapping[str, torch.nn.Module]":
+        """See `emolake.prediction.diagnosis.Inspectable`."""
         return {"text_encoder": self._text_encoder.model, "head": self._head}
 
-    def layer_weights(self) -> Mapping[str, torch.Tensor]:
-        """See `emolake.predict.diagnosis.Inspectable`; this family sums no layers."""
+    def layer_weights(self) -> "Mapping[str, torch.Tensor]":
+        """See `emolake.prediction.diagnosis.Inspectable`; this family sums no layers."""
         return {}
 
-    @contextmanager
-    def _on_device(self, model: nn.Module) -> Iterator[None]:
-        """Have a large model on the device while it is used, and the memory back for the next one."""
-        with torch.inference_mode(
-            False
-        ):  # weights that were moved within it could not be moved again outside
-            model.to(self.device)
-        try:
-            yield
-        finally:
-            if not self._keep_loaded:
-                with torch.inference_mode(False):
-                    model.to("cpu")
-                if torch.device(self.device).type == "cuda":
-                    torch.cuda.empty_cache()
+    def _on_device(self, model: "torch.nn.Module") -> "AbstractContextManager[None]":
+        from emolake.models.families.multimodal_network import on_device
 
-
-class TextEncoder:
-    """BERT with its tokenizer; `width` is that of its states."""
-
-    def __init__(self, folder: Path) -> None:
-        check_type(folder, "bert")
-        from transformers import AutoModel
-
-        self.model = speech_encoder.load_exactly(
-            AutoModel, folder, other_heads=_OTHER_HEADS, add_pooling_layer=False
-        )
-        self._tokenizer = load_tokenizer(folder, ("tokenizer.json", "vocab.txt"))
-        if len(self._tokenizer) > self.model.config.vocab_size:
-            raise ConfigurationError(
-                f"{folder} has a tokenizer of {len(self._tokenizer)} tokens, and its network knows "
-                f"{self.model.config.vocab_size}; take both from one model"
-            )
-        self.width = int(self.model.config.hidden_size)
-
-    def states(self, texts: Sequence[str]) -> torch.Tensor:
-        """[CLS] state of each text, [B, width]; an empty text has one too, and one too long is cut off."""
-        tokens = self._tokenizer(
-            list(texts),
-            padding=True,
-            truncation=True,
-            max_length=int(self.model.config.max_position_embeddings),
-            return_tensors="pt",
-        ).to(self.model.device)
-        states: torch.Tensor = self.model(**tokens).last_hidden_state[:, 0]
-        return states
+        return on_device(model, self.device, keep_loaded=self._keep_loaded)
 
 
 def speech_to_text_folder(config: MultimodalConfig, beside: Path) -> Path:

@@ -3,7 +3,7 @@
 Such a folder holds `hyperparams.yaml`, whose tags call any Python function, and a Python file with the interface's
 class: loading the model runs both. So a load needs `trust_remote_code = true` and, under `sha256`, the hash of every
 Python and YAML file of the folder as it was read by whoever trusts it; a file that changed or came along later is
-refused, and every load logs a warning. The class gives `classify_batch(wavs, rel_lengths)`, as
+refused, and every load logs a warning. The class has `classify_batch(wavs, rel_lengths)`, as
 `CustomEncoderWav2vec2Classifier` of speechbrain/emotion-recognition-wav2vec2-IEMOCAP does.
 """
 
@@ -19,10 +19,11 @@ from pickle import UnpicklingError
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.models.protocol import TORCH_FP32, Batching, Description, Prediction
+from emolake.options import Options
 
 if TYPE_CHECKING:
     import torch
@@ -47,15 +48,11 @@ _LOAD_ERRORS = (
 
 
 class InterfaceError(EmolakeError):
-    """An interface's code failed, or answered something else than its options say."""
+    """An interface's code failed, or gave something else than its options describe."""
 
 
-class SpeechbrainOptions(BaseModel):
+class SpeechbrainOptions(Options):
     """The keys of a model of this family."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
-    )
 
     model: Path
     """Folder of the model. Hub ids are not taken: what runs is to be read first."""
@@ -167,11 +164,11 @@ class SpeechbrainInterface:
         return Prediction(torch.stack(rows))
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """See `emolake.predict.diagnosis.Inspectable`."""
+        """See `emolake.prediction.diagnosis.Inspectable`."""
         return dict(self._interface.mods.items())
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """See `emolake.predict.diagnosis.Inspectable`; what an interface sums, it sums inside."""
+        """See `emolake.prediction.diagnosis.Inspectable`; what an interface sums, it sums inside."""
         return {}
 
     def _logits(self, answer: Any) -> "torch.Tensor":
@@ -183,10 +180,10 @@ class SpeechbrainInterface:
             raise InterfaceError(
                 f"the interface gave {len(row)} outputs, and there are {len(self.labels)} labels; correct labels"
             )
-        named, said = self.labels[int(torch.as_tensor(index).reshape(-1)[0])], _first(text)
-        if self._own_labels and said != named:
+        named, given = self.labels[int(torch.as_tensor(index).reshape(-1)[0])], _first(text)
+        if self._own_labels and given != named:
             raise InterfaceError(
-                f"the interface calls {said!r} what {_ENCODER_FILE} calls {named!r}; set labels"
+                f"the interface calls {given!r} what {_ENCODER_FILE} calls {named!r}; set labels"
             )
         if self._output == "logits":
             return row
@@ -340,7 +337,7 @@ def _same_path() -> Iterator[None]:
 def _torchaudio() -> Iterator[None]:
     """Stand in for torchaudio while SpeechBrain is imported, where it is missing or built for another torch.
 
-    SpeechBrain imports it for reading files and resampling, which are done before a model is asked.
+    SpeechBrain imports it for reading files and resampling, which is done before a model runs.
     """
     try:
         import torchaudio  # noqa: F401

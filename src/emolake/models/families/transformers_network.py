@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from emolake.models.encoders import speech_encoder
+from emolake.models.encoders import encoder_input
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,9 +19,9 @@ class Classifier(nn.Module):
         self.model: Any = model
 
     def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Logits [B, labels] of what `encoder_input.prepared` gives for waves of `lengths` [B]."""
+        """Return logits [B, labels] of what `encoder_input.prepared` gives for waves of `lengths` [B]."""
         arguments: dict[str, Any] = {}
         if self.model.config.model_type != "whisper":
-            arguments["attention_mask"] = speech_encoder.attention_mask(inputs, lengths, self.model.config)
+            arguments["attention_mask"] = encoder_input.attention_mask(inputs, lengths, self.model.config)
         logits: torch.Tensor = self.model(inputs, **arguments).logits
         return logits

@@ -1,4 +1,4 @@
-"""Converts YAMNet's weights, a TensorFlow SavedModel or the Keras file yamnet.h5, to a folder of the family "yamnet".
+"""Convert YAMNet's weights, a TensorFlow SavedModel or the Keras file yamnet.h5, to a folder of the family "yamnet".
 
 Only a SavedModel needs TensorFlow, which is best kept in an environment of its own:
 `python -m venv tf && tf/bin/pip install tensorflow-cpu==2.21.0 torch==2.13.0 pydantic safetensors`, then this package
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from emolake.errors import ConfigurationError
-from emolake.models.families.yamnet import CLASS_MAP_FILE, convert_h5, torch_weights, write_folder
+from emolake.models.families.yamnet_class_map import CLASS_MAP_FILE
+from emolake.models.families.yamnet_weights import convert_h5, torch_weights, write_folder
 
 
 def convert_saved_model(folder: Path, out: Path, class_map: Path) -> None:
@@ -34,7 +35,7 @@ def convert_saved_model(folder: Path, out: Path, class_map: Path) -> None:
     if not (folder / "saved_model.pb").is_file():
         raise ConfigurationError(f"{folder} has no saved_model.pb; give a SavedModel folder or yamnet.h5")
     variables = _variables(tf.saved_model.load(str(folder)))
-    # Keras 3 calls a variable "kernel" and the layer that holds it by its path; Keras 2 says all in the name.
+    # Keras 3 calls a variable "kernel" and the layer that holds it by its path; in Keras 2 the name has both.
     named = {getattr(each, "path", each.name): np.asarray(each) for each in variables}
     write_folder(torch_weights(named, folder), out, class_map, source=folder)
 
@@ -51,7 +52,7 @@ def _variables(loaded: Any) -> list[Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m emolake.models.families.yamnet_convert", description=__doc__
     )

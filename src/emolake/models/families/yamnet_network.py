@@ -35,7 +35,7 @@ _SEPARABLE = (
 )
 
 
-class Network(nn.Module):
+class YamnetNetwork(nn.Module):
     """Patches [N, 96, 64] of log-mel to independent scores [N, events] of sound events."""
 
     def __init__(self, events: int) -> None:
@@ -52,7 +52,7 @@ class Network(nn.Module):
         self.dense = nn.Linear(channels, events)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+        """Return scores [N, events] of patches [N, 96, 64]."""
         maps = patches[:, None]
         for block in self.blocks.values():
             maps = block(maps)
@@ -72,7 +72,7 @@ class _Convolution(nn.Module):
         self._kernel, self._stride = kernel, stride
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+        """Return maps [N, out_channels, time, bands] of maps [N, C, time, bands]."""
         # At stride 2 the odd zero of SAME goes to the end, where torch's own padding puts one on each side.
         edges = [edge for size in (maps.shape[3], maps.shape[2]) for edge in self._edges(size)]
         return torch.relu(self.bn(self.conv(nn.functional.pad(maps, edges))))
@@ -83,7 +83,7 @@ class _Convolution(nn.Module):
 
 
 def patch_counts(lengths: torch.Tensor) -> torch.Tensor:
-    """Patches of clips of `lengths` [B] samples: the last one is filled up with zeros.
+    """Return the number of patches of clips of `lengths` [B] samples: the last one is filled up with zeros.
 
     >>> patch_counts(torch.tensor([400, 15_600, 15_601, 30_960])).tolist()
     [1, 1, 2, 3]
@@ -92,7 +92,7 @@ def patch_counts(lengths: torch.Tensor) -> torch.Tensor:
 
 
 def log_mel_patches(patches: torch.Tensor) -> torch.Tensor:
-    """Samples [N, 15600] to [N, 96, 64]: log of the magnitude in mel bands plus 0.001."""
+    """Return the log of the magnitude in mel bands plus 0.001, [N, 96, 64], of samples [N, 15600]."""
     window = torch.hann_window(WINDOW, periodic=True, device=patches.device)
     magnitude = torch.fft.rfft(patches.unfold(1, WINDOW, _HOP) * window, n=_N_FFT).abs()
     return torch.log(magnitude @ torch.from_numpy(_mel_bank()).to(patches.device) + _LOG_OFFSET)
@@ -100,7 +100,7 @@ def log_mel_patches(patches: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=1)
 def _mel_bank() -> np.ndarray:
-    """Triangles [257, 64] float32, linear in HTK mel (1127 ln(1 + f / 700)), not normalised, without the 0 Hz bin."""
+    """Return triangles [257, 64] float32 in HTK's mel, 1127 ln(1 + f / 700), not normalised, without the 0 Hz bin."""
     edges = np.linspace(1127 * math.log1p(_MEL_MIN_HZ / 700), 1127 * math.log1p(_MEL_MAX_HZ / 700), BANDS + 2)
     bins = 1127 * np.log1p(np.arange(_N_FFT // 2 + 1)[:, None] * SAMPLING_RATE / _N_FFT / 700)
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])

@@ -1,4 +1,4 @@
-"""Which runtime and precision a model runs in: what its family can do, what this machine has, what was asked for."""
+"""The choice of runtime and precision: what the family can do, what this machine has, what is configured."""
 
 from collections.abc import Callable, Mapping
 
@@ -25,7 +25,7 @@ def possible(
     Args:
         inference: what is asked for.
         precisions: what the family declares.
-        device: tells where the network is to run; it is asked only where that matters, for it imports torch.
+        device: returns where the network is to run; it is called only where that matters, for it imports torch.
         model: what messages call the model, with its family.
 
     Raises:

@@ -12,15 +12,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from time import time
 
 from pydantic import JsonValue
 
+from emolake.atomic import PARTIAL, replacing
+from emolake.models.disk_cache import AgedEntry, mark_used, recipe_hash, surplus_entries
+
 GRAPH_FILE = "model.onnx"
 _ABOUT_FILE = "about.json"
-_PARTIAL = ".partial"
 _REFUSED = ".refused"
 _ABANDONED_S = 6 * 3600  # a partial entry of this age was left behind by a process that was killed
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class GraphRefusedError(Exception):
-    """A model cannot be run as a graph: it cannot be exported, or its graph's answer is another."""
+    """A model cannot be run as a graph: it cannot be exported, or its graph gives another answer."""
 
 
 class GraphCache:
@@ -52,7 +53,7 @@ class GraphCache:
             return None if self.holds(recipe) or self._is_writable() else self._not_writable()
 
     def holds(self, recipe: Mapping[str, JsonValue]) -> bool:
-        """Whether there is an entry; `get` reads it."""
+        """Return whether there is an entry; `get` reads it."""
         return (self._folder / _key(recipe) / _ABOUT_FILE).is_file()
 
     def get(self, recipe: Mapping[str, JsonValue], write: Callable[[Path], Mapping[str, JsonValue]]) -> Path:
@@ -84,13 +85,13 @@ class GraphCache:
         self, entry: Path, recipe: Mapping[str, JsonValue], write: Callable[[Path], Mapping[str, JsonValue]]
     ) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(suffix=_PARTIAL, dir=self._folder))
+        partial = Path(tempfile.mkdtemp(suffix=PARTIAL, dir=self._folder))
         try:
             try:
                 about = write(partial)
             except GraphRefusedError as error:
-                (partial / _REFUSED).write_text(str(error), "utf-8")
-                (partial / _REFUSED).replace(self._folder / f"{entry.name}{_REFUSED}")
+                with replacing(self._folder / f"{entry.name}{_REFUSED}", folder=partial) as file:
+                    file.write(str(error).encode("utf-8"))
                 raise
             hashes = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
             content = {"files": hashes, "recipe": dict(recipe), **about}
@@ -107,44 +108,36 @@ class GraphCache:
 
     def _sweep(self, kept: Path) -> None:
         """Remove partial entries left behind and, beyond the bound, the entries unused for longest."""
-        entries: list[tuple[float, int, Path]] = []
+        entries = []
         for path in self._folder.iterdir():
             try:
-                used = (path / _ABOUT_FILE if path.suffix != _PARTIAL else path).stat().st_mtime
+                used = (path / _ABOUT_FILE if path.suffix != PARTIAL else path).stat().st_mtime
                 size = sum(file.stat().st_size for file in path.iterdir())
             except OSError:  # swept by another process, a refusal, or another user's export
                 continue
-            if path.suffix == _PARTIAL:
+            if path.suffix == PARTIAL:
                 if time() - used > _ABANDONED_S:
                     shutil.rmtree(path, ignore_errors=True)
             else:
-                entries.append((used, size, path))
-        taken = sum(size for _, size, _ in entries)
-        for _, size, path in sorted(entries):
-            if taken <= self._max_bytes:
-                return
-            if path != kept:
-                shutil.rmtree(path, ignore_errors=True)
-                taken -= size
-                log.info(
-                    "graph cache %s: the entry %s, unused for longest, was removed", self._folder, path.name
-                )
+                entries.append(AgedEntry(used, size, path))
+        for path in surplus_entries(entries, most=self._max_bytes, down_to=self._max_bytes, kept=kept):
+            shutil.rmtree(path, ignore_errors=True)
+            log.info("graph cache %s: the entry %s, unused for longest, was removed", self._folder, path.name)
 
 
 def _key(recipe: Mapping[str, JsonValue]) -> str:
-    return hashlib.sha256(json.dumps(dict(recipe), sort_keys=True).encode()).hexdigest()[:32]
+    return recipe_hash(recipe).hexdigest()[:32]
 
 
 def _is_sound(entry: Path) -> bool:
-    """Whether an entry holds what was written, and mark it as used; a broken one is removed."""
+    """Return whether an entry holds what was written, and mark it as used; a broken one is removed."""
     try:
         about = json.loads((entry / _ABOUT_FILE).read_text("utf-8"))
         sound = all(_sha256(entry / name) == digest for name, digest in about["files"].items())
     except (FileNotFoundError, ValueError, KeyError):
         sound = False
     if sound:
-        with suppress(OSError):  # a cache that this user may only read
-            os.utime(entry / _ABOUT_FILE)
+        mark_used(entry / _ABOUT_FILE)
     elif entry.exists():
         log.warning("graph cache entry %s is broken and is exported again", entry)
         shutil.rmtree(entry, ignore_errors=True)

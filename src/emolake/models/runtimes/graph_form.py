@@ -76,7 +76,7 @@ class WaveConvolution(nn.Module):
         self.matrix = nn.Parameter(torch.cat([weight, bias[None]]), requires_grad=False)
 
     def forward(self, waves: torch.Tensor) -> torch.Tensor:
-        """[B, 1, T] -> [B, channels, frames]."""
+        """Return the result [B, channels, frames] of waves [B, 1, T]."""
         frames = (waves.shape[2] - self.kernel) // self.stride + 1
         last = self.stride * (frames - 1) + 1
         taps = [waves[:, 0, tap : tap + last : self.stride] for tap in range(self.kernel)]

@@ -1,11 +1,11 @@
-"""Telling that there was no memory left."""
+"""Recognising that there was no memory left."""
 
-# What torch's allocator for the CPU, CUDA's libraries and onnxruntime say when there is no room.
+# The messages of torch's allocator for the CPU, CUDA's libraries and onnxruntime when there is no room.
 _OUT_OF_MEMORY = ("can't allocate memory", "_STATUS_ALLOC_FAILED", "Failed to allocate memory")
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether a model had no room, in main memory or on its device."""
+    """Return whether a model had no room, in main memory or on its device."""
     import torch
 
     # Only torch's allocator for CUDA has an exception class of its own.

@@ -1,8 +1,8 @@
 """What executes a family's network: torch in a precision, or onnxruntime on the graph that was exported of it.
 
-A network takes what its family prepared of the waves, [B, ...] float32, and the lengths [B] int64 of the waves in
-samples; it gives [B, outputs] float32. Its torch module is the one definition of what is computed: the graph is
-exported from it, and held against it before it is used.
+A network takes the input that its family prepares of the waves, [B, ...] float32, and the lengths [B] int64 of the
+waves in samples; it gives [B, outputs] float32. Its torch module is the one definition of what is computed: the graph
+is exported from it, and compared with it before it is used.
 """
 
 import logging
@@ -33,7 +33,7 @@ TOLERANCE = {"fp32": 1e-4, "int8": 0.25}
 """Largest difference between a graph's answer and torch's, relative to the largest output where that is above 1."""
 _OPSET = 17
 _HZ = 16_000
-# Lengths in samples of the made waves: what is traced, and what the graph is held against, of another batch size
+# Lengths in samples of the synthetic waves: what is traced, and what the graph is compared on, of another batch size
 # and other lengths, so that nothing of the traced shapes can be left in it unseen.
 _TRACED = (16_000, 12_000)
 _CHECKED = ((23_456, 8_000, 17_001), (9_000,))
@@ -108,7 +108,7 @@ def session_options() -> "ort.SessionOptions":
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False  # it plans memory for each shape anew, and tails come in every length
+    options.enable_mem_pattern = False  # it plans memory again for each shape, and tails come in every length
     # A thread that spins between two batches takes the core from the decoders.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
@@ -129,7 +129,7 @@ class InBfloat16(nn.Module):
 
 
 def modules_of(network: Network, name: str) -> Mapping[str, nn.Module]:
-    """Return a network's modules for `emolake.predict.diagnosis.Inspectable`; a graph has none."""
+    """Return a network's modules for `emolake.prediction.diagnosis.Inspectable`; a graph has none."""
     return {name: network} if isinstance(network, nn.Module) else {}
 
 
@@ -145,9 +145,9 @@ def fold_weight_norm(module: nn.Module) -> nn.Module:
 def _export(
     module: nn.Module, prepare: Prepare, batching: Batching, precision: str, folder: Path
 ) -> dict[str, JsonValue]:
-    """Write a module's graph and hold it against the module."""
+    """Write a module's graph and compare it with the module."""
     masked = batching is Batching.MASKED
-    waves, lengths = _made_waves(_TRACED, masked)
+    waves, lengths = _synthetic_waves(_TRACED, masked)
     inputs = prepare(waves, lengths)
     path = folder / GRAPH_FILE
     axes: dict[str, dict[int, str]] = {
@@ -212,10 +212,10 @@ def _quantise(path: Path) -> None:
 
 
 def _difference(module: nn.Module, graph: OnnxNetwork, prepare: Prepare, masked: bool) -> float:
-    """Largest difference of an output on made waves, relative to the largest output where that is above 1."""
+    """Return the largest difference of an output on synthetic waves, relative to the largest output if above 1."""
     largest = 0.0
     for lengths in _CHECKED:
-        waves, counts = _made_waves(lengths, masked)
+        waves, counts = _synthetic_waves(lengths, masked)
         inputs = prepare(waves, counts)
         with torch.inference_mode():
             expected = module(inputs, counts).numpy()
@@ -227,7 +227,7 @@ def _difference(module: nn.Module, graph: OnnxNetwork, prepare: Prepare, masked:
     return largest
 
 
-def _made_waves(lengths: tuple[int, ...], masked: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _synthetic_waves(lengths: tuple[int, ...], masked: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Return gliding tones in noise, zero-padded, [B, T] and [B]; all of the first length where not masked."""
     counts = lengths if masked else (lengths[0],) * len(lengths)
     generator = np.random.default_rng(len(lengths))

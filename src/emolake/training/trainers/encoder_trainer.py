@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from safetensors.torch import save_file
 
-from emolake.models.families.encoder_head import EncoderHeadConfig, EncoderNetwork, LinearHead, new_network
+from emolake.models.families.encoder_head import EncoderHeadConfig
+from emolake.models.families.encoder_head_network import EncoderNetwork, LinearHead, new_network
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 from emolake.options import Options
 from emolake.training.encoder_training import (

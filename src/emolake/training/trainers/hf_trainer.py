@@ -11,10 +11,10 @@ import torch
 from pydantic import Field
 
 from emolake.models.encoders import encoder_input, speech_encoder
+from emolake.models.encoders.speech_encoder import load_part
 from emolake.models.families.transformers_network import Classifier
 from emolake.models.registry import OPTIONS_KEY
 from emolake.models.trained_folder import CONFIG_FILE
-from emolake.models.transcripts import load_part
 from emolake.options import Options
 from emolake.training.encoder_training import (
     SpecAugmentOptions,

@@ -10,8 +10,9 @@ import torch
 from pydantic import Field
 from safetensors.torch import save_file
 
-from emolake.audio.features import MfccOptions
-from emolake.models.families.mfcc_mlp import MfccMlpConfig, MfccMlpNetwork, mean_over_time
+from emolake.audio.feature_options import MfccOptions
+from emolake.models.families.mfcc_mlp import MfccMlpConfig
+from emolake.models.families.mfcc_mlp_network import MfccMlpNetwork, mean_over_time
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 from emolake.options import Options
 from emolake.training.folds import Fold

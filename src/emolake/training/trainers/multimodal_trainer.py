@@ -10,11 +10,13 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import nn
 
-from emolake.audio.features import MfccOptions
+from emolake.audio.feature_options import MfccOptions
 from emolake.models.encoders import speech_encoder
-from emolake.models.families.multimodal import Multimodal, MultimodalConfig, MultimodalHead, TextEncoder
+from emolake.models.encoders.tokenizers import TOKENIZER_FILES
+from emolake.models.families.multimodal import Multimodal, MultimodalConfig
+from emolake.models.families.multimodal_network import MultimodalHead, TextEncoder
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
-from emolake.models.transcripts import TOKENIZER_FILES, Transcriber
+from emolake.models.transcriber import Transcriber
 from emolake.options import Options
 from emolake.training.encoder_training import PretrainedFolder, digest, encoder_input_spec, locate
 from emolake.training.folds import Fold

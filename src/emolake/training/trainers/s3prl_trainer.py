@@ -13,8 +13,8 @@ from pydantic import Field, JsonValue
 from torch import nn
 
 from emolake.models.encoders import speech_encoder
-from emolake.models.families.s3prl import is_normalised, load_encoder
-from emolake.models.families.s3prl_network import Head, S3prlNetwork
+from emolake.models.encoders.speech_encoder import is_normalised
+from emolake.models.families.s3prl_network import Head, S3prlNetwork, load_encoder
 from emolake.models.registry import OPTIONS_KEY
 from emolake.models.trained_folder import CONFIG_FILE
 from emolake.options import Options

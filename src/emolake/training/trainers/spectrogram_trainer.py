@@ -8,12 +8,8 @@ import numpy as np
 from pydantic import Field
 from safetensors.torch import save_file
 
-from emolake.models.families.spectrogram_cnn import (
-    FeatureOptions,
-    NetworkOptions,
-    SpectrogramCnnOptions,
-    state_to_tensors,
-)
+from emolake.models.families.spectrogram_network import state_to_tensors
+from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions, SpectrogramCnnOptions
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 from emolake.options import Options
 from emolake.training.folds import Fold

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from emolake.errors import ConfigurationError
-from emolake.models.families import keras_network
+from emolake.models.families import keras_file
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
@@ -31,7 +31,7 @@ LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    return keras_network.import_keras()
+    return keras_file.import_keras()
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +93,8 @@ def probabilities(model: Any, clips: list[np.ndarray], batch_samples: int) -> np
 
 
 def mean_mfcc(clip: np.ndarray, rate: int = 22_050, axis: int = 1) -> np.ndarray:
-    heard = librosa.resample(clip, orig_sr=16_000, target_sr=rate)
-    mean: np.ndarray = librosa.feature.mfcc(y=heard, sr=rate, n_mfcc=40).mean(axis=axis)
+    resampled = librosa.resample(clip, orig_sr=16_000, target_sr=rate)
+    mean: np.ndarray = librosa.feature.mfcc(y=resampled, sr=rate, n_mfcc=40).mean(axis=axis)
     return mean
 
 
@@ -284,7 +284,7 @@ def test_a_changed_byte_or_option_is_another_model(path: Path) -> None:
 
 def test_keras_leaves_environment_and_home_alone(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from emolake.models.families.keras_network import import_keras; "
+        "import os, sys; from emolake.models.families.keras_file import import_keras; "
         "print(import_keras().backend.backend(), os.environ.get('KERAS_BACKEND'), 'tensorflow' in sys.modules)"
     )
     environment = os.environ | {"HOME": str(tmp_path), "KERAS_BACKEND": "tensorflow"}

@@ -1,0 +1,172 @@
+"""What the families share whose network is a speech encoder under a head; a family of that kind is about 60 lines.
+
+Such a family derives from `EncoderModel`: `describe` names files and labels, `plan` the encoder and how the network is
+loaded, and `prediction`, where the outputs are no logits, what they mean. Loading onto torch or as a graph, batching,
+predicting and showing the inside are here.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel
+
+from emolake.models.encoders import speech_encoder
+from emolake.models.protocol import ENCODER_PRECISIONS, Batching, Description, Prediction
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from emolake.models.runtimes.graphs import Graphs
+    from emolake.models.runtimes.networks import Network
+
+
+@dataclass(frozen=True)
+class SpeechEncoder:
+    """A speech encoder in transformers' layout, and how its input is made of waves; its weights are not loaded."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    """The contents of its `config.json`."""
+    extractor: Any = None
+    """Its feature extractor of transformers; None where `eps` alone decides the input."""
+    eps: float | None = None
+    """Without an extractor: what is added to the variance that a wave is divided by, or None for waves as they are."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Return the encoder of a folder, wav2vec 2.0, HuBERT, WavLM or Whisper, with its feature extractor.
+
+        Raises:
+            ConfigurationError: it is of another kind, takes another rate, or its files are missing or broken.
+        """
+        from transformers import AutoFeatureExtractor
+
+        config = speech_encoder.encoder_config(folder, speech_encoder.MODEL_TYPES_AND_WHISPER)
+        extractor = speech_encoder.load_part(AutoFeatureExtractor, folder)
+        speech_encoder.check_rate(folder, extractor.sampling_rate)
+        return cls(folder, config, extractor)
+
+    def load(self) -> "PreTrainedModel":
+        """Load the weights, of Whisper those of its encoder, in float32 and eval mode.
+
+        Raises:
+            ConfigurationError: some are missing or left over.
+        """
+        from transformers import AutoModel
+
+        model: Any = speech_encoder.load_exactly(
+            AutoModel, self.folder, other_heads=speech_encoder.OTHER_HEADS
+        )
+        encoder: PreTrainedModel = model.encoder if self.config["model_type"] == "whisper" else model
+        return encoder
+
+    @property
+    def batching(self) -> Batching:
+        """Which batches are exact."""
+        from emolake.models.encoders import encoder_input
+
+        return encoder_input.batching(self.extractor, self.config)
+
+    @property
+    def max_samples(self) -> int | None:
+        """Length of the longest clip in samples; None where there is no bound."""
+        from emolake.models.encoders import encoder_input
+
+        return encoder_input.max_samples(self.extractor)
+
+    def prepare(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+        """Return the encoder's input of waves [B, T] float32, zero-padded, of `lengths` [B] samples."""
+        from emolake.models.encoders import encoder_input
+
+        if self.extractor is None:
+            return speech_encoder.normalised(waves, lengths, self.eps)
+        return encoder_input.prepared(waves, lengths, self.extractor)
+
+
+@dataclass(frozen=True)
+class EncoderPlan:
+    """How a model is loaded: what a family knows of it before there are weights."""
+
+    encoder: SpeechEncoder
+    build: "Callable[[], torch.nn.Module]"
+    """Loads the network, from what `encoder.prepare` gives and lengths [B] in samples to outputs [B, n]."""
+    labels: tuple[str, ...]
+    """What the outputs mean, in order; empty where they are no categories."""
+    temperature: float = 1.0
+    """The logits are divided by it: calibration."""
+
+
+class EncoderModel(ABC):
+    """A loaded network on a speech encoder. See `emolake.models.protocol.EmotionModel`."""
+
+    Options: type[BaseModel]
+    family: str
+    sampling_rate = speech_encoder.SAMPLING_RATE
+    min_samples = speech_encoder.MIN_SAMPLES
+    precisions = ENCODER_PRECISIONS
+
+    def __init__(self, plan: EncoderPlan, network: "Network", *, device: str, precision: str) -> None:
+        """Take what runs the network that `plan` builds."""
+        from emolake.models.runtimes.networks import exact_batching
+
+        self.labels = plan.labels
+        self.batching = exact_batching(plan.encoder.batching, precision)
+        self.max_samples = plan.encoder.max_samples
+        self.device = device
+        self.precision = precision
+        self.encoder = plan.encoder
+        self._temperature = plan.temperature
+        self._network = network
+
+    @classmethod
+    @abstractmethod
+    def describe(cls, options: Any) -> Description:
+        """See `emolake.models.protocol.Family`."""
+
+    @classmethod
+    @abstractmethod
+    def plan(cls, options: Any) -> EncoderPlan:
+        """Return how the model is loaded; raises ConfigurationError when a file does not fit the options."""
+
+    @classmethod
+    def load(cls, options: Any, *, device: str, precision: str, graphs: "Graphs | None" = None) -> Self:
+        """See `emolake.models.protocol.ExportableFamily`."""
+        from emolake.models.runtimes.networks import load_network
+
+        plan = cls.plan(options)
+        network = load_network(
+            plan.build,
+            plan.encoder.prepare,
+            batching=plan.encoder.batching,
+            device=device,
+            precision=precision,
+            graphs=graphs,
+        )
+        return cls(plan, network, device=device, precision=precision)
+
+    def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
+        """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
+        import torch
+
+        with torch.inference_mode():
+            waves, lengths = waves.to(self.device), lengths.to(self.device)
+            outputs = self._network(self.encoder.prepare(waves, lengths), lengths)
+            return self.prediction(outputs.to("cpu", torch.float32))
+
+    def prediction(self, outputs: "torch.Tensor") -> Prediction:
+        """Return what outputs [B, n] float32 on the CPU mean: logits of the labels, unless a family overrides it."""
+        return Prediction(outputs / self._temperature)
+
+    def modules(self) -> "Mapping[str, torch.nn.Module]":
+        """See `emolake.prediction.diagnosis.Inspectable`; a graph has none."""
+        from emolake.models.runtimes.networks import modules_of
+
+        return modules_of(self._network, "model")
+
+    def layer_weights(self) -> "Mapping[str, torch.Tensor]":
+        """See `emolake.prediction.diagnosis.Inspectable`; most families sum no layers."""
+        return {}
