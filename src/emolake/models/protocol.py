@@ -94,6 +94,19 @@ class Transcribing(Protocol):
         ...
 
 
+@runtime_checkable
+class Inspectable(Protocol):
+    """A model of torch modules that shows its inside."""
+
+    def modules(self) -> "Mapping[str, torch.nn.Module]":
+        """Return the networks by name."""
+        ...
+
+    def layer_weights(self) -> "Mapping[str, torch.Tensor]":
+        """Return the weights that hidden states are summed with, after the softmax, by name; empty without any."""
+        ...
+
+
 @dataclass(frozen=True)
 class Description:
     """What is known of a model before its weights are loaded.

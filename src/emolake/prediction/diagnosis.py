@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emolake.errors import BadRecordingError, Reason
 from emolake.models.health_gate import Health, HealthOptions, judge
-from emolake.models.protocol import EmotionModel
+from emolake.models.protocol import EmotionModel, Inspectable
 from emolake.models.registry import ModelEntry
 from emolake.pipeline.loaded_models import loaded_model, speech_detector
 from emolake.settings import Settings
@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 
 _DEPTH = 3
 _SEGMENTS_DIAGNOSED = 32
-
-
-@runtime_checkable
-class Inspectable(Protocol):
-    """A model of torch modules that shows its inside."""
-
-    def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """Return the networks by name."""
-        ...
-
-    def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """Return the weights that hidden states are summed with, after the softmax, by name; empty without any."""
-        ...
 
 
 @dataclass(frozen=True)

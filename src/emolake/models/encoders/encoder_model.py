@@ -162,11 +162,11 @@ class EncoderModel(ABC):
         return Prediction(outputs / self._temperature)
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """See `emolake.prediction.diagnosis.Inspectable`; a graph has none."""
+        """See `emolake.models.protocol.Inspectable`; a graph has none."""
         from emolake.models.runtimes.networks import modules_of
 
         return modules_of(self._network, "model")
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """See `emolake.prediction.diagnosis.Inspectable`; most families sum no layers."""
+        """See `emolake.models.protocol.Inspectable`; most families sum no layers."""
         return {}

@@ -104,11 +104,11 @@ class Emotion2vec:
         return Prediction(logits.to("cpu", torch.float32))
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """See `emolake.prediction.diagnosis.Inspectable`."""
+        """See `emolake.models.protocol.Inspectable`."""
         return {"model": self._network}
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """See `emolake.prediction.diagnosis.Inspectable`; only the last layer is used."""
+        """See `emolake.models.protocol.Inspectable`; only the last layer is used."""
         return {}
 
 

@@ -158,7 +158,7 @@ class Ensemble:
             return weighted_mean(predictions, self._weights, self._places, emotions=len(self.labels))
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """See `emolake.prediction.diagnosis.Inspectable`."""
+        """See `emolake.models.protocol.Inspectable`."""
         return {
             f"member{index}.{name}": module
             for index, member in enumerate(self._members)
@@ -166,7 +166,7 @@ class Ensemble:
         }
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """See `emolake.prediction.diagnosis.Inspectable`."""
+        """See `emolake.models.protocol.Inspectable`."""
         return {
             f"member{index}.{name}": weights
             for index, member in enumerate(self._members)

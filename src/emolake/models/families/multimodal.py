@@ -199,11 +199,11 @@ class Multimodal:
         return tuple(known[key] for key in keys)
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """See `emolake.prediction.diagnosis.Inspectable`."""
+        """See `emolake.models.protocol.Inspectable`."""
         return {"text_encoder": self._text_encoder.model, "head": self._head}
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """See `emolake.prediction.diagnosis.Inspectable`; this family sums no layers."""
+        """See `emolake.models.protocol.Inspectable`; this family sums no layers."""
         return {}
 
     def _on_device(self, model: "torch.nn.Module") -> "AbstractContextManager[None]":

@@ -87,12 +87,12 @@ class S3prl(EncoderModel):
         return EncoderPlan(SpeechEncoder(folder, config, eps=eps), build, labels, options.temperature)
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """See `emolake.prediction.diagnosis.Inspectable`."""
+        """See `emolake.models.protocol.Inspectable`."""
         upstream = getattr(self._network, "upstream", None)
         return {} if upstream is None else {"upstream": upstream}
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """See `emolake.prediction.diagnosis.Inspectable`."""
+        """See `emolake.models.protocol.Inspectable`."""
         heads = getattr(self._network, "heads", [])
         return {f"checkpoint{index}": head.layer_weights for index, head in enumerate(heads)}
 

@@ -69,11 +69,11 @@ class SpectrogramCnn:
         return cls(config, networks, device=device)
 
     def modules(self) -> "dict[str, torch.nn.Module]":
-        """See `emolake.prediction.diagnosis.Inspectable`."""
+        """See `emolake.models.protocol.Inspectable`."""
         return {f"network{member}": network for member, network in enumerate(self._networks)}
 
     def layer_weights(self) -> "dict[str, torch.Tensor]":
-        """See `emolake.prediction.diagnosis.Inspectable`: nothing is summed over layers."""
+        """See `emolake.models.protocol.Inspectable`: nothing is summed over layers."""
         return {}
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:

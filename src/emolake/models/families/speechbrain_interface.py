@@ -164,11 +164,11 @@ class SpeechbrainInterface:
         return Prediction(torch.stack(rows))
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """See `emolake.prediction.diagnosis.Inspectable`."""
+        """See `emolake.models.protocol.Inspectable`."""
         return dict(self._interface.mods.items())
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """See `emolake.prediction.diagnosis.Inspectable`; what an interface sums, it sums inside."""
+        """See `emolake.models.protocol.Inspectable`; what an interface sums, it sums inside."""
         return {}
 
     def _logits(self, answer: Any) -> "torch.Tensor":

@@ -64,12 +64,12 @@ class TransformersAudio(EncoderModel):
         return EncoderPlan(encoder, build, labels, options.temperature)
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """See `emolake.prediction.diagnosis.Inspectable`."""
+        """See `emolake.models.protocol.Inspectable`."""
         model = getattr(self._network, "model", None)
         return {} if model is None else {"model": model}
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """See `emolake.prediction.diagnosis.Inspectable`; only some checkpoints sum their layers."""
+        """See `emolake.models.protocol.Inspectable`; only some checkpoints sum their layers."""
         raw = getattr(getattr(self._network, "model", None), "layer_weights", None)
         return {} if raw is None else {"model": raw.detach().softmax(dim=0)}
 

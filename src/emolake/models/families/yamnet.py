@@ -113,13 +113,13 @@ class Yamnet:
         return Prediction(logits.to(torch.float32), labelled=means.amax(dim=1) >= self._threshold)
 
     def modules(self) -> "Mapping[str, torch.nn.Module]":
-        """See `emolake.prediction.diagnosis.Inspectable`; an ONNX file has no modules."""
+        """See `emolake.models.protocol.Inspectable`; an ONNX file has no modules."""
         import torch
 
         return {"model": self._scores} if isinstance(self._scores, torch.nn.Module) else {}
 
     def layer_weights(self) -> "Mapping[str, torch.Tensor]":
-        """See `emolake.prediction.diagnosis.Inspectable`; only the last layer is used."""
+        """See `emolake.models.protocol.Inspectable`; only the last layer is used."""
         return {}
 
 

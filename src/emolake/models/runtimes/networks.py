@@ -129,7 +129,7 @@ class InBfloat16(nn.Module):
 
 
 def modules_of(network: Network, name: str) -> Mapping[str, nn.Module]:
-    """Return a network's modules for `emolake.prediction.diagnosis.Inspectable`; a graph has none."""
+    """Return a network's modules for `emolake.models.protocol.Inspectable`; a graph has none."""
     return {name: network} if isinstance(network, nn.Module) else {}
 
 
