@@ -143,10 +143,7 @@ def run_row(run_id: str = "run-1", **values: object) -> pa.Table:
         "last_date": DAY,
         "model": KEY.model,
         "config_id": KEY.config_id,
-        **dict.fromkeys(
-            ("found", "skipped", "done", "quarantined", "truncated", "not_matched", "not_audio", "segments"),
-            0,
-        ),
+        **{column.name: 0 for column in RUNS.schema if column.type == pa.int64()},
         "named_keys": [],
         "audio_seconds": 3600.0,
         "speech_seconds": 1800.0,
