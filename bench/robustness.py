@@ -2,7 +2,7 @@
 
 python -m bench.robustness
 
-Its training heard these clips, so the first line says nothing of new voices; what a change takes away does.
+These clips were in its training data, so the first line says nothing of new voices; what a change takes away does.
 """
 
 import csv

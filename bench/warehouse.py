@@ -93,9 +93,9 @@ def _questions(lake: Lake) -> Iterator[tuple[str, ...]]:
 
 def _files_read(lake: Lake, sql: str) -> str:
     """Count data files that a query opened and those that its tables have: what partitions spare."""
-    told = str(lake.rows(f"EXPLAIN ANALYZE {sql}")[0][1])
-    read = sum(int(found) for found in re.findall(r"Total Files Read: (\d+)", told))
-    tables = set(re.findall(r"Table: (\w+)", told))
+    explained = str(lake.rows(f"EXPLAIN ANALYZE {sql}")[0][1])
+    read = sum(int(found) for found in re.findall(r"Total Files Read: (\d+)", explained))
+    tables = set(re.findall(r"Table: (\w+)", explained))
     held = sum(
         int(lake.rows(f"SELECT count(*) FROM ducklake_list_files('lake', '{name}')")[0][0]) for name in tables
     )

@@ -1,1 +1,1 @@
-"""Faults brought about on purpose against real processes and servers: `python -m chaos --help`."""
+"""Faults caused on purpose against real processes and servers: `python -m chaos --help`."""

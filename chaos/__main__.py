@@ -49,7 +49,7 @@ TRIES = {
 }
 _INTRODUCTION = """# Exactly once, whatever happens
 
-Faults brought about on purpose: real `emolake` processes, a real S3 server (`rclone serve s3`), real catalogs in SQLite
+Faults caused on purpose: real `emolake` processes, a real S3 server (`rclone serve s3`), real catalogs in SQLite
 and PostgreSQL. After each try the lake has to equal that of a clean run over the same bucket, row for row and to a
 millionth, without run ids and times (`recordings`, `analyses`, `segments`, `daily_emotions`), and `emolake verify` has
 to find no breach. `make test` tries the first fault of each scenario; `make chaos` writes this page.

@@ -20,7 +20,7 @@ _ORPHAN_S = 15.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended; `said` is what stands on standard error."""
+    """How a command ended; `said` is what is on standard error."""
 
     status: int
     said: str

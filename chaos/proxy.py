@@ -1,4 +1,4 @@
-"""An HTTP proxy before a real S3 server that answers wrongly where it is told to, and notes what was asked."""
+"""An HTTP proxy before a real S3 server that answers wrongly where a choice says so, and notes what was asked."""
 
 import http.client
 import socket

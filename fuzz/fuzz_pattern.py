@@ -1,4 +1,4 @@
-"""Fuzzes the key pattern: any text as a pattern, any text as a key, held against `tests/pattern_law.py`."""
+"""Fuzz the key pattern: any text as a pattern, any text as a key, checked by `tests/pattern_law.py`."""
 
 import sys
 from datetime import date

@@ -53,7 +53,7 @@ def write_ffmpeg(
     codec: str,
     options: dict[str, str],
 ) -> None:
-    """Encodes samples [n, channels] float32 by FFmpeg."""
+    """Encode samples [n, channels] float32 by FFmpeg."""
     layout = "mono" if samples.shape[1] == 1 else "stereo"
     with av.open(str(path), "w", format=container, options=options) as output:
         stream: Any = output.add_stream(codec, rate=sampling_rate, layout=layout)
@@ -69,7 +69,7 @@ def write_ffmpeg(
 
 
 def write_made(path: Path, *, seconds: float = SECONDS) -> Path:
-    """Writes the recording that the name of `path` stands for, one of LIBSNDFILE and FFMPEG."""
+    """Write the recording that the name of `path` means, one of LIBSNDFILE and FFMPEG."""
     if path.name in LIBSNDFILE:
         container, subtype = LIBSNDFILE[path.name]
         sf.write(path, tone(seconds, 16_000), 16_000, format=container, subtype=subtype)

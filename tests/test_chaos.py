@@ -63,11 +63,11 @@ def test_a_try_that_breaks_a_promise_is_told_and_fails_the_command() -> None:
         tried("exactly once", "failure of the scenario itself", failing),
         skipped("nothing lost", "disk full", "skipped: no root"),
     ]
-    told = io.StringIO()
-    assert tell_broken(outcomes[:1], told) == 0
-    assert tell_broken(outcomes, told) == 1
-    assert "one row is there twice" in told.getvalue()
-    assert "ZeroDivisionError" in told.getvalue()
+    printed = io.StringIO()
+    assert tell_broken(outcomes[:1], printed) == 0
+    assert tell_broken(outcomes, printed) == 1
+    assert "one row is there twice" in printed.getvalue()
+    assert "ZeroDivisionError" in printed.getvalue()
     text = page(outcomes, 7, 60.0)
     assert "| exactly once | kill | 2 | **1 broken**; 1 × as the clean run |" in text
     assert "| nothing lost | disk full | 0 | skipped: no root |" in text

@@ -178,13 +178,13 @@ def test_no_run_shows_a_secret_to_prefect_or_to_a_file(
         f"is no audio: {DAY:%Y/%m/%d}/oslo/call.wav?X-Amz-Algorithm=AWS4&X-Amz-Credential=***&X-Amz-Signature=***"
     ]
     with get_client(sync_client=True) as client:
-        told = [
+        stored = [
             *client.read_flow_runs(limit=200),
             *client.read_artifacts(limit=200),
             *client.read_task_runs(limit=200),
         ]
-    assert len(told) >= 4
-    assert SECRET not in "".join(each.model_dump_json() for each in told)
+    assert len(stored) >= 4
+    assert SECRET not in "".join(each.model_dump_json() for each in stored)
     output = capfd.readouterr()
     assert SECRET not in output.out + output.err
     own = [

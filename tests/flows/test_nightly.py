@@ -123,7 +123,7 @@ class Site:
             return lake.connection.execute(sql).to_arrow_table().to_pylist()
 
     def holds_one_set_of_rows(self) -> bool:
-        """Tell that no recording, analysis or segment stands twice, and that ledger and segments agree."""
+        """Tell that no recording, analysis or segment is there twice, and that ledger and segments agree."""
         return not self.rows(
             "SELECT recording_id FROM recordings GROUP BY ALL HAVING count(*) > 1 "
             "UNION ALL SELECT recording_id FROM analyses GROUP BY recording_id, model HAVING count(*) > 1 "

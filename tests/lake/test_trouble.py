@@ -29,11 +29,11 @@ CATALOG = "dbname=lake host=db password=hunter2"
 )
 @pytest.mark.parametrize("kind", [duckdb.IOException, duckdb.TransactionException, duckdb.Error])
 def test_each_kind_has_its_remedy(kind: type[duckdb.Error], said: str, remedy: str) -> None:
-    told = trouble(kind(f'"{CATALOG}": {said}'), CATALOG)
-    assert told is not None
-    assert remedy in told
-    assert "hunter2" not in told
-    assert "\n" not in told
+    sentence = trouble(kind(f'"{CATALOG}": {said}'), CATALOG)
+    assert sentence is not None
+    assert remedy in sentence
+    assert "hunter2" not in sentence
+    assert "\n" not in sentence
 
 
 @pytest.mark.parametrize(

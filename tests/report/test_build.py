@@ -167,7 +167,7 @@ def test_bars_stack_to_the_whole(page):
             assert y == pytest.approx(bottom, abs=0.01)
             bottom = y + height
         assert bottom == pytest.approx(100, abs=0.01)
-    # The first day of three stands in the first third, the last in the last: the empty day between keeps its place.
+    # The first day of three is in the first third, the last in the last: the empty day between keeps its place.
     assert sorted(float(x.rstrip("%")) // (100 / 3) for x in by_day) == [0, 2]
 
 

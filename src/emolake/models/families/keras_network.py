@@ -17,7 +17,7 @@ SAMPLING_RATE = 16_000
 
 
 class KerasNetwork:
-    """A loaded network of Keras behind the features that its training was given."""
+    """A loaded network of Keras behind the features that it was trained on."""
 
     def __init__(
         self,
