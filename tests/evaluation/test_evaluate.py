@@ -145,4 +145,6 @@ def test_what_cannot_be_evaluated_is_refused(site, tmp_path):
         evaluate(entry=entry, settings=SETTINGS, data=tmp_path / "gone.csv", out=tmp_path / "out")
     with pytest.raises(ConfigurationError, match="no model is called 'nobody'"):
         SETTINGS.registry.entry_or_folder("nobody")
+    with pytest.raises(ConfigurationError, match="there is no folder runs/nobody; name one"):
+        SETTINGS.registry.entry_or_folder("runs/nobody")
     assert not (tmp_path / "out").exists()

@@ -254,8 +254,15 @@ class Registry:
         Raises:
             ConfigurationError: it is neither, or its entry is wrong.
         """
-        if model is None or model in self.names() or not Path(model).is_dir():
+        if model is None or model in self.names():
             return self.entry(model)
+        if not Path(model).is_dir():
+            if Path(model).name == model:
+                return self.entry(model)
+            known = ", ".join(self.names())
+            raise ConfigurationError(
+                f"there is no folder {model}; name one that `emolake train` wrote, or one of the models {known}"
+            )
         folder = Path(model).resolve()
         named = {**self.models, folder.name: {"path": str(folder)}}
         return replace(self, models=named).entry(folder.name)
