@@ -18,6 +18,8 @@ import soxr
 from emolake.audio.containers.gzipped import is_gzip, unpack
 from emolake.audio.containers.inspection import Declaration, declaration
 from emolake.audio.decoders import DECODER_ERRORS, EndError, described, open_decoder
+from emolake.audio.mixing import Mixer
+from emolake.audio.signal_meter import SignalFigures, SignalMeter
 from emolake.errors import BadRecordingError, Reason
 
 
@@ -70,6 +72,8 @@ class DecodeOutcome:
     """Whether audio is missing that the container declares, or its own end mark is."""
     reason: str | None
     """What is missing, or what else was found wrong; None when nothing was."""
+    signal: SignalFigures | None = None
+    """What the signal is like, at the source's own rate."""
 
 
 class _StoppedError(Exception):
@@ -178,6 +182,7 @@ class AudioReader:
 
         Where the decoder breaks after some samples, the blocks before it come out, and `outcome` says so.
         """
+        meter = SignalMeter(self.sampling_rate, self.channels, self.codec)
         resample = None
         if self.sampling_rate != self.options.sampling_rate:
             resample = soxr.ResampleStream(
@@ -189,6 +194,7 @@ class AudioReader:
             for block in self._source_blocks():
                 self._check_finite(block, samples)
                 samples += len(block)
+                meter.push(block)
                 made = block if resample is None else resample.resample_chunk(block)
                 if len(made):
                     resampled += len(made)
@@ -204,7 +210,7 @@ class AudioReader:
             if len(made):
                 resampled += len(made)
                 yield made
-        self._outcome = self._judge(samples, resampled, stopped)
+        self._outcome = self._judge(samples, resampled, stopped, meter.figures())
 
     def _source_blocks(self) -> Iterator[np.ndarray]:
         """Gather the decoder's frames to blocks at the source's rate.
@@ -247,7 +253,9 @@ class AudioReader:
             stage="decode",
         )
 
-    def _judge(self, samples: int, resampled: int, broken: Exception | None) -> DecodeOutcome:
+    def _judge(
+        self, samples: int, resampled: int, broken: Exception | None, signal: SignalFigures
+    ) -> DecodeOutcome:
         declared, tolerance = self._found.declared, self.options.truncation_tolerance_s
         duration = samples / self.sampling_rate
         notes = []
@@ -262,12 +270,15 @@ class AudioReader:
         if broken is not None:
             notes.append(f"the decoder stopped at {duration:.3f} s: {described(broken)}")
         truncated = short or lost or declared.fault is not None
-        return DecodeOutcome(samples, resampled, duration, promised, truncated, "; ".join(notes) or None)
+        return DecodeOutcome(
+            samples, resampled, duration, promised, truncated, "; ".join(notes) or None, signal
+        )
 
 
 def load_mono(path: Path, *, sampling_rate: int = 16_000) -> np.ndarray:
-    """Decode a whole file [n] float32, mixed down by the mean of its channels: for training and notebooks."""
+    """Decode a whole file [n] float32, mixed down by `Mixer`: for training and notebooks."""
     with AudioReader(path, DecodeOptions(sampling_rate=sampling_rate)) as reader:
-        mixed = [block.mean(axis=1, dtype=np.float32) for block in reader.blocks()]
+        mixer = Mixer(sampling_rate)
+        mixed = [piece for block in reader.blocks() for piece in mixer.push(block)]
     # A handful of samples at a higher rate may come to none.
-    return np.concatenate([np.empty(0, np.float32), *mixed])
+    return np.concatenate([np.empty(0, np.float32), *mixed, mixer.finish()])

@@ -29,7 +29,7 @@ def riff(file: BinaryIO, size: int) -> Declared:
             byte_rate = float(frame_bytes * rate if plain and rate else stated)
             length, fault, understated = audio_bytes(file, size, chunk, byte_rate, layout)
             duration = length / byte_rate if length is not None and byte_rate > 0 else None
-            if not plain and duration is not None and rate and 0 < fact < 0xFFFF_FFFF:
+            if not plain and length is not None and rate and 0 < fact < 0xFFFF_FFFF:
                 duration = fact / rate
             codec = "mpeg" if tag in _MPEG_TAGS else None
             return Declared(duration, fault, rate, channels, understated, codec)
