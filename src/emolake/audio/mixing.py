@@ -8,6 +8,7 @@ from emolake.audio.signal_meter import CANCELLING
 
 _BLOCK_S = 1.0
 _SILENCE = 1e-9  # of mean square, -90 dBFS
+_COMPARABLE = 0.01  # of the other's mean square: a fainter channel, an echo perhaps, cancels nothing
 
 
 class Mixer:
@@ -48,16 +49,12 @@ class Mixer:
         products = wide.T @ wide / len(wide)
         powers = np.diag(products)
         sounding = np.flatnonzero(powers > _SILENCE)
-        if len(sounding) > 1:
+        if len(sounding):
             first = sounding[0]
-            # 1 and -1 where two channels are the same up to their sign; near 0 where one is far louder.
-            alike = 2 * products[first] / (powers[first] + powers)
-            signs = signs.copy()
-            signs[sounding] = np.where(
-                np.abs(alike[sounding]) > -CANCELLING,
-                signs[first] * np.sign(alike[sounding]),
-                signs[sounding],
-            )
+            alike = products[first] / np.sqrt(powers[first] * powers.clip(_SILENCE))
+            ratio = powers / powers[first]
+            clear = (np.abs(alike) > -CANCELLING) & (ratio > _COMPARABLE) & (ratio < 1 / _COMPARABLE)
+            signs = np.where(clear, signs[first] * np.sign(alike), signs).astype(np.float32)
         self._signs = signs
         turned = samples if (signs == 1).all() else samples * signs
         return np.asarray(turned.mean(axis=1, dtype=np.float32))

@@ -108,12 +108,13 @@ class SignalMeter:
         correlation = _lowest_correlation(covariance[np.ix_(sounding, sounding)])
         offset = float(means[np.argmax(np.abs(means))]) if len(means) else 0.0
         clipped = self._clipped / (count * len(means))
+        unscaled = self._is_float and self._peak > _UNSCALED
         notes = {
             "no_signal": level is None or level < _SILENT_DBFS,
             "quiet": level is not None and _SILENT_DBFS <= level < _QUIET_DBFS,
             "clipped": clipped >= _CLIPPED_SHARE,
-            "dc_offset": abs(offset) >= _OFFSET * 0.999,
-            "unscaled": self._is_float and self._peak > _UNSCALED,
+            "dc_offset": not unscaled and abs(offset) >= 0.999 * _OFFSET,
+            "unscaled": unscaled,
             "beyond_full_scale": self._is_float and 1.0001 < self._peak <= _UNSCALED,
             "empty_channel": bool(sounding.any() and not sounding.all()),
             "dual_mono": correlation is not None and correlation > _SAME,

@@ -90,7 +90,6 @@ def _headerless(
         name,
         tuple(rates),
         demuxer=demuxer,
-        bytes_per_second=round(min(rates.values()) / samples_per_byte),
         recognised_surely=False,
         headerless_rates=rates,
         samples_per_byte=samples_per_byte,
@@ -214,7 +213,11 @@ def is_audio(name: str) -> bool:
 
 def bytes_per_second(name: str) -> int:
     """Return by how many bytes a second a recording of this name is estimated to be long."""
-    return _BY_EXTENSION.get(extension(name), UNKNOWN).bytes_per_second
+    ending = extension(name)
+    found = _BY_EXTENSION.get(ending, UNKNOWN)
+    if found.headerless_rates:
+        return round(found.headerless_rates[ending] / found.samples_per_byte)
+    return found.bytes_per_second
 
 
 def extension(name: str) -> str:
