@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import rfft
+from scipy.fft import next_fast_len, rfft
 
 CANCELLING = -0.8
 """Correlation from which down channels cancel in their mean: less than a tenth of their power is left."""
@@ -61,14 +61,14 @@ class SignalMeter:
         self._is_float = codec in _FLOATS
         # 1 less a rounding, so that 32767 of 32768 counts.
         self._full_scale = _FULL_SCALE.get(codec, 0.9999)
-        self._frame = 2 * round(_FRAME_S * sampling_rate / 2)
+        self._frame = next_fast_len(round(_FRAME_S * sampling_rate), real=True)
         self._window = np.hanning(self._frame + 1)[:-1].astype(np.float32)
-        bins = np.fft.rfftfreq(self._frame, 1 / sampling_rate)
-        self._band_starts = np.unique(np.searchsorted(bins, np.arange(0, sampling_rate / 2, _BAND_HZ)))
-        self._band_starts = self._band_starts[self._band_starts < len(bins)]
-        self._band_edges_hz = np.append(bins[self._band_starts[1:]], sampling_rate / 2)
+        # Bins of the spectrum in a band, and bands below half the rate.
+        self._width = max(1, round(_BAND_HZ * self._frame / sampling_rate))
+        bands = self._frame // 2 // self._width
+        self._band_edges_hz = np.arange(1, bands + 1) * self._width * sampling_rate / self._frame
         # [bands, decibels]: how many frames have that level in that band.
-        self._levels = np.zeros((len(self._band_starts), _CEILING_DB - _FLOOR_DB), np.int64)
+        self._levels = np.zeros((bands, _CEILING_DB - _FLOOR_DB), np.int64)
         self._held: list[np.ndarray] = []
         self._held_samples = 0
         self._samples = 0
@@ -131,26 +131,29 @@ class SignalMeter:
 
     def _measure(self, samples: np.ndarray) -> None:
         """Add samples [n, channels] from a fixed place on: a whole number of frames, or the end."""
-        wide = samples.astype(np.float64)
-        magnitudes = np.abs(samples)
+        wide = np.ascontiguousarray(samples.T, np.float64)
         self._samples += len(samples)
-        self._sums += wide.sum(axis=0)
-        self._products += wide.T @ wide
-        at_full_scale = magnitudes >= self._full_scale
-        if self._is_float:  # which goes on beyond it, and is not clipped there
-            at_full_scale &= magnitudes <= 1.0001
-        self._clipped += int(at_full_scale.sum())
-        self._peak = max(self._peak, float(magnitudes.max()))
+        self._sums += wide.sum(axis=1)
+        self._products += wide @ wide.T
+        peak = max(float(samples.max()), -float(samples.min()))
+        self._peak = max(self._peak, peak)
+        if peak >= self._full_scale:
+            magnitudes = np.abs(samples)
+            # Floats go on beyond full scale, and are not clipped there.
+            most = 1.0001 if self._is_float else math.inf
+            self._clipped += int(((magnitudes >= self._full_scale) & (magnitudes <= most)).sum())
         frames = len(samples) // self._frame
         if frames == 0 and self._levels.any():
             return
         window = self._window
         if frames == 0:  # all of a short recording
             frames, window = 1, np.hanning(len(samples) + 2)[1:-1].astype(np.float32)
-        tapered = samples[: frames * len(window)].reshape(frames, len(window), -1) * window[:, None]
-        spectrum = rfft(tapered, n=self._frame, axis=1)
-        power = (spectrum.real**2 + spectrum.imag**2).sum(axis=2)
-        bands = np.maximum.reduceat(power, self._band_starts, axis=1)
+        # Every other frame: enough of them to know a band by.
+        channels = np.moveaxis(samples[: frames * len(window)].reshape(frames, len(window), -1)[::2], 2, 0)
+        spectrum = rfft(np.multiply(channels, window, order="C"), n=self._frame)
+        power = (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
+        whole = self._levels.shape[0] * self._width
+        bands = np.maximum.reduce([power[:, at : whole : self._width] for at in range(self._width)])
         decibels = np.floor(10 * np.log10(bands.astype(np.float64) + 1e-20)).astype(np.int64)
         places = np.clip(decibels - _FLOOR_DB, 0, self._levels.shape[1] - 1)
         flat = places + np.arange(self._levels.shape[0]) * self._levels.shape[1]
@@ -159,7 +162,7 @@ class SignalMeter:
     def _bandwidth(self) -> float | None:
         """Return the upper edge of the highest band that is not far below the loudest one."""
         below = np.cumsum(self._levels, axis=1)
-        wanted = np.ceil(_SHARE_OF_FRAMES * below[:, -1:])
+        wanted = np.floor(_SHARE_OF_FRAMES * below[:, -1:])
         levels = (below >= np.maximum(wanted, 1)).argmax(axis=1)
         speech = self._band_edges_hz > _LOWEST_HZ
         if not speech.any() or levels[speech].max() == 0:
