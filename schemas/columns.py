@@ -15,6 +15,18 @@ FLOAT_MAP = pa.map_(pa.string(), pa.float32())
 DOUBLE_MAP = pa.map_(pa.string(), pa.float64())
 
 RECORDING_STATUSES = ("ok", "truncated", "silent", "excluded", "quarantined")
+# What may be odd of a recording's signal, and what to make of it.
+SIGNAL_NOTES = {
+    "no_signal": "digital silence, or below -85 dBFS: look at what records",
+    "quiet": "below -55 dBFS: raise the gain of what records",
+    "clipped": "one sample in 1000 or more is at full scale: lower the gain of what records",
+    "dc_offset": "the mean is 0.1 % of full scale or more away from 0: 8-bit samples around 127, or a card's fault",
+    "unscaled": "samples of floats go far beyond 1, as integers do that were not divided: fix what writes the file",
+    "beyond_full_scale": "samples of floats go beyond 1: lower the gain of what writes the file",
+    "empty_channel": 'a channel is silent and another is not: choose the other with segmentation.channels, or "split"',
+    "dual_mono": 'two channels are the same: with "split" every word counts twice; "mix" counts it once',
+    "antiphase": "a channel is another one turned around: the mix-down turns it back; fix the wiring",
+}
 HEALTH_VERDICTS = ("healthy", "flat", "too few")
 RUN_OUTCOMES = ("running", "completed", "failed", "died")
 
@@ -84,6 +96,42 @@ EXCLUDED_CHANNELS = Column(
     nullable=True,
 )
 CODEC = Column("codec", pa.string(), "codec that was decoded", nullable=True)
+LEVEL_DBFS = Column(
+    "level_dbfs",
+    pa.float64(),
+    "root mean square of all channels without their offsets; NULL of digital silence",
+    "dBFS",
+    nullable=True,
+)
+CLIPPED_SHARE = Column(
+    "clipped_share", pa.float64(), "share of the samples that are at full scale, 0 to 1", nullable=True
+)
+DC_OFFSET = Column(
+    "dc_offset",
+    pa.float64(),
+    "mean of the channel whose mean is furthest from 0, as a share of full scale, -1 to 1",
+    nullable=True,
+)
+BANDWIDTH_HZ = Column(
+    "bandwidth_hz",
+    pa.float64(),
+    "frequency up to which there is sound, at whatever sampling rate it is stored: up to 4000 of a telephone call",
+    "Hz",
+    nullable=True,
+)
+CHANNEL_CORRELATION = Column(
+    "channel_correlation",
+    pa.float64(),
+    "lowest correlation of two channels with sound, -1 (antiphase) to 1 (the same twice); NULL with fewer than two",
+    nullable=True,
+)
+SIGNAL_NOTES_COLUMN = Column(
+    "signal_notes",
+    pa.list_(pa.string()),
+    "what is odd of the signal; NULL where nothing is",
+    nullable=True,
+    allowed=tuple(SIGNAL_NOTES),
+)
 DIMENSIONS = Column("dimensions", TEXT_MAP, "named groups of the key's pattern")
 STATUS = Column("status", pa.string(), "what became of the recording", allowed=RECORDING_STATUSES)
 ERROR = Column("error", pa.string(), "reason code, stage and message of what went wrong", nullable=True)

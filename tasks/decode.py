@@ -4,8 +4,10 @@ Samples are counted and headers are not trusted: what was decoded is compared wi
 because a WAV, MP3, Opus or WebM file that was cut decodes to a shorter clip without any error.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,8 +15,11 @@ from typing import Self
 import numpy as np
 import soxr
 
+from emolake.audio.containers.gzipped import is_gzip, unpack
 from emolake.audio.containers.inspection import Declaration, declaration
 from emolake.audio.decoders import DECODER_ERRORS, EndError, described, open_decoder
+from emolake.audio.mixing import Mixer
+from emolake.audio.signal_meter import SignalFigures, SignalMeter
 from emolake.errors import BadRecordingError, Reason
 
 
@@ -36,6 +41,10 @@ class DecodeOptions:
     """Greatest sampling rate of a recording in Hz."""
     max_amplitude: float = 1e12
     """Greatest magnitude of a sample, where full scale is 1: the squares of larger ones overflow float32."""
+    headerless_rates: Mapping[str, int] = field(default_factory=dict)
+    """Sampling rates in Hz of files without a header, by extension, where they are not the usual ones."""
+    unpacked_mb: int = 2048
+    """Most that a recording may take on disk once it is unpacked from gzip."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,8 @@ class DecodeOutcome:
     """Whether audio is missing that the container declares, or its own end mark is."""
     reason: str | None
     """What is missing, or what else was found wrong; None when nothing was."""
+    signal: SignalFigures | None = None
+    """What the signal is like, at the source's own rate."""
 
 
 class _StoppedError(Exception):
@@ -73,6 +84,9 @@ class _StoppedError(Exception):
         self.cause = cause
 
 
+_MOST_GZIP_LAYERS = 2  # a `.gz` that is stored with `Content-Encoding: gzip`
+
+
 class AudioReader:
     """One recording, opened for one pass of decoding.
 
@@ -80,21 +94,34 @@ class AudioReader:
     BadRecordingError, on opening or from `blocks`, for a file that yields nothing that can be analysed.
     """
 
-    def __init__(self, path: Path, options: DecodeOptions = DecodeOptions(), name: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: DecodeOptions = DecodeOptions(),
+        name: str | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        """Open a file.
+
+        Args:
+            path: the file.
+            options: how it is decoded.
+            name: what it is called at its source, whose ending names a format without a header.
+            scratch: folder for what is unpacked; that of the system when left out.
+        """
         self.options = options
         self.name = name or path.name
         self._outcome: DecodeOutcome | None = None
-        self._found = self._inspect(path)
-        self._check_shape(self._found.declared.sampling_rate, self._found.declared.channels)
-        self._source = open_decoder(path, self._found, options.truncation_tolerance_s)
-        self.codec = self._source.codec
-        self.sampling_rate = self._source.sampling_rate
-        self.channels = self._source.channels
-        try:
+        with ExitStack() as opening:
+            path, self._found = self._inspect(path, opening, scratch)
+            self._check_shape(self._found.declared.sampling_rate, self._found.declared.channels)
+            self._source = open_decoder(path, self._found, options.truncation_tolerance_s)
+            opening.callback(self._source.close)
+            self.codec = self._source.codec
+            self.sampling_rate = self._source.sampling_rate
+            self.channels = self._source.channels
             self._check_shape(self.sampling_rate, self.channels)
-        except BadRecordingError:
-            self._source.close()
-            raise
+            self._opened = opening.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +133,7 @@ class AudioReader:
 
     def close(self) -> None:
         """Close the file; `outcome` stays."""
-        self._source.close()
+        self._opened.close()
 
     @property
     def outcome(self) -> DecodeOutcome:
@@ -117,16 +144,28 @@ class AudioReader:
             )
         return self._outcome
 
-    def _inspect(self, path: Path) -> Declaration:
+    def _inspect(self, path: Path, opening: ExitStack, scratch: Path | None) -> tuple[Path, Declaration]:
+        """Return the file to decode, unpacked where it is gzip, and what it declares."""
+        fault = None
         try:
+            for layer in range(_MOST_GZIP_LAYERS):
+                if not is_gzip(path):
+                    break
+                folder = tempfile.TemporaryDirectory(prefix="emolake-gzip-", dir=scratch)
+                target = Path(opening.enter_context(folder)) / str(layer)
+                fault = unpack(path, target, most_bytes=self.options.unpacked_mb * 1_000_000) or fault
+                path = target
             if path.stat().st_size == 0:
-                raise BadRecordingError(Reason.EMPTY, "the file has no bytes", stage="decode")
-            return declaration(path)
+                raise BadRecordingError(Reason.EMPTY, fault or "the file has no bytes", stage="decode")
+            found = declaration(path, self.name, self.options.headerless_rates)
         except FileNotFoundError as error:
             raise BadRecordingError(Reason.VANISHED, "the file is there no more", stage="decode") from error
         except OSError as error:
             message = f"the file cannot be read ({error.strerror or error}); a later run tries it again"
             raise BadRecordingError(Reason.FETCH_FAILED, message, stage="decode") from error
+        if fault is not None:
+            found = replace(found, declared=found.declared._replace(fault=fault))
+        return path, found
 
     def _check_shape(self, rate: float | None, channels: int | None) -> None:
         low, high = self.options.min_source_rate, self.options.max_source_rate
@@ -143,6 +182,7 @@ class AudioReader:
 
         Where the decoder breaks after some samples, the blocks before it come out, and `outcome` says so.
         """
+        meter = SignalMeter(self.sampling_rate, self.channels, self.codec)
         resample = None
         if self.sampling_rate != self.options.sampling_rate:
             resample = soxr.ResampleStream(
@@ -154,6 +194,7 @@ class AudioReader:
             for block in self._source_blocks():
                 self._check_finite(block, samples)
                 samples += len(block)
+                meter.push(block)
                 made = block if resample is None else resample.resample_chunk(block)
                 if len(made):
                     resampled += len(made)
@@ -169,7 +210,7 @@ class AudioReader:
             if len(made):
                 resampled += len(made)
                 yield made
-        self._outcome = self._judge(samples, resampled, stopped)
+        self._outcome = self._judge(samples, resampled, stopped, meter.figures())
 
     def _source_blocks(self) -> Iterator[np.ndarray]:
         """Gather the decoder's frames to blocks at the source's rate.
@@ -212,7 +253,9 @@ class AudioReader:
             stage="decode",
         )
 
-    def _judge(self, samples: int, resampled: int, broken: Exception | None) -> DecodeOutcome:
+    def _judge(
+        self, samples: int, resampled: int, broken: Exception | None, signal: SignalFigures
+    ) -> DecodeOutcome:
         declared, tolerance = self._found.declared, self.options.truncation_tolerance_s
         duration = samples / self.sampling_rate
         notes = []
@@ -227,12 +270,15 @@ class AudioReader:
         if broken is not None:
             notes.append(f"the decoder stopped at {duration:.3f} s: {described(broken)}")
         truncated = short or lost or declared.fault is not None
-        return DecodeOutcome(samples, resampled, duration, promised, truncated, "; ".join(notes) or None)
+        return DecodeOutcome(
+            samples, resampled, duration, promised, truncated, "; ".join(notes) or None, signal
+        )
 
 
 def load_mono(path: Path, *, sampling_rate: int = 16_000) -> np.ndarray:
-    """Decode a whole file [n] float32, mixed down by the mean of its channels: for training and notebooks."""
+    """Decode a whole file [n] float32, mixed down by `Mixer`: for training and notebooks."""
     with AudioReader(path, DecodeOptions(sampling_rate=sampling_rate)) as reader:
-        mixed = [block.mean(axis=1, dtype=np.float32) for block in reader.blocks()]
+        mixer = Mixer(sampling_rate)
+        mixed = [piece for block in reader.blocks() for piece in mixer.push(block)]
     # A handful of samples at a higher rate may come to none.
-    return np.concatenate([np.empty(0, np.float32), *mixed])
+    return np.concatenate([np.empty(0, np.float32), *mixed, mixer.finish()])

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple, Protocol, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from emolake.audio.mixing import Mixer
 from emolake.audio.voice_activity import CHUNK, SpeechDetector
 from emolake.errors import BadRecordingError, Reason
 from emolake.options import Options
@@ -34,7 +35,7 @@ class SegmentOptions(Options):
     min_tail_s: float = Field(1.0, ge=0)
     """A last window shorter than this, in seconds, is joined to the one before it."""
     channels: Literal["mix", "split"] | tuple[Channel, ...] = "mix"
-    """The mean of all channels, each channel by itself, or those of a list of indices."""
+    """The mean of all channels (none cancels another), each channel by itself, or those of a list of indices."""
     min_speech_ratio: float = Field(0.1, ge=0, le=1)
     """A segment with a smaller share of speech gets no label; 0 labels all."""
     vad_threshold: float = Field(0.5, gt=0, lt=1)
@@ -383,14 +384,16 @@ def segment(
     if sampling_rate != vad.sampling_rate:
         raise ValueError(f"found blocks of {sampling_rate} Hz, expected {vad.sampling_rate} Hz; resample")
     tracks: dict[int, _Track] = {}
+    mixer = Mixer(sampling_rate) if options.channels == "mix" else None
     for block in blocks:
         if not tracks:
             chosen = _chosen(options, block.shape[1], excluded_channels)
-            own = [0] if options.channels == "mix" else chosen
+            own = chosen if mixer is None else [0]
             tracks = {c: _Track(c, options, vad, sampling_rate) for c in own}
         for channel, track in tracks.items():
-            mixed = options.channels == "mix"
-            mono = block[:, chosen].mean(axis=1, dtype=np.float32) if mixed else block[:, channel]
-            yield from track.push(mono)
+            for mono in [block[:, channel]] if mixer is None else mixer.push(block[:, chosen]):
+                yield from track.push(mono)
     for track in tracks.values():
+        if mixer is not None:
+            yield from track.push(mixer.finish())
         yield from track.finish()

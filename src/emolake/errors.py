@@ -38,6 +38,8 @@ class Reason(StrEnum):
     """The decoder was silent for longer than it may be."""
     OUT_OF_MEMORY = "out_of_memory"
     """The decoder took more memory than it may."""
+    TOO_LARGE = "too_large"
+    """Unpacked from gzip the object would be larger than it may be."""
     VANISHED = "vanished"
     """The object was listed, and was gone when it was read; should it be listed again, it is tried again."""
     FETCH_FAILED = "fetch_failed"

@@ -5,9 +5,9 @@ relative to the configuration file.
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from emolake.audio.containers.formats import headerless_extensions
 from emolake.environment import default_config_file
 from emolake.errors import ConfigurationError
 from emolake.lake.warehouse import AggregateOptions, Catalog, WarehouseOptions
@@ -25,17 +26,39 @@ from emolake.models.registry import Registry
 from emolake.options import Options
 from emolake.source.access import SourceOptions
 from emolake.source.policy import Policy
+from emolake.tasks.decode import DecodeOptions
 from emolake.tasks.fetch import FetchOptions
 from emolake.tasks.segment import SegmentOptions
 
 
 class DecoderLimits(Options):
-    """What decoding one recording may take before the recording is given up."""
+    """How recordings are decoded, and what one may take before it is given up; the keys of [decode]."""
 
     timeout_s: float = Field(120.0, gt=0)
     """How long a decoder may be silent; it is then killed, and its recording quarantined."""
     memory_mb: int = Field(2048, ge=64)
     """Memory that a recording may take in its decoder."""
+    unpacked_mb: int = Field(2048, ge=1)
+    """Disk that a recording may take once it is unpacked from gzip."""
+    headerless_rates: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    """Sampling rates in Hz of files without a header, by extension: `ulaw`, `alaw` and `sln` are taken to have 8000,
+    `g722` 16000, and `sln16` and the like what they are named after."""
+
+    @property
+    def options(self) -> DecodeOptions:
+        """What the decoder is given."""
+        return DecodeOptions(unpacked_mb=self.unpacked_mb, headerless_rates=self.headerless_rates)
+
+    @field_validator("headerless_rates")
+    @classmethod
+    def _of_known_endings(cls, rates: dict[str, int]) -> dict[str, int]:
+        unknown = sorted(rates.keys() - set(headerless_extensions()))
+        if unknown:
+            raise ValueError(
+                f"{', '.join(unknown)} is no ending of files without a header; they are "
+                f"{', '.join(headerless_extensions())}"
+            )
+        return rates
 
 
 class RunOptions(Options):

@@ -1,5 +1,6 @@
 """Recordings that kill, hang or fill the decoder's process are bad, and the ones beside them are not."""
 
+import gzip
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from emolake.pipeline.timings import Timings
 from emolake.prediction.files import source_object
 from emolake.settings import Settings
 from emolake.source.folder import FolderSource
-from emolake.tasks.decode import AudioReader, DecodeOutcome, Opened
+from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome, Opened
 from emolake.tasks.segment import Segment, SegmentOptions, segment
 
 from made_model import write_tiny_model
@@ -46,6 +47,8 @@ POISON = textwrap.dedent(
                 time.sleep(3600)
             if "memory" in name:
                 self.hoard = [bytearray(16_000_000) for _ in range(10_000)]
+            if "chatter" in name:
+                os.write(2, b"Warning: a frame was lost\\n\\x1b[31mError: red\\n")
             if "bug" in name:
                 raise LookupError("a mistake in the program")
             real(self, file, *arguments, **more)
@@ -149,6 +152,45 @@ def test_poison_has_a_reason_and_its_process_an_end(
 def test_a_mistake_of_the_program_is_not_the_recordings(poisoned: Path) -> None:
     with pytest.raises(DecoderError, match="LookupError: a mistake in the program"):
         run(write(poisoned / "bug.wav"))
+
+
+def test_what_a_library_writes_is_logged_with_the_name(
+    poisoned: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level("DEBUG", logger="emolake.pipeline.decoder_process"):
+        for name in ("chatter one.wav", "quiet.wav", "chatter two.wav"):
+            run(write(poisoned / name))
+    assert caplog.messages == [
+        f"chatter {number}.wav: {line}"
+        for number in ("one", "two")
+        for line in ("Warning: a frame was lost", r"\x1b[31mError: red")
+    ]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_process_that_cannot_begin_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_idle_decoders()
+    (tmp_path / "sitecustomize.py").write_text("raise SystemExit('the disk is on fire')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(BadRecordingError, match="the disk is on fire"):
+        run(write(tmp_path / "a.wav"))
+
+
+def test_what_is_unpacked_goes_with_its_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_idle_decoders()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    packed = tmp_path / "a.wav.gz"
+    packed.write_bytes(gzip.compress(write(tmp_path / "a.wav").read_bytes()))
+    assert len(run(packed)) == len(run(tmp_path / "a.wav")) == 4
+    messages: Any = decoded(packed, name="a.wav", segmentation=OPTIONS, timeout_s=10, memory_mb=500)
+    next(messages)
+    assert list(scratch.iterdir())
+    messages.close()  # which kills the process
+    assert not list(scratch.iterdir())
+    with pytest.raises(BadRecordingError, match=r"decode\.unpacked_mb"):
+        run(packed, options=DecodeOptions(unpacked_mb=0))
 
 
 def test_poison_among_good_recordings_costs_only_itself(poisoned: Path, tmp_path: Path) -> None:

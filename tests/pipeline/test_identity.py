@@ -33,6 +33,7 @@ def config_id(folder: Path, **sections: Any) -> str:
         {"segmentation": {"min_speech_ratio": 0.2}},
         {"segmentation": {"channels": "split"}},
         {"segmentation": {"vad_threshold": 0.4}},
+        {"decode": {"headerless_rates": {"ulaw": 16_000}}},
     ],
 )
 def test_what_changes_a_result_changes_the_id(folder: Path, sections: dict[str, dict[str, object]]) -> None:
@@ -46,6 +47,7 @@ def test_what_changes_a_result_changes_the_id(folder: Path, sections: dict[str, 
         {"inference": {"device": "cpu"}},
         {"source": {"uri": "s3://other", "lookback_days": 9}},
         {"run": {"shard_seconds": 60.0}},
+        {"decode": {"unpacked_mb": 100}},
         {"warehouse": {"data": "elsewhere"}},
     ],
 )

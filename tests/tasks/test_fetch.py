@@ -1,14 +1,18 @@
 """Fetching: broken downloads go on where they broke, replaced objects start over, and nothing ends the run."""
 
+import gzip
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import soundfile
 
 from emolake.errors import BadRecordingError, Reason
 from emolake.schemas.records import SourceObject
@@ -16,6 +20,7 @@ from emolake.source.access import S3Options
 from emolake.source.folder import FolderSource
 from emolake.source.s3 import S3Source
 from emolake.source.store import Source
+from emolake.tasks.decode import AudioReader
 from emolake.tasks.fetch import FetchOptions, fetch, fetched
 
 from chaos.proxy import Cut, Request, faulty
@@ -244,3 +249,48 @@ def test_leaving_early_ends_what_is_under_way(calls):
         _, path = next(results)
         assert isinstance(path, Path)
     assert not path.parent.exists()
+
+
+@pytest.fixture
+def gzip_server():
+    """URL of a server whose every object is the same WAV, stored and sent with `Content-Encoding: gzip`."""
+    body = gzip.compress(wav_bytes())
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            for name, value in {
+                "Content-Encoding": "gzip", "Content-Type": "audio/wav", "ETag": '"v1"',
+                "Content-Length": str(len(body)),
+            }.items():  # fmt: skip
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", len(body)
+        server.shutdown()
+
+
+def wav_bytes() -> bytes:
+    file = BytesIO()
+    soundfile.write(file, np.random.default_rng(1).normal(0, 0.1, 16_000), 16_000, format="WAV")
+    return file.getvalue()
+
+
+def test_a_body_that_is_sent_as_gzip_comes_as_stored_and_is_unpacked_by_the_decoder(
+    gzip_server, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    url, size = gzip_server
+    listed = SourceObject("a.wav", "s3://calls/a.wav", "id", "v1", size, date(2026, 11, 20), None, {})
+    _, path = fetch(bucket(url), listed, tmp_path / "target", options=OPTIONS)
+    with AudioReader(path, name="a.wav") as reader:
+        assert sum(map(len, reader.blocks())) == 16_000

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 
 import av
 import numpy as np
 import soundfile as sf
 
 from emolake.audio.containers.formats import DEMUXERS
-from emolake.audio.containers.inspection import Declaration
+from emolake.audio.containers.inspection import BehindTags, Declaration
 from emolake.errors import BadRecordingError, Reason
 
 DECODER_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, sf.LibsndfileError)
@@ -37,9 +37,10 @@ class Decoder(Protocol):
 class LibsndfileDecoder:
     """WAV, FLAC, AIFF, AU, CAF, W64 and Vorbis."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, begins_at: int = 0) -> None:
         self._path = path
-        self._file = sf.SoundFile(path)
+        self._begins_at = begins_at
+        self._file = sf.SoundFile(_body(path, begins_at))
         self.sampling_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         subtype = self._file.subtype.lower()
@@ -59,7 +60,7 @@ class LibsndfileDecoder:
             if call == _SHORT_CALL:
                 raise
             # Once more and in short calls, for what lies before the error in its second.
-            with sf.SoundFile(self._path) as again:
+            with sf.SoundFile(_body(self._path, self._begins_at)) as again:
                 for frames in self._frames(again, _SHORT_CALL):
                     known = min(given, len(frames))
                     given -= known
@@ -89,9 +90,11 @@ class FfmpegDecoder:
 
     def __init__(self, path: Path, declared: Declaration, tolerance_s: float) -> None:
         options = {"format_whitelist": ",".join(DEMUXERS), **declared.demuxer_options}
+        body = _body(path, declared.begins_at)
         # An absolute path cannot be taken for a URL.
+        opened = str(body.absolute()) if isinstance(body, Path) else body
         self._container = av.open(
-            str(path.absolute()), format=declared.demuxer, options=options, metadata_errors="replace"
+            opened, "r", format=declared.demuxer, options=options, metadata_errors="replace"
         )
         try:
             if not self._container.streams.audio:
@@ -161,6 +164,11 @@ class FfmpegDecoder:
         self._container.close()
 
 
+def _body(path: Path, begins_at: int) -> Path | BinaryIO:
+    """Return what a decoder opens: the file, or what is behind the tags in it."""
+    return path if begins_at == 0 else cast("BinaryIO", BehindTags(path, begins_at))
+
+
 def _to_float(frame: av.AudioFrame) -> np.ndarray:
     """Return frames [n, channels] float32 of one FFmpeg frame of any sample format; integers by their full scale."""
     given: np.ndarray = frame.to_ndarray()
@@ -186,16 +194,22 @@ def open_decoder(path: Path, found: Declaration, tolerance_s: float) -> Decoder:
     Raises:
         BadRecordingError: neither takes it, or it holds no audio.
     """
+    if found.no_audio is not None:
+        raise BadRecordingError(
+            Reason.NO_AUDIO_STREAM, f"the file is no audio but {found.no_audio}", stage="decode"
+        )
     refusals = []
     if found.decoder == "libsndfile":
         try:
-            return LibsndfileDecoder(path)
+            return LibsndfileDecoder(path, found.begins_at)
         except DECODER_ERRORS as error:
             refusals.append(f"libsndfile: {described(error)}")
     try:
         return FfmpegDecoder(path, found, tolerance_s)
     except DECODER_ERRORS as error:
         refusals.append(f"ffmpeg: {described(error)}")
+        if found.declared.fault is not None:
+            refusals.insert(0, found.declared.fault)
         raise BadRecordingError(
             Reason.UNDECODABLE,
             f"no decoder reads the file, by its first bytes {found.container} ({'; '.join(refusals)})",

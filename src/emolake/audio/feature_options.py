@@ -5,6 +5,15 @@ from pydantic import Field
 from emolake.options import Options
 
 
+class ConditioningOptions(Options):
+    """What is removed from a waveform before its features; nothing by default."""
+
+    high_pass_hz: float | None = Field(None, gt=0)
+    """Cutoff of a high-pass filter that removes what is below three quarters of it: with 80, DC and mains hum."""
+    level_dbfs: float | None = Field(None, le=0)
+    """Root mean square that each clip is brought to, in dB of full scale; its own level is then in no feature."""
+
+
 class MelOptions(Options):
     """How a waveform becomes a log-mel spectrogram."""
 

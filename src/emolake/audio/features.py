@@ -41,7 +41,7 @@ def normalise_waveform(waves: torch.Tensor, lengths: torch.Tensor, eps: float) -
     """
     _check(waves, lengths)
     mask = valid_mask(lengths.to(waves.device), waves.shape[1])
-    samples = waves.to(_wide(waves.device)) * mask
+    samples = waves.to(wide(waves.device)) * mask
     count = mask.sum(dim=1, keepdim=True)
     centred = (samples - samples.sum(dim=1, keepdim=True) / count) * mask
     variance = centred.square().sum(dim=1, keepdim=True) / count
@@ -70,7 +70,7 @@ def warped_mel_power(
     lengths = lengths.to(waves.device)
     frames = frame_count(lengths, options.hop)
     banks = torch.from_numpy(np.concatenate([_mel_bank(options, warp) for warp in warps]))
-    banks = banks.to(waves.device, _wide(waves.device))
+    banks = banks.to(waves.device, wide(waves.device))
     blocks = [
         torch.matmul(spectrum, banks.T)
         for spectrum in _power_spectra(
@@ -99,7 +99,7 @@ def pitch_track(
             f"pitch from {options.f_min_hz} to {options.f_max_hz} Hz has periods of {shortest} to {longest} samples; "
             f"expected a rising range below the window, {options.window} samples"
         )
-    dtype = _wide(waves.device)
+    dtype = wide(waves.device)
     # so long that the transform's circular autocorrelation does not wrap onto the lags searched
     n_fft = next_fast_len(options.window + longest, real=True)
     window = torch.hann_window(options.window, periodic=True, dtype=dtype, device=waves.device)
@@ -217,7 +217,7 @@ def _power_spectra(
 ) -> Iterator[torch.Tensor]:
     """Yield power spectra of centred, zero-padded, Hann-windowed frames, in blocks [B, frames, n_fft // 2 + 1]."""
     half = window // 2
-    samples = waves.to(_wide(waves.device)) * valid_mask(lengths, waves.shape[1])
+    samples = waves.to(wide(waves.device)) * valid_mask(lengths, waves.shape[1])
     padded = torch.nn.functional.pad(samples, (half, window - half))
     taper = torch.hann_window(window, periodic=True, dtype=padded.dtype, device=waves.device)
     views = padded.unfold(1, window, hop)
@@ -229,7 +229,7 @@ def _power_spectra(
         yield spectrum.real.square() + spectrum.imag.square()
 
 
-def _wide(device: torch.device) -> torch.dtype:
+def wide(device: torch.device) -> torch.dtype:
     """Return float64 wherever the device has it (Apple's MPS has not)."""
     return torch.float32 if device.type == "mps" else torch.float64
 

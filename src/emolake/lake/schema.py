@@ -2,6 +2,7 @@
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emolake.errors import EmolakeError
 from emolake.lake.registration import registered
@@ -48,6 +49,8 @@ def check_rows(table: Table, rows: pa.Table) -> None:
                 f"rows for {table.name} do not fit: {column.name} is NULL {values.null_count} times"
             )
         if column.allowed is not None:
+            if pa.types.is_list(column.type):
+                values = pc.list_flatten(values)
             strangers = set(values.unique().to_pylist()) - set(column.allowed) - {None}
             if strangers:
                 raise SchemaError(

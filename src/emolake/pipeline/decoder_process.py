@@ -6,23 +6,33 @@ side by side, one for each thread that asks.
 """
 
 import atexit
+import logging
 import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from emolake.audio.containers.gzipped import is_gzip
 from emolake.audio.voice_activity import SpeechDetector
 from emolake.errors import BadRecordingError, EmolakeError, Reason
+from emolake.messages import printable
 from emolake.pipeline.pipe import Pipe
 from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome, Opened
 from emolake.tasks.segment import Segment, SegmentOptions, segment
+
+_USUAL = DecodeOptions()
+_MOST_OUTPUT = 10_000  # bytes of a decoder's standard error that are logged
+
+log = logging.getLogger(__name__)
 
 
 class DecoderError(EmolakeError):
@@ -35,6 +45,8 @@ class _Job:
     name: str
     segmentation: SegmentOptions
     excluded_channels: Collection[int]
+    options: DecodeOptions
+    scratch: Path | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ def decoded(
     excluded_channels: Collection[int] = (),
     timeout_s: float,
     memory_mb: int,
+    options: DecodeOptions = _USUAL,
 ) -> Iterator[Opened | Segment | DecodeOutcome]:
     """Yield a recording's header, its segments in the order of time, and at last what decoding it came to.
 
@@ -60,6 +73,7 @@ def decoded(
         excluded_channels: what is kept from every model.
         timeout_s: how long the decoder may be silent.
         memory_mb: what a decoder that is started for this may allocate; one that was kept has its own bound.
+        options: how it is decoded.
 
     Raises:
         BadRecordingError: it cannot be decoded, or its decoder crashed, hung or ran out of memory.
@@ -67,28 +81,46 @@ def decoded(
     """
     child = _take(memory_mb)
     ended = False
+    with _scratch(path) as scratch:
+        try:
+            child.pipe.send(_Job(path, name, segmentation, excluded_channels, options, scratch))
+            while not ended:
+                message = child.receive(timeout_s)
+                ended = isinstance(message, DecodeOutcome | BadRecordingError)
+                if isinstance(message, BadRecordingError):
+                    raise message
+                if isinstance(message, _Raised):
+                    raise DecoderError(f"the decoder failed on {name}: {message.traceback}")
+                yield message
+        finally:
+            child.log_output(name)
+            # also when the reader stopped half-way: the rest of the recording is not waited for
+            if ended:
+                _give_back(child)
+            else:
+                child.kill()
+
+
+@contextmanager
+def _scratch(path: Path) -> Iterator[Path | None]:
+    """Give a folder to unpack a recording in, so that nothing of a decoder that is killed stays behind."""
     try:
-        child.pipe.send(_Job(path, name, segmentation, excluded_channels))
-        while not ended:
-            message = child.receive(timeout_s)
-            ended = isinstance(message, DecodeOutcome | BadRecordingError)
-            if isinstance(message, BadRecordingError):
-                raise message
-            if isinstance(message, _Raised):
-                raise DecoderError(f"the decoder failed on {name}: {message.traceback}")
-            yield message
-    finally:
-        # also when the reader stopped half-way: the rest of the recording is not waited for
-        if ended:
-            _give_back(child)
-        else:
-            child.kill()
+        packed = is_gzip(path)
+    except OSError:  # the decoder says so with the reason
+        packed = False
+    if not packed:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="emolake-decode-") as folder:
+        yield Path(folder)
 
 
 class _Child:
     """A decoder process and the pipe to it, which ends it when it is closed."""
 
     def __init__(self, memory_mb: int) -> None:
+        # What C libraries write to standard error; appended to, so that it can be cut.
+        self._output = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed with the process
         ours, theirs = socket.socketpair()
         with theirs:
             # -P: the working folder is on no search path, so no file there is taken for a module
@@ -103,6 +135,7 @@ class _Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=self._output,
             )
         self.pipe = Pipe(ours.detach())
 
@@ -123,16 +156,30 @@ class _Child:
         except (EOFError, ConnectionResetError) as error:
             status = self._process.wait()
             end = signal.Signals(-status).name if status < 0 else f"status {status}"
+            end += "".join(f" ({line})" for line in self._lines()[-1:])
             raise BadRecordingError(
                 Reason.CRASHED, f"the decoder process ended with {end}", stage="decode"
             ) from error
         return message
+
+    def log_output(self, name: str) -> None:
+        """Log what was written to standard error while a recording was decoded, and forget it."""
+        for line in self._lines():
+            log.debug("%s: %s", printable(name), line)
+        self._output.truncate(0)
+
+    def _lines(self) -> list[str]:
+        """Return the last lines of standard error."""
+        self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - _MOST_OUTPUT))
+        text = self._output.read().decode(errors="replace")
+        return [printable(line) for line in text.splitlines() if line.strip()]
 
     def kill(self) -> None:
         """End the process at once, and reap it."""
         self.pipe.close()
         self._process.kill()
         self._process.wait()
+        self._output.close()
 
 
 _idle: list[_Child] = []
@@ -172,7 +219,7 @@ def _serve(pipe: Pipe, detector: SpeechDetector) -> None:
         except (EOFError, ConnectionResetError):
             return
         try:
-            with AudioReader(job.path, DecodeOptions(), name=job.name) as reader:
+            with AudioReader(job.path, job.options, name=job.name, scratch=job.scratch) as reader:
                 pipe.send(Opened(reader.codec, reader.sampling_rate, reader.channels))
                 for piece in segment(
                     reader.blocks(),

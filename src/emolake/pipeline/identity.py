@@ -9,7 +9,7 @@ from emolake.schemas.records import AnalysisKey
 from emolake.settings import Settings
 
 # Raise it with every change of the program that changes results for the same configuration.
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 
 _PACKAGES = (
     "emolake",
@@ -35,6 +35,7 @@ def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
         "precision": settings.inference.precision,
         "runtime": model.runtime(settings.inference),
         "excluded_channels": sorted(set(settings.policy.exclude_channels)),
+        "headerless_rates": settings.decode.headerless_rates,
         "transcripts": settings.inference.store_transcripts,
     }
     canonical = json.dumps(decides, sort_keys=True, separators=(",", ":"))

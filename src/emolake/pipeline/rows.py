@@ -1,7 +1,7 @@
 """What became of recordings, and the rows of the lake that it makes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
 from struct import Struct
@@ -209,7 +209,10 @@ def speech_of_each(rows: Sequence[SegmentRow]) -> list[float]:
 
 def _recording_row(analysis: Analysis, run_id: str, now: datetime) -> dict[str, object]:
     item = analysis.item
+    signal = analysis.outcome.signal if analysis.outcome else None
     return {
+        **(asdict(signal) if signal else {}),
+        "signal_notes": (signal.signal_notes if signal else None) or None,
         "recording_id": item.recording_id,
         "uri": item.uri,
         "version": item.version,

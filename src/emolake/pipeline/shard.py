@@ -163,6 +163,7 @@ def _messages(
         excluded_channels=settings.policy.exclude_channels,
         timeout_s=settings.decode.timeout_s,
         memory_mb=settings.decode.memory_mb,
+        options=settings.decode.options,
     )
 
 

@@ -58,7 +58,7 @@ def diagnose_file(path: Path, *, settings: Settings, entry: ModelEntry) -> Diagn
     model = loaded_model(
         entry, settings.inference.model_copy(update={"runtime": "torch", "precision": "fp32"})
     )
-    with AudioReader(path) as reader:
+    with AudioReader(path, settings.decode.options) as reader:
         pieces = segment(
             reader.blocks(),
             options=settings.segmentation.ungated(),

@@ -14,6 +14,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from emolake.errors import ConfigurationError
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
+from emolake.report.signals import has_signals, odd_signals
 from emolake.schemas.labels import EMOTIONS
 from emolake.sql import statement
 
@@ -105,8 +106,19 @@ def _content(lake: Lake, first: date | None, last: date | None) -> Row:
         "days": _rows(lake, "report_days", **days),
         "reasons": _rows(lake, "report_reasons", **days),
         "bad": _rows(lake, "report_bad", **days, most_recordings=MOST_RECORDINGS),
+        **_signals(lake, days),
         "number_of_days": (days["last"] - days["first"]).days + 1,
         "date_labels": _date_labels(days["first"], days["last"]),
+    }
+
+
+def _signals(lake: Lake, days: Mapping[str, date]) -> Row:
+    """Return what the signals of the range are like, and what is odd of them; nothing of a lake from before."""
+    if not has_signals(lake):
+        return {"signals": None, "odd_signals": []}
+    return {
+        "signals": _rows(lake, "report_signal_totals", **days)[0],
+        "odd_signals": odd_signals(lake, **days),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from emolake.audio.conditioning import condition
 from emolake.audio.features import frame_count, pitch_track, warped_mel_power
 from emolake.models.families.spectrogram_options import FeatureOptions
 
@@ -66,6 +67,7 @@ def build_store(
     for index, wave in enumerate(waves):
         own = slice(offsets[index], offsets[index + 1])
         batch, length = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
+        batch = condition(batch, length, options.conditioning, sampling_rate=options.mel.sampling_rate)
         pitch[own] = pitch_track(batch, length, options.pitch)[0][0].T.numpy()
         warped, _ = warped_mel_power(batch, length, options.mel, warps=warps)
         power[:, own] = warped[:, 0].transpose(1, 2).numpy()

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -15,9 +16,11 @@ from emolake.demo.scripts import PROSODY, SCRIPTS
 from emolake.demo.speech import synthesise
 from emolake.errors import EmolakeError
 from emolake.lake.connect import open_lake
+from emolake.messages import counted
 from emolake.models.health_gate import judge
 from emolake.models.registry import ModelEntry, resolve_device
 from emolake.pipeline.loaded_models import loaded_model, speech_detector
+from emolake.report.signals import has_signals, odd_signals
 from emolake.settings import Settings
 from emolake.source.opening import open_source
 from emolake.sql import statement
@@ -27,6 +30,7 @@ from emolake.upkeep.data_store import open_data_store
 
 _LEAST_FREE_GB = 2.0
 _VOICES = 12
+_DAYS_OF_SIGNALS = 28
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def examine(settings: Settings, model: str | None = None) -> Iterator[Check]:
         "pattern": lambda: _pattern(settings),
         "catalog": lambda: _catalog(settings),
         "data": lambda: _data(settings),
+        "signals": lambda: _signals(settings),
         "device": lambda: _device(settings),
         "model": lambda: _model(settings, entry()),
         "model health": lambda: _model_health(settings, entry()),
@@ -99,6 +104,27 @@ def _catalog(settings: Settings) -> str:
             return "reachable and empty; the first run makes the tables"
         ((recordings,),) = lake.rows(statement("count_recordings"))
         return f"{catalog.kind} catalog at snapshot {lake.latest_snapshot()}, {recordings} recordings"
+
+
+def _signals(settings: Settings) -> str:
+    """Say what is odd of the recordings of the last days in the lake; it may be meant so, and is no failure."""
+    if settings.warehouse.parsed_catalog.is_absent:
+        return "nothing was analysed yet"
+    with open_lake(settings.warehouse, read_only=True) as lake:
+        if not lake.exists() or not has_signals(lake):
+            return "nothing was measured yet; the next run does it"
+        ((last,),) = lake.rows(statement("last_day"))
+        if last is None:
+            return "nothing was analysed yet"
+        first = last - timedelta(days=_DAYS_OF_SIGNALS - 1)
+        odd = odd_signals(lake, first=first, last=last)
+    if not odd:
+        return f"nothing is odd of the recordings of {first} to {last}"
+    listed = "; ".join(
+        f"{each.note} in {counted(each.recordings, 'recording')} ({each.meaning}), for example {each.example}"
+        for each in odd
+    )
+    return f"{first} to {last}: {listed}"
 
 
 def _data(settings: Settings) -> str:

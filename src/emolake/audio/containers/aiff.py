@@ -20,7 +20,7 @@ def _extended(ten: bytes) -> float:
     return math.ldexp(mantissa, exponent - 16383 - 63) if exponent < 16383 + 64 else 0.0
 
 
-def aiff(file: BinaryIO, size: int, offset: int) -> Declared:
+def aiff(file: BinaryIO, size: int) -> Declared:
     """Read AIFF and AIFF-C; the sound chunk's length for plain samples, the frame count for compressed ones."""
     channels, frames, rate, byte_rate = None, 0, None, 0.0
     compressed = read_at(file, 8, 4) == b"AIFC"

@@ -9,7 +9,7 @@ from emolake.audio.containers.declared import Declared, read_at
 _SAMPLE_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 
 
-def au(file: BinaryIO, size: int, offset: int) -> Declared:
+def au(file: BinaryIO, size: int) -> Declared:
     """Read Sun and NeXT audio, in either byte order."""
     head = read_at(file, 0, 24)
     if len(head) < 24:

@@ -6,7 +6,7 @@ from emolake.audio.containers.chunks import PLACEHOLDER, RIFF, chunks
 from emolake.audio.containers.declared import Declared
 
 
-def avi(file: BinaryIO, size: int, offset: int) -> Declared:
+def avi(file: BinaryIO, size: int) -> Declared:
     """Read a video of the RIFF kind: the length of its outermost chunks alone."""
     for chunk in chunks(file, size, 0, RIFF):
         end = chunk.start + chunk.length

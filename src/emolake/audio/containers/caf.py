@@ -7,7 +7,7 @@ from emolake.audio.containers.chunks import CAF, chunks
 from emolake.audio.containers.declared import Declared, read_at
 
 
-def caf(file: BinaryIO, size: int, offset: int) -> Declared:
+def caf(file: BinaryIO, size: int) -> Declared:
     """Read Apple's Core Audio Format; the packet table counts frames where packets vary."""
     rate, channels, packet_bytes, packet_frames = None, None, 0, 0
     duration, fault = None, None

@@ -35,9 +35,9 @@ def _flac_position(head: bytes, block: int) -> int | None:
     return number if head[1] & 1 else number * block
 
 
-def flac(file: BinaryIO, size: int, offset: int) -> Declared:
+def flac(file: BinaryIO, size: int) -> Declared:
     """Read FLAC's STREAMINFO; the last frames show whether it declares less than there is."""
-    body = read_at(file, offset + 8, 34)
+    body = read_at(file, 8, 34)
     if len(body) < 34:
         return Declared(None, "the file ends within its header", codec="flac")
     block, largest_frame = struct.unpack(">H", body[2:4])[0], int.from_bytes(body[7:10])

@@ -23,7 +23,7 @@ from emolake.audio.containers.wave64 import wave64
 _COMPRESSED_BYTES_PER_SECOND = 8_000
 
 
-def _promises_nothing(_file: BinaryIO, _size: int, _offset: int) -> Declared:
+def _promises_nothing(_file: BinaryIO, _size: int) -> Declared:
     return Declared()
 
 
@@ -33,6 +33,11 @@ def _never(_declared: Declared) -> bool:
 
 def _believable(declared: Declared) -> bool:
     return not declared.understated
+
+
+def _believable_and_no_mpeg(declared: Declared) -> bool:
+    """Tell whether libsndfile is to read a WAV: what libmpg123 does not like it writes to standard error."""
+    return not declared.understated and declared.codec != "mpeg"
 
 
 def _single_vorbis_or_flac(declared: Declared) -> bool:
@@ -57,14 +62,38 @@ class ContainerFormat:
     """Whether a file's first 32 bytes open it, where no magic decides."""
     demuxer: str | None = None
     """FFmpeg's name of it; None where FFmpeg does not read it."""
-    declared: Callable[[BinaryIO, int, int], Declared] = _promises_nothing
-    """Parses the headers of a file of so many bytes, from the offset behind its tags."""
+    declared: Callable[[BinaryIO, int], Declared] = _promises_nothing
+    """Parses the headers of a file of so many bytes."""
     by_libsndfile: Callable[[Declared], bool] = _never
     """Whether libsndfile reads a file that declares this, rather than FFmpeg."""
     understated_options: Mapping[str, str] = field(default_factory=dict)
     """What FFmpeg's demuxer is given for a file that declares less audio than it holds."""
     bytes_per_second: int = _COMPRESSED_BYTES_PER_SECOND
     """By which the length of a recording is estimated before it is decoded."""
+    recognised_surely: bool = True
+    """Whether no other file begins like this; false for the few bits that open a frame of MPEG audio."""
+    skips_tags: bool = False
+    """Whether its decoders read the ID3 tags before it themselves."""
+    headerless_rates: Mapping[str, int] = field(default_factory=dict)
+    """Sampling rate in Hz of each extension of a format without a header, whose files are mono."""
+    samples_per_byte: float = 1.0
+    """Samples of such a format that a byte holds."""
+    no_audio: str | None = None
+    """What such a file is, where it is known to hold no audio."""
+
+
+def _headerless(
+    name: str, demuxer: str, rates: Mapping[str, int], samples_per_byte: float = 1.0
+) -> ContainerFormat:
+    """Return a format whose files are samples and nothing else."""
+    return ContainerFormat(
+        name,
+        tuple(rates),
+        demuxer=demuxer,
+        recognised_surely=False,
+        headerless_rates=rates,
+        samples_per_byte=samples_per_byte,
+    )
 
 
 # In the order in which they are recognised: what is recognised by less comes last.
@@ -72,7 +101,7 @@ FORMATS: tuple[ContainerFormat, ...] = (
     ContainerFormat(
         "wav", ("wav", "wave", "rf64"), (b"RF64", b"BW64", b"RIFX"),
         lambda head: head[:4] == b"RIFF" and head[8:12] == b"WAVE",
-        "wav", riff, _believable, {"ignore_length": "1"}, bytes_per_second=32_000,
+        "wav", riff, _believable_and_no_mpeg, {"ignore_length": "1"}, bytes_per_second=32_000,
     ),
     ContainerFormat(
         "w64", ("w64",), (b"riff\x2e\x91\xcf\x11",), demuxer="w64", declared=wave64, by_libsndfile=_believable
@@ -80,7 +109,8 @@ FORMATS: tuple[ContainerFormat, ...] = (
     ContainerFormat("au", ("au", "snd"), (b".snd", b"dns."), demuxer="au", declared=au, by_libsndfile=_believable),
     ContainerFormat("caf", ("caf",), (b"caff",), demuxer="caf", declared=caf, by_libsndfile=_believable),
     ContainerFormat(
-        "flac", ("flac",), (b"fLaC",), demuxer="flac", declared=flac, by_libsndfile=_believable, bytes_per_second=16_000
+        "flac", ("flac",), (b"fLaC",), demuxer="flac", declared=flac, by_libsndfile=_believable,
+        bytes_per_second=16_000, skips_tags=True,
     ),
     ContainerFormat(
         "ogg", ("oga", "ogg", "ogv", "opus", "spx"), (b"OggS",), demuxer="ogg", declared=ogg,
@@ -107,10 +137,11 @@ FORMATS: tuple[ContainerFormat, ...] = (
     ),
     ContainerFormat(
         "adts", ("aac",), opened_by=lambda head: len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0,
-        demuxer="aac",
+        demuxer="aac", recognised_surely=False, skips_tags=True,
     ),
     ContainerFormat(
-        "mp3", ("mp2", "mp3", "mpga"), opened_by=lambda head: mpeg_frame(head) is not None, demuxer="mp3", declared=mp3
+        "mp3", ("mp2", "mp3", "mpga"), opened_by=lambda head: mpeg_frame(head) is not None, demuxer="mp3", declared=mp3,
+        recognised_surely=False, skips_tags=True,
     ),
     # Recognised by FFmpeg alone.
     ContainerFormat("ac3", ("ac3",), demuxer="ac3"),
@@ -122,11 +153,25 @@ FORMATS: tuple[ContainerFormat, ...] = (
     ContainerFormat("rm", ("ra",), demuxer="rm"),
     ContainerFormat("tta", (), demuxer="tta"),
     ContainerFormat("wavpack", ("wv",), demuxer="wv"),
-    # Without a header: by the name alone.
-    ContainerFormat("alaw", ("alaw",)),
-    ContainerFormat("ulaw", ("ulaw",)),
+    # Without a header, as Asterisk and FreeSWITCH write them: by the name alone.
+    _headerless("ulaw", "mulaw", {"ulaw": 8_000, "ulw": 8_000, "ul": 8_000}),
+    _headerless("alaw", "alaw", {"alaw": 8_000, "alw": 8_000, "al": 8_000}),
+    _headerless(
+        "sln", "s16le",
+        {
+            "sln": 8_000, "slin": 8_000, "sln12": 12_000, "sln16": 16_000, "sln24": 24_000, "sln32": 32_000,
+            "sln44": 44_100, "sln48": 48_000, "sln96": 96_000, "sln192": 192_000,
+        },
+        samples_per_byte=0.5,
+    ),
+    _headerless("g722", "g722", {"g722": 16_000}, samples_per_byte=2.0),
+    # What is found beside audio and under its name.
+    ContainerFormat(
+        "appledouble", magics=(b"\x00\x05\x16\x07",),
+        no_audio="a side file that macOS writes beside another one (AppleDouble); delete it, or leave it",
+    ),
 )  # fmt: skip
-UNKNOWN = ContainerFormat("unknown")
+UNKNOWN = ContainerFormat("unknown", recognised_surely=False)
 
 _BY_EXTENSION = {extension: each for each in FORMATS for extension in each.extensions}
 
@@ -146,17 +191,39 @@ def format_of(head: bytes) -> ContainerFormat:
     return next(found, UNKNOWN)
 
 
+def headerless_format(name: str) -> ContainerFormat | None:
+    """Return the format without a header that the ending of a name stands for; None where it stands for another."""
+    found = _BY_EXTENSION.get(extension(name), UNKNOWN)
+    return found if found.headerless_rates else None
+
+
+def headerless_extensions() -> list[str]:
+    """Return the endings that stand for a format without a header."""
+    return sorted(ending for ending, each in _BY_EXTENSION.items() if each.headerless_rates)
+
+
 def is_audio(name: str) -> bool:
-    """Tell by its ending whether a key or a file's name may hold audio."""
-    return _extension(name) in _BY_EXTENSION
+    """Tell by its ending whether a key or a file's name may hold audio; what macOS writes beside it does not.
+
+    >>> is_audio("calls/a.wav.gz"), is_audio("calls/._a.wav")
+    (True, False)
+    """
+    return extension(name) in _BY_EXTENSION and not name.rpartition("/")[2].startswith("._")
 
 
 def bytes_per_second(name: str) -> int:
     """Return by how many bytes a second a recording of this name is estimated to be long."""
-    return _BY_EXTENSION.get(_extension(name), UNKNOWN).bytes_per_second
+    ending = extension(name)
+    found = _BY_EXTENSION.get(ending, UNKNOWN)
+    if found.headerless_rates:
+        return round(found.headerless_rates[ending] / found.samples_per_byte)
+    return found.bytes_per_second
 
 
-def _extension(name: str) -> str:
+def extension(name: str) -> str:
+    """Return the ending of a key or a file's name in lower case, without the dot, and without `gz` behind it."""
     # Not by pathlib, which interns every part of every key and is far slower.
     stem, _, ending = name.rpartition("/")[2].rpartition(".")
+    if ending.lower() == "gz":
+        stem, _, ending = stem.rpartition(".")
     return ending.lower() if stem else ""

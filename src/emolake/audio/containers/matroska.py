@@ -80,7 +80,7 @@ def _segment(file: BinaryIO, segment: _Element, size: int) -> Declared:
     return Declared(duration if tracks == 1 else None, fault)
 
 
-def matroska(file: BinaryIO, size: int, offset: int) -> Declared:
+def matroska(file: BinaryIO, size: int) -> Declared:
     """Check element sizes against the end of the file, and read the Duration where the file has one track.
 
     With more tracks the Duration is that of the longest, which need not be the sound.

@@ -72,19 +72,23 @@ def _track_s(file: BinaryIO, movie: _Box) -> float | None:
     return None
 
 
-def mp4(file: BinaryIO, size: int, offset: int) -> Declared:
+def mp4(file: BinaryIO, size: int) -> Declared:
     """Check box sizes against the end of the file, and read the duration of the first sound track."""
-    fault, duration, end, titles = None, None, 0, 0
+    fault, duration, end, titles, indexed = None, None, 0, 0, False
     for box in _boxes(file, 0, size):
         end = box.end
         if box.end > size:
             kind = box.kind.decode("latin-1")
             fault = f"box {kind!r} should end at byte {box.end}, and the file has {size}"
         elif box.kind == b"moov":
-            duration = _track_s(file, box)
+            duration, indexed = _track_s(file, box), True
         titles += box.kind == b"ftyp"
     if fault is None and end < size:
         fault = f"the boxes break off at byte {end} of {size}"
+    if not indexed:
+        # What wrote it was stopped before it wrote the index, or the upload was.
+        missing = "the file has no moov box, the index of its audio, so the recording was not finished"
+        fault = f"{missing}; {fault}" if fault else missing
     if fault is None and titles > 1:
         fault = "a second file follows the first, and is not read"
     return Declared(duration, fault)

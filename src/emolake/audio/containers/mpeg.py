@@ -32,12 +32,12 @@ def mpeg_frame(head: bytes) -> MpegFrame | None:
     return MpegFrame(1 if version == 3 else 2, layer, sampling_rate, head[3] >> 6 == 3, samples)
 
 
-def mp3(file: BinaryIO, size: int, offset: int) -> Declared:
+def mp3(file: BinaryIO, size: int) -> Declared:
     """Return the frame count of a Xing, Info or VBRI header, less delay and padding; without one, nothing.
 
     A duration computed from the bit rate is a guess and is not made.
     """
-    head = read_at(file, offset, 512)
+    head = read_at(file, 0, 512)
     frame = mpeg_frame(head)
     if frame is None:
         return Declared()

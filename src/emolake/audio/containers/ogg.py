@@ -139,7 +139,7 @@ class _Links:
         stream.sequence, self._opening = page.sequence, True
 
 
-def ogg(file: BinaryIO, size: int, offset: int) -> Declared:
+def ogg(file: BinaryIO, size: int) -> Declared:
     """Read every page of an Ogg file: durations by granule position, the end-of-stream mark, missing pages.
 
     Of each chain link the first audio stream counts. A stream cut out of a longer one begins at a later

@@ -6,8 +6,10 @@ from typing import BinaryIO
 from emolake.audio.containers.chunks import IFF, PCM_TAGS, RIFF, audio_bytes, chunks, wave_format
 from emolake.audio.containers.declared import Declared, read_at
 
+_MPEG_TAGS = {0x0050, 0x0055}  # MPEG audio of layers 1 and 2, and of layer 3
 
-def riff(file: BinaryIO, size: int, offset: int) -> Declared:
+
+def riff(file: BinaryIO, size: int) -> Declared:
     """Read WAV of any byte order and size; the data chunk's length is compared with the end of the file."""
     order = ">" if read_at(file, 0, 4) == b"RIFX" else "<"
     layout = IFF if order == ">" else RIFF
@@ -27,7 +29,8 @@ def riff(file: BinaryIO, size: int, offset: int) -> Declared:
             byte_rate = float(frame_bytes * rate if plain and rate else stated)
             length, fault, understated = audio_bytes(file, size, chunk, byte_rate, layout)
             duration = length / byte_rate if length is not None and byte_rate > 0 else None
-            if not plain and duration is not None and rate and 0 < fact < 0xFFFF_FFFF:
+            if not plain and length is not None and rate and 0 < fact < 0xFFFF_FFFF:
                 duration = fact / rate
-            return Declared(duration, fault, rate, channels, understated)
+            codec = "mpeg" if tag in _MPEG_TAGS else None
+            return Declared(duration, fault, rate, channels, understated, codec)
     return Declared(None, "the file ends before its data chunk", rate, channels)

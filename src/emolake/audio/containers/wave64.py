@@ -6,7 +6,7 @@ from emolake.audio.containers.chunks import PCM_TAGS, W64, audio_bytes, chunks, 
 from emolake.audio.containers.declared import Declared, read_at
 
 
-def wave64(file: BinaryIO, size: int, offset: int) -> Declared:
+def wave64(file: BinaryIO, size: int) -> Declared:
     """Read Sony's Wave64: RIFF with 128-bit names and 64-bit lengths."""
     rate = channels = None
     byte_rate = 0.0

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from emolake.audio.conditioning import condition
 from emolake.audio.features import cepstrum, mel_power, pitch_track, power_to_db, valid_mask
 from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions
 
@@ -60,7 +61,11 @@ def clip_features(
     tracks = torch.stack(
         [2 * periodicity - 1, semitones / 6 * voiced, voiced, relative.clamp_min(-50) / 15 + 1], dim=1
     )
-    level = (loudest.clamp(-20, 60) - 10) / 15
+    if options.conditioning.level_dbfs is None:
+        level = (loudest.clamp(-20, 60) - 10) / 15
+    else:  # over the clip's own mean, which a training clip's random level does not change
+        mean_power = (power.sum(dim=1).gather(1, index) * valid).sum(dim=1) / kept
+        level = (loudest - 10 * torch.log10(mean_power.clamp_min(1e-10)) - 5) / 2
     duration = 2 * torch.log(kept * options.mel.hop / options.mel.sampling_rate / 1.76)
     return ClipFeatures(
         image=image.to(torch.float32),
@@ -156,6 +161,7 @@ class EmotionNetwork(nn.Module):
 
 def waveform_features(waves: torch.Tensor, lengths: torch.Tensor, options: FeatureOptions) -> ClipFeatures:
     """Return what the networks see of waveforms [B, T] of `lengths` [B] samples."""
+    waves = condition(waves, lengths, options.conditioning, sampling_rate=options.mel.sampling_rate)
     power, frames = mel_power(waves, lengths, options.mel)
     pitch, _ = pitch_track(waves, lengths, options.pitch)
     return clip_features(power, pitch, frames, options)

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from pydantic import Field, JsonValue
 
-from emolake.audio.feature_options import MelOptions, PitchOptions
+from emolake.audio.feature_options import ConditioningOptions, MelOptions, PitchOptions
 from emolake.options import Options
 
 FAMILY: Final = "spectrogram_cnn"
@@ -15,6 +15,8 @@ class FeatureOptions(Options):
 
     kind: Literal["log_mel", "mfcc"] = "log_mel"
     """Rows of the image."""
+    conditioning: ConditioningOptions = ConditioningOptions()
+    """What is removed from the waveform first; without a level of its own, the clip's level is a feature."""
     mel: MelOptions = MelOptions(f_min_hz=50, top_db=70)
     """The mel bands, also those under the MFCC."""
     coefficients: int = Field(40, ge=1)

@@ -1,13 +1,14 @@
 """logmel_cnn and mfcc_cnn: convolutional networks on log-mel or MFCC images; family "spectrogram_cnn"."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 from safetensors.torch import save_file
 
+from emolake.audio.feature_options import ConditioningOptions
 from emolake.models.families.spectrogram_network import state_to_tensors
 from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions, SpectrogramCnnOptions
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
@@ -19,11 +20,13 @@ from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_run import TrainingRun
 from emolake.training.worker_processes import NetworkJob, train_networks
 
+_CONDITIONED = FeatureOptions(conditioning=ConditioningOptions(high_pass_hz=80, level_dbfs=-20))
+
 
 class SpectrogramRecipe(Options):
     """All that decides the weights, beside the data and the seed."""
 
-    features: FeatureOptions = FeatureOptions()
+    features: FeatureOptions = _CONDITIONED
     """What the networks see."""
     network: NetworkOptions = NetworkOptions()
     """The size of each network."""
@@ -107,11 +110,26 @@ class SpectrogramTrainer:
         )
         if recipe.members == 1:
             networks = f"A convolutional network of {size}. It sees"
+        hop_ms = 1000 * features.mel.hop / features.mel.sampling_rate
         return (
-            f"{networks} {image} of every "
-            f"{1000 * features.mel.hop / features.mel.sampling_rate:.0f} ms, tracks of pitch, periodicity and energy, "
-            "the level and the duration of a clip that was cut to its speech. The level was varied little in training: "
-            "speech recorded far louder or quieter than in the corpora is outside of what the figures cover."
+            f"{networks} {image} of every {hop_ms:.0f} ms, tracks of pitch, periodicity and energy, the level and the "
+            f"duration of a clip that was cut to its speech. {' '.join(_conditioning(features.conditioning))}"
+        )
+
+
+def _conditioning(options: ConditioningOptions) -> Iterator[str]:
+    """Yield sentences on what of a recording the networks do not see."""
+    if options.high_pass_hz is not None:
+        yield (
+            f"What is below {options.high_pass_hz:g} Hz is removed from the waveform first, so that a DC offset"
+            f"{' and mains hum of 50 or 60 Hz do' if options.high_pass_hz >= 80 else ' does'} not change an answer."
+        )
+    if options.level_dbfs is not None:
+        yield "Every clip is then brought to one level, and the level seen is that of its loudest sound over its mean."
+    else:
+        yield (
+            "The level was varied little in training: speech recorded far louder or quieter than in the corpora is "
+            "outside of what the figures cover."
         )
 
 
@@ -128,4 +146,4 @@ def _jobs(folds: Sequence[Fold], members: int, run: TrainingRun) -> list[Network
 
 
 LOGMEL = SpectrogramTrainer(SpectrogramRecipe())
-MFCC = SpectrogramTrainer(SpectrogramRecipe(features=FeatureOptions(kind="mfcc")))
+MFCC = SpectrogramTrainer(SpectrogramRecipe(features=_CONDITIONED.model_copy(update={"kind": "mfcc"})))
