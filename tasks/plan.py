@@ -116,12 +116,14 @@ def _figures(
 
 def list_day(source: Source, pattern: KeyPattern, day: date) -> Iterator[SourceObject | PassedOver]:
     """Yield every recording of a day as listed, and every key that is none."""
-    for prefix in pattern.day_prefixes(day, source.list_prefixes):
-        for entry in source.list(prefix):
+    for place in pattern.day_prefixes(day, source.list_prefixes):
+        for entry in source.list(place.prefix):
             if entry.key.endswith("/"):
                 continue  # the marker of an empty folder, as consoles make them
             matched = pattern.match(entry.key)
             if matched is None or not _is_text(entry.key):
+                if place.neighbour:
+                    continue  # named on the day that its prefix is of
                 yield PassedOver(redacted(repr(entry.key)[1:-1]), matched=False)
             elif matched.date != day:
                 continue  # another day's, under a prefix that the days share

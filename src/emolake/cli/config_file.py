@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from emolake.settings import Settings
 
 _EXAMPLES = {
+    ("source", "key_timezone"): "UTC",
     ("source", "endpoint_url"): "http://127.0.0.1:9000",
     ("source", "region"): "eu-central-1",
     ("warehouse", "endpoint_url"): "http://127.0.0.1:9000",

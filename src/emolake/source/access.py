@@ -24,6 +24,9 @@ def _known_zone(name: str) -> str:
     return name
 
 
+Zone = Annotated[str, AfterValidator(_known_zone)]
+
+
 @dataclass(frozen=True)
 class S3Options:
     """How S3 is reached; credentials come from the usual AWS chain."""
@@ -45,10 +48,14 @@ class SourceOptions(Options):
 
     uri: Uri = "recordings"
     """`s3://bucket[/prefix]`, or a folder."""
-    pattern: str = "{date:%Y/%m/%d}/{site}/{call_id}.{ext}"
-    """How keys are built; {date:…} and {time:…} are strftime, every other name becomes a dimension."""
-    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    pattern: str | tuple[str, ...] = "{date:%Y/%m/%d}/{site}/{call_id}.{ext}"
+    """How keys are built; {date:…} and {time:…} are strftime, every other name becomes a dimension.
+
+    A list of patterns is tried in order."""
+    timezone: Zone = "UTC"
     """The calendar that days belong to."""
+    key_timezone: Zone | None = None
+    """Time zone of dates and times in keys that do not name it themselves by %z, Z or UTC; timezone when left out."""
     lookback_days: int = Field(3, ge=0)
     """How many days before the asked one the nightly plans too, for late arrivals."""
     endpoint_url: Uri | None = None
@@ -66,6 +73,11 @@ class SourceOptions(Options):
         return ZoneInfo(self.timezone)
 
     @property
+    def key_zone(self) -> ZoneInfo:
+        """The time zone of keys."""
+        return ZoneInfo(self.key_timezone or self.timezone)
+
+    @property
     def s3(self) -> S3Options:
         """How S3 is reached."""
         return S3Options(
@@ -76,5 +88,5 @@ class SourceOptions(Options):
         )
 
     def key_pattern(self) -> KeyPattern:
-        """Return the parsed pattern."""
-        return KeyPattern(self.pattern, self.zone)
+        """Return the parsed pattern, or patterns."""
+        return KeyPattern(self.pattern, self.zone, self.key_zone)
