@@ -12,7 +12,9 @@ from pattern_law import UTC, assert_refused_or_comes_back
 
 PIECES = (
     "{site}", "{agent}", "{queue}", "{call_id}", ".{ext}", "{date:%Y}", "{date:%y}", "{date:%m}", "{date:%d}",
-    "{date:%j}", "{date:%Y%m%d}", "{date:%Y/%m/%d}", "{time:%H%M%S}", "{time:%f}", "/", "_", "-", "%", "{{", "}}", "{",
+    "{date:%j}", "{date:%Y%m%d}", "{date:%Y/%m/%d}", "{time:%H%M%S}", "{time:%f}",
+    "{date:%-m}", "{date:%-d}", "{date:%b}", "{date:%B}", "{date:%G-W%V-%u}", "{time:%I%M%p}", "{time:%-H}", "{time:%H%z}",
+    "{unix:s}", "{unix:ms}", "/{**}/", "Nov", "W47", "PM", "Z", "1795132800", "/", "_", "-", "%", "{{", "}}", "{",
     "2026", "11", "20", "324", "oslo", "x",
 )  # fmt: skip
 DAY = date(2026, 11, 20)

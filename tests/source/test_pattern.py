@@ -173,7 +173,8 @@ def test_a_wrong_pattern_says_what_it_lacks(text, message):
 
 pieces = st.sampled_from(
     ["{site}", "{agent}", "{queue}", "{call_id}", ".{ext}", "{date:%Y}", "{date:%y}", "{date:%m}", "{date:%d}",
-     "{date:%j}", "{date:%Y%m%d}", "{date:%Y/%m/%d}", "{time:%H%M%S}", "{time:%H-%M}", "/", "_", "-", "%", "{{", "x"]
+     "{date:%j}", "{date:%Y%m%d}", "{date:%Y/%m/%d}", "{time:%H%M%S}", "{time:%H-%M}", "{date:%-m}", "{date:%b}",
+     "{date:%G-W%V-%u}", "{time:%I%p}", "{time:%H%z}", "{unix:s}", "/{**}/", "/", "_", "-", "%", "{{", "x"]
 )  # fmt: skip
 patterns = st.one_of(
     st.lists(pieces, max_size=12).map("".join),
@@ -183,9 +184,27 @@ patterns = st.one_of(
 )
 keys = st.one_of(
     st.text("/_-.%{x0123456789", max_size=40),
-    st.lists(st.sampled_from(["20261120", "2026", "11", "20", "_", "/", ".", "-", "x", "oslo", "324"])).map(
-        "".join
-    ),
+    st.lists(
+        st.sampled_from(
+            [
+                "20261120",
+                "2026",
+                "11",
+                "20",
+                "_",
+                "/",
+                ".",
+                "-",
+                "x",
+                "oslo",
+                "324",
+                "Nov",
+                "W47",
+                "PM",
+                "1795132800",
+            ]
+        )
+    ).map("".join),
     st.text(max_size=40),
 )
 
@@ -210,7 +229,7 @@ def test_a_written_key_comes_back_as_it_was(data, drawn):
     except ConfigurationError:
         return
     dimensions = {name: data.draw(names) for name in pattern.dimensions}
-    moment = datetime.combine(data.draw(days), datetime.min.time())
+    moment = datetime.combine(data.draw(days), datetime.min.time(), tzinfo=UTC)
     assert assert_refused_or_comes_back(text, written(text, moment, dimensions))
 
 

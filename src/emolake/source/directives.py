@@ -91,7 +91,7 @@ def lacking(names: set[str]) -> str | None:
     twelve, halves = names & _TWELVE, names & _HALVES
     if bool(twelve) != bool(halves):
         return "%I and %p come together: an hour of a clock of twelve, and its half of the day"
-    if "%z" in names and not names & {"H", "-H", *_TWELVE}:
+    if "z" in names and not names & {"H", "-H", *_TWELVE}:
         return "%z comes with a time"
     return None
 
