@@ -10,6 +10,9 @@ from emolake.settings import Settings
 
 _EXAMPLES = {
     ("source", "key_timezone"): "UTC",
+    ("source", "date_from"): "last_modified",
+    ("source", "sidecar"): "{stem}.json",
+    ("source", "manifest"): "s3://calls/recordings.csv",
     ("source", "endpoint_url"): "http://127.0.0.1:9000",
     ("source", "region"): "eu-central-1",
     ("warehouse", "endpoint_url"): "http://127.0.0.1:9000",
