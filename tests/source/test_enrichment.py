@@ -29,6 +29,7 @@ from emolake.tasks.plan import PassedOver, list_day, plan_day
 from made_lake import KEY
 
 DAY = date(2026, 11, 20)
+ALL = Policy()
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 DATED = "{date:%Y/%m/%d}/{call_id}.{ext}"
 
@@ -50,7 +51,7 @@ def keys(options: SourceOptions, day: date = DAY) -> list[str]:
     return [each.key for each in listed(options, day) if isinstance(each, SourceObject)]
 
 
-def worked(options: SourceOptions, policy: Policy = Policy()) -> dict[str, SourceObject]:
+def worked(options: SourceOptions, policy: Policy = ALL) -> dict[str, SourceObject]:
     source = open_source(options.uri, options.s3)
     beyond = enrichment(source, options)
     chunks = plan_day(source, options.key_pattern(), None, DAY, key=KEY, policy=policy, beyond=beyond)

@@ -59,12 +59,14 @@ class KeyForm:
         self.timezone = timezone
         tokens = tokenise(text)
         self._components = components(text, tokens)
-        self.key_timezone = ZoneInfo("UTC") if says_utc(tokens) else key_timezone
+        says = says_utc(tokens)
+        self.key_timezone = ZoneInfo("UTC") if says else key_timezone
         self.dimensions = tuple(token.text for token in tokens if token.kind == "dimension")
         directives = {token.text for token in tokens if token.kind == "directive"}
         self._times = any(token.kind == "directive" and not token.is_of_day for token in tokens)
         self._unix = any(token.kind == "unix" for token in tokens)
         self._own_offset = "z" in directives
+        self.says_zone = says or self._own_offset or self._unix
         self.dated = self._unix or is_full_date(directives)
         if missing := lacking(directives):
             raise ConfigurationError(f"the pattern {text!r} is incomplete: {missing}")

@@ -50,6 +50,12 @@ class KeyPattern:
         return any(not form.dated for form in self._forms)
 
     @property
+    def says_zone(self) -> bool:
+        """Whether every key with a time says itself which zone it is in."""
+        timed = [form for form in self._forms if form.is_moment]
+        return bool(timed) and all(form.says_zone for form in timed)
+
+    @property
     def notes(self) -> list[str]:
         """What who plans by these patterns should know: what is listed in vain, and days that may be a zone's off."""
         notes = [form.cost for form in self._forms if form.cost is not None]
