@@ -84,7 +84,9 @@ EXCLUDED_CHANNELS = Column(
     nullable=True,
 )
 CODEC = Column("codec", pa.string(), "codec that was decoded", nullable=True)
-DIMENSIONS = Column("dimensions", TEXT_MAP, "named groups of the key's pattern")
+DIMENSIONS = Column(
+    "dimensions", TEXT_MAP, "named groups of the key's pattern, and what source.dimensions looks up"
+)
 STATUS = Column("status", pa.string(), "what became of the recording", allowed=RECORDING_STATUSES)
 ERROR = Column("error", pa.string(), "reason code, stage and message of what went wrong", nullable=True)
 RUN_ID = Column("run_id", pa.string(), "the run that wrote the row")

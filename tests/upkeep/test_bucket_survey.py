@@ -91,7 +91,15 @@ def test_keys_without_endings_and_dates(tmp_path):
     found = survey(SourceOptions(uri=str(tmp_path)))
     assert found.values == {
         ("source", "sniff"): True, ("source", "pattern"): "{call_id}", ("source", "date_from"): "last_modified",
+        ("aggregate", "by"): [],
     }  # fmt: skip
+    (tmp_path / "emolake.toml").write_text(commented_toml(found, uri="."))
+    settings = load_settings(tmp_path / "emolake.toml")
+    assert (settings.source.date_from, settings.source.sniff, settings.aggregate.by) == (
+        "last_modified",
+        True,
+        (),
+    )
 
 
 def test_the_command_looks_at_a_bucket_of_a_real_server(s3, tmp_path):

@@ -99,10 +99,18 @@ def _pattern(found: Survey, entries: Sequence[Listed]) -> KeyPattern | None:
             f"Seen: no pattern for keys such as {keys[0]!r}; write one, see docs/layouts.md.",
         )
         return None
+    pattern = KeyPattern(proposal.patterns, ZoneInfo("UTC"), undated=not proposal.dated)
     one = len(proposal.patterns) == 1
     found.values["source", "pattern"] = proposal.patterns[0] if one else list(proposal.patterns)
     share = f"{proposal.matched} of {counted(proposal.keys, 'key')}"
     found.note("source", "pattern", f"Seen: {share} that were looked at match. Give the names their meaning.")
+    if "site" not in pattern.dimensions:
+        found.values["aggregate", "by"] = []
+        found.note(
+            "aggregate",
+            "by",
+            "Seen: no site; name dimensions of the pattern that the daily table is broken down by.",
+        )
     if not proposal.dated:
         found.values["source", "date_from"] = "last_modified"
         found.note(
@@ -110,7 +118,6 @@ def _pattern(found: Survey, entries: Sequence[Listed]) -> KeyPattern | None:
             "date_from",
             "Seen: keys show no date. The day is that of the upload, and every day lists the whole source.",
         )
-    pattern = KeyPattern(proposal.patterns, ZoneInfo("UTC"), undated=not proposal.dated)
     for text in proposal.patterns:
         other = swapped(text)
         if other != text and all(_reads(other, key) for key in keys if _reads(text, key)):
