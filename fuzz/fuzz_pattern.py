@@ -1,7 +1,6 @@
 """Fuzz the key pattern: any text as a pattern, any text as a key, checked by `tests/pattern_law.py`."""
 
 import sys
-from datetime import date
 
 import atheris
 
@@ -12,10 +11,11 @@ from pattern_law import UTC, assert_refused_or_comes_back
 
 PIECES = (
     "{site}", "{agent}", "{queue}", "{call_id}", ".{ext}", "{date:%Y}", "{date:%y}", "{date:%m}", "{date:%d}",
-    "{date:%j}", "{date:%Y%m%d}", "{date:%Y/%m/%d}", "{time:%H%M%S}", "{time:%f}", "/", "_", "-", "%", "{{", "}}", "{",
-    "2026", "11", "20", "324", "oslo", "x",
+    "{date:%j}", "{date:%Y%m%d}", "{date:%Y/%m/%d}", "{time:%H%M%S}", "{time:%f}",
+    "{date:%-m}", "{date:%-d}", "{date:%b}", "{date:%B}", "{date:%G-W%V-%u}", "{time:%I%M%p}", "{time:%-H}",
+    "{time:%H%z}", "{unix:s}", "{unix:ms}", "/{**}/", "Nov", "W47", "PM", "Z",
+    "1795132800", "/", "_", "-", "%", "{{", "}}", "{", "2026", "11", "20", "324", "oslo", "x",
 )  # fmt: skip
-DAY = date(2026, 11, 20)
 
 
 def text(data: atheris.FuzzedDataProvider) -> str:
@@ -27,6 +27,12 @@ def text(data: atheris.FuzzedDataProvider) -> str:
     return made * data.ConsumeIntInRange(1, 20) if data.ConsumeProbability() < 0.1 else made
 
 
+def _folders(key: str, prefix: str) -> list[str]:
+    """Return the folder of the key that lies directly under a prefix, as a listing would."""
+    rest = key.removeprefix(prefix)
+    return [f"{prefix}{rest.partition('/')[0]}/"] if key.startswith(prefix) and "/" in rest else []
+
+
 def one(content: bytes) -> None:
     """Try one pattern and one key."""
     data = atheris.FuzzedDataProvider(content)
@@ -35,8 +41,14 @@ def one(content: bytes) -> None:
         pattern, key = "{date:%Y%m%d}/" + pattern, "20261120/" + key
     key = key[:1024]
     if assert_refused_or_comes_back(pattern, key):
-        prefixes = list(KeyPattern(pattern, UTC).day_prefixes(DAY, lambda prefix: [f"{prefix}x/"]))
-        assert all(isinstance(prefix, str) for prefix in prefixes)
+        parsed = KeyPattern(pattern, UTC)
+        matched = parsed.match(key)
+        assert matched is not None
+        assert matched.date is not None
+        # A day's prefixes hold every key that is read as of that day.
+        prefixes = list(parsed.day_prefixes(matched.date, lambda prefix: _folders(key, prefix)))
+        assert sum(key.startswith(each.prefix) for each in prefixes) == 1
+        assert all(isinstance(note, str) for note in parsed.notes)
 
 
 if __name__ == "__main__":

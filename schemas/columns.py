@@ -132,7 +132,9 @@ SIGNAL_NOTES_COLUMN = Column(
     nullable=True,
     allowed=tuple(SIGNAL_NOTES),
 )
-DIMENSIONS = Column("dimensions", TEXT_MAP, "named groups of the key's pattern")
+DIMENSIONS = Column(
+    "dimensions", TEXT_MAP, "named groups of the key's pattern, and what source.dimensions looks up"
+)
 STATUS = Column("status", pa.string(), "what became of the recording", allowed=RECORDING_STATUSES)
 ERROR = Column("error", pa.string(), "reason code, stage and message of what went wrong", nullable=True)
 RUN_ID = Column("run_id", pa.string(), "the run that wrote the row")

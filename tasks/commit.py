@@ -91,6 +91,7 @@ def _replace(
     rows = rows.without(erased)
     known = connection.execute(statement("known_of_new")).to_arrow_table().to_pylist()
     versions = _by_recording(rows.recordings, "version")
+    dates = _by_recording(rows.recordings, "date")
     known = [entry for entry in known if entry["recording_id"] in versions]
     config_ids = _by_recording(rows.analyses, "config_id")
     already_done = {
@@ -98,6 +99,8 @@ def _replace(
         for entry in known
         if not force
         and (entry["model"], entry["version"]) == (key.model, versions[entry["recording_id"]])
+        # under another day it was read by another zone or pattern, and moves
+        and entry["date"] == dates[entry["recording_id"]]
         # what is excluded has an id of its own in the ledger, and what may succeed later has no row in it
         and entry["config_id"] == config_ids.get(entry["recording_id"], key.config_id)
     }
@@ -106,7 +109,7 @@ def _replace(
     if older:
         days |= {entry["date"] for entry in older}
         take_guards(connection, sorted(days))
-        _delete(connection, older, key, versions)
+        _delete(connection, older, key, versions, dates)
     append(connection, SEGMENTS, rows.segments)
     append(connection, RECORDINGS, rows.recordings)
     append(connection, ANALYSES, rows.analyses)
@@ -117,7 +120,7 @@ def _replace(
     )
 
 
-def _by_recording(table: pa.Table, column: str) -> dict[str, str]:
+def _by_recording(table: pa.Table, column: str) -> dict[str, Any]:
     """Return a column of rows by their recording."""
     columns = table.select(["recording_id", column]).to_pydict()
     return dict(zip(columns["recording_id"], columns[column], strict=True))
@@ -128,15 +131,18 @@ def _delete(
     older: list[dict[str, Any]],
     key: AnalysisKey,
     versions: dict[str, str],
+    dates: dict[str, date],
 ) -> None:
-    """Delete this model's older rows, and every model's where the object itself has changed."""
+    """Delete this model's older rows, and every model's where the object itself has changed, or its day."""
     recordings = [
         {"recording_id": entry["recording_id"], "date": entry["date"], "model": None} for entry in older
     ]
     analyses = [
         {"recording_id": entry["recording_id"], "date": entry["date"], "model": entry["model"]}
         for entry in older
-        if entry["model"] == key.model or entry["version"] not in (None, versions[entry["recording_id"]])
+        if entry["model"] == key.model
+        or entry["version"] not in (None, versions[entry["recording_id"]])
+        or entry["date"] != dates[entry["recording_id"]]
     ]
     schema = pa.schema(
         [RECORDINGS.schema.field("recording_id"), RECORDINGS.schema.field("date"), ("model", pa.string())]

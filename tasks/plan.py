@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from itertools import accumulate, islice
 
 import pyarrow as pa
@@ -13,12 +14,17 @@ from emolake.lake.registration import registered
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.schemas.records import AnalysisKey, Listing, SourceObject
+from emolake.source.enrichment import NOTHING, Enrichment, is_audio_inside
+from emolake.source.form import MatchedKey
+from emolake.source.lookup import Lookup
 from emolake.source.pattern import KeyPattern
 from emolake.source.policy import EXCLUDED_CONFIG_ID, Policy
-from emolake.source.store import Source
+from emolake.source.store import Listed, Source
 from emolake.sql import statement
 
 _COMPARED_AT_ONCE = 10_000
+_PLACED_AT_ONCE = 1_000
+_SNIFFED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ def plan_day(
     policy: Policy,
     force: bool = False,
     only: Set[str] | None = None,
+    beyond: Enrichment = NOTHING,
 ) -> Iterator[PlannedChunk]:
     """Yield what has to be done of a day, some thousand keys at a time: memory does not grow with their number.
 
@@ -78,15 +85,17 @@ def plan_day(
         policy: which recordings are only recorded as excluded.
         force: work is also what the lake holds; never what was erased.
         only: identifiers of the recordings that are asked for; all when left out.
+        beyond: what is looked up beyond keys.
     """
-    found = list_day(source, pattern, day)
+    found = list_day(source, pattern, day, beyond)
     while chunk := list(islice(found, _COMPARED_AT_ONCE)):
         listed = [item for item in chunk if isinstance(item, SourceObject)]
-        asked = [
-            replace(item, excluded=policy.rules_out(item.dimensions))
-            for item in listed
-            if only is None or item.recording_id in only
-        ]
+        asked = [item for item in listed if only is None or item.recording_id in only]
+        lookup = beyond.dimensions
+        early = lookup is not None and not lookup.names.isdisjoint(policy.exclude)
+        if early:
+            asked = _described(asked, lookup)
+        asked = [replace(item, excluded=policy.rules_out(item.dimensions)) for item in asked]
         states = ["missing"] * len(asked) if lake is None else _states(lake, asked, day, key)
         work = [
             (item, state)
@@ -94,6 +103,14 @@ def plan_day(
             if state != "erased" and (force or state != "done")
         ]
         passed_over = [item for item in chunk if isinstance(item, PassedOver)]
+        if beyond.sniff:
+            silent = _no_audio(source, [item for item, _ in work])
+            passed_over += [PassedOver(redacted(item.key), matched=True) for item in silent.values()]
+            listed = [item for item in listed if item.key not in silent]
+            work = [(item, state) for item, state in work if item.key not in silent]
+        if not early:
+            described = _described([item for item, _ in work], lookup)
+            work = [(item, state) for item, (_, state) in zip(described, work, strict=True)]
         yield PlannedChunk(listed, [item for item, _ in work], _figures(len(listed), work, passed_over))
 
 
@@ -114,31 +131,79 @@ def _figures(
     )
 
 
-def list_day(source: Source, pattern: KeyPattern, day: date) -> Iterator[SourceObject | PassedOver]:
+def _described(items: Sequence[SourceObject], lookup: Lookup | None) -> list[SourceObject]:
+    """Return recordings with the dimensions that their keys do not hold."""
+    if lookup is None:
+        return list(items)
+    found = lookup.of([item.key for item in items])
+    return [replace(item, dimensions=item.dimensions | more) for item, more in zip(items, found, strict=True)]
+
+
+def _no_audio(source: Source, items: Iterable[SourceObject]) -> dict[str, SourceObject]:
+    """Return by key what is no audio of the recordings whose ending does not say what they are."""
+    asked = [item for item in items if not is_audio(item.key) and not item.excluded]
+    with ThreadPoolExecutor(_SNIFFED_AT_ONCE, thread_name_prefix="sniff") as pool:
+        found = list(pool.map(lambda item: is_audio_inside(source, item.key, item.version), asked))
+    return {item.key: item for item, audio in zip(asked, found, strict=True) if not audio}
+
+
+def list_day(
+    source: Source, pattern: KeyPattern, day: date, beyond: Enrichment = NOTHING
+) -> Iterator[SourceObject | PassedOver]:
     """Yield every recording of a day as listed, and every key that is none."""
-    for prefix in pattern.day_prefixes(day, source.list_prefixes):
-        for entry in source.list(prefix):
+    undated: list[tuple[Listed, MatchedKey]] = []
+    for place in pattern.day_prefixes(day, source.list_prefixes):
+        for entry in source.list(place.prefix):
             if entry.key.endswith("/"):
                 continue  # the marker of an empty folder, as consoles make them
             matched = pattern.match(entry.key)
             if matched is None or not _is_text(entry.key):
+                if place.neighbour:
+                    continue  # named on the day that its prefix is of
                 yield PassedOver(redacted(repr(entry.key)[1:-1]), matched=False)
-            elif matched.date != day:
+            elif matched.date is None and beyond.may_be_audio(entry.key):
+                undated.append((entry, matched))
+                if len(undated) == _PLACED_AT_ONCE:
+                    yield from _placed(source, undated, day, beyond)
+                    undated = []
+            elif matched.date not in (None, day):
                 continue  # another day's, under a prefix that the days share
-            elif not is_audio(entry.key):
+            elif not beyond.may_be_audio(entry.key):
                 yield PassedOver(redacted(entry.key), matched=True)
             else:
-                uri = source.object_uri(entry.key)
-                yield SourceObject(
-                    key=entry.key,
-                    uri=uri,
-                    recording_id=recording_id(uri),
-                    version=entry.version,
-                    size_bytes=entry.size_bytes,
-                    date=day,
-                    recorded_at=matched.recorded_at,
-                    dimensions=matched.dimensions,
-                )
+                yield _object(source, entry, day, matched.recorded_at, matched.dimensions)
+    yield from _placed(source, undated, day, beyond)
+
+
+def _placed(
+    source: Source, undated: Sequence[tuple[Listed, MatchedKey]], day: date, beyond: Enrichment
+) -> Iterator[SourceObject | PassedOver]:
+    """Yield those of the objects without a date in their keys that are the day's, and those that have none at all."""
+    if not undated:
+        return
+    assert beyond.place is not None, "patterns without a date come with source.date_from"
+    places = beyond.place([entry for entry, _ in undated], day)
+    for (entry, matched), place in zip(undated, places, strict=True):
+        if place is None:
+            yield PassedOver(f"{redacted(entry.key)} (source.date_from gives it no date)", matched=False)
+        elif place.date == day:
+            yield _object(source, entry, day, place.recorded_at, matched.dimensions)
+
+
+def _object(
+    source: Source, entry: Listed, day: date, recorded_at: datetime | None, dimensions: dict[str, str]
+) -> SourceObject:
+    uri = source.object_uri(entry.key)
+    return SourceObject(
+        key=entry.key,
+        uri=uri,
+        recording_id=recording_id(uri),
+        version=entry.version,
+        size_bytes=entry.size_bytes,
+        date=day,
+        recorded_at=recorded_at,
+        dimensions=dimensions,
+    )
 
 
 def shards(

@@ -18,11 +18,18 @@ MOST_SECONDS = 1.0
 def written(pattern: str, moment: datetime, dimensions: dict[str, str]) -> str:
     """The key that a pattern gives for a moment and its dimensions."""
     key = ""
-    for literal, name, spec, _ in Formatter().parse(pattern):
+    for literal, name, spec, _ in Formatter().parse(pattern.replace("{**}/", "")):
         key += literal
         if name in ("date", "time"):
             # strftime leaves out the noughts of the first centuries
-            key += moment.strftime((spec or "").replace("%Y", f"{moment.year:04d}"))
+            spec = (
+                (spec or "")
+                .replace("%Y", f"{moment.year:04d}")
+                .replace("%G", f"{moment.isocalendar()[0]:04d}")
+            )
+            key += moment.strftime(spec)
+        elif name == "unix" and spec:
+            key += str(round(moment.timestamp() * {"s": 1, "ms": 1000}[spec]))
         elif name is not None:
             key += dimensions[name]
     return key
@@ -47,11 +54,12 @@ def assert_refused_or_comes_back(pattern: str, key: str) -> bool:
         return False
     assert all(matched.dimensions.values())
     assert not any("/" in text for text in matched.dimensions.values())
+    assert matched.date is not None
     moment = matched.recorded_at or datetime.combine(matched.date, datetime.min.time())
     again = written(pattern, moment, matched.dimensions)
     assert parsed.match(again) == matched
-    # %f reads one to six digits and writes six
-    assert again == key or "%f" in pattern, (
+    # %f reads one to six digits and writes six, %z has several ways to write a zone, and folders of {**} are not kept
+    assert again == key or any(each in pattern for each in ("%f", "%z", "{**}")), (
         f"{pattern!r} read {key!r} as {matched}, which it writes as {again!r}"
     )
     return True

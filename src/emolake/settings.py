@@ -165,9 +165,19 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         try:
-            known = self.source.key_pattern().dimensions
+            pattern = self.source.key_pattern()
         except ConfigurationError as error:
             raise ValueError(str(error)) from error
+        if self.source.date_from is not None and not pattern.is_undated:
+            raise ValueError(
+                "source.date_from is given, and every pattern has a date of its own; leave one of them out"
+            )
+        twice = [name for name in self.source.dimensions if name in pattern.dimensions]
+        if twice:
+            raise ValueError(
+                f"source.dimensions names {', '.join(twice)}, which source.pattern gives; rename one of them"
+            )
+        known = self.source.dimension_names()
         unknown = [name for name in self.aggregate.by if name not in known]
         if unknown:
             raise ValueError(
@@ -234,7 +244,12 @@ def _resolved(settings: Settings, base: Path) -> Settings:
     return settings.model_copy(
         update={
             "inference": settings.inference.model_copy(update={"graph_cache": graphs and absolute(graphs)}),
-            "source": settings.source.model_copy(update={"uri": absolute(settings.source.uri)}),
+            "source": settings.source.model_copy(
+                update={
+                    "uri": absolute(settings.source.uri),
+                    "manifest": settings.source.manifest and absolute(settings.source.manifest),
+                }
+            ),
             "warehouse": settings.warehouse.model_copy(update=warehouse),
             "models": models,
         }

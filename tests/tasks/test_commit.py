@@ -121,6 +121,18 @@ def test_a_recording_that_moved_to_another_day_leaves_the_first(lake):
     assert lake.rows("SELECT DISTINCT date FROM segments") == [(DAY + timedelta(days=3),)]
 
 
+def test_a_recording_that_is_read_as_of_another_day_moves_although_it_is_unchanged(lake):
+    """A corrected zone or pattern gives it another day; what other models said of it lies on the wrong one too."""
+    other = DAY + timedelta(days=1)
+    commit(lake, [CALLS[0]])
+    commit(lake, [CALLS[0]], key=OTHER_MODEL)
+    committed = commit(lake, [replace(CALLS[0], day=other)])
+    assert (len(committed.written), committed.already_done, committed.days) == (1, frozenset(), {DAY, other})
+    for table in ("recordings", "analyses", "segments"):
+        assert lake.rows(f"SELECT DISTINCT date FROM {table}") == [(other,)]
+    assert commit(lake, [replace(CALLS[0], day=other)]).written == frozenset()
+
+
 def test_a_quarantined_recording_replaces_and_is_replaced(lake):
     bad = replace(CALLS[0], status="quarantined", error="fetch_failed: fetch: x", pieces=(), analysed=False)
     commit(lake, [bad])

@@ -1,14 +1,20 @@
 """The commented configuration that `emolake init` writes, derived from the settings themselves."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 
 from pydantic import BaseModel
 
+from emolake.messages import printable
 from emolake.settings import Settings
+from emolake.upkeep.bucket_survey import Survey
 
 _EXAMPLES = {
+    ("source", "key_timezone"): "UTC",
+    ("source", "date_from"): "last_modified",
+    ("source", "sidecar"): "{stem}.json",
+    ("source", "manifest"): "s3://calls/recordings.csv",
     ("source", "endpoint_url"): "http://127.0.0.1:9000",
     ("source", "region"): "eu-central-1",
     ("warehouse", "endpoint_url"): "http://127.0.0.1:9000",
@@ -29,26 +35,35 @@ _MODELS = """\
 """
 
 
-def commented_toml(**values: str) -> str:
+def commented_toml(found: Survey | None = None, **values: str) -> str:
     """Return the configuration with every key, its default and a sentence on it.
 
     Defaults are those of the classes: the environment, which may hold a password, has no part in them.
 
     Args:
+        found: values and notes that a look at the source came to.
         values: values for keys of [source] that differ from the defaults.
     """
+    found = found or Survey()
+    given = found.values | {("source", name): value for name, value in values.items()}
     lines = [_HEAD]
     for name, section in Settings.model_fields.items():
         if isinstance(section.default, BaseModel):
             lines += ["", f"# {_first_line(section.annotation)}", f"[{name}]"]
-            lines += _keys(name, section.default, values if name == "source" else {})
+            lines += _keys(name, section.default, given, found.notes)
     return "\n".join(lines) + "\n" + _MODELS
 
 
-def _keys(section: str, options: BaseModel, values: dict[str, str]) -> Iterator[str]:
+def _keys(
+    section: str,
+    options: BaseModel,
+    values: Mapping[tuple[str, str], object],
+    notes: Mapping[tuple[str, str], Sequence[str]],
+) -> Iterator[str]:
     for name, field in type(options).model_fields.items():
-        yield from wrap(field.description or "", 110, initial_indent="# ", subsequent_indent="# ")
-        value = values.get(name, getattr(options, name))
+        for sentence in (field.description or "", *notes.get((section, name), ())):
+            yield from wrap(printable(sentence), 110, initial_indent="# ", subsequent_indent="# ")
+        value = values.get((section, name), getattr(options, name))
         if value is None:
             yield f"# {name} = {_toml(_EXAMPLES[section, name])}"
         else:

@@ -10,6 +10,7 @@ from emolake.environment import quiet_prefect
 from emolake.lake.connect import lake_if_any, open_lake
 from emolake.lake.transact import Lake
 from emolake.messages import counted
+from emolake.output.notices import complain
 from emolake.output.table import print_table
 from emolake.pipeline import run_progress
 from emolake.pipeline.identity import analysis_key
@@ -17,6 +18,7 @@ from emolake.pipeline.quarantine import Quarantined, quarantined
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import Listing
 from emolake.settings import Settings
+from emolake.source.enrichment import enrichment
 from emolake.source.opening import open_source
 from emolake.sql import statement
 from emolake.tasks.plan import plan_day
@@ -108,12 +110,17 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
     """Show what a backfill would do, day by day, and how long that should take; nothing is fetched or written."""
     key = analysis_key(settings, settings.registry.entry(model))
     source, pattern = open_source(settings.source.uri, settings.source.s3), settings.source.key_pattern()
+    beyond = enrichment(source, settings.source)
+    for note in pattern.notes:
+        complain(note)
     rows, seconds, speed = [], 0.0, None
     with lake_if_any(settings.warehouse) as lake:
         if lake is not None:
             speed = lake.rows(statement("throughput"), {"model": key.model})[0][0]
         for day in days:
-            chunks = plan_day(source, pattern, lake, day, key=key, policy=settings.policy, force=force)
+            chunks = plan_day(
+                source, pattern, lake, day, key=key, policy=settings.policy, force=force, beyond=beyond
+            )
             listing = sum((chunk.figures for chunk in chunks), start=Listing())
             late = listing.missing if lake is not None and _was_analysed(lake, day, key.model) else 0
             hours = round(listing.estimated_seconds / 3600, 2)

@@ -1,13 +1,16 @@
 """The commands that one begins with: demo, init, doctor."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emolake.cli.arguments import ConfigOption, ModelOption, settings_or_defaults
 from emolake.errors import ConfigurationError, EmolakeError
-from emolake.messages import printable, redacted
+from emolake.messages import printable, redacted, validation_problems
+
+if TYPE_CHECKING:
+    from emolake.upkeep.bucket_survey import Survey
 
 app = typer.Typer()
 
@@ -27,9 +30,19 @@ def demo(
     run_demo(folder, seed=seed)
 
 
-@app.command(epilog="Example: `emolake init --uri s3://calls --timezone Europe/Berlin`")
+@app.command(epilog="Example: `emolake init --from s3://calls --timezone Europe/Berlin`")
 def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("emolake.toml"),
+    path: Annotated[Path | None, typer.Argument(help="File to write; emolake.toml when left out.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The same, as other commands take it.")
+    ] = None,
+    seen: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="A bucket or a folder to look at: sets source.uri, and proposes pattern, zone and channels.",
+        ),
+    ] = None,
     uri: Annotated[str | None, typer.Option(help="source.uri: a bucket or a folder.")] = None,
     pattern: Annotated[str | None, typer.Option(help="source.pattern: how keys are built.")] = None,
     timezone: Annotated[
@@ -40,16 +53,43 @@ def init(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a commented emolake.toml with every key and its default."""
+    """Write a commented emolake.toml with every key and its default, or with what a look at a bucket proposes."""
     from emolake.cli.config_file import commented_toml
 
+    if path is not None and config is not None:
+        raise ConfigurationError("the file to write is given twice; leave out --config or the argument")
+    path = path or config or Path("emolake.toml")
+    if seen is not None and uri is not None:
+        raise ConfigurationError("--from sets source.uri too; leave out --uri")
     if path.exists() and not force:
         raise ConfigurationError(f"{path} is there already; --force overwrites it")
-    given = {"uri": uri, "pattern": pattern, "timezone": timezone, "endpoint_url": endpoint_url}
-    path.write_text(
-        commented_toml(**{name: value for name, value in given.items() if value is not None}), "utf-8"
-    )
+    given = {"uri": seen or uri, "pattern": pattern, "timezone": timezone, "endpoint_url": endpoint_url}
+    values = {name: value for name, value in given.items() if value is not None}
+    found = None if seen is None else _seen(values)
+    path.write_text(commented_toml(found, **values), "utf-8")
     typer.echo(f"wrote {path}; `emolake doctor --config {path}` says what is still missing", err=True)
+
+
+def _seen(values: dict[str, str]) -> "Survey":
+    """Look at the source, and say what was found.
+
+    Raises:
+        ConfigurationError: the values are no source.
+    """
+    from pydantic import ValidationError
+
+    from emolake.source.access import SourceOptions
+    from emolake.upkeep.bucket_survey import survey
+
+    try:
+        options = SourceOptions(**values)
+    except ValidationError as error:
+        raise ConfigurationError(f"this is no source: {validation_problems(error, unknown='')}") from None
+    found = survey(options)
+    for (section, key), sentences in found.notes.items():
+        for sentence in sentences:
+            typer.echo(f"{section}.{key}: {printable(redacted(sentence))}", err=True)
+    return found
 
 
 @app.command(epilog="Example: `emolake doctor --config emolake.toml`")

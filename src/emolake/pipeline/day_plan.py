@@ -12,6 +12,7 @@ from emolake.pipeline.runs import Log, Run
 from emolake.pipeline.scheduling import PlannedShard, Wave
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import SourceObject
+from emolake.source.enrichment import enrichment
 from emolake.source.opening import open_source
 from emolake.tasks.plan import PlannedChunk, plan_day, shards
 
@@ -43,6 +44,7 @@ def waves_of_day(run: Run, lake: Lake, day: date, log: Log) -> Iterator[Wave]:
         policy=settings.policy,
         force=run.request.force or retried is not None,
         only=only,
+        beyond=enrichment(source, settings.source),
     )
     work = _noted(run, presence, chunks)
     cut = shards(work, shard_seconds=settings.run.shard_seconds, shard_objects=settings.run.shard_objects)

@@ -76,7 +76,7 @@ class Presence:
     def _would_be_listed(self, uri: object) -> bool:
         """Return whether today's pattern lists the key on this day: what it leaves out has not been deleted."""
         matched = self._pattern.match(str(uri).removeprefix(self._source.object_uri("")))
-        return matched is not None and matched.date == self._day
+        return matched is not None and matched.date in (None, self._day)
 
     def _mark(
         self, rows: list[dict[str, object]], deleted_at: datetime | None, message: str, run_id: str

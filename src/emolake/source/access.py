@@ -1,13 +1,14 @@
 """Where the source is and how it is reached: the keys of [source]."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from emolake.options import Options
 from emolake.source.pattern import KeyPattern
+from emolake.source.references import LAST_MODIFIED, check_sidecar, parsed_reference
 from emolake.source.uris import checked_uri
 
 # A URI or a path that may be shown.
@@ -22,6 +23,9 @@ def _known_zone(name: str) -> str:
             f"no time zone is called {name!r}; use an IANA name such as Europe/Berlin"
         ) from error
     return name
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,28 @@ class SourceOptions(Options):
 
     uri: Uri = "recordings"
     """`s3://bucket[/prefix]`, or a folder."""
-    pattern: str = "{date:%Y/%m/%d}/{site}/{call_id}.{ext}"
-    """How keys are built; {date:…} and {time:…} are strftime, every other name becomes a dimension."""
-    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    pattern: str | tuple[str, ...] = "{date:%Y/%m/%d}/{site}/{call_id}.{ext}"
+    """How keys are built; {date:…} and {time:…} are strftime, every other name becomes a dimension.
+
+    A list of patterns is tried in order."""
+    timezone: Zone = "UTC"
     """The calendar that days belong to."""
+    key_timezone: Zone | None = None
+    """Time zone of dates and times in keys that do not name it themselves by %z, Z or UTC; timezone when left out."""
+    date_from: str | None = None
+    """Where the day of keys without a date comes from: "last_modified", or a place as in dimensions.
+
+    Each planned day then lists the whole source."""
+    dimensions: dict[str, str] = Field({})
+    """Dimensions that keys do not hold: "metadata:NAME", "tag:NAME", "sidecar:PATH.IN.JSON" or "manifest:COLUMN"."""
+    sidecar: str | None = None
+    """Key of the JSON object beside a recording, made of {key}, {stem}, {folder} and {name}."""
+    manifest: Uri | None = None
+    """CSV or Parquet table of recordings: `s3://bucket/key`, or a file."""
+    manifest_key: str = "key"
+    """The manifest's column of keys."""
+    sniff: bool = False
+    """Whether keys without an ending are recordings where their first bytes are audio; a request for each new one."""
     lookback_days: int = Field(3, ge=0)
     """How many days before the asked one the nightly plans too, for late arrivals."""
     endpoint_url: Uri | None = None
@@ -66,6 +88,11 @@ class SourceOptions(Options):
         return ZoneInfo(self.timezone)
 
     @property
+    def key_zone(self) -> ZoneInfo:
+        """The time zone of keys."""
+        return ZoneInfo(self.key_timezone or self.timezone)
+
+    @property
     def s3(self) -> S3Options:
         """How S3 is reached."""
         return S3Options(
@@ -76,5 +103,27 @@ class SourceOptions(Options):
         )
 
     def key_pattern(self) -> KeyPattern:
-        """Return the parsed pattern."""
-        return KeyPattern(self.pattern, self.zone)
+        """Return the parsed pattern, or patterns."""
+        return KeyPattern(self.pattern, self.zone, self.key_zone, undated=self.date_from is not None)
+
+    def dimension_names(self) -> tuple[str, ...]:
+        """Return the names of all dimensions: those of keys, and those that are looked up."""
+        return (*self.key_pattern().dimensions, *self.dimensions)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        references = [parsed_reference(text) for text in self.dimensions.values()]
+        if self.date_from not in (None, LAST_MODIFIED):
+            try:
+                references.append(parsed_reference(self.date_from or ""))
+            except ValueError as error:
+                raise ValueError(f"date_from: {error}, or {LAST_MODIFIED}") from error
+        kinds = {each.kind for each in references}
+        for kind, given, example in (
+            ("sidecar", self.sidecar, "{stem}.json"), ("manifest", self.manifest, "recordings.csv"),
+        ):  # fmt: skip
+            if kind in kinds and given is None:
+                raise ValueError(f'{kind}: is needed for {kind}:…; for example {kind} = "{example}"')
+        if self.sidecar is not None:
+            check_sidecar(self.sidecar)
+        return self

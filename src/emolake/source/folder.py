@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -70,7 +71,9 @@ class FolderSource:
         status = entry.stat(follow_symlinks=False)
         if entry.is_file():
             status = entry.stat()
-        return Listed(base + entry.name, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)
+        version = f"{status.st_size}-{status.st_mtime_ns}"
+        modified = datetime.fromtimestamp(status.st_mtime, UTC)
+        return Listed(base + entry.name, version, status.st_size, modified)
 
     def _entries(self, base: str) -> Sequence["os.DirEntry[str]"]:
         if not self.folder.is_dir():

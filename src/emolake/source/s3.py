@@ -64,7 +64,12 @@ class S3Source:
         """Yield the objects whose key starts with the prefix, in the order of their UTF-8 bytes."""
         for page in self._pages(prefix):
             for entry in page.get("Contents", ()):
-                yield Listed(entry["Key"].removeprefix(self.prefix), entry["ETag"].strip('"'), entry["Size"])
+                yield Listed(
+                    entry["Key"].removeprefix(self.prefix),
+                    entry["ETag"].strip('"'),
+                    entry["Size"],
+                    entry.get("LastModified"),
+                )
 
     def list_prefixes(self, prefix: str) -> Iterator[str]:
         """Yield the folders directly under a prefix."""

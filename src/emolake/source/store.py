@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +33,8 @@ class Listed:
     key: str
     version: str
     size_bytes: int
+    modified: datetime | None = None
+    """When it was last written, in UTC; None where the source does not say."""
 
 
 class Source(Protocol):

@@ -54,6 +54,7 @@ def examine(settings: Settings, model: str | None = None) -> Iterator[Check]:
     checks: dict[str, Callable[[], str]] = {
         "source": lambda: _source(settings),
         "pattern": lambda: _pattern(settings),
+        "listing": lambda: _listing(settings),
         "catalog": lambda: _catalog(settings),
         "data": lambda: _data(settings),
         "signals": lambda: _signals(settings),
@@ -93,6 +94,12 @@ def _pattern(settings: Settings) -> str:
             "correct source.pattern"
         )
     return f"{settings.source.pattern} matches {len(matched)} of {len(keys)} keys below {prefix!r}"
+
+
+def _listing(settings: Settings) -> str:
+    """Return what a day's listing costs beyond the day itself."""
+    notes = settings.source.key_pattern().notes
+    return "; ".join(notes) or "a day is listed by prefixes of its own"
 
 
 def _catalog(settings: Settings) -> str:
