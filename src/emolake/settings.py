@@ -202,6 +202,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         "catalog": str(catalog),
         "data": absolute(settings.warehouse.data),
         "endpoint_url": settings.warehouse.endpoint_url or settings.source.endpoint_url,
+        "addressing": settings.warehouse.addressing or settings.source.addressing,
     }
     models = {
         name: {key: _found(value, base) if key != "path" else absolute(value) for key, value in entry.items()}

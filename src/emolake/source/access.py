@@ -1,17 +1,21 @@
 """Where the source is and how it is reached: the keys of [source]."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 
 from emolake.options import Options
 from emolake.source.pattern import KeyPattern
-from emolake.source.uris import checked_uri
+from emolake.source.uris import checked_endpoint, checked_uri
 
 # A URI or a path that may be shown.
 Uri = Annotated[str, AfterValidator(checked_uri)]
+# URL of a server that may be shown.
+Endpoint = Annotated[str, AfterValidator(checked_endpoint)]
+# How a bucket is named in requests: in the path, in the host, or as it is usual for the server.
+Addressing = Literal["auto", "path", "virtual"]
 
 
 def _known_zone(name: str) -> str:
@@ -32,6 +36,8 @@ class S3Options:
     """Of an S3-compatible server; None for AWS."""
     region: str | None = None
     """Region of the bucket; None takes the chain's."""
+    addressing: Addressing = "auto"
+    """How the bucket is named in requests."""
     connect_timeout_s: float = 10.0
     """How long a connection may take."""
     read_timeout_s: float = 60.0
@@ -51,10 +57,13 @@ class SourceOptions(Options):
     """The calendar that days belong to."""
     lookback_days: int = Field(3, ge=0)
     """How many days before the asked one the nightly plans too, for late arrivals."""
-    endpoint_url: Uri | None = None
+    endpoint_url: Endpoint | None = None
     """URL of an S3-compatible server; credentials come from the usual AWS chain."""
     region: str | None = None
     """Region of the bucket; the AWS chain's when left out."""
+    addressing: Addressing = "auto"
+    """How the bucket is named in requests: "path" (host/bucket), "virtual" (bucket.host), or "auto": AWS's own setting
+    (s3.addressing_style), without one "path" where endpoint_url is set."""
     connect_timeout_s: float = Field(10.0, gt=0)
     """How long a connection to the source may take."""
     read_timeout_s: float = Field(60.0, gt=0)
@@ -71,6 +80,7 @@ class SourceOptions(Options):
         return S3Options(
             endpoint_url=self.endpoint_url,
             region=self.region,
+            addressing=self.addressing,
             connect_timeout_s=self.connect_timeout_s,
             read_timeout_s=self.read_timeout_s,
         )
