@@ -5,7 +5,7 @@ relative to the configuration file.
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -54,6 +54,9 @@ class RunOptions(Options):
     max_bad_share: float = Field(0.5, ge=0, le=1)
     """Share of quarantined recordings above which the run ends as failed, with the good ones committed."""
 
+    empty: Literal["warn", "fail", "allow"] = "fail"
+    """What a run comes to that finds nothing on any of its days where earlier days had recordings: "fail", "warn", or
+    "allow", which says nothing of single empty days either."""
     heartbeat_s: float = Field(60.0, gt=0)
     """How often a run at work refreshes its row."""
     heartbeat_timeout_s: float = Field(900.0, gt=0)
