@@ -5,7 +5,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +24,8 @@ class Request:
     method: str
     path: str
     range: str | None
+    query: str = ""
+    host: str = ""
 
     @property
     def is_listing(self) -> bool:
@@ -66,7 +68,25 @@ class Shorten:
     share: float
 
 
-Fault = Refuse | Reset | Stall | Cut | Shorten
+@dataclass(frozen=True)
+class Answer:
+    """Answer with this, whatever the server would."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """Let the answer through with its body changed, and without some of its headers."""
+
+    edit: Callable[[bytes], bytes]
+    without: Collection[str] = ()
+    """Names of headers in lower case."""
+
+
+Fault = Refuse | Reset | Stall | Cut | Shorten | Answer | Rewrite
 
 
 @dataclass
@@ -79,10 +99,11 @@ class Proxy:
     faults: list[Fault] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, method: str, path: str, range_: str | None) -> Fault | None:
+    def note(self, method: str, target: str, range_: str | None, host: str) -> Fault | None:
         """Take down a request and return its fault."""
+        url = urlsplit(target)
         with self._lock:
-            request = Request(len(self.requests) + 1, method, path, range_)
+            request = Request(len(self.requests) + 1, method, unquote(url.path), range_, url.query, host)
             self.requests.append(request)
             fault = self.fault_of(request)
             if fault is not None:
@@ -99,11 +120,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _relay(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.server.proxy.note(
-            self.command, unquote(urlsplit(self.path).path), self.headers.get("Range")
+            self.command, self.path, self.headers.get("Range"), self.headers.get("Host", "")
         )
         match fault:
             case Refuse():
-                self._refuse(fault)
+                content = f"<Error><Code>{fault.code}</Code><Message>made up</Message></Error>".encode()
+                self._answer_made(Answer(fault.status, content, {"Content-Type": "application/xml"}))
+            case Answer():
+                self._answer_made(fault)
             case Reset():
                 self._reset()
             case Stall():
@@ -114,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _relay
 
-    def _answer(self, body: bytes, fault: Cut | Shorten | None) -> None:
+    def _answer(self, body: bytes, fault: Cut | Shorten | Rewrite | None) -> None:
         upstream = http.client.HTTPConnection(self.server.upstream, timeout=_UPSTREAM_TIMEOUT_S)
         # The headers as they are, for they are signed; the client's Host among them.
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -126,9 +150,13 @@ class _Handler(BaseHTTPRequestHandler):
         upstream.close()
         if isinstance(fault, Shorten):
             content = content[: int(len(content) * fault.share)]
+        left_out = set(_HOP_BY_HOP)
+        if isinstance(fault, Rewrite):
+            content = fault.edit(content)
+            left_out |= set(fault.without)
         self.send_response_only(answer.status)
         for name, value in answer.getheaders():
-            if name.lower() not in _HOP_BY_HOP:
+            if name.lower() not in left_out:
                 self.send_header(name, value)
         declared = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
         if declared is not None:
@@ -142,14 +170,14 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(content)
 
-    def _refuse(self, fault: Refuse) -> None:
-        content = f"<Error><Code>{fault.code}</Code><Message>made up</Message></Error>".encode()
-        self.send_response_only(fault.status)
-        self.send_header("Content-Type", "application/xml")
-        self.send_header("Content-Length", str(len(content)))
+    def _answer_made(self, answer: Answer) -> None:
+        self.send_response_only(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(answer.body)
 
     def _reset(self) -> None:
         # A socket that may linger for no time ends with a reset; detached, no farewell is said before.

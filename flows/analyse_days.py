@@ -85,9 +85,10 @@ def analyse_days(request: RunRequest, config: Path | None) -> dict[str, object]:
         ):
             run.add(outcome)
         run.failures += publish(run, lake, log, raise_interrupt)
-    create_table_artifact(key=f"emolake-{request.flow}", table=[run.summary], description=f"Run {run.run_id}")
+    table = [{name: value for name, value in run.summary.items() if name != "named_keys"}]
+    create_table_artifact(key=f"emolake-{request.flow}", table=table, description=f"Run {run.run_id}")
     if run.failures:
-        raise RunFailedError(f"the run {run.run_id} failed: {run.error}")
+        raise RunFailedError(f"the run {run.run_id} failed: {run.error}", run.summary)
     return run.summary
 
 

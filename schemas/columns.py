@@ -210,9 +210,19 @@ SKIPPED = Column("skipped", pa.int64(), "objects that the lake held already")
 DONE = Column("done", pa.int64(), "recordings committed by this run, quarantined ones included")
 QUARANTINED = Column("quarantined", pa.int64(), "recordings quarantined by this run")
 TRUNCATED = Column("truncated", pa.int64(), "recordings that broke half-way")
+DECODED = Column("decoded", pa.int64(), "of those done, the recordings that could be decoded", nullable=True)
+WITH_SPEECH = Column(
+    "with_speech", pa.int64(), "of those decoded, the recordings with speech, or with a label", nullable=True
+)
+WITH_LABEL = Column(
+    "with_label", pa.int64(), "of those with speech, the recordings with a label", nullable=True
+)
 NOT_MATCHED = Column("not_matched", pa.int64(), "keys that do not match the pattern")
 NOT_AUDIO = Column("not_audio", pa.int64(), "keys that match the pattern and are no audio")
 NAMED_KEYS = Column("named_keys", pa.list_(pa.string()), "the first of the keys that were passed over")
+WARNINGS = Column(
+    "warnings", pa.list_(pa.string()), "days that listed nothing, keys that match nothing", nullable=True
+)
 AUDIO_SECONDS = Column("audio_seconds", pa.float64(), "decoded audio", "s")
 WALL_S = Column("wall_s", pa.float64(), "duration of the run", "s", nullable=True)
 REAL_TIME_FACTOR = Column(

@@ -5,6 +5,9 @@ from datetime import date, datetime
 from typing import Any, Self
 
 _KEYS_NAMED = 100
+# What a key is said to be that was passed over, before the key itself.
+NOT_MATCHED = "does not match the pattern"
+NOT_AUDIO = "is no audio"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class Counts(Figures):
     done: int = 0
     quarantined: int = 0
     truncated: int = 0
+    decoded: int = 0
+    with_speech: int = 0
+    with_label: int = 0
     already_done: int = 0
     segments: int = 0
     labelled: int = 0
@@ -65,8 +71,8 @@ class Listing(Figures):
     """What the listing of a day, or of several, came to.
 
     `found` recordings are either `skipped`, because the lake holds them, or `missing`, `stale` or `failed`, with
-    `estimated_seconds` of audio. `named_keys` holds the first hundred of the keys that were passed over, each with
-    the reason.
+    `estimated_seconds` of audio. `named_keys` holds the keys that were passed over, each with the reason: the first
+    hundred of each reason.
     """
 
     found: int = 0
@@ -80,7 +86,19 @@ class Listing(Figures):
     named_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "named_keys", self.named_keys[:_KEYS_NAMED])
+        matched = [name for name in self.named_keys if not name.startswith(NOT_MATCHED)]
+        others = [name for name in self.named_keys if name.startswith(NOT_MATCHED)]
+        object.__setattr__(self, "named_keys", (*others[:_KEYS_NAMED], *matched[:_KEYS_NAMED]))
+
+    @property
+    def matched(self) -> int:
+        """How many keys match the pattern."""
+        return self.found + self.not_audio
+
+    @property
+    def listed(self) -> int:
+        """How many keys there are."""
+        return self.matched + self.not_matched
 
 
 def _sum(one: Any, other: Any) -> Any:

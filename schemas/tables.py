@@ -142,7 +142,8 @@ AGGREGATIONS = Table(
 
 RUNS = Table(
     "runs",
-    "One row per flow run that had work to do: what was asked, found and done, and how it ended.",
+    "One row per flow run that had work to do, missed recordings, or failed: what was asked, found and done, and how "
+    "it ended.",
     (
         c.RUN_ID,
         c.FLOW,
@@ -159,9 +160,13 @@ RUNS = Table(
         c.DONE,
         c.QUARANTINED,
         c.TRUNCATED,
+        c.DECODED,
+        c.WITH_SPEECH,
+        c.WITH_LABEL,
         c.NOT_MATCHED,
         c.NOT_AUDIO,
         c.NAMED_KEYS,
+        c.WARNINGS,
         c.SEGMENTS,
         c.AUDIO_SECONDS,
         c.SPEECH_SECONDS,

@@ -105,18 +105,27 @@ def _continue(source: Source, item: SourceObject, file: IO[bytes]) -> SourceObje
         for chunk in source.read(item.key, item.version, file.tell()):
             file.write(chunk)
     except VersionChangedError as changed:
-        file.seek(0)
-        file.truncate()
+        _start_over(file)
         item = replace(item, version=changed.version, size_bytes=changed.size_bytes)
-        for chunk in source.read(item.key, item.version, 0):
-            file.write(chunk)
+        try:
+            for chunk in source.read(item.key, item.version, 0):
+                file.write(chunk)
+        except VersionChangedError as again:
+            _start_over(file)
+            raise TransientSourceError(
+                f"{item.uri} was replaced again and again while it was read"
+            ) from again
     received = file.tell()
     if received != item.size_bytes:
         if received > item.size_bytes:  # the server does not know ranges: begin again
-            file.seek(0)
-            file.truncate()
+            _start_over(file)
         raise TransientSourceError(f"{item.uri} gave {received} bytes, expected {item.size_bytes}")
     return item
+
+
+def _start_over(file: IO[bytes]) -> None:
+    file.seek(0)
+    file.truncate()
 
 
 def _fetch_or_reason(

@@ -13,7 +13,7 @@ from emolake.audio.containers.formats import bytes_per_second, is_audio
 from emolake.lake.registration import registered
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
-from emolake.schemas.records import AnalysisKey, Listing, SourceObject
+from emolake.schemas.records import NOT_AUDIO, NOT_MATCHED, AnalysisKey, Listing, SourceObject
 from emolake.source.enrichment import NOTHING, Enrichment, is_audio_inside
 from emolake.source.form import MatchedKey
 from emolake.source.lookup import Lookup
@@ -39,8 +39,7 @@ class PassedOver:
     @property
     def reason(self) -> str:
         """What is said of it in `runs`."""
-        why = "is no audio" if self.matched else "does not match the pattern"
-        return f"{why}: {self.key}"
+        return f"{NOT_AUDIO if self.matched else NOT_MATCHED}: {self.key}"
 
 
 @dataclass(frozen=True)

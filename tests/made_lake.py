@@ -145,6 +145,7 @@ def run_row(run_id: str = "run-1", **values: object) -> pa.Table:
         "config_id": KEY.config_id,
         **{column.name: 0 for column in RUNS.schema if column.type == pa.int64()},
         "named_keys": [],
+        "warnings": [],
         "audio_seconds": 3600.0,
         "speech_seconds": 1800.0,
         "wall_s": 36.0,

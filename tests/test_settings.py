@@ -140,3 +140,21 @@ def test_every_key_carries_a_sentence():
 def test_given_values_stand_in_the_commented_file(tmp_path):
     settings = loaded(tmp_path, commented_toml(uri='s3://it\'s "x"', endpoint_url="http://127.0.0.1:9"))
     assert (settings.source.uri, settings.source.endpoint_url) == ('s3://it\'s "x"', "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("section", ["source", "warehouse"])
+@pytest.mark.parametrize("url", ["127.0.0.1:9000", "s3.example", "s3://calls", "ftp://host", "http://", ""])
+def test_an_endpoint_without_its_scheme_is_refused(tmp_path, section, url):
+    with pytest.raises(
+        ConfigurationError, match=f"{section}.endpoint_url: .*begin it with http:// or https://"
+    ):
+        loaded(tmp_path, f'[{section}]\nendpoint_url = "{url}"\n')
+
+
+def test_the_data_is_addressed_as_the_source_is_unless_it_says_otherwise(tmp_path):
+    assert loaded(tmp_path, "").warehouse.addressing == "auto"
+    assert loaded(tmp_path, '[source]\naddressing = "virtual"\n').warehouse.addressing == "virtual"
+    both = loaded(tmp_path, '[source]\naddressing = "virtual"\n[warehouse]\naddressing = "path"\n')
+    assert (both.source.s3.addressing, both.warehouse.addressing) == ("virtual", "path")
+    with pytest.raises(ConfigurationError, match=r"source.addressing: .*'auto', 'path' or 'virtual'"):
+        loaded(tmp_path, '[source]\naddressing = "host"\n')

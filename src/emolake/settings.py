@@ -5,7 +5,7 @@ relative to the configuration file.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -77,6 +77,9 @@ class RunOptions(Options):
     max_bad_share: float = Field(0.5, ge=0, le=1)
     """Share of quarantined recordings above which the run ends as failed, with the good ones committed."""
 
+    empty: Literal["warn", "fail", "allow"] = "fail"
+    """What a run comes to that finds nothing on any of its days where earlier days had recordings: "fail", "warn", or
+    "allow", which says nothing of single empty days either."""
     heartbeat_s: float = Field(60.0, gt=0)
     """How often a run at work refreshes its row."""
     heartbeat_timeout_s: float = Field(900.0, gt=0)
@@ -235,6 +238,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         "catalog": str(catalog),
         "data": absolute(settings.warehouse.data),
         "endpoint_url": settings.warehouse.endpoint_url or settings.source.endpoint_url,
+        "addressing": settings.warehouse.addressing or settings.source.addressing,
     }
     models = {
         name: {key: _found(value, base) if key != "path" else absolute(value) for key, value in entry.items()}

@@ -18,6 +18,7 @@ _EXAMPLES = {
     ("source", "endpoint_url"): "http://127.0.0.1:9000",
     ("source", "region"): "eu-central-1",
     ("warehouse", "endpoint_url"): "http://127.0.0.1:9000",
+    ("warehouse", "addressing"): "path",
 }
 
 _HEAD = """\

@@ -1,21 +1,26 @@
 """Flows from the command line: quiet Prefect, progress bars, and what came of the run as tables."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from emolake.environment import quiet_prefect
 from emolake.lake.connect import lake_if_any, open_lake
+from emolake.lake.recording_stages import recording_stages
 from emolake.lake.transact import Lake
 from emolake.messages import counted
 from emolake.output.notices import complain
 from emolake.output.table import print_table
 from emolake.pipeline import run_progress
+from emolake.pipeline.empty_days import listing_notes
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.quarantine import Quarantined, quarantined
+from emolake.pipeline.runs import RunFailedError
 from emolake.schemas.days import DayRange
+from emolake.schemas.funnel import STAGE_COLUMNS, Stage, listed_stages, stage_rows
 from emolake.schemas.records import Listing
 from emolake.settings import Settings
 from emolake.source.enrichment import enrichment
@@ -114,6 +119,7 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
     for note in pattern.notes:
         complain(note)
     rows, seconds, speed = [], 0.0, None
+    stages, listings = list[Stage](), dict[date, Listing]()
     with lake_if_any(settings.warehouse) as lake:
         if lake is not None:
             speed = lake.rows(statement("throughput"), {"model": key.model})[0][0]
@@ -122,16 +128,58 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
                 source, pattern, lake, day, key=key, policy=settings.policy, force=force, beyond=beyond
             )
             listing = sum((chunk.figures for chunk in chunks), start=Listing())
+            listings[day] = listing
             late = listing.missing if lake is not None and _was_analysed(lake, day, key.model) else 0
             hours = round(listing.estimated_seconds / 3600, 2)
             rows.append((day, listing.missing, late, listing.stale, listing.failed, listing.skipped, hours))
             seconds += listing.estimated_seconds
+        listed = sum(listings.values(), start=Listing())
+        if lake is not None:
+            analysed, *stages = recording_stages(lake, days, model=key.model)
+            waiting = max(0, listed.found - analysed.left)
+            stages = [replace(analysed, fell_out=waiting, examples=_waiting(waiting)), *stages]
     columns = ("date", "missing", "of them late", "stale", "failed", "done", "audio hours (estimated)")
     print_table(columns, rows, sys.stdout)
+    print()
+    show_stages([*listed_stages(listed), *stages])
+    silent = [day for day, listing in listings.items() if not listing.listed]
+    for note in listing_notes(listings, silent if listed.listed else ()):
+        complain(note)
     if speed and seconds:
         minutes = seconds / speed / 60
         how_long = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
         print(f"{how_long}, at the {speed:.0f} x real time of this model's runs so far")
+
+
+def _waiting(number: int) -> Sequence[str]:
+    return (f"{number} not analysed yet",) if number else ()
+
+
+def _show_what_fell_out(settings: Settings, summary: Mapping[str, Any]) -> None:
+    """Show the stages of a run, with what fell out, and its warnings."""
+    listing = Listing(**{name: summary[name] for name in ("found", "not_matched", "not_audio")},
+                      named_keys=tuple(summary["named_keys"]))  # fmt: skip
+    days = DayRange(date.fromisoformat(summary["first_date"]), date.fromisoformat(summary["last_date"]))
+    stages = list(listed_stages(listing))
+    with lake_if_any(settings.warehouse) as lake:
+        if lake is not None:
+            analysed, *others = recording_stages(lake, days, run_id=summary["run_id"])
+            before, waiting = summary["skipped"], listing.found - summary["skipped"] - analysed.left
+            passed = (f"{before} done before",) if before else ()
+            stages += [
+                replace(
+                    analysed, fell_out=listing.found - analysed.left, examples=(*passed, *_waiting(waiting))
+                ),
+                *others,
+            ]
+    show_stages(stages)
+    for warning in summary["warnings"]:
+        complain(warning)
+
+
+def show_stages(stages: Sequence[Stage]) -> None:
+    """Show how many keys and recordings are left at each stage, with the names of some that fell out."""
+    print_table(STAGE_COLUMNS, stage_rows(stages), sys.stdout)
 
 
 def _was_analysed(lake: Lake, day: date, model: str) -> bool:
@@ -148,12 +196,19 @@ def show_bad_recordings(settings: Settings, run_id: str | None) -> None:
 
 
 def _shown(run: Callable[[], Any], settings: Settings) -> None:
-    with run_progress.shown():
-        summary = run()
+    try:
+        with run_progress.shown():
+            summary = run()
+    except RunFailedError as failed:
+        if failed.summary is not None:
+            _show_what_fell_out(settings, failed.summary)
+        raise
     figures = [
         (name, f"{value:.1f}" if isinstance(value, float) else str(value))
         for name, value in summary.items()
-        if value is not None
+        if value is not None and not isinstance(value, list | tuple)
     ]
     print_table(("run", str(summary["flow"])), figures, sys.stdout)
+    print()
+    _show_what_fell_out(settings, summary)
     show_bad_recordings(settings, str(summary["run_id"]))

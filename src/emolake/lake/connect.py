@@ -7,11 +7,13 @@ from threading import Lock
 
 import boto3
 import duckdb
+from botocore.session import get_session
 from duckdb_extensions import import_extension
 
 from emolake.lake.schema import create_tables, missing_columns
 from emolake.lake.transact import Lake, LakeError, interruptible
 from emolake.lake.warehouse import WarehouseOptions
+from emolake.source.s3_client import addressing_style
 from emolake.source.uris import without_secrets
 
 
@@ -33,7 +35,7 @@ def open_lake(warehouse: WarehouseOptions, *, read_only: bool = False) -> Iterat
             _load_extensions(connection, warehouse)
             connection.execute("SET TimeZone = 'UTC'")
             if warehouse.data.startswith("s3://"):
-                _create_s3_secret(connection, warehouse.endpoint_url)
+                _create_s3_secret(connection, warehouse)
             _attach(connection, warehouse, read_only)
         lake = Lake(connection, warehouse)
         with lake.explained():
@@ -109,9 +111,9 @@ def _attach(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions, 
         ) from None
 
 
-def _create_s3_secret(connection: duckdb.DuckDBPyConnection, endpoint_url: str | None) -> None:
+def _create_s3_secret(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
     """Hand the AWS chain's credentials to DuckDB; they live in this connection only."""
-    session = boto3.Session()
+    session, endpoint_url = boto3.Session(), warehouse.endpoint_url
     credentials = session.get_credentials()
     if credentials is None:
         raise LakeError(
@@ -124,13 +126,12 @@ def _create_s3_secret(connection: duckdb.DuckDBPyConnection, endpoint_url: str |
         "SESSION_TOKEN": frozen.token,
         "REGION": session.region_name or "us-east-1",
     }
+    style = addressing_style(get_session(), warehouse.addressing or "auto", endpoint_url)
+    if style != "auto":
+        options["URL_STYLE"] = "path" if style == "path" else "vhost"
     if endpoint_url:
         scheme, _, host = endpoint_url.rpartition("://")
-        options |= {
-            "ENDPOINT": host.rstrip("/"),
-            "URL_STYLE": "path",
-            "USE_SSL": "false" if scheme == "http" else "true",
-        }
+        options |= {"ENDPOINT": host.rstrip("/"), "USE_SSL": "false" if scheme == "http" else "true"}
     settings = ", ".join(f"{name} {_quoted(value)}" for name, value in options.items() if value)
     connection.execute(f"CREATE SECRET lake_data (TYPE s3, {settings})")
 

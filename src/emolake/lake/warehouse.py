@@ -8,7 +8,7 @@ from pydantic import Field
 
 from emolake.errors import ConfigurationError
 from emolake.options import Options
-from emolake.source.access import Uri
+from emolake.source.access import Addressing, Endpoint, Uri
 
 
 class WarehouseOptions(Options):
@@ -18,8 +18,10 @@ class WarehouseOptions(Options):
     """`sqlite:PATH`, or `postgres:` with a libpq connection string."""
     data: Uri = "lake/data"
     """Folder or `s3://bucket/prefix` of the Parquet files."""
-    endpoint_url: Uri | None = None
+    endpoint_url: Endpoint | None = None
     """URL of an S3-compatible server for the data; the source's when left out."""
+    addressing: Addressing | None = None
+    """How the data's bucket is named in requests: "path", "virtual" or "auto"; as for the source when left out."""
     commit_attempts: int = Field(30, ge=1)
     """How often a transaction that lost against another writer is made again."""
 

@@ -11,7 +11,7 @@ from emolake.pipeline.quarantine import quarantined
 from emolake.pipeline.runs import Log, Run
 from emolake.pipeline.scheduling import PlannedShard, Wave
 from emolake.schemas.days import DayRange
-from emolake.schemas.records import SourceObject
+from emolake.schemas.records import Listing, SourceObject
 from emolake.source.enrichment import enrichment
 from emolake.source.opening import open_source
 from emolake.tasks.plan import PlannedChunk, plan_day, shards
@@ -46,7 +46,7 @@ def waves_of_day(run: Run, lake: Lake, day: date, log: Log) -> Iterator[Wave]:
         only=only,
         beyond=enrichment(source, settings.source),
     )
-    work = _noted(run, presence, chunks)
+    work = _noted(run, presence, day, chunks)
     cut = shards(work, shard_seconds=settings.run.shard_seconds, shard_objects=settings.run.shard_objects)
     numbered = (PlannedShard(day, number, objects) for number, objects in enumerate(cut, 1))
     while wave := list(islice(numbered, _SHARDS_AHEAD * settings.run.parallel_shards)):
@@ -61,9 +61,12 @@ def waves_of_day(run: Run, lake: Lake, day: date, log: Log) -> Iterator[Wave]:
         log.info("%s: %d recordings are no longer at the source, %d are back", day, deleted, reappeared)
 
 
-def _noted(run: Run, presence: Presence, chunks: Iterable[PlannedChunk]) -> Iterator[SourceObject]:
+def _noted(run: Run, presence: Presence, day: date, chunks: Iterable[PlannedChunk]) -> Iterator[SourceObject]:
     """Yield the day's work; what was listed beside it goes to the run's figures and to the presence."""
+    of_day = Listing()
     for chunk in chunks:
         run.list_more(chunk.figures)
+        of_day += chunk.figures
         presence.see(chunk.listed)
         yield from chunk.work
+    run.whole_listings[day] = of_day

@@ -1,8 +1,9 @@
-"""What follows a run's shards: the health of its model, the daily table, and whether the run has failed."""
+"""What follows a run's shards: the health of its model, the daily table, empty days, and whether the run has failed."""
 
 from collections.abc import Callable, Iterator
 
 from emolake.lake.transact import Lake
+from emolake.pipeline.empty_days import judge_listings
 from emolake.pipeline.run_health import record_run_health
 from emolake.pipeline.runs import Log, Run
 from emolake.tasks.aggregate import aggregate_days, held_back_days
@@ -30,6 +31,9 @@ def publish(run: Run, lake: Lake, log: Log, raise_interrupt: Callable[[], None])
             "fix or change the model and backfill them"
         )
     yield from _too_many_bad(run)
+    yield from judge_listings(run, lake)
+    for warning in run.warnings:
+        log.warning("%s", warning)
 
 
 def _too_many_bad(run: Run) -> Iterator[str]:

@@ -43,6 +43,21 @@ class Analysis:
         return "ok" if any(row.scores is not None for row in self.rows) else "silent"
 
     @property
+    def is_decoded(self) -> bool:
+        """Whether it was read and decoded."""
+        return self.error is None
+
+    @property
+    def has_speech(self) -> bool:
+        """Whether any of it is speech."""
+        return any(row.speech_ratio > 0 for row in self.rows)
+
+    @property
+    def has_label(self) -> bool:
+        """Whether the model gave any of it a label."""
+        return any(row.scores is not None and row.scores.best is not None for row in self.rows)
+
+    @property
     def reason(self) -> str | None:
         """Reason code, stage and message, for the column `error`."""
         if self.error is not None:

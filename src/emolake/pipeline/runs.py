@@ -32,7 +32,6 @@ _DETAILS = {
     "finished_at",
     "model",
     "config_id",
-    "named_keys",
     "real_time_factor",
     "timings",
     "device",
@@ -48,6 +47,11 @@ _log = logging.getLogger(__name__)
 class RunFailedError(EmolakeError):
     """A run ended as failed; what was good is committed, and its row in `runs` says why."""
 
+    def __init__(self, message: str, summary: dict[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.summary = summary
+        """Figures of the run; see `Run.summary`."""
+
 
 @dataclass
 class Run:
@@ -60,6 +64,11 @@ class Run:
     listing: Listing = field(default_factory=Listing)
     counts: Counts = field(default_factory=Counts)
     failures: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    whole_listings: dict[date, Listing] = field(default_factory=dict)
+    """What the listing of each day came to that reached its end."""
+    is_notable: bool = False
+    """Whether the run gets a row even where it had no work and did not fail."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     recorded: bool = False
     run_id: str = field(init=False)
@@ -171,6 +180,7 @@ class Run:
             "versions": list(package_versions().items()),
             "options": options_json(self.settings),
             "error": self.error,
+            "warnings": self.warnings,
         }
         return {name: figures[name] for name in RUNS.schema.names}
 
@@ -179,7 +189,8 @@ class Run:
 def recorded(run: Run, lake: Lake, log: Log) -> Iterator[None]:
     """Keep the run's row true while the block runs: alive, and at last how it ended.
 
-    Runs that died before are marked first. A run that had no work and no failure gets no row.
+    Runs that died before are marked first. A run that had no work and no failure gets no row, unless what it found of
+    its days is notable.
     """
     try:
         for died in mark_died(lake, run.settings.run, run_id=run.run_id):
@@ -194,7 +205,7 @@ def recorded(run: Run, lake: Lake, log: Log) -> Iterator[None]:
         except LakeError as lost:
             log.warning("the lake does not take the run's end; the next run notes it: %s", lost)
         raise
-    if run.recorded or run.failures:
+    if run.recorded or run.failures or run.is_notable:
         run.record(lake, run.outcome)
 
 

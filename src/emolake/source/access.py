@@ -1,7 +1,7 @@
 """Where the source is and how it is reached: the keys of [source]."""
 
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, model_validator
@@ -9,10 +9,14 @@ from pydantic import AfterValidator, Field, model_validator
 from emolake.options import Options
 from emolake.source.pattern import KeyPattern
 from emolake.source.references import LAST_MODIFIED, check_sidecar, parsed_reference
-from emolake.source.uris import checked_uri
+from emolake.source.uris import checked_endpoint, checked_uri
 
 # A URI or a path that may be shown.
 Uri = Annotated[str, AfterValidator(checked_uri)]
+# URL of a server that may be shown.
+Endpoint = Annotated[str, AfterValidator(checked_endpoint)]
+# How a bucket is named in requests: in the path, in the host, or as it is usual for the server.
+Addressing = Literal["auto", "path", "virtual"]
 
 
 def _known_zone(name: str) -> str:
@@ -36,6 +40,8 @@ class S3Options:
     """Of an S3-compatible server; None for AWS."""
     region: str | None = None
     """Region of the bucket; None takes the chain's."""
+    addressing: Addressing = "auto"
+    """How the bucket is named in requests."""
     connect_timeout_s: float = 10.0
     """How long a connection may take."""
     read_timeout_s: float = 60.0
@@ -73,10 +79,13 @@ class SourceOptions(Options):
     """Whether keys without an ending are recordings where their first bytes are audio; a request for each new one."""
     lookback_days: int = Field(3, ge=0)
     """How many days before the asked one the nightly plans too, for late arrivals."""
-    endpoint_url: Uri | None = None
+    endpoint_url: Endpoint | None = None
     """URL of an S3-compatible server; credentials come from the usual AWS chain."""
     region: str | None = None
     """Region of the bucket; the AWS chain's when left out."""
+    addressing: Addressing = "auto"
+    """How the bucket is named in requests: "path" (host/bucket), "virtual" (bucket.host), or "auto": AWS's own setting
+    (s3.addressing_style), without one "path" where endpoint_url is set."""
     connect_timeout_s: float = Field(10.0, gt=0)
     """How long a connection to the source may take."""
     read_timeout_s: float = Field(60.0, gt=0)
@@ -98,6 +107,7 @@ class SourceOptions(Options):
         return S3Options(
             endpoint_url=self.endpoint_url,
             region=self.region,
+            addressing=self.addressing,
             connect_timeout_s=self.connect_timeout_s,
             read_timeout_s=self.read_timeout_s,
         )

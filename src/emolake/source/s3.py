@@ -1,41 +1,28 @@
 """S3 buckets, and servers that speak S3's protocol."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import botocore.loaders
-import botocore.session
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
-from emolake.errors import BadRecordingError, ConfigurationError, Reason
+from emolake.errors import BadRecordingError, ConfigurationError, EmolakeError, Reason
 from emolake.source.access import S3Options
-from emolake.source.store import Listed, SourceError, TransientSourceError, VersionChangedError
+from emolake.source.s3_client import S3_ERRORS, UnreadableAnswerError, s3_client
+from emolake.source.s3_errors import (
+    explained,
+    is_missing,
+    is_shorter,
+    is_transient,
+    lacks_second_version,
+    may_concern_source,
+    refusal,
+)
+from emolake.source.store import Listed, SourceError, VersionChangedError
 from emolake.source.uris import without_secrets
-
-# Error codes of S3 and its look-alikes that say "ask again later".
-_TRANSIENT_CODES = {
-    "500",
-    "502",
-    "503",
-    "504",
-    "SlowDown",
-    "InternalError",
-    "ServiceUnavailable",
-    "RequestTimeout",
-    "Throttling",
-}
-_MISSING_CODES = {"404", "NoSuchKey"}
-_REFUSED_CODES = {"403", "AccessDenied", "InvalidObjectState"}
 
 
 class S3Source:
@@ -54,6 +41,7 @@ class S3Source:
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.uri = f"s3://{bucket}/{self.prefix}".rstrip("/")
         self._options = options
+        self._lists_by_marker = False
 
     @cached_property
     def client(self) -> Any:
@@ -64,12 +52,7 @@ class S3Source:
         """Yield the objects whose key starts with the prefix, in the order of their UTF-8 bytes."""
         for page in self._pages(prefix):
             for entry in page.get("Contents", ()):
-                yield Listed(
-                    entry["Key"].removeprefix(self.prefix),
-                    entry["ETag"].strip('"'),
-                    entry["Size"],
-                    entry.get("LastModified"),
-                )
+                yield self._listed(entry)
 
     def list_prefixes(self, prefix: str) -> Iterator[str]:
         """Yield the folders directly under a prefix."""
@@ -89,89 +72,118 @@ class S3Source:
         """Yield the object's bytes from an offset, after checking that it is the version that was listed."""
         ranged = {"Range": f"bytes={offset}-"} if offset else {}
         try:
-            answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **ranged)
-            found = answer["ETag"].strip('"')
-            if found != version:
-                answer["Body"].close()
-                now = self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)
-                raise VersionChangedError(key, now["ETag"].strip('"'), now["ContentLength"])
+            answer = self._ask("get_object", Key=self.prefix + key, **ranged)
             with closing(answer["Body"]) as body:
+                found = _version(answer, offset + answer.get("ContentLength", 0))
+                if found != version:
+                    self._check_replaced(key, version)
                 yield from body.iter_chunks(1 << 20)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in _MISSING_CODES:
-                raise BadRecordingError(
-                    Reason.VANISHED, "listed, but gone when it was read", stage="fetch"
-                ) from error
-            if code in _REFUSED_CODES:
-                raise BadRecordingError(
-                    Reason.FETCH_FAILED, f"the server refuses it: {code}", stage="fetch"
-                ) from error
-            raise self._explained(error) from error
-        except BotoCoreError as error:
-            raise self._explained(error) from error
+        except S3_ERRORS as error:
+            raise self._on_object(key, version, error) from error
 
     def remove(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
         try:
-            self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
-        except (ClientError, BotoCoreError) as error:
-            raise self._explained(error) from error
+            self._ask("delete_object", Key=self.prefix + key)
+        except S3_ERRORS as error:
+            raise self._explained(error, f"when {key!r} was removed") from error
 
-    def _pages(self, prefix: str, **arguments: str) -> Iterator[Any]:
-        paginator = self.client.get_paginator("list_objects_v2")
+    def _listed(self, entry: Mapping[str, Any]) -> Listed:
+        key = entry["Key"].removeprefix(self.prefix)
+        if "Size" not in entry:
+            raise SourceError(f"{self.uri} lists {key!r} without its size; this server cannot be a source")
+        return Listed(key, _version(entry, entry["Size"]), entry["Size"], entry.get("LastModified"))
+
+    def _check_replaced(self, key: str, version: str) -> None:
+        """Raise VersionChangedError where the listing has another version of the object by now.
+
+        The listing alone says what a version is: there are servers whose answers to a read have another ETag than
+        their listings, or none, and every night would find all of their objects changed.
+        """
+        for now in self.list(key):
+            if now.key == key:
+                if now.version != version:
+                    raise VersionChangedError(key, now.version, now.size_bytes)
+                return
+        raise BadRecordingError(Reason.VANISHED, "listed, but gone when it was read", stage="fetch")
+
+    def _on_object(self, key: str, version: str, error: Exception) -> EmolakeError:
+        """Return what an error on one object comes to: the object's, unless the source as a whole fails too."""
+        met = f"when {key!r} was read"
+        if is_missing(error):
+            return BadRecordingError(Reason.VANISHED, "listed, but gone when it was read", stage="fetch")
+        if is_transient(error):
+            return self._explained(error, met)
         try:
-            yield from paginator.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix, **arguments)
-        except (ClientError, BotoCoreError) as error:
-            raise self._explained(error) from error
+            if may_concern_source(error):
+                next(iter(self.list(key)), None)
+            elif is_shorter(error):
+                self._check_replaced(key, version)
+        except SourceError:
+            return self._explained(error, met)
+        except (VersionChangedError, BadRecordingError) as found:
+            return found
+        return BadRecordingError(Reason.FETCH_FAILED, refusal(error), stage="fetch")
 
-    def _explained(self, error: ClientError | BotoCoreError) -> SourceError:
-        if isinstance(error, ClientError):
-            code = error.response["Error"]["Code"]
-            kind = TransientSourceError if code in _TRANSIENT_CODES else SourceError
-            remedy = {
-                "NoSuchBucket": "create the bucket or correct source.uri",
-                "403": "check the credentials and the bucket's policy",
-                "AccessDenied": "check the credentials and the bucket's policy",
-                "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID or the profile",
-                "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY or the profile",
-                "ExpiredToken": "renew the session's credentials",
-            }.get(code, "see the server's log")
-            return kind(f"{self.uri} answered {code}; {remedy}")
-        # An endpoint that does not exist is reported at once; boto3 has made its own attempts by now.
-        transient = isinstance(error, HTTPClientError | IncompleteReadError) and not isinstance(
-            error, EndpointConnectionError
-        )
-        kind = TransientSourceError if transient else SourceError
-        endpoint = self._options.endpoint_url
-        where = f"{self.uri} at {without_secrets(endpoint)}" if endpoint else self.uri
-        return kind(
-            f"{where} cannot be reached: {type(error).__name__}; check source.endpoint_url and the credentials"
-        )
+    def _pages(self, prefix: str, **arguments: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the pages of a listing; by markers where the server knows the first version of listings only."""
+        position: dict[str, str] = {}
+        while True:
+            asked = {"Prefix": self.prefix + prefix, **arguments, **position}
+            try:
+                page = self._page(asked)
+            except S3_ERRORS as error:
+                raise self._explained(error, f"when {prefix!r} was listed") from error
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            following = _following(page)
+            if not following or following == position:
+                raise SourceError(
+                    f"{self.uri} says that the listing of {prefix!r} goes on, and not from where; "
+                    "what it lists may not be all, so nothing of it is used"
+                )
+            self._lists_by_marker = "Marker" in following
+            position = following
+
+    def _page(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
+        if not self._lists_by_marker:
+            try:
+                return self._ask("list_objects_v2", **asked)
+            except ClientError as error:
+                if not lacks_second_version(error):
+                    raise
+            page = self._ask("list_objects", **asked)
+            self._lists_by_marker = True
+            return page
+        return self._ask("list_objects", **asked)
+
+    def _ask(self, operation: str, **arguments: str) -> Mapping[str, Any]:
+        """Return the answer to a request; a value in it that is none of its type is an error as others are."""
+        try:
+            answer: Mapping[str, Any] = getattr(self.client, operation)(Bucket=self.bucket, **arguments)
+        except (ResponseParserError, ValueError) as error:
+            if isinstance(error, BotoCoreError):
+                raise
+            raise UnreadableAnswerError(str(error)) from error
+        return answer
+
+    def _explained(self, error: Exception, met: str) -> SourceError:
+        return explained(error, uri=self.uri, endpoint=self._options.endpoint_url, met=met)
 
 
-@cache
-def _descriptions() -> Any:
-    """Return what botocore knows of the services: read once for all clients, which is most of what making one costs."""
-    return botocore.loaders.create_loader()
+def _version(entry: Mapping[str, Any], size_bytes: int) -> str:
+    """Return the ETag, or size and time to the second where a server gives none."""
+    tag: str = (entry.get("ETag") or "").strip('"')
+    modified = entry.get("LastModified")
+    return tag or f"{size_bytes}-{int(modified.timestamp()) if modified else ''}"
 
 
-def s3_client(options: S3Options) -> Any:
-    """Return an S3 client with retries and time-outs."""
-    # A session of its own: one that is shared may not make clients in several threads at once, and keeps credentials.
-    core = botocore.session.get_session()
-    core.register_component("data_loader", _descriptions())
-    return core.create_client(
-        "s3",
-        endpoint_url=options.endpoint_url,
-        region_name=options.region,
-        config=Config(
-            connect_timeout=options.connect_timeout_s,
-            read_timeout=options.read_timeout_s,
-            retries={"mode": "standard", "total_max_attempts": options.attempts},
-            # S3-compatible servers rarely answer on bucket.host, and some know no newer checksums.
-            s3={"addressing_style": "path"} if options.endpoint_url else {},
-            response_checksum_validation="when_required",
-            max_pool_connections=32,
-        ),
-    )
+def _following(page: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the next page begins: a token, or in the first version of listings the last of what was listed."""
+    if token := page.get("NextContinuationToken"):
+        return {"ContinuationToken": token}
+    last = [each["Key"] for each in page.get("Contents", ())[-1:]]
+    last += [each["Prefix"] for each in page.get("CommonPrefixes", ())[-1:]]
+    marker = page.get("NextMarker") or max(last, key=lambda key: key.encode(), default="")
+    return {"Marker": marker} if marker else {}

@@ -33,3 +33,15 @@ def checked_uri(uri: str) -> str:
             "give credentials by the AWS chain (environment, profile or role)"
         )
     return uri
+
+
+def checked_endpoint(url: str) -> str:
+    """Return the URL of a server as it is.
+
+    Raises:
+        ValueError: it has another scheme than http or https, or carries credentials or a query.
+    """
+    scheme, separator, host = checked_uri(url).partition("://")
+    if scheme.lower() not in ("http", "https") or not separator or not host:
+        raise ValueError(f"{url!r} is no URL of a server; begin it with http:// or https://")
+    return url

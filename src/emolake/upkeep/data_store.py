@@ -10,5 +10,8 @@ from emolake.source.s3 import S3Source
 
 def open_data_store(settings: Settings) -> S3Source | FolderSource:
     """Return the store of the lake's files; S3 is reached as the source is, on the server of the data."""
-    options = replace(settings.source.s3, endpoint_url=settings.warehouse.endpoint_url)
-    return open_source(settings.warehouse.data, options)
+    warehouse = settings.warehouse
+    options = replace(
+        settings.source.s3, endpoint_url=warehouse.endpoint_url, addressing=warehouse.addressing or "auto"
+    )
+    return open_source(warehouse.data, options)

@@ -27,6 +27,7 @@ from emolake.sql import statement
 from emolake.tasks.classify import Engine
 from emolake.tasks.segment import SegmentOptions
 from emolake.upkeep.data_store import open_data_store
+from emolake.upkeep.source_sample import Sample, matched_keys, sampled, tried_recordings
 
 _LEAST_FREE_GB = 2.0
 _VOICES = 12
@@ -51,9 +52,13 @@ def examine(settings: Settings, model: str | None = None) -> Iterator[Check]:
     def entry() -> ModelEntry:  # one for both checks: its fingerprint reads every byte of the weights
         return settings.registry.entry(model)
 
+    @cache
+    def sample() -> Sample:
+        return sampled(settings)
+
     checks: dict[str, Callable[[], str]] = {
         "source": lambda: _source(settings),
-        "pattern": lambda: _pattern(settings),
+        "pattern": lambda: matched_keys(settings, sample()),
         "listing": lambda: _listing(settings),
         "catalog": lambda: _catalog(settings),
         "data": lambda: _data(settings),
@@ -61,6 +66,7 @@ def examine(settings: Settings, model: str | None = None) -> Iterator[Check]:
         "device": lambda: _device(settings),
         "model": lambda: _model(settings, entry()),
         "model health": lambda: _model_health(settings, entry()),
+        "recordings": lambda: tried_recordings(settings, entry(), sample()),
         "voice activity": _voice_activity,
         "scratch": _scratch,
     }
@@ -76,24 +82,6 @@ def _source(settings: Settings) -> str:
     prefixes = list(islice(source.list_prefixes(""), 3))
     shown = ", ".join(prefixes) or "no folders at its top"
     return f"{source.uri} can be listed: {shown}{' …' if len(prefixes) == 3 else ''}"
-
-
-def _pattern(settings: Settings) -> str:
-    """Match a few keys, found by walking down the first folders only: a listing from the top may be endless."""
-    source = open_source(settings.source.uri, settings.source.s3)
-    prefix = ""
-    while below := next(iter(source.list_prefixes(prefix)), None):
-        prefix = below
-    keys = [entry.key for entry in islice(source.list(prefix), 100)]
-    matched = [key for key in keys if settings.source.key_pattern().match(key)]
-    if not keys:
-        return f"{settings.source.pattern} (nothing to try it on)"
-    if not matched:
-        raise EmolakeError(
-            f"none of {len(keys)} keys below {prefix!r} matches {settings.source.pattern!r}, for example {keys[0]!r}; "
-            "correct source.pattern"
-        )
-    return f"{settings.source.pattern} matches {len(matched)} of {len(keys)} keys below {prefix!r}"
 
 
 def _listing(settings: Settings) -> str:

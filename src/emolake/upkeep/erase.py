@@ -245,7 +245,7 @@ def _erase_from_runs(lake: Lake) -> None:
         rows = found.select(RUNS.schema.names).cast(RUNS.schema)
         naming = {run_id for (run_id,) in connection.execute(statement("runs_that_name")).fetchall()}
         kept = [
-            row | {"error": "erased: it named a recording", "named_keys": []}
+            row | {"error": "erased: it named a recording", "named_keys": [], "warnings": []}
             if row["run_id"] in naming
             else row
             for row in rows.to_pylist()

@@ -1,0 +1,54 @@
+"""From listed keys to labelled recordings: how many are left at each stage, and the names of some that fell out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from emolake.schemas.records import NOT_AUDIO, NOT_MATCHED, Listing
+
+EXAMPLES = 3
+"""How many names are given of what fell out at a stage."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is left at one stage, and what fell out since the one before."""
+
+    name: str
+    left: int
+    fell_out: int = 0
+    examples: Sequence[str] = ()
+
+
+def listed_stages(listing: Listing) -> Iterator[Stage]:
+    """Yield the stages of a listing: its keys, those that match the pattern, and those of them that are audio."""
+    yield Stage("listed", listing.listed)
+    yield Stage("matched", listing.matched, listing.not_matched, examples(listing, NOT_MATCHED))
+    yield Stage("audio", listing.found, listing.not_audio, examples(listing, NOT_AUDIO))
+
+
+def examples(listing: Listing, reason: str) -> Sequence[str]:
+    """Return some of the keys that were passed over for a reason."""
+    said = f"{reason}: "
+    named = [name.removeprefix(said) for name in listing.named_keys if name.startswith(said)]
+    return tuple(named[:EXAMPLES])
+
+
+def stage_rows(stages: Iterable[Stage]) -> list[tuple[str, int, int | str, str]]:
+    """Return a row of text and numbers for each stage, under `STAGE_COLUMNS`."""
+    return [(stage.name, stage.left, stage.fell_out or "", "\n".join(stage.examples)) for stage in stages]
+
+
+def stages_line(stages: Iterable[Stage]) -> str:
+    """Return the stages as one line.
+
+    >>> stages_line([Stage("listed", 9), Stage("matched", 7, 2, ["a.wav", "b.wav"])])
+    'listed 9 → matched 7 (not a.wav, b.wav)'
+    """
+    parts = []
+    for stage in stages:
+        without = f" (not {', '.join(stage.examples)})" if stage.examples else ""
+        parts.append(f"{stage.name} {stage.left}{without}")
+    return " → ".join(parts)
+
+
+STAGE_COLUMNS = ("stage", "left", "fell out", "for example")
