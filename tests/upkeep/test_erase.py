@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import numpy as np
@@ -156,7 +157,7 @@ def test_what_was_erased_is_neither_planned_nor_committed_again(
     erase(Settings(warehouse=embedded), [*request_by_uri(str(path)), *REQUESTS])
     with open_lake(embedded) as lake:
         for force in (False, True):
-            pattern = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", None)  # type: ignore[arg-type]
+            pattern = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", ZoneInfo("UTC"))
             source = FolderSource(folder)
             (chunk,) = plan_day(source, pattern, lake, DAY, key=KEY, policy=Policy(), force=force)
             assert chunk.work == []
