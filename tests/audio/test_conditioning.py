@@ -72,10 +72,10 @@ def test_features_without_conditioning_see_them_all():
     recipe = LOGMEL.recipe.model_copy(
         update={"features": LOGMEL.recipe.features.model_copy(update={"conditioning": ConditioningOptions()})}
     )
-    for line in ((0.005, 0, 50, 0, 0), (0, 12, 50, 0, 0), (0, 0, 60, 0.005, 1)):
+    for offset, gain_db, hertz, level in ((0.005, 0, 50, 0), (0, 12, 50, 0), (0, 0, 60, 0.005)):
         with pytest.raises(AssertionError):
             for wave in MADE:
-                assert_unseen(wave, *line, recipe=recipe)
+                assert_unseen(wave, offset, gain_db, hertz, level, 1.0, recipe)
 
 
 def test_nothing_is_done_unless_it_is_asked_for():

@@ -48,10 +48,10 @@ def high_pass(
     It is 90 dB down at 0.775 of the cutoff and flat from 1.225. Before its first sample and behind its last one a
     member goes on with the offset and the hum that it has there, so that neither makes a step.
     """
-    taps = torch.from_numpy(_taps(cutoff_hz, sampling_rate)).to(waves.device, wide(waves.device))
+    taps = _taps(cutoff_hz, sampling_rate)
     margin = len(taps) // 2
     mask = valid_mask(lengths, waves.shape[1])
-    samples = waves.to(taps.dtype) * mask
+    samples = waves.to(wide(waves.device)) * mask
     # The mean first, so that a constant leaves nothing at all.
     samples = (samples - samples.sum(dim=1, keepdim=True) / lengths[:, None]) * mask
     extended = torch.nn.functional.pad(samples, (margin, margin))
@@ -64,7 +64,9 @@ def high_pass(
         row[:margin] = before.flip(0)
         row[margin + length : 2 * margin + length] = behind
     n_fft = next_fast_len(extended.shape[1] + len(taps) - 1, real=True)
-    spectrum = torch.fft.rfft(extended, n=n_fft) * torch.fft.rfft(taps, n=n_fft)
+    response = torch.from_numpy(_response(cutoff_hz, sampling_rate, n_fft))
+    spectrum = torch.fft.rfft(extended, n=n_fft)
+    spectrum *= response.to(spectrum.device, spectrum.dtype)
     filtered: torch.Tensor = torch.fft.irfft(spectrum, n=n_fft)
     return filtered[:, 2 * margin : 2 * margin + waves.shape[1]]
 
@@ -82,6 +84,11 @@ def _continuation(size: int, margin: int, sampling_rate: int) -> tuple[np.ndarra
     seen = terms[:size]
     normal = seen.T @ seen + _RIDGE * size * np.eye(terms.shape[1])
     return np.linalg.solve(normal, seen.T), terms[size:]
+
+
+@lru_cache(maxsize=4)
+def _response(cutoff_hz: float, sampling_rate: int, n_fft: int) -> np.ndarray:
+    return np.fft.rfft(_taps(cutoff_hz, sampling_rate), n=n_fft)
 
 
 @lru_cache(maxsize=16)
