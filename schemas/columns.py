@@ -10,6 +10,7 @@ import pyarrow as pa
 from emolake.schemas.labels import EMOTIONS
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+WALL_CLOCK = pa.timestamp("us")
 TEXT_MAP = pa.map_(pa.string(), pa.string())
 FLOAT_MAP = pa.map_(pa.string(), pa.float32())
 DOUBLE_MAP = pa.map_(pa.string(), pa.float64())
@@ -27,6 +28,7 @@ _SQL_TYPES: dict[pa.DataType, str] = {
     pa.date32(): "DATE",
     pa.bool_(): "BOOLEAN",
     TIMESTAMP: "TIMESTAMPTZ",
+    WALL_CLOCK: "TIMESTAMP",
     TEXT_MAP: "MAP(VARCHAR, VARCHAR)",
     FLOAT_MAP: "MAP(VARCHAR, FLOAT)",
     DOUBLE_MAP: "MAP(VARCHAR, DOUBLE)",
@@ -68,7 +70,14 @@ DATE = Column("date", pa.date32(), "local calendar day that the recording belong
 RECORDED_AT = Column(
     "recorded_at",
     TIMESTAMP,
-    "start of the recording by its key; NULL without a time in the key",
+    "start of the recording by its key; NULL without a time in the key. `query` shows it in source.timezone",
+    nullable=True,
+)
+RECORDED_AT_LOCAL = Column(
+    "recorded_at_local",
+    WALL_CLOCK,
+    "recorded_at as a clock on the wall shows it in source.timezone, whatever the session's zone; its day is `date`; "
+    "NULL like recorded_at, and in rows of versions that had no such column",
     nullable=True,
 )
 SIZE_BYTES = Column("size_bytes", pa.int64(), "size of the object", "byte")

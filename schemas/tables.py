@@ -42,6 +42,7 @@ RECORDINGS = Table(
         c.VERSION,
         c.DATE,
         c.RECORDED_AT,
+        c.RECORDED_AT_LOCAL,
         c.SIZE_BYTES,
         c.DURATION_S,
         c.SAMPLE_RATE,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -327,7 +328,7 @@ def test_only_what_may_pass_stays_out_of_the_ledger(
     (item,) = planned(settings)
     key = analysis_key(settings, settings.registry.entry())
     analysis = Analysis(item, error=BadRecordingError(reason, "made up", stage="fetch"))
-    rows = shard_rows([analysis], labels=LABELS, emotions={}, key=key, run_id="run-1")
+    rows = shard_rows([analysis], labels=LABELS, emotions={}, key=key, run_id="run-1", zone=ZoneInfo("UTC"))
     assert rows.recordings.column("error").to_pylist() == [f"{reason}: fetch: made up"]
     assert rows.analyses.num_rows == (0 if reason in ("vanished", "fetch_failed") else 1)
 

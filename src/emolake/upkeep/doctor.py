@@ -14,7 +14,7 @@ import soxr
 from emolake.demo.scripts import PROSODY, SCRIPTS
 from emolake.demo.speech import synthesise
 from emolake.errors import EmolakeError
-from emolake.lake.connect import open_lake
+from emolake.lake.connect import lake_if_any
 from emolake.models.health_gate import judge
 from emolake.models.registry import ModelEntry, resolve_device
 from emolake.pipeline.loaded_models import loaded_model, speech_detector
@@ -92,11 +92,9 @@ def _pattern(settings: Settings) -> str:
 
 def _catalog(settings: Settings) -> str:
     catalog = settings.warehouse.parsed_catalog
-    if catalog.is_absent:
-        return f"{catalog.where} is not there yet; the first run makes it"
-    with open_lake(settings.warehouse, read_only=True) as lake:
-        if not lake.exists():
-            return "reachable and empty; the first run makes the tables"
+    with lake_if_any(settings.warehouse) as lake:
+        if lake is None:
+            return f"{catalog.where} is not there yet; the first run makes it"
         ((recordings,),) = lake.rows(statement("count_recordings"))
         return f"{catalog.kind} catalog at snapshot {lake.latest_snapshot()}, {recordings} recordings"
 

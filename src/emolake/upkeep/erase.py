@@ -116,7 +116,7 @@ def requests_by_condition(settings: Settings, condition: str) -> list[ErasureReq
     Raises:
         QueryError: the condition is none, or more than one.
     """
-    with open_lake(settings.warehouse, read_only=True) as lake:
+    with open_lake(settings.warehouse, read_only=True, timezone=settings.source.timezone) as lake:
         found = ask(lake, f"SELECT recording_id, uri FROM recordings WHERE (\n{condition}\n) ORDER BY uri")
         return [ErasureRequest(*row) for row in found.fetchall()]
 
@@ -148,7 +148,7 @@ def erase(
         ErasureError: the scan found something that could not be removed.
         LakeError: a transaction lost against other writers in every attempt.
     """
-    with open_lake(settings.warehouse) as lake:
+    with open_lake(settings.warehouse, create=False) as lake:
         bound_memory(lake.connection, memory_mb=settings.maintain.memory_mb)
         with registered(lake.connection, requested=_table(settings, requests)):
             _write_receipts(lake, _planned(lake, settings, requests), requested_by)

@@ -57,7 +57,7 @@ def maintain(settings: Settings, *, dry_run: bool = False) -> Maintained:
         LakeError: the lake cannot be opened, or a transaction lost against other writers in every attempt.
     """
     options = settings.maintain
-    with open_lake(settings.warehouse) as lake:
+    with open_lake(settings.warehouse, create=False) as lake:
         bound_memory(lake.connection, memory_mb=options.memory_mb)
         scattered = _scattered_days(lake, options)
         if not dry_run:

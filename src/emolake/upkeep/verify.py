@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from emolake.lake.connect import open_lake
 from emolake.lake.registration import registered
-from emolake.lake.transact import Lake, LakeError
+from emolake.lake.transact import Lake
 from emolake.output.progress import track
 from emolake.schemas.days import DayRange
 from emolake.settings import Settings
@@ -61,12 +61,10 @@ def verify(settings: Settings, days: DayRange | None = None) -> Verdict:
         days: the days; all that the lake holds when left out.
 
     Raises:
-        LakeError: there is no lake.
+        NoLakeError: there is no lake.
     """
     days = days or DayRange.between(None, None)
     with open_lake(settings.warehouse, read_only=True) as lake:
-        if not lake.exists():
-            raise LakeError("the catalog holds no lake yet; `emolake nightly` or `emolake backfill` makes it")
         of_files = verify_files(lake, settings)
         try:
             with lake.one_snapshot():
