@@ -198,6 +198,13 @@ ERASURES = Table(
     key=("recording_hash",),
 )
 
+FORGOTTEN = Table(
+    "forgotten",
+    "The receipts of `forget`: one row per model and day whose rows were deleted, as often as that was done.",
+    (c.MODEL, c.DATE, c.FORGOTTEN_AT, c.ANALYSES, c.SEGMENTS, c.REQUESTED_BY),
+    key=("model", "date", "forgotten_at"),
+)
+
 GUARDS = Table(
     "guards",
     "Slots that the writers of a day update, so that the second of two conflicts; made once with the lake.",
@@ -215,5 +222,6 @@ TABLES: tuple[Table, ...] = (
     RUNS,
     MODEL_HEALTH,
     ERASURES,
+    FORGOTTEN,
     GUARDS,
 )

@@ -18,7 +18,7 @@ from emolake.pipeline.run_health import record_run_health
 from emolake.prediction.diagnosis import diagnose
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import SEGMENTS
-from emolake.tasks.aggregate import aggregate_days, held_back_days
+from emolake.tasks.aggregate import HeldBack, aggregate_days, held_back
 from emolake.tasks.commit import ShardRows, commit_shard
 
 from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse
@@ -85,7 +85,7 @@ def test_a_flat_model_leaves_the_good_aggregates_alone(lake: Lake) -> None:
     night(lake, shard("run-1", logit_range=8.0), "run-1")
     assert night(lake, shard("run-2", logit_range=0.2, labels="anger", version="v2"), "run-2") == "flat"
     assert published(lake) == [("neutral", 12)]
-    assert held_back_days(lake, DayRange(DAY, DAY), dimensions=["site"]) == [DAY]
+    assert held_back(lake, DayRange(DAY, DAY)) == [HeldBack(DAY, KEY.model)]
 
 
 def test_the_next_run_does_not_publish_it_either(lake: Lake) -> None:
@@ -98,7 +98,7 @@ def test_a_mended_model_publishes_again(lake: Lake) -> None:
     night(lake, shard("run-1", logit_range=0.2), "run-1")
     assert night(lake, shard("run-2", logit_range=8.0, labels="sadness", version="v2"), "run-2") == "healthy"
     assert published(lake) == [("sadness", 12)]
-    assert held_back_days(lake, DayRange(DAY, DAY), dimensions=["site"]) == []
+    assert held_back(lake, DayRange(DAY, DAY)) == []
 
 
 def test_other_days_are_published(lake: Lake) -> None:

@@ -343,7 +343,7 @@ def test_a_scored_row_carries_what_the_model_said(tmp_path: Path, configure: Con
     analysis = Analysis(item, rows=[SegmentRow(0, 0, 0.0, 1.0, 1.0, Scores(logits, probabilities))])
     emotions = {"anger": "anger", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness"}
     (made,) = shard_rows(
-        [analysis], labels=LABELS, emotions=emotions, key=key, run_id="run-1"
+        [analysis], labels=LABELS, emotions=emotions, key=key, run_id="run-1", zone=ZoneInfo("UTC")
     ).segments.to_pylist()
     assert made["label"] == made["emotion"] == "happiness"
     assert made["confidence"] == pytest.approx(0.84, abs=0.01)

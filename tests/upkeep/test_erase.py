@@ -31,7 +31,7 @@ from emolake.source.policy import Policy
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 from emolake.tasks.plan import plan_day
-from emolake.upkeep.erase import ErasureRequest, erase, plan_erasure, request_by_uri, requests_by_condition
+from emolake.upkeep.erase import ErasureRequest, erase, plan_erasure, request_by_name, requests_by_condition
 from emolake.upkeep.verify import verify
 
 from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled
@@ -153,7 +153,8 @@ def test_what_was_erased_is_neither_planned_nor_committed_again(
     path.parent.mkdir(parents=True)
     path.write_bytes(b"sound")
     commit(embedded, CALLS)
-    erase(Settings(warehouse=embedded), [*request_by_uri(str(path)), *REQUESTS])
+    settings = Settings(warehouse=embedded)
+    erase(settings, [request_by_name(settings, str(path)), *REQUESTS])
     with open_lake(embedded) as lake:
         for force in (False, True):
             pattern = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", None)  # type: ignore[arg-type]

@@ -19,7 +19,12 @@ from emolake.sql import literal
 
 @contextmanager
 def open_lake(
-    warehouse: WarehouseOptions, *, read_only: bool = False, create: bool = True, timezone: str = "UTC"
+    warehouse: WarehouseOptions,
+    *,
+    read_only: bool = False,
+    create: bool = True,
+    any_data: bool = False,
+    timezone: str = "UTC",
 ) -> Iterator[Lake]:
     """Open the lake; a writer makes it when it is not there yet.
 
@@ -27,6 +32,7 @@ def open_lake(
         warehouse: where catalog and data lie.
         read_only: refuse every write, and to make a lake that is not there.
         create: whether a writer makes what is not there.
+        any_data: open it also where the catalog belongs to other data, whose files are then not found.
         timezone: of a reader's session, which hour() and dates of timestamps are in. A writer's is UTC: DuckLake keeps
             the bounds of its files as texts.
 
@@ -43,7 +49,7 @@ def open_lake(
             _set_zone(connection, timezone if read_only else "UTC")
             if warehouse.data.startswith("s3://"):
                 _create_s3_secret(connection, warehouse.endpoint_url)
-            _attach(connection, warehouse, read_only=read_only, create=create)
+            _attach(connection, warehouse, read_only=read_only, create=create, any_data=any_data)
         lake = Lake(connection, warehouse)
         with lake.explained():
             if not create and not lake.exists():
@@ -104,7 +110,12 @@ def _set_zone(connection: duckdb.DuckDBPyConnection, timezone: str) -> None:
 
 
 def _attach(
-    connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions, *, read_only: bool, create: bool
+    connection: duckdb.DuckDBPyConnection,
+    warehouse: WarehouseOptions,
+    *,
+    read_only: bool,
+    create: bool,
+    any_data: bool,
 ) -> None:
     catalog = warehouse.parsed_catalog
     options = [f"DATA_PATH {literal(warehouse.data)}", "DATA_INLINING_ROW_LIMIT 0"]
@@ -118,6 +129,8 @@ def _attach(
                 f"{catalog.where} cannot be made ({error.strerror}); correct warehouse.catalog, or its permissions"
             ) from error
         options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
+    if any_data:
+        options.append("OVERRIDE_DATA_PATH true")
     if read_only:
         options.append("READ_ONLY")
     elif not create:

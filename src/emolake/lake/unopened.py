@@ -81,11 +81,9 @@ def data_path(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> str | 
         duckdb.Error: the catalog cannot be reached or read.
     """
     with _attached(connection, catalog) as name:
-        # In the one schema that DuckLake looks into, and which is the search path of nobody's choice.
-        found = connection.execute(statement("schema_of_lake"), {"catalog": name}).fetchall()
-        if not found:
+        if not connection.execute(statement("holds_lake"), {"catalog": name}).fetchall():
             return None
-        ((path,),) = connection.execute(statement("data_path", catalog=name, schema=found[0][0])).fetchall()
+        ((path,),) = connection.execute(statement("data_path", catalog=name)).fetchall()
         return str(path)
 
 

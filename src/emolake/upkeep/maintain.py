@@ -13,12 +13,12 @@ from emolake.lake.rewrite import GROWING, rewrite_day
 from emolake.lake.snapshots import bound_memory, expire, snapshots_before
 from emolake.lake.transact import Lake, take_guards
 from emolake.output.progress import track
-from emolake.schemas.tables import ERASURES, MODEL_HEALTH, RUNS, Table
+from emolake.schemas.tables import ERASURES, FORGOTTEN, MODEL_HEALTH, RUNS, Table
 from emolake.settings import MaintainOptions, Settings
 from emolake.sql import statement
 
 # Not partitioned, and small: DuckLake merges them by itself.
-_SMALL_TABLES = (RUNS, MODEL_HEALTH, ERASURES)
+_SMALL_TABLES = (RUNS, MODEL_HEALTH, ERASURES, FORGOTTEN)
 _AUTHOR = "maintain"
 
 
