@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emolake.cli.arguments import TableFormat
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
     from emolake.upkeep.relocate import Relocation
     from emolake.upkeep.verify import Verdict
 
-_say = partial(print, file=sys.stderr)
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def show_figures(title: str, figures: Any) -> None:
