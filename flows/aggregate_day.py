@@ -21,7 +21,7 @@ def aggregate_day(first: date, last: date, config: Path | None = None) -> dict[s
         config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
     """
     settings = load_settings(config)
-    with open_lake(settings.warehouse) as lake:
+    with open_lake(settings.warehouse, create=False) as lake:
         made = aggregate_days(
             lake, DayRange(first, last), dimensions=settings.aggregate.by, run_id="aggregate-day"
         )

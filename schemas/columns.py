@@ -10,6 +10,7 @@ import pyarrow as pa
 from emolake.schemas.labels import EMOTIONS
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+WALL_CLOCK = pa.timestamp("us")
 TEXT_MAP = pa.map_(pa.string(), pa.string())
 FLOAT_MAP = pa.map_(pa.string(), pa.float32())
 DOUBLE_MAP = pa.map_(pa.string(), pa.float64())
@@ -39,6 +40,7 @@ _SQL_TYPES: dict[pa.DataType, str] = {
     pa.date32(): "DATE",
     pa.bool_(): "BOOLEAN",
     TIMESTAMP: "TIMESTAMPTZ",
+    WALL_CLOCK: "TIMESTAMP",
     TEXT_MAP: "MAP(VARCHAR, VARCHAR)",
     FLOAT_MAP: "MAP(VARCHAR, FLOAT)",
     DOUBLE_MAP: "MAP(VARCHAR, DOUBLE)",
@@ -80,7 +82,14 @@ DATE = Column("date", pa.date32(), "local calendar day that the recording belong
 RECORDED_AT = Column(
     "recorded_at",
     TIMESTAMP,
-    "start of the recording by its key; NULL without a time in the key",
+    "start of the recording by its key; NULL without a time in the key. `query` shows it in source.timezone",
+    nullable=True,
+)
+RECORDED_AT_LOCAL = Column(
+    "recorded_at_local",
+    WALL_CLOCK,
+    "recorded_at as a clock on the wall shows it in source.timezone, whatever the session's zone; its day is `date`; "
+    "NULL like recorded_at, and in rows of versions that had no such column",
     nullable=True,
 )
 SIZE_BYTES = Column("size_bytes", pa.int64(), "size of the object", "byte")
@@ -263,4 +272,5 @@ COMMITS = Column("commits", pa.int64(), "how often the slot was taken")
 RECORDING_HASH = Column("recording_hash", pa.string(), "SHA-256 of the recording_id that was erased")
 ERASED_AT = Column("erased_at", TIMESTAMP, "when the rows were deleted")
 ANALYSES = Column("analyses", pa.int64(), "number of analyses that were deleted")
+FORGOTTEN_AT = Column("forgotten_at", TIMESTAMP, "when the rows were deleted")
 REQUESTED_BY = Column("requested_by", pa.string(), "who asked for it, or a ticket", nullable=True)

@@ -42,6 +42,7 @@ RECORDINGS = Table(
         c.VERSION,
         c.DATE,
         c.RECORDED_AT,
+        c.RECORDED_AT_LOCAL,
         c.SIZE_BYTES,
         c.DURATION_S,
         c.SAMPLE_RATE,
@@ -208,6 +209,13 @@ ERASURES = Table(
     key=("recording_hash",),
 )
 
+FORGOTTEN = Table(
+    "forgotten",
+    "The receipts of `forget`: one row per model and day whose rows were deleted, as often as that was done.",
+    (c.MODEL, c.DATE, c.FORGOTTEN_AT, c.ANALYSES, c.SEGMENTS, c.REQUESTED_BY),
+    key=("model", "date", "forgotten_at"),
+)
+
 GUARDS = Table(
     "guards",
     "Slots that the writers of a day update, so that the second of two conflicts; made once with the lake.",
@@ -225,5 +233,6 @@ TABLES: tuple[Table, ...] = (
     RUNS,
     MODEL_HEALTH,
     ERASURES,
+    FORGOTTEN,
     GUARDS,
 )

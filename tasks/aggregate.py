@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -13,14 +14,29 @@ from emolake.schemas.tables import AGGREGATIONS, DAILY_EMOTIONS
 from emolake.sql import statement
 
 
+class HeldBack(NamedTuple):
+    """A model whose rows of a day are not aggregated: a run that wrote some of them found it flat."""
+
+    date: date
+    model: str
+
+
+class StaleDay(NamedTuple):
+    """A day whose aggregates were not made from its ledger as it is: with that ledger's state, and who is held back."""
+
+    date: date
+    ledger_state: str
+    held_back: list[str]
+
+
 def aggregate_days(
     lake: Lake, days: DayRange, *, dimensions: Sequence[str], run_id: str
 ) -> Iterator[tuple[date, int]]:
     """Aggregate every stale day of a range; yield each with its number of rows.
 
     Stale is a day whose aggregates were not made from its ledger as it is: also one whose run died between
-    commit and aggregation. A day that is not stale costs a query and no snapshot. A day with rows of a run whose
-    model was found flat keeps its older aggregates; see `held_back_days`.
+    commit and aggregation. A day that is not stale costs a query and no snapshot. A model that was found flat keeps
+    its older aggregates of a day, and is no hindrance to the others; see `held_back`.
 
     Args:
         lake: the open lake.
@@ -28,8 +44,8 @@ def aggregate_days(
         dimensions: names that the table is broken down by; one that a recording lacks is the empty string.
         run_id: tags the snapshots.
     """
-    for day, _ in stale_days(lake.connection, days, dimensions):
-        yield day, _aggregate(lake, day, dimensions, run_id)
+    for stale in stale_days(lake.connection, days, dimensions):
+        yield stale.date, _aggregate(lake, stale.date, dimensions, run_id)
 
 
 def _aggregate(lake: Lake, day: date, dimensions: Sequence[str], run_id: str) -> int:
@@ -46,36 +62,42 @@ def aggregate_within(
     connection: duckdb.DuckDBPyConnection, day: date, *, dimensions: Sequence[str], run_id: str
 ) -> int:
     """Aggregate a day, when it is stale, in the transaction of the caller, who holds its guard; return its rows."""
-    stale = stale_days(connection, DayRange(day, day), dimensions)
-    if not stale:
+    found = stale_days(connection, DayRange(day, day), dimensions)
+    if not found:
         return 0  # another run was first, and made it from the same ledger
-    rows = connection.execute(statement("daily_emotions"), {"date": day, "dimensions": list(dimensions)})
-    emotions = rows.to_arrow_table().cast(DAILY_EMOTIONS.schema)
-    note = {"date": day, "ledger_state": stale[0][1], "run_id": run_id, "committed_at": datetime.now(UTC)}
-    connection.execute(statement("delete_day_emotions"), {"date": day})
+    (stale,) = found
+    rows = daily_emotions(connection, day, dimensions=dimensions, without=stale.held_back)
+    emotions = rows.cast(DAILY_EMOTIONS.schema)
+    note = {
+        "date": day,
+        "ledger_state": stale.ledger_state,
+        "run_id": run_id,
+        "committed_at": datetime.now(UTC),
+    }
+    connection.execute(statement("delete_day_emotions"), {"date": day, "without": stale.held_back})
     connection.execute(statement("delete_day_aggregation"), {"date": day})
     append(connection, DAILY_EMOTIONS, emotions)
     append(connection, AGGREGATIONS, pa.Table.from_pylist([note], schema=AGGREGATIONS.schema))
     return int(emotions.num_rows)
 
 
-def held_back_days(lake: Lake, days: DayRange, *, dimensions: Sequence[str]) -> list[date]:
-    """Return the stale days that are not aggregated, because a flat model gave labels on them."""
-    return [day for day, _ in stale_days(lake.connection, days, dimensions, held_back=True)]
+def daily_emotions(
+    connection: duckdb.DuckDBPyConnection, day: date, *, dimensions: Sequence[str], without: Sequence[str]
+) -> pa.Table:
+    """Return what the segments of a day give as the daily table's rows, without those of some models."""
+    parameters = {"date": day, "dimensions": list(dimensions), "without": list(without)}
+    return connection.execute(statement("daily_emotions"), parameters).to_arrow_table()
+
+
+def held_back(lake: Lake, days: DayRange) -> list[HeldBack]:
+    """Return the days and models that are not aggregated, in their order."""
+    parameters = {"first": days.first, "last": days.last}
+    return [HeldBack(*row) for row in lake.rows(statement("held_back"), parameters)]
 
 
 def stale_days(
-    connection: duckdb.DuckDBPyConnection,
-    days: DayRange,
-    dimensions: Sequence[str],
-    *,
-    held_back: bool = False,
-) -> list[tuple[date, str]]:
-    """Return the days whose aggregates were not made from their ledger as it is, with that ledger's state."""
-    parameters = {
-        "first": days.first,
-        "last": days.last,
-        "dimensions": list(dimensions),
-        "held_back": held_back,
-    }
-    return connection.execute(statement("stale_days"), parameters).fetchall()
+    connection: duckdb.DuckDBPyConnection, days: DayRange, dimensions: Sequence[str]
+) -> list[StaleDay]:
+    """Return the days whose aggregates were not made from their ledger as it is, in their order."""
+    parameters = {"first": days.first, "last": days.last, "dimensions": list(dimensions)}
+    return [StaleDay(*row) for row in connection.execute(statement("stale_days"), parameters).fetchall()]

@@ -35,7 +35,7 @@ def load_settings(config: Config = None) -> Settings:
 
 
 def open_lake(config: Config = None, *, read_only: bool = True) -> AbstractContextManager[Lake]:
-    """Open the lake of a configuration, for a `with` block.
+    """Open the lake of a configuration, for a `with` block; a reader's times are in source.timezone.
 
     Args:
         config: as of `load_settings`.
@@ -44,7 +44,8 @@ def open_lake(config: Config = None, *, read_only: bool = True) -> AbstractConte
     Raises:
         LakeError: there is no lake yet, its catalog cannot be reached, or belongs to other data.
     """
-    return connect.open_lake(load_settings(config).warehouse, read_only=read_only)
+    settings = load_settings(config)
+    return connect.open_lake(settings.warehouse, read_only=read_only, timezone=settings.source.timezone)
 
 
 def load_model(model: str | None = None, *, config: Config = None) -> "EmotionModel":

@@ -1,10 +1,14 @@
 """The errors that a user, a file or a server can cause; anything else that is raised is a bug."""
 
 from enum import StrEnum
+from typing import ClassVar
 
 
 class EmolakeError(Exception):
-    """Something outside the program is wrong; the command line prints it as one sentence."""
+    """Something outside the program is wrong; the command line prints it as one sentence, or in its own lines."""
+
+    has_lines: ClassVar[bool] = False
+    """Whether the message is more than a sentence, such as a text with a mark below the place of an error."""
 
 
 class ConfigurationError(EmolakeError):

@@ -41,6 +41,8 @@ COMMANDS = (
     "retry",
     "maintain",
     "erase",
+    "forget",
+    "relocate",
 )
 KEYS = {"path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "probabilities", "logits"}
 
@@ -169,10 +171,19 @@ def test_the_lake_is_kept_right_from_the_command_line(site: Path) -> None:
     assert "Time travel ends here" in printed.stderr
     assert "confirm it with --yes" in sentence(emolake("erase", "--recording", path, cwd=site), 2)
     assert "either --recording URI, or --where SQL" in sentence(emolake("erase", cwd=site), 2)
-    erased = emolake("erase", "--recording", "s3://elsewhere/never.wav", "--yes", cwd=site)
+    unknown = ("erase", "--recording", "s3://elsewhere/never.wav", "--yes")
+    assert "--allow-unknown" in sentence(emolake(*unknown, cwd=site), 1)
+    assert "fits the condition" in sentence(emolake("erase", "--where", "false", "--yes", cwd=site), 1)
+    assert rows(site, "FROM erasures") == []
+    erased = emolake(*unknown, "--allow-unknown", cwd=site)
     assert erased.returncode == 0, erased.stderr
     assert "nothing of them is left" in erased.stderr
     assert len(rows(site, "FROM erasures")) == 1
+    forget = ("forget", "--model", "tiny")
+    assert "4 segments on 1 day by the model tiny" in emolake(*forget, "--dry-run", cwd=site).stderr
+    assert "confirm it with --yes" in sentence(emolake(*forget, cwd=site), 2)
+    assert "it holds rows of: tiny" in sentence(emolake("forget", "--model", "tyni", "--yes", cwd=site), 1)
+    assert "nothing was changed" in emolake("relocate", cwd=site).stderr
     with sqlite3.connect(site / "lake" / "catalog.sqlite") as catalog:
         catalog.execute("UPDATE ducklake_data_file SET record_count = record_count + 7")
         catalog.commit()

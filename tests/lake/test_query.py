@@ -8,6 +8,8 @@ from datetime import date
 import pyarrow.parquet as pq
 import pytest
 
+from emolake.cli.app import main
+from emolake.errors import EmolakeError
 from emolake.lake.connect import open_lake
 from emolake.lake.query import Format, QueryError, ask, write
 from emolake.lake.schema import append
@@ -129,6 +131,60 @@ def test_what_is_no_question_is_refused(lake, sql, found):
 def test_a_wrong_question_is_one_error_of_ours(lake, sql):
     with pytest.raises(QueryError, match="the query failed: "):
         write(ask(lake, sql), "csv", io.StringIO(), None)
+
+
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        ("SELECT speech_seconds share FROM daily_emotions", ['at or near "share"']),
+        ("SELECT emotoin FROM segments", ['"emotoin" not found', 'Candidate bindings: "emotion"']),
+        ("SELECT * FROM segmnts", ['Did you mean "segments"?']),
+        ("SELECT segments.labl FROM segments", ['"labl"', "Candidate bindings"]),
+        ("SELECT hours(recorded_at) FROM recordings", ["hours does not exist", "Did you mean"]),
+        ("SELECT *\nFROM segments\nWHERE emotion == = 'anger'", ["LINE 3: WHERE emotion"]),
+        ("SELECT emotion, count(*) FROM segments", ['"emotion" must appear in the GROUP BY clause']),
+        ("SELECT 'x'::INT FROM segments", ["Could not convert string 'x' to INT32"]),
+        ("SELECT date + 'x' FROM segments", ["LINE 1: SELECT date + 'x'"]),
+    ],
+)
+def test_an_error_shows_all_that_duckdb_shows(lake, sql, shown):
+    with pytest.raises(QueryError) as caught:
+        ask(lake, sql)
+    said = str(caught.value)
+    assert all(text in said for text in shown)
+    place = said.splitlines()
+    (line,) = [number for number, text in enumerate(place) if text.startswith("LINE ")]
+    assert place[line + 1].strip() == "^"
+
+
+def test_an_error_keeps_secrets_back(lake):
+    with pytest.raises(QueryError) as caught:
+        ask(lake, "SELECT nothing FROM segments WHERE uri = 'postgres://me:hunter2@db?password=hunter2'")
+    assert "hunter2" not in str(caught.value)
+    assert "***" in str(caught.value)
+
+
+def test_an_error_in_a_later_row_is_one_of_the_question_too(lake):
+    rows = ask(lake, "SELECT CASE WHEN range = 400000 THEN error('late') ELSE range END FROM range(500000)")
+    with pytest.raises(QueryError, match="late"):
+        write(rows, "csv", io.StringIO(), None)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (QueryError("no:\n\nLINE 1: SELEC\x1b[31m\n        ^"), ["LINE 1: SELEC\\x1b[31m", "        ^"]),
+        (EmolakeError("a key\nof two lines"), ["emolake: a key\\nof two lines"]),
+    ],
+)
+def test_only_a_query_s_error_is_shown_in_its_own_lines(error, shown, monkeypatch, capsys):
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("emolake.cli.app.app", fail)
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.splitlines()[-len(shown) :] == shown
 
 
 def test_a_table_is_not_cut_when_it_is_piped():

@@ -1,5 +1,6 @@
 """The health gate: a flat model does not publish, and what it said stays out of the aggregates until it is repaired."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -14,21 +15,34 @@ from emolake.lake.transact import Lake
 from emolake.models.families.spectrogram_cnn import SpectrogramCnn
 from emolake.models.health_gate import HealthOptions, judge
 from emolake.models.trained_folder import TrainedFolder
+from emolake.pipeline.publication import publish
 from emolake.pipeline.run_health import record_run_health
+from emolake.pipeline.run_request import RunRequest
+from emolake.pipeline.runs import Run
 from emolake.prediction.diagnosis import diagnose
 from emolake.schemas.days import DayRange
+from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import SEGMENTS
-from emolake.tasks.aggregate import aggregate_days, held_back_days
+from emolake.settings import Settings
+from emolake.tasks.aggregate import HeldBack, aggregate_days, held_back
 from emolake.tasks.commit import ShardRows, commit_shard
+from emolake.upkeep.verify import verify_rows
 
 from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse
 from made_model import write_tiny_model
 
+TRIAL = AnalysisKey("trial", "e" * 32, "d" * 16)
 OPTIONS = HealthOptions(min_logit_range=0.5, min_segments=10)
 
 
 def shard(
-    run_id: str, *, logit_range: float, labels: str = "neutral", day: date = DAY, version: str = "v1"
+    run_id: str,
+    *,
+    logit_range: float,
+    labels: str = "neutral",
+    day: date = DAY,
+    version: str = "v1",
+    key: AnalysisKey = KEY,
 ) -> ShardRows:
     """Twelve windows of one call whose logits have one range, with labels in turn."""
     named = labels.split()
@@ -36,7 +50,8 @@ def shard(
         Piece(start_s=10.0 * n, end_s=10.0 * n + 10, index=n, emotion=named[n % len(named)])
         for n in range(12)
     )
-    rows = shard_rows([Call(f"{day}.wav", day=day, pieces=pieces, version=version)], run_id=run_id)
+    call = Call(f"{day}.wav", day=day, pieces=pieces, version=version, duration_s=120.0)
+    rows = shard_rows([call], key=key, run_id=run_id)
     column = SEGMENTS.schema.get_field_index("logit_range")
     ranges = pa.array([logit_range] * 12, pa.float32())
     return replace(rows, segments=rows.segments.set_column(column, SEGMENTS.schema.field(column), ranges))
@@ -85,7 +100,7 @@ def test_a_flat_model_leaves_the_good_aggregates_alone(lake: Lake) -> None:
     night(lake, shard("run-1", logit_range=8.0), "run-1")
     assert night(lake, shard("run-2", logit_range=0.2, labels="anger", version="v2"), "run-2") == "flat"
     assert published(lake) == [("neutral", 12)]
-    assert held_back_days(lake, DayRange(DAY, DAY), dimensions=["site"]) == [DAY]
+    assert held_back(lake, DayRange(DAY, DAY)) == [HeldBack(DAY, KEY.model)]
 
 
 def test_the_next_run_does_not_publish_it_either(lake: Lake) -> None:
@@ -98,7 +113,93 @@ def test_a_mended_model_publishes_again(lake: Lake) -> None:
     night(lake, shard("run-1", logit_range=0.2), "run-1")
     assert night(lake, shard("run-2", logit_range=8.0, labels="sadness", version="v2"), "run-2") == "healthy"
     assert published(lake) == [("sadness", 12)]
-    assert held_back_days(lake, DayRange(DAY, DAY), dimensions=["site"]) == []
+    assert held_back(lake, DayRange(DAY, DAY)) == []
+
+
+def trial(lake: Lake, *, logit_range: float, run_id: str, version: str = "v1") -> None:
+    """What a backfill with another model leaves."""
+    rows = shard(run_id, logit_range=logit_range, labels="anger", version=version, key=TRIAL)
+    commit_shard(lake, rows, key=TRIAL, run_id=run_id, message="test")
+    record_run_health(lake, DayRange(DAY, DAY), run_id=run_id, key=TRIAL, options=OPTIONS)
+    list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id=run_id))
+
+
+def by_model(lake: Lake) -> list[tuple[object, ...]]:
+    return lake.rows("SELECT model, emotion, segments, recordings FROM daily_emotions ORDER BY ALL")
+
+
+GOOD, BAD = (KEY.model, "neutral", 12, 1), (TRIAL.model, "anger", 12, 1)
+
+
+@pytest.mark.parametrize("first", ["trial", "good"])
+def test_one_trial_of_a_flat_model_does_not_hold_another_back(lake: Lake, first: str) -> None:
+    if first == "good":
+        night(lake, shard("run-1", logit_range=8.0), "run-1")
+    trial(lake, logit_range=0.2, run_id="trial-1")
+    if first == "trial":
+        night(lake, shard("run-1", logit_range=8.0), "run-1")
+    assert by_model(lake) == [GOOD]
+    assert held_back(lake, DayRange(DAY, DAY)) == [HeldBack(DAY, TRIAL.model)]
+    before = lake.latest_snapshot()
+    assert list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id="run-2")) == []
+    assert lake.latest_snapshot() == before
+    # More of the good model is aggregated too, and the trial is not.
+    more = shard_rows([Call("more.wav", pieces=(Piece(emotion="neutral"),))], run_id="run-3")
+    commit_shard(lake, more, key=KEY, run_id="run-3", message="test")
+    assert list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id="run-3")) == [(DAY, 1)]
+    assert by_model(lake) == [(KEY.model, "neutral", 13, 2)]
+
+
+def test_a_model_that_became_flat_keeps_its_older_aggregates_beside_the_others_new_ones(lake: Lake) -> None:
+    trial(lake, logit_range=8.0, run_id="trial-1")
+    night(lake, shard("run-1", logit_range=8.0), "run-1")
+    assert by_model(lake) == [GOOD, BAD]
+    rows = shard("trial-2", logit_range=0.2, labels="fear", key=TRIAL)
+    commit_shard(lake, rows, key=TRIAL, run_id="trial-2", message="test", force=True)
+    record_run_health(lake, DayRange(DAY, DAY), run_id="trial-2", key=TRIAL, options=OPTIONS)
+    list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id="trial-2"))
+    assert by_model(lake) == [GOOD, BAD]
+    assert verify_rows(lake, Settings(), DayRange(DAY, DAY)).breaches == []
+    trial(lake, logit_range=8.0, run_id="trial-3", version="v2")
+    assert (TRIAL.model, "anger", 12, 1) in by_model(lake)
+    assert held_back(lake, DayRange(DAY, DAY)) == []
+
+
+def test_a_held_back_model_whose_rows_have_left_the_day_leaves_its_aggregates_too(lake: Lake) -> None:
+    trial(lake, logit_range=8.0, run_id="trial-1")
+    rows = shard("trial-2", logit_range=0.2, labels="fear", key=TRIAL)
+    commit_shard(lake, rows, key=TRIAL, run_id="trial-2", message="test", force=True)
+    record_run_health(lake, DayRange(DAY, DAY), run_id="trial-2", key=TRIAL, options=OPTIONS)
+    list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=["site"], run_id="trial-2"))
+    assert by_model(lake) == [BAD]
+    # The object has changed: the other model's run drops what the trial said of the older version.
+    night(lake, shard("run-1", logit_range=8.0, version="v2"), "run-1")
+    assert by_model(lake) == [GOOD]
+    assert verify_rows(lake, Settings(), DayRange(DAY, DAY)).breaches == []
+
+
+def test_a_run_fails_by_its_own_flat_model_and_not_by_another(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial(lake, logit_range=0.2, run_id="trial-1")
+    night(lake, shard("run-1", logit_range=8.0), "run-1")
+    log = logging.getLogger("emolake.test")
+    settings = Settings(health=OPTIONS)  # the trial's entry is in no configuration
+    with caplog.at_level(logging.WARNING, logger=log.name):
+        assert list(publish(Run(RunRequest("nightly", (DAY,)), KEY, settings), lake, log, lambda: None)) == []
+    assert f"`emolake forget --model {TRIAL.model}`" in caplog.text
+    (said,) = publish(Run(RunRequest("backfill", (DAY,)), TRIAL, settings), lake, log, lambda: None)
+    assert said.startswith(f"not aggregated: {DAY} of the model {TRIAL.model}")
+
+
+def test_days_of_a_lake_before_the_gate_was_per_model_are_not_stale(lake: Lake) -> None:
+    """The state of a day that no model is held back on is what it was: an upgrade rebuilds nothing."""
+    night(lake, shard("run-1", logit_range=8.0), "run-1")
+    ((state,),) = lake.rows(
+        "SELECT concat_ws(' ', count(*), bit_xor(hash(recording_id, model, version, config_id, committed_at)), 'site') "
+        "FROM analyses"
+    )
+    assert lake.rows("SELECT ledger_state FROM aggregations") == [(state,)]
 
 
 def test_other_days_are_published(lake: Lake) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -327,7 +328,7 @@ def test_only_what_may_pass_stays_out_of_the_ledger(
     (item,) = planned(settings)
     key = analysis_key(settings, settings.registry.entry())
     analysis = Analysis(item, error=BadRecordingError(reason, "made up", stage="fetch"))
-    rows = shard_rows([analysis], labels=LABELS, emotions={}, key=key, run_id="run-1")
+    rows = shard_rows([analysis], labels=LABELS, emotions={}, key=key, run_id="run-1", zone=ZoneInfo("UTC"))
     assert rows.recordings.column("error").to_pylist() == [f"{reason}: fetch: made up"]
     assert rows.analyses.num_rows == (0 if reason in ("vanished", "fetch_failed") else 1)
 
@@ -342,7 +343,7 @@ def test_a_scored_row_carries_what_the_model_said(tmp_path: Path, configure: Con
     analysis = Analysis(item, rows=[SegmentRow(0, 0, 0.0, 1.0, 1.0, Scores(logits, probabilities))])
     emotions = {"anger": "anger", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness"}
     (made,) = shard_rows(
-        [analysis], labels=LABELS, emotions=emotions, key=key, run_id="run-1"
+        [analysis], labels=LABELS, emotions=emotions, key=key, run_id="run-1", zone=ZoneInfo("UTC")
     ).segments.to_pylist()
     assert made["label"] == made["emotion"] == "happiness"
     assert made["confidence"] == pytest.approx(0.84, abs=0.01)

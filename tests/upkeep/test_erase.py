@@ -10,8 +10,12 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from emolake.cli.app import app
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
 from emolake.lake.query import QueryError
@@ -24,15 +28,23 @@ from emolake.models.transcripts import TranscriptCache
 from emolake.options import Options
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
-from emolake.schemas.tables import RUNS
+from emolake.schemas.tables import RECORDINGS, RUNS
 from emolake.settings import Settings
+from emolake.source.access import SourceOptions
 from emolake.source.folder import FolderSource
 from emolake.source.pattern import KeyPattern
 from emolake.source.policy import Policy
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
-from emolake.tasks.plan import plan_day
-from emolake.upkeep.erase import ErasureRequest, erase, plan_erasure, request_by_uri, requests_by_condition
+from emolake.tasks.plan import plan_day, recording_id
+from emolake.upkeep.erase import (
+    ErasureError,
+    ErasureRequest,
+    erase,
+    plan_erasure,
+    request_by_name,
+    requests_by_condition,
+)
 from emolake.upkeep.verify import verify
 
 from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled
@@ -154,7 +166,8 @@ def test_what_was_erased_is_neither_planned_nor_committed_again(
     path.parent.mkdir(parents=True)
     path.write_bytes(b"sound")
     commit(embedded, CALLS)
-    erase(Settings(warehouse=embedded), [*request_by_uri(str(path)), *REQUESTS])
+    settings = Settings(warehouse=embedded)
+    erase(settings, [request_by_name(settings, str(path)), *REQUESTS])
     with open_lake(embedded) as lake:
         for force in (False, True):
             pattern = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", ZoneInfo("UTC"))
@@ -168,6 +181,95 @@ def test_what_was_erased_is_neither_planned_nor_committed_again(
     assert committed.already_done == {CALLS[0].recording_id}
     assert committed.written == {Call("new.wav").recording_id}
     assert traces(Path(embedded.data)) == []
+
+
+def test_a_recording_is_known_by_uri_key_and_path(
+    embedded: WarehouseOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_s3 = Settings(warehouse=embedded, source=SourceOptions(uri="s3://calls"))
+    below = Settings(warehouse=embedded, source=SourceOptions(uri="s3://calls/2026/"))
+    folder = tmp_path / "recordings"
+    (folder / "oslo").mkdir(parents=True)
+    (folder / "oslo" / "a b.wav").touch()
+    (tmp_path / "link").symlink_to(folder)
+    in_folder = Settings(warehouse=embedded, source=SourceOptions(uri=str(folder)))
+    local, linked = Call("x.wav"), f"file://{folder.resolve()}/oslo/a b.wav"
+    calls = [Call("a.wav"), Call("2026/11/ö 1.wav"), local, Call("keys/same.wav")]
+    with open_lake(embedded) as lake:
+        rows = shard_rows(calls)
+        held = rows.recordings.to_pylist()
+        held[2] |= {"uri": linked, "recording_id": recording_id(linked)}
+        append(lake.connection, RECORDINGS, pa.Table.from_pylist(held, schema=RECORDINGS.schema))
+    monkeypatch.chdir(folder)
+    for settings, name, uri in (
+        (on_s3, "s3://calls/a.wav", "s3://calls/a.wav"),
+        (on_s3, "a.wav", "s3://calls/a.wav"),
+        (on_s3, "./a.wav", "s3://calls/a.wav"),
+        (on_s3, "2026/11/ö 1.wav", "s3://calls/2026/11/ö 1.wav"),
+        (below, "11/ö 1.wav", "s3://calls/2026/11/ö 1.wav"),
+        (in_folder, linked, linked),
+        (in_folder, "oslo/a b.wav", linked),
+        (in_folder, str(folder / "oslo" / "a b.wav"), linked),
+        (in_folder, str(tmp_path / "link" / "oslo" / "a b.wav"), linked),
+        (in_folder, "../recordings/oslo/a b.wav", linked),
+        # what the lake does not know
+        (on_s3, "b.wav", "s3://calls/b.wav"),
+        (in_folder, "oslo/b.wav", f"file://{folder.resolve()}/oslo/b.wav"),
+    ):
+        assert request_by_name(settings, name).uri == uri
+
+
+def test_a_name_of_two_recordings_is_refused(
+    embedded: WarehouseOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    uris = [f"file://{tmp_path.resolve()}/x.wav", f"file://{tmp_path.resolve()}/calls/x.wav"]
+    with open_lake(embedded) as lake:
+        rows = [
+            row | {"uri": uri, "recording_id": recording_id(uri)}
+            for uri in uris
+            for row in shard_rows([Call("x.wav")]).recordings.to_pylist()
+        ]
+        append(lake.connection, RECORDINGS, pa.Table.from_pylist(rows, schema=RECORDINGS.schema))
+    settings = Settings(warehouse=embedded, source=SourceOptions(uri=str(tmp_path / "calls")))
+    with pytest.raises(ConfigurationError, match="the lake knows both; give the URI"):
+        request_by_name(settings, "x.wav")
+
+
+def test_what_the_lake_does_not_know_ends_nothing(embedded: WarehouseOptions) -> None:
+    commit(embedded, CALLS)
+    settings = Settings(warehouse=embedded, source=SourceOptions(uri="s3://calls"))
+    config = Path(embedded.data).parent / "emolake.toml"
+    config.write_text(
+        f'[source]\nuri = "s3://calls"\n[warehouse]\ncatalog = "{embedded.catalog}"\ndata = "{embedded.data}"\n'
+    )
+
+    def erasing(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["erase", *arguments, "--yes", "--config", str(config)])
+
+    before = rows_of(embedded, "SELECT count(*) FROM lake.snapshots()")
+    for arguments, said in (
+        (("--recording", "s3://calls/aa.wav"), "holds nothing of s3://calls/aa.wav"),
+        (("--recording", "2026/a.wav"), "holds nothing of s3://calls/2026/a.wav"),
+        (("--recording", "aa.wav", "--dry-run"), "--allow-unknown leaves a receipt"),
+        (("--where", "uri LIKE '%/aa.wav'"), "no recording of the lake fits"),
+        (("--where", "false", "--allow-unknown"), "no recording of the lake fits"),
+        (("--where", "false", "--dry-run"), "no recording of the lake fits"),
+    ):
+        done = erasing(*arguments)
+        assert isinstance(done.exception, ErasureError), done.exception  # which is the exit status 1
+        assert not isinstance(done.exception, ConfigurationError)
+        assert said in str(done.exception)
+        assert "Time travel" not in done.output
+    assert rows_of(embedded, "SELECT count(*) FROM lake.snapshots()") == before
+    assert rows_of(embedded, "FROM erasures") == []
+    # Unless told otherwise; and what has a receipt already may be given again, as after a kill.
+    assert erasing("--recording", "aa.wav", "--allow-unknown").exit_code == 0
+    assert rows_of(embedded, "SELECT recording_hash FROM erasures") == [
+        (request_by_name(settings, "aa.wav").recording_hash,)
+    ]
+    assert erasing("--recording", "aa.wav").exit_code == 0
+    assert rows_of(embedded, "SELECT count(*) FROM recordings") == [(4,)]
 
 
 def test_a_condition_chooses_recordings_and_nothing_more(embedded: WarehouseOptions) -> None:

@@ -70,4 +70,4 @@ def _report(error: Exception, message: str, debug: bool) -> None:
         trace = "".join(traceback.format_exception(error))
         print(printable(redacted(trace), lines=True), file=sys.stderr, end="")
     else:
-        complain(message)
+        complain(message, lines=isinstance(error, EmolakeError) and error.has_lines)

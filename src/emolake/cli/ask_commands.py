@@ -38,12 +38,12 @@ def query(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Ask the lake, read-only."""
+    """Ask the lake, read-only; times are in source.timezone."""
     _, settings = required_settings(config)
     from emolake.lake.connect import open_lake
     from emolake.lake.query import ask, write
 
-    with open_lake(settings.warehouse, read_only=True) as lake:
+    with open_lake(settings.warehouse, read_only=True, timezone=settings.source.timezone) as lake:
         write(ask(lake, sql), format.value, sys.stdout, output)
 
 

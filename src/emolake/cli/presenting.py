@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emolake.cli.arguments import TableFormat
@@ -12,10 +11,14 @@ from emolake.output.table import print_table, write_json
 
 if TYPE_CHECKING:
     from emolake.upkeep.erase import ErasurePlan, ErasureResult
+    from emolake.upkeep.forget import ForgetPlan, ModelDay
     from emolake.upkeep.gaps import Gap
+    from emolake.upkeep.relocate import Relocation
     from emolake.upkeep.verify import Verdict
 
-_say = partial(print, file=sys.stderr)
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def show_figures(title: str, figures: Any) -> None:
@@ -71,9 +74,9 @@ def show_erasure_plan(plan: "ErasurePlan") -> None:
     )
     for folder in plan.caches:
         _say(f"The cache {folder} is emptied: its entries do not say which recording they came from.")
-    for day in plan.held_back:
+    for held in plan.held_back:
         _say(
-            f"The aggregates of {day} stay as they are: a degenerate model gave labels on it, and held them back."
+            f"The aggregates of {held.date} by {held.model} stay as they are: the model was degenerate there."
         )
 
 
@@ -88,3 +91,50 @@ def show_erasure(done: "ErasureResult") -> None:
         f"path and the catalog scanned: nothing of them is left; "
         f"{counted(done.cached_entries, 'entry', 'entries')} of caches removed"
     )
+
+
+def show_forget_plan(plan: "ForgetPlan") -> None:
+    """Show what forgetting a model would take away."""
+    if not plan.days:
+        _say(
+            f"nothing is left of the model {plan.model} on these days; the table forgotten has receipts of "
+            f"{counted(plan.forgotten_before, 'day')}"
+        )
+        return
+    print_table(("date", "analyses", "segments", "rows of daily_emotions"), plan.days, sys.stdout)
+    _say(
+        f"{_amount(plan.days)} by the model {plan.model}. Other models' aggregates are kept, recordings, runs and "
+        "model_health too; a run with this model analyses the days again."
+    )
+
+
+def show_forgotten(model: str, days: "Sequence[ModelDay]") -> None:
+    """Show what was taken away of a model."""
+    _say(
+        f"forgot {_amount(days)} by the model {model}; the receipts are in the table forgotten, and the files go when "
+        "`emolake maintain` expires the snapshots that need them"
+    )
+
+
+def _amount(days: "Sequence[ModelDay]") -> str:
+    analyses = counted(sum(each.analyses for each in days), "analysis", "analyses")
+    segments = counted(sum(each.segments for each in days), "segment")
+    return f"{analyses} and {segments} on {counted(len(days), 'day')}"
+
+
+def show_relocation(relocation: "Relocation", *, dry_run: bool) -> None:
+    """Show where a lake's files are, and what the catalog says of it."""
+    if not relocation.is_needed:
+        _say(f"the catalog says already that its files are at {relocation.new}; nothing was changed")
+        return
+    verb = "would say" if dry_run else "says now"
+    _say(
+        f"the catalog {verb} that its files are at {relocation.new}, no longer at {relocation.old}: "
+        f"{counted(relocation.files, 'file')} of {relocation.bytes / 1e6:.1f} MB are there in the sizes that it knows. "
+        + ("Nothing was changed." if dry_run else "`emolake verify` compares the rows too.")
+    )
+    if relocation.orphans:
+        _say(
+            f"{counted(len(relocation.orphans), 'file')} there the catalog does not know, such as "
+            f"{relocation.orphans[0]}; `emolake maintain` removes them by their age"
+        )

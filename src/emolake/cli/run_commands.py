@@ -29,7 +29,12 @@ def nightly(
 def backfill(
     first: Annotated[str, typer.Argument(metavar="FROM", help="First day, YYYY-MM-DD.")],
     last: Annotated[str, typer.Argument(metavar="TO", help="Last day, inclusive.")],
-    plan: Annotated[bool, typer.Option("--plan", help="Only show what would be done, day by day.")] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Only show what would be done: per day what is missing, stale, failed, done."
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Analyse also what is done, and replace it.")
     ] = False,

@@ -1,4 +1,4 @@
-"""The commands that keep the lake right: verify, gaps, retry, maintain, erase."""
+"""The commands that keep the lake right: verify, gaps, retry, maintain, erase, forget, relocate."""
 
 import sys
 from typing import Annotated
@@ -19,6 +19,11 @@ from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import counted
 
 app = typer.Typer()
+
+RequestedByOption = Annotated[
+    str | None, typer.Option("--requested-by", help="Who asked for it, or a ticket: kept with the receipt.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command(epilog="Example: `emolake verify --from 2026-11-01 --to 2026-11-20`")
@@ -105,7 +110,12 @@ def maintain(dry_run: DryRunOption = False, config: ConfigOption = None) -> None
 @app.command(epilog="Example: `emolake erase --recording s3://calls/2026/11/20/oslo/1.wav --dry-run`")
 def erase(
     recording: Annotated[
-        str | None, typer.Option("--recording", metavar="URI", help="URI of a recording, or a file's path.")
+        str | None,
+        typer.Option(
+            "--recording",
+            metavar="URI",
+            help="URI of a recording, its key relative to source.uri, or a file's path.",
+        ),
     ] = None,
     where: Annotated[
         str | None,
@@ -115,12 +125,16 @@ def erase(
             help="Condition over the table recordings, such as \"dimensions['agent'] = '7'\".",
         ),
     ] = None,
-    requested_by: Annotated[
-        str | None,
-        typer.Option("--requested-by", help="Who asked for it, or a ticket: kept with the receipt."),
-    ] = None,
+    requested_by: RequestedByOption = None,
+    allow_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unknown",
+            help="Leave a receipt also of a recording that the lake does not hold: it is never analysed.",
+        ),
+    ] = False,
     dry_run: DryRunOption = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Remove recordings from tables, snapshots, files and caches for good, and leave a receipt."""
@@ -128,27 +142,73 @@ def erase(
     if (recording is None) == (where is None):
         raise ConfigurationError("say what to erase: either --recording URI, or --where SQL")
     from emolake.cli.presenting import show_erasure, show_erasure_plan
+    from emolake.upkeep.erase import check_known, plan_erasure, request_by_name, requests_by_condition
     from emolake.upkeep.erase import erase as erase_recordings
-    from emolake.upkeep.erase import plan_erasure, request_by_uri, requests_by_condition
 
-    requests = request_by_uri(recording) if recording else requests_by_condition(settings, where or "")
-    show_erasure_plan(plan_erasure(settings, requests))
-    if dry_run or not requests:
-        return
-    if not yes and not _confirmed():
-        typer.echo("nothing was erased", err=True)
+    if recording is not None:
+        requests = [request_by_name(settings, recording)]
+    else:
+        requests = requests_by_condition(settings, where or "")
+    plan = plan_erasure(settings, requests)
+    if not allow_unknown or not requests:
+        check_known(plan, settings)
+    show_erasure_plan(plan)
+    if dry_run or not _confirmed("an erasure", "Erase them for good?", yes):
         return
     show_erasure(erase_recordings(settings, requests, requested_by=requested_by))
 
 
-def _confirmed() -> bool:
-    """Ask whether recordings are to be erased.
+@app.command(epilog="Example: `emolake forget --model trial --from 2026-11-01 --to 2026-11-20 --dry-run`")
+def forget(
+    model: Annotated[
+        str, typer.Option("--model", help="Name of the model, as in the tables; it need not be configured.")
+    ],
+    first: FromOption = None,
+    last: ToOption = None,
+    requested_by: RequestedByOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Drop a model's segments, ledger and aggregates, and leave receipts; recordings and other models stay."""
+    _, settings = required_settings(config)
+    from emolake.cli.presenting import show_forget_plan, show_forgotten
+    from emolake.schemas.days import DayRange
+    from emolake.upkeep.forget import forget as forget_model
+    from emolake.upkeep.forget import plan_forgetting
+
+    days = DayRange.between(first, last)
+    plan = plan_forgetting(settings, model, days)
+    show_forget_plan(plan)
+    if not plan.days or dry_run or not _confirmed("forgetting a model", "Drop these rows?", yes):
+        return
+    show_forgotten(model, forget_model(settings, model, days, requested_by=requested_by))
+
+
+@app.command(epilog="Example: `emolake relocate --dry-run`")
+def relocate(dry_run: DryRunOption = False, config: ConfigOption = None) -> None:
+    """Tell the catalog that its files were moved or copied to warehouse.data, once all of them are there."""
+    _, settings = required_settings(config)
+    from emolake.cli.presenting import show_relocation
+    from emolake.upkeep.relocate import plan_relocation
+    from emolake.upkeep.relocate import relocate as relocate_data
+
+    show_relocation(plan_relocation(settings) if dry_run else relocate_data(settings), dry_run=dry_run)
+
+
+def _confirmed(what: str, question: str, yes: bool) -> bool:
+    """Ask whether something is to be done that cannot be undone, unless it was said already.
 
     Raises:
         ConfigurationError: nobody can be asked, and --yes was not given.
     """
+    if yes:
+        return True
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            "an erasure cannot be undone: confirm it with --yes, or look at it with --dry-run"
+            f"{what} cannot be undone: confirm it with --yes, or look at it with --dry-run"
         )
-    return input("Erase them for good? [y/N] ").strip().lower() == "y"
+    if input(f"{question} [y/N] ").strip().lower() == "y":
+        return True
+    typer.echo("nothing was done", err=True)
+    return False

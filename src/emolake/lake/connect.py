@@ -1,7 +1,7 @@
 """Opening the lake: the one way to a DuckLake connection."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from threading import Lock
 
@@ -10,37 +10,54 @@ import duckdb
 from botocore.session import get_session
 from duckdb_extensions import import_extension
 
-from emolake.lake.schema import create_tables, missing_columns
+from emolake.errors import ConfigurationError
+from emolake.lake.schema import create_tables
 from emolake.lake.transact import Lake, LakeError, interruptible
+from emolake.lake.unopened import NoLakeError, unopened
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.source.s3_client import addressing_style
-from emolake.source.uris import without_secrets
+from emolake.sql import literal
 
 
 @contextmanager
-def open_lake(warehouse: WarehouseOptions, *, read_only: bool = False) -> Iterator[Lake]:
+def open_lake(
+    warehouse: WarehouseOptions,
+    *,
+    read_only: bool = False,
+    create: bool = True,
+    any_data: bool = False,
+    timezone: str = "UTC",
+) -> Iterator[Lake]:
     """Open the lake; a writer makes it when it is not there yet.
 
     Args:
         warehouse: where catalog and data lie.
         read_only: refuse every write, and to make a lake that is not there.
+        create: whether a writer makes what is not there.
+        any_data: open it also where the catalog belongs to other data, whose files are then not found.
+        timezone: of a reader's session, which hour() and dates of timestamps are in. A writer's is UTC: DuckLake keeps
+            the bounds of its files as texts.
 
     Raises:
-        LakeError: the catalog cannot be reached, or belongs to other data; in the block, a disk is full, a server
-            fails or refuses.
+        NoLakeError: there is no lake, and none is made.
+        OtherDataError: the catalog belongs to other data.
+        LakeError: the catalog cannot be reached; in the block, a disk is full, a server fails or refuses.
     """
+    create = create and not read_only
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
     try:
         with interruptible(connection):
             _load_extensions(connection, warehouse)
-            connection.execute("SET TimeZone = 'UTC'")
+            _set_zone(connection, timezone if read_only else "UTC")
             if warehouse.data.startswith("s3://"):
                 _create_s3_secret(connection, warehouse)
-            _attach(connection, warehouse, read_only)
+            _attach(connection, warehouse, read_only=read_only, create=create, any_data=any_data)
         lake = Lake(connection, warehouse)
         with lake.explained():
+            if not create and not lake.exists():
+                raise NoLakeError(warehouse.parsed_catalog.where)
             # A whole lake gets no snapshot from this.
-            if not read_only and (not lake.exists() or missing_columns(connection)):
+            if not read_only and lake.is_of_earlier_version():
                 lake.transact(create_tables, author="emolake", message="create the lake", extra={})
             connection.execute("USE lake")
             yield lake
@@ -51,11 +68,12 @@ def open_lake(warehouse: WarehouseOptions, *, read_only: bool = False) -> Iterat
 @contextmanager
 def lake_if_any(warehouse: WarehouseOptions) -> Iterator[Lake | None]:
     """Open the lake to read, or give None when there is none yet."""
-    if warehouse.parsed_catalog.is_absent:
-        yield None
-        return
-    with open_lake(warehouse, read_only=True) as lake:
-        yield lake if lake.exists() else None
+    with ExitStack() as stack:
+        try:
+            lake = stack.enter_context(open_lake(warehouse, read_only=True))
+        except NoLakeError:
+            lake = None
+        yield lake
 
 
 def _load_extensions(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
@@ -84,31 +102,46 @@ def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     connection.execute(f"LOAD {name}")
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions, read_only: bool) -> None:
+def _set_zone(connection: duckdb.DuckDBPyConnection, timezone: str) -> None:
+    try:
+        connection.execute(f"SET TimeZone = {literal(timezone)}")
+    except duckdb.NotImplementedException as error:
+        raise ConfigurationError(
+            f"DuckDB knows no time zone {timezone!r}; set source.timezone to an IANA name such as Europe/Berlin"
+        ) from error
+
+
+def _attach(
+    connection: duckdb.DuckDBPyConnection,
+    warehouse: WarehouseOptions,
+    *,
+    read_only: bool,
+    create: bool,
+    any_data: bool,
+) -> None:
     catalog = warehouse.parsed_catalog
-    options = [f"DATA_PATH {_quoted(warehouse.data)}", "DATA_INLINING_ROW_LIMIT 0"]
+    options = [f"DATA_PATH {literal(warehouse.data)}", "DATA_INLINING_ROW_LIMIT 0"]
     if catalog.file is not None:
-        if read_only and catalog.is_absent:
+        if catalog.is_absent and not create:
+            raise NoLakeError(catalog.where)
+        try:
+            catalog.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
             raise LakeError(
-                f"there is no lake at {catalog.where} yet; `emolake nightly` or `emolake backfill` makes it"
-            )
-        catalog.file.parent.mkdir(parents=True, exist_ok=True)
+                f"{catalog.where} cannot be made ({error.strerror}); correct warehouse.catalog, or its permissions"
+            ) from error
         options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 10000"]
+    if any_data:
+        options.append("OVERRIDE_DATA_PATH true")
     if read_only:
         options.append("READ_ONLY")
+    elif not create:
+        options.append("CREATE_IF_NOT_EXISTS false")
     try:
-        connection.execute(f"ATTACH {_quoted(f'ducklake:{catalog}')} AS lake ({', '.join(options)})")
+        connection.execute(f"ATTACH {literal(f'ducklake:{catalog}')} AS lake ({', '.join(options)})")
     except duckdb.Error as error:
-        # The text of the error may repeat the connection string; the words before it are enough.
-        if "DATA_PATH parameter" in str(error):
-            raise LakeError(
-                f"the catalog belongs to other data than warehouse.data = {without_secrets(warehouse.data)}; "
-                "correct warehouse.data, or use another catalog"
-            ) from None
-        raise LakeError(
-            f"the catalog at {catalog.where} cannot be opened ({type(error).__name__}); check warehouse.catalog, "
-            "that it is reachable, and its permissions"
-        ) from None
+        # Without its cause, whose text may repeat the connection string.
+        raise unopened(connection, warehouse, error, making=create) from None
 
 
 def _create_s3_secret(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
@@ -132,10 +165,5 @@ def _create_s3_secret(connection: duckdb.DuckDBPyConnection, warehouse: Warehous
     if endpoint_url:
         scheme, _, host = endpoint_url.rpartition("://")
         options |= {"ENDPOINT": host.rstrip("/"), "USE_SSL": "false" if scheme == "http" else "true"}
-    settings = ", ".join(f"{name} {_quoted(value)}" for name, value in options.items() if value)
+    settings = ", ".join(f"{name} {literal(value)}" for name, value in options.items() if value)
     connection.execute(f"CREATE SECRET lake_data (TYPE s3, {settings})")
-
-
-def _quoted(text: str) -> str:
-    """Return an SQL literal, for the statements that take no parameters."""
-    return "'" + text.replace("'", "''") + "'"

@@ -10,10 +10,11 @@ import duckdb
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from emolake.errors import EmolakeError
-from emolake.lake.schema import GUARD_SLOTS, missing_tables
+from emolake.lake.schema import GUARD_SLOTS, missing_columns, missing_tables
 from emolake.lake.trouble import trouble
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.messages import redacted
+from emolake.schemas.tables import TABLES
 from emolake.sql import statement
 
 # What DuckLake and its catalogs say when another writer was first. The last is what is left of such an error when it
@@ -34,7 +35,7 @@ class LakeError(EmolakeError):
 
 
 class Lake:
-    """An open lake; `connection` has it attached as `lake`, is its default schema, and shows times in UTC."""
+    """An open lake; `connection` has it attached as `lake`, is its default schema, and times in its own zone."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
         self.connection = connection
@@ -124,8 +125,12 @@ class Lake:
             self.connection.execute("ROLLBACK")
 
     def exists(self) -> bool:
-        """Return whether the tables have been made: a catalog may be empty."""
-        return not missing_tables(self.connection)
+        """Return whether tables have been made: a catalog may be empty."""
+        return len(missing_tables(self.connection)) < len(TABLES)
+
+    def is_of_earlier_version(self) -> bool:
+        """Return whether tables or columns are missing, which the next writer adds."""
+        return bool(missing_tables(self.connection) or missing_columns(self.connection))
 
     def latest_snapshot(self) -> int:
         """Return the id of the newest snapshot."""

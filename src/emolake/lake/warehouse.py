@@ -1,14 +1,20 @@
 """Where the lake is: its catalog, and the Parquet files that the catalog describes."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import unquote
 
 from pydantic import Field
 
 from emolake.errors import ConfigurationError
 from emolake.options import Options
 from emolake.source.access import Addressing, Endpoint, Uri
+
+# As libpq reads it: a word, or a value in single quotes with backslashes.
+_DATABASE = re.compile(r"(?:^|\s)dbname\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s\\]|\\.)+))", re.DOTALL)
+_DATABASE_OF_URI = re.compile(r"postgres(?:ql)?://[^/?]*/([^?]*)(?:\?|$)")
 
 
 class WarehouseOptions(Options):
@@ -75,4 +81,22 @@ class Catalog:
     @property
     def where(self) -> str:
         """What messages call it: a connection string may hold a password."""
-        return self.target if self.kind == "sqlite" else "the PostgreSQL server"
+        if self.kind == "sqlite":
+            return f"the catalog {self.target}"
+        named = f" in the database {self.database}" if self.database else ""
+        return f"the catalog{named} of the PostgreSQL server"
+
+    @property
+    def database(self) -> str | None:
+        """The database that a connection string names; None where it leaves that to its surroundings."""
+        uri = _DATABASE_OF_URI.match(self.target)
+        if uri is not None:
+            return unquote(uri[1]) or None
+        found = _DATABASE.findall(self.target)
+        return re.sub(r"\\(.)", r"\1", "".join(found[-1])) if found else None
+
+    def with_database(self, name: str) -> "Catalog":
+        """Return the catalog with another database of the same server; what comes last counts."""
+        if "://" not in self.target:
+            return Catalog(self.kind, f"{self.target} dbname={name}")
+        return Catalog(self.kind, f"{self.target}{'&' if '?' in self.target else '?'}dbname={name}")

@@ -1,12 +1,14 @@
 """What follows a run's shards: the health of its model, the daily table, empty days, and whether the run has failed."""
 
 from collections.abc import Callable, Iterator
+from datetime import date
 
 from emolake.lake.transact import Lake
 from emolake.pipeline.empty_days import judge_listings
 from emolake.pipeline.run_health import record_run_health
 from emolake.pipeline.runs import Log, Run
-from emolake.tasks.aggregate import aggregate_days, held_back_days
+from emolake.schemas.days import DayRange
+from emolake.tasks.aggregate import aggregate_days, held_back
 
 
 def publish(run: Run, lake: Lake, log: Log, raise_interrupt: Callable[[], None]) -> Iterator[str]:
@@ -24,16 +26,27 @@ def publish(run: Run, lake: Lake, log: Log, raise_interrupt: Callable[[], None])
     for day, rows in aggregate_days(lake, run.days, dimensions=by, run_id=run.run_id):
         log.info("aggregated %s: %d rows", day, rows)
         raise_interrupt()
-    held_back = held_back_days(lake, run.days, dimensions=by)
-    if held_back:
-        yield (
-            f"not aggregated: {', '.join(map(str, held_back))}, where a degenerate model gave labels; "
-            "fix or change the model and backfill them"
+    for model, days in _held_back(lake, run.days).items():
+        said = (
+            f"not aggregated: {', '.join(map(str, days))} of the model {model}, which was degenerate there; fix or "
+            f"change it and backfill them, or drop its rows: `emolake forget --model {model}`"
         )
+        # Another model's trial is no failure of this run.
+        if model == run.key.model:
+            yield said
+        else:
+            log.warning("%s", said)
     yield from _too_many_bad(run)
     yield from judge_listings(run, lake)
     for warning in run.warnings:
         log.warning("%s", warning)
+
+
+def _held_back(lake: Lake, days: DayRange) -> dict[str, list[date]]:
+    found: dict[str, list[date]] = {}
+    for day, model in held_back(lake, days):
+        found.setdefault(model, []).append(day)
+    return found
 
 
 def _too_many_bad(run: Run) -> Iterator[str]:

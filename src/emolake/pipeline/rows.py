@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from struct import Struct
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -165,14 +166,15 @@ def shard_rows(
     emotions: Mapping[str, str],
     key: AnalysisKey,
     run_id: str,
+    zone: ZoneInfo,
     transcripts: bool = False,
 ) -> ShardRows:
-    """Return the rows of a shard's analyses, with what was said if `transcripts` asks for it.
+    """Return the rows of a shard's analyses, with what was said if `transcripts` asks for it; `zone` is the calendar's.
 
     A recording that may succeed at a later try gets no row in the ledger, so that the next run takes it up again.
     """
     now = datetime.now(UTC)
-    recordings = [_recording_row(analysis, run_id, now) for analysis in analyses]
+    recordings = [_recording_row(analysis, run_id, now, zone) for analysis in analyses]
     ledger = [
         {
             "recording_id": analysis.item.recording_id,
@@ -222,9 +224,10 @@ def speech_of_each(rows: Sequence[SegmentRow]) -> list[float]:
     return [row.speech_ratio * (end_s - row.start_s) for row, end_s in zip(rows, ends, strict=True)]
 
 
-def _recording_row(analysis: Analysis, run_id: str, now: datetime) -> dict[str, object]:
+def _recording_row(analysis: Analysis, run_id: str, now: datetime, zone: ZoneInfo) -> dict[str, object]:
     item = analysis.item
     signal = analysis.outcome.signal if analysis.outcome else None
+    local = item.recorded_at and item.recorded_at.astimezone(zone).replace(tzinfo=None)
     return {
         **(asdict(signal) if signal else {}),
         "signal_notes": (signal.signal_notes if signal else None) or None,
@@ -233,6 +236,7 @@ def _recording_row(analysis: Analysis, run_id: str, now: datetime) -> dict[str, 
         "version": item.version,
         "date": item.date,
         "recorded_at": item.recorded_at,
+        "recorded_at_local": local,
         "size_bytes": item.size_bytes,
         "duration_s": analysis.outcome.duration_s if analysis.outcome else None,
         "sample_rate": analysis.opened.sampling_rate if analysis.opened else None,

@@ -68,6 +68,7 @@ def run_shard(
         emotions=entry.emotions(),
         key=key,
         run_id=run_id,
+        zone=settings.source.zone,
         transcripts=settings.inference.store_transcripts,
     )
     started = perf_counter()

@@ -58,7 +58,7 @@ def write_report(lake: Lake, *, first: date | None, last: date | None, out: Path
         )
     lake.connection.execute("BEGIN")
     try:
-        content = _content(lake, first, last) if lake.exists() else _nothing(first, last)
+        content = _content(lake, first, last)
     finally:
         lake.connection.execute("ROLLBACK")
     page = _environment().get_template("page.html").render(content)
@@ -69,19 +69,9 @@ def write_report(lake: Lake, *, first: date | None, last: date | None, out: Path
         out=out,
         first=covered["first"],
         last=covered["last"],
-        snapshot_id=snapshot["snapshot_id"] if snapshot else None,
+        snapshot_id=snapshot["snapshot_id"],
         recordings=content["totals"]["recordings"] if content["totals"] else 0,
     )
-
-
-def _nothing(first: date | None, last: date | None) -> Row:
-    """Return the content of a page on a catalog that has no tables yet."""
-    return {
-        "covered": {"first": first, "last": last, "held_first": None, "held_last": None},
-        "snapshot": None,
-        "totals": None,
-        "runs": [],
-    }
 
 
 def _content(lake: Lake, first: date | None, last: date | None) -> Row:

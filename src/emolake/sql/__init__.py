@@ -14,3 +14,12 @@ def statement(name: str, **identifiers: str) -> str:
     """
     text = files(__name__).joinpath(f"{name}.sql").read_text("utf-8")
     return text.format(**identifiers) if identifiers else text
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL has it, for the statements that take no parameters.
+
+    >>> literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"

@@ -1,5 +1,5 @@
 -- One row per day, model, dimensions and emotion; the row whose emotion is NULL holds what got no label.
--- Overlapping windows own the time up to the start of the next one, so that no second of speech counts twice.
+-- Models of `without` are left out. Overlapping windows own the time up to the start of the next one, so that no second of speech counts twice.
 WITH owned AS (
     SELECT
         recording_id,
@@ -11,7 +11,7 @@ WITH owned AS (
             least(end_s, coalesce(lead(start_s) OVER in_time, end_s)) - start_s
         ) AS speech_s
     FROM lake.segments
-    WHERE date = $date
+    WHERE date = $date AND NOT list_contains($without::VARCHAR[], model)
     WINDOW in_time AS (PARTITION BY recording_id, model, channel ORDER BY segment_index)
 ),
 described AS (

@@ -1,31 +1,35 @@
--- One row per asked day whose aggregates were not made from the ledger as it is now, or by other dimensions;
--- also a day whose last recording has left it.
--- A day with rows of a run whose model was found flat is held back: its older aggregates stay.
+-- One row per asked day whose aggregates were not made from the ledger as it is now, or by other dimensions, or without
+-- other models; also a day whose last recording has left it. `held_back` are the models whose rows the day holds of a
+-- run that found them flat: what they said is no part of it, and their older aggregates stay.
 WITH days AS (
     SELECT date FROM lake.analyses WHERE date BETWEEN $first AND $last
     UNION
     SELECT date FROM lake.aggregations WHERE date BETWEEN $first AND $last
 ),
-flat AS (
-    SELECT run_id, model, true AS is_flat FROM lake.model_health WHERE verdict = 'flat'
+asked AS (
+    SELECT analyses.*, verdict IS NOT DISTINCT FROM 'flat' AS is_flat
+    FROM (FROM lake.analyses WHERE date BETWEEN $first AND $last) AS analyses
+    LEFT JOIN (FROM lake.model_health WHERE verdict = 'flat') USING (run_id, model)
+),
+judged AS (
+    SELECT *, bool_or(is_flat) OVER (PARTITION BY date, model) AS is_held_back FROM asked
 ),
 ledger AS (
     SELECT
         days.date,
+        coalesce(list(DISTINCT model ORDER BY model) FILTER (is_held_back), []) AS held_back,
         concat_ws(
             ' ',
-            count(recording_id),
-            bit_xor(hash(recording_id, model, version, config_id, committed_at)),
-            list_aggregate($dimensions::VARCHAR[], 'string_agg', ',')
-        ) AS ledger_state,
-        coalesce(bool_or(is_flat), false) AS held_back
+            count(recording_id) FILTER (NOT is_held_back),
+            bit_xor(hash(recording_id, model, version, config_id, committed_at)) FILTER (NOT is_held_back),
+            list_aggregate($dimensions::VARCHAR[], 'string_agg', ','),
+            'without ' || string_agg(DISTINCT model, ' ' ORDER BY model) FILTER (is_held_back)
+        ) AS ledger_state
     FROM days
-    LEFT JOIN (FROM lake.analyses WHERE date BETWEEN $first AND $last) AS analyses USING (date)
-    LEFT JOIN flat USING (run_id, model)
+    LEFT JOIN judged USING (date)
     GROUP BY days.date
 )
-SELECT ledger.date, ledger.ledger_state
+SELECT ledger.date, ledger.ledger_state, ledger.held_back
 FROM ledger
 ANTI JOIN lake.aggregations USING (date, ledger_state)
-WHERE ledger.held_back = $held_back
 ORDER BY ledger.date

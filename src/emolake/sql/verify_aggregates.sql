@@ -1,8 +1,9 @@
--- One row per row of the daily table of a day that is missing, left over, or not what a query over segments gives.
+-- One row per row of the daily table of a day that is missing, left over, or not what a query over segments gives;
+-- models of `without` are not compared.
 WITH held AS (
     SELECT *, dimensions::VARCHAR AS shown, count(*) OVER (PARTITION BY model, dimensions::VARCHAR, emotion) AS copies
     FROM lake.daily_emotions
-    WHERE date = $date
+    WHERE date = $date AND NOT list_contains($without::VARCHAR[], model)
 ),
 made AS (
     SELECT *, dimensions::VARCHAR AS shown FROM expected

@@ -1,5 +1,6 @@
 -- One row per recording of a day whose row and whose analyses do not fit: an analysis without a recording or of another
--- version, a recording that was decoded and never analysed, a quarantined one without a reason.
+-- version, a recording that was decoded and never analysed (unless a model was forgotten since), a quarantined one
+-- without a reason.
 WITH recordings AS (
     SELECT DISTINCT ON (recording_id) * FROM lake.recordings WHERE date = $date
 ),
@@ -25,6 +26,7 @@ judged AS (
     FROM recordings
     ANTI JOIN analyses USING (recording_id)
     WHERE status IN ('ok', 'truncated', 'silent')
+      AND committed_at > coalesce((SELECT max(forgotten_at) FROM lake.forgotten WHERE date = $date), '-infinity')
     UNION ALL
     SELECT recording_id, format('recording {} is {} without a reason', recording_id, status)
     FROM recordings

@@ -15,7 +15,7 @@ import soxr
 from emolake.demo.scripts import PROSODY, SCRIPTS
 from emolake.demo.speech import synthesise
 from emolake.errors import EmolakeError
-from emolake.lake.connect import open_lake
+from emolake.lake.connect import lake_if_any
 from emolake.messages import counted
 from emolake.models.health_gate import judge
 from emolake.models.registry import ModelEntry, resolve_device
@@ -92,21 +92,19 @@ def _listing(settings: Settings) -> str:
 
 def _catalog(settings: Settings) -> str:
     catalog = settings.warehouse.parsed_catalog
-    if catalog.is_absent:
-        return f"{catalog.where} is not there yet; the first run makes it"
-    with open_lake(settings.warehouse, read_only=True) as lake:
-        if not lake.exists():
-            return "reachable and empty; the first run makes the tables"
+    with lake_if_any(settings.warehouse) as lake:
+        if lake is None:
+            return f"{catalog.where} is not there yet; the first run makes it"
         ((recordings,),) = lake.rows(statement("count_recordings"))
         return f"{catalog.kind} catalog at snapshot {lake.latest_snapshot()}, {recordings} recordings"
 
 
 def _signals(settings: Settings) -> str:
     """Say what is odd of the recordings of the last days in the lake; it may be meant so, and is no failure."""
-    if settings.warehouse.parsed_catalog.is_absent:
-        return "nothing was analysed yet"
-    with open_lake(settings.warehouse, read_only=True) as lake:
-        if not lake.exists() or not has_signals(lake):
+    with lake_if_any(settings.warehouse) as lake:
+        if lake is None:
+            return "nothing was analysed yet"
+        if not has_signals(lake):
             return "nothing was measured yet; the next run does it"
         ((last,),) = lake.rows(statement("last_day"))
         if last is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from emolake.errors import EmolakeError
+from emolake.errors import ConfigurationError, EmolakeError
 from emolake.lake.connect import open_lake
 from emolake.lake.query import ask
 from emolake.lake.registration import registered
@@ -26,7 +26,7 @@ from emolake.schemas.tables import ERASURES, RUNS
 from emolake.settings import Settings
 from emolake.source.opening import open_source
 from emolake.sql import statement
-from emolake.tasks.aggregate import aggregate_within, held_back_days
+from emolake.tasks.aggregate import HeldBack, aggregate_within, held_back
 from emolake.tasks.plan import recording_id
 from emolake.upkeep.catalog_remains import compact_catalog, forget_bounds, names_in_catalog
 from emolake.upkeep.data_store import open_data_store
@@ -40,7 +40,7 @@ _FILES_AT_ONCE = 500
 
 
 class ErasureError(EmolakeError):
-    """Something of a recording is still there."""
+    """There is nothing of a recording to erase, or something of it is still there."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class ErasurePlan:
     stored: Sequence[StoredRows]
     caches: Sequence[Path]
     snapshots: int
-    held_back: Sequence[date]
+    held_back: Sequence[HeldBack]
+    unknown: Sequence[ErasureRequest]
+    """Those that no table holds anything of, and no earlier erasure left a receipt of."""
 
     @property
     def days(self) -> list[date]:
@@ -103,11 +105,55 @@ class ErasureResult:
     """Files of the data path that are no whole Parquet file, and could not be searched."""
 
 
-def request_by_uri(uri: str) -> list[ErasureRequest]:
-    """Return the recording of a URI or, where the source is a folder, of a file's path."""
-    if "://" not in uri:
-        uri = f"file://{Path(uri).resolve().as_posix()}"
-    return [ErasureRequest(recording_id(uri), uri)]
+def request_by_name(settings: Settings, name: str) -> ErasureRequest:
+    """Return the recording of a URI, of a key relative to the source, or of a file's path: the one that the lake knows.
+
+    Raises:
+        ConfigurationError: the lake knows a recording of this key and another one of this path.
+    """
+    candidates = _candidates(settings, name)
+    plan = plan_erasure(settings, candidates)
+    stored = {each.recording_id for each in plan.stored}
+    known = [each for each in candidates if each.recording_id in stored] or [
+        each for each in candidates if each not in plan.unknown
+    ]
+    if len(known) > 1:
+        raise ConfigurationError(
+            f"{name} may be {' or '.join(each.uri for each in known)}, and the lake knows both; give the URI"
+        )
+    return (known or candidates)[0]
+
+
+def _candidates(settings: Settings, name: str) -> list[ErasureRequest]:
+    """Return what a person may mean by a name, the likeliest first."""
+    uris = [name]
+    if "://" not in name:
+        path = Path(name).expanduser()
+        # As it is and with its links followed: the source follows those of its own folder only.
+        uris = [f"file://{each.as_posix()}" for each in (path.resolve(), path.absolute())]
+        if not path.is_absolute():
+            key = open_source(settings.source.uri, settings.source.s3).object_uri(name.removeprefix("./"))
+            uris.insert(len(uris) if path.exists() else 0, key)
+    return [ErasureRequest(recording_id(uri), uri) for uri in dict.fromkeys(uris)]
+
+
+def check_known(plan: ErasurePlan, settings: Settings) -> None:
+    """Refuse an erasure of what the lake knows nothing of: a typing mistake would end time travel for nothing.
+
+    Raises:
+        ErasureError: there is such a recording among the requests, or there are no requests.
+    """
+    if plan.unknown:
+        raise ErasureError(
+            f"the lake holds nothing of {plan.unknown[0].uri}; nothing was erased. Give a recording as recordings.uri "
+            f"has it, or its key below {settings.source.uri}; --allow-unknown leaves a receipt all the same, so that "
+            "it is never analysed"
+        )
+    if not plan.requests:
+        raise ErasureError(
+            "no recording of the lake fits the condition; nothing was erased, and no receipt written. "
+            "An erasure that was interrupted is finished by giving its recordings with --recording"
+        )
 
 
 def requests_by_condition(settings: Settings, condition: str) -> list[ErasureRequest]:
@@ -116,7 +162,7 @@ def requests_by_condition(settings: Settings, condition: str) -> list[ErasureReq
     Raises:
         QueryError: the condition is none, or more than one.
     """
-    with open_lake(settings.warehouse, read_only=True) as lake:
+    with open_lake(settings.warehouse, read_only=True, timezone=settings.source.timezone) as lake:
         found = ask(lake, f"SELECT recording_id, uri FROM recordings WHERE (\n{condition}\n) ORDER BY uri")
         return [ErasureRequest(*row) for row in found.fetchall()]
 
@@ -148,7 +194,7 @@ def erase(
         ErasureError: the scan found something that could not be removed.
         LakeError: a transaction lost against other writers in every attempt.
     """
-    with open_lake(settings.warehouse) as lake:
+    with open_lake(settings.warehouse, create=False) as lake:
         bound_memory(lake.connection, memory_mb=settings.maintain.memory_mb)
         with registered(lake.connection, requested=_table(settings, requests)):
             _write_receipts(lake, _planned(lake, settings, requests), requested_by)
@@ -175,14 +221,17 @@ def erase(
 def _planned(lake: Lake, settings: Settings, requests: Sequence[ErasureRequest]) -> ErasurePlan:
     stored = [StoredRows(*row) for row in lake.rows(statement("erasable"))]
     days = {each.date for each in stored}
-    by = settings.aggregate.by
-    held_back = held_back_days(lake, DayRange.around(days), dimensions=by) if days else []
+    erased = {each for (each,) in lake.rows(statement("erased_already"))}
+    gone = {each.recording_id for each in requests if each.recording_hash in erased}
+    known = gone | {each.recording_id for each in stored}
+    held = held_back(lake, DayRange.around(days)) if days else []
     return ErasurePlan(
         requests,
         stored,
         settings.registry.cache_folders(),
         len(lake.rows(statement("snapshot_ids"))),
-        [day for day in held_back if day in days],
+        [each for each in held if each.date in days],
+        [each for each in requests if each.recording_id not in known],
     )
 
 

@@ -13,12 +13,12 @@ from emolake.lake.rewrite import GROWING, rewrite_day
 from emolake.lake.snapshots import bound_memory, expire, snapshots_before
 from emolake.lake.transact import Lake, take_guards
 from emolake.output.progress import track
-from emolake.schemas.tables import ERASURES, MODEL_HEALTH, RUNS, Table
+from emolake.schemas.tables import ERASURES, FORGOTTEN, MODEL_HEALTH, RUNS, Table
 from emolake.settings import MaintainOptions, Settings
 from emolake.sql import statement
 
 # Not partitioned, and small: DuckLake merges them by itself.
-_SMALL_TABLES = (RUNS, MODEL_HEALTH, ERASURES)
+_SMALL_TABLES = (RUNS, MODEL_HEALTH, ERASURES, FORGOTTEN)
 _AUTHOR = "maintain"
 
 
@@ -57,7 +57,7 @@ def maintain(settings: Settings, *, dry_run: bool = False) -> Maintained:
         LakeError: the lake cannot be opened, or a transaction lost against other writers in every attempt.
     """
     options = settings.maintain
-    with open_lake(settings.warehouse) as lake:
+    with open_lake(settings.warehouse, create=False) as lake:
         bound_memory(lake.connection, memory_mb=options.memory_mb)
         scattered = _scattered_days(lake, options)
         if not dry_run:

@@ -15,7 +15,7 @@ from emolake.output.progress import track
 from emolake.schemas.days import DayRange
 from emolake.settings import Settings
 from emolake.sql import statement
-from emolake.tasks.aggregate import held_back_days, stale_days
+from emolake.tasks.aggregate import daily_emotions, held_back, stale_days
 from emolake.upkeep.data_store import open_data_store
 
 # Over the whole range, because a row that is there twice may be on two days.
@@ -61,12 +61,15 @@ def verify(settings: Settings, days: DayRange | None = None) -> Verdict:
         days: the days; all that the lake holds when left out.
 
     Raises:
-        LakeError: there is no lake.
+        LakeError: there is no lake, or it is one of an earlier version.
     """
     days = days or DayRange.between(None, None)
     with open_lake(settings.warehouse, read_only=True) as lake:
-        if not lake.exists():
-            raise LakeError("the catalog holds no lake yet; `emolake nightly` or `emolake backfill` makes it")
+        if lake.is_of_earlier_version():
+            raise LakeError(
+                "the lake was made by an earlier version, and lacks tables or columns of this one; the next run adds "
+                "them, or `emolake maintain`"
+            )
         of_files = verify_files(lake, settings)
         try:
             with lake.one_snapshot():
@@ -91,24 +94,24 @@ def verify_rows(lake: Lake, settings: Settings, days: DayRange) -> Verdict:
 
 def _verify_aggregates(lake: Lake, settings: Settings, days: DayRange, broken: set[date]) -> Verdict:
     by = settings.aggregate.by
-    outdated = {day for day, _ in stale_days(lake.connection, days, by)}
-    held_back = set(held_back_days(lake, days, dimensions=by))
+    outdated = {stale.date for stale in stale_days(lake.connection, days, by)}
+    without: dict[date, list[str]] = {}
+    for day, model in held_back(lake, days):
+        without.setdefault(day, []).append(model)
     alive_after = datetime.now(UTC) - timedelta(seconds=settings.run.heartbeat_timeout_s)
     at_work = lake.rows(statement("days_of_live_runs"), {"alive_after": alive_after})
     breaches: list[Finding] = []
-    notices: list[Finding] = []
-    for day in sorted(_days_of(lake, days) | outdated | held_back):
+    notices = [_held_back(day, model) for day, models in without.items() for model in models]
+    for day in sorted(_days_of(lake, days) | outdated):
         if day in broken:
             why = "the rows of the day are broken: the aggregates are not compared with them"
             notices.append(Finding("aggregates", day, why))
-        elif day in held_back:
-            notices.append(_outdated(day, "a degenerate model gave labels on it, and the older ones stay"))
         elif day in outdated and any(begin <= day <= end for begin, end in at_work):
             notices.append(_outdated(day, "a run is at work on it"))
         elif day in outdated:
             breaches.append(_outdated(day, "the next run over the day rebuilds them"))
         else:
-            breaches += _aggregate_findings(lake, day, by)
+            breaches += _aggregate_findings(lake, day, by, without.get(day, []))
     return Verdict(breaches, notices)
 
 
@@ -126,15 +129,26 @@ def _outdated(day: date, why: str) -> Finding:
     )
 
 
+def _held_back(day: date, model: str) -> Finding:
+    quoted = model.replace("'", "''")
+    return Finding(
+        "aggregates",
+        day,
+        f"the model {model} was degenerate there, and its older aggregates stay; `emolake forget --model {model}` "
+        "drops its rows",
+        f"SELECT * FROM model_health WHERE model = '{quoted}' AND verdict = 'flat'",
+    )
+
+
 def _findings(lake: Lake, check: str, parameters: dict[str, Any]) -> Iterator[Finding]:
     for day, breach, query in lake.rows(statement(f"verify_{check}"), parameters):
         yield Finding(check, day, breach, query)
 
 
-def _aggregate_findings(lake: Lake, day: date, by: Sequence[str]) -> list[Finding]:
-    expected = lake.connection.execute(statement("daily_emotions"), {"date": day, "dimensions": list(by)})
-    with registered(lake.connection, expected=expected.to_arrow_table()):
-        return list(_findings(lake, "aggregates", {"date": day}))
+def _aggregate_findings(lake: Lake, day: date, by: Sequence[str], without: Sequence[str]) -> list[Finding]:
+    expected = daily_emotions(lake.connection, day, dimensions=by, without=without)
+    with registered(lake.connection, expected=expected):
+        return list(_findings(lake, "aggregates", {"date": day, "without": list(without)}))
 
 
 def verify_files(lake: Lake, settings: Settings) -> Verdict:
