@@ -119,7 +119,7 @@ def _own_states(encoder: Any, mel: torch.Tensor, lengths: torch.Tensor) -> torch
 
 
 def _key_mask(frames: torch.Tensor, states: torch.Tensor) -> torch.Tensor | None:
-    """Return what is added to the attention of states [B, T, hidden], [B, 1, T, T], or None where nothing is padding."""
+    """Return what is added to the attention of states [B, T, hidden], [B, 1, T, T], or None without padding."""
     size = states.shape[1]
     if not torch.onnx.is_in_onnx_export() and bool((frames == size).all()):
         return None

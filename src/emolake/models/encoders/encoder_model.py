@@ -92,7 +92,7 @@ class SpeechEncoder:
     def encode(
         self, model: "PreTrainedModel", inputs: "torch.Tensor", lengths: "torch.Tensor"
     ) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Return the loaded encoder's last states [B, frames, hidden] of what `prepare` gives, and each clip's frames."""
+        """Return a loaded encoder's last states [B, frames, hidden] of what `prepare` gives, and each clip's frames."""
         from emolake.models.encoders import encoder_input
 
         return encoder_input.encode(model, inputs, lengths, own_frames=self.own_frames)
