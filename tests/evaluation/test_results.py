@@ -60,10 +60,10 @@ def test_every_value_equals_scikit_learns(seed, right, labels):
         assert low <= found[name] <= high or right in (0, 1)
 
 
-def test_intervals_draw_speakers_only_where_all_are_known():
-    assert figures(predictions())["confidence_intervals"]["resampled"] == "speakers"
-    assert figures(predictions(speakers=0))["confidence_intervals"]["resampled"] == "clips"
-    assert figures(predictions(speakers=1))["confidence_intervals"]["resampled"] == "clips"
+def test_intervals_are_over_speakers_only_where_all_are_known():
+    assert figures(predictions())["confidence_intervals"]["independent"] == "speakers"
+    assert figures(predictions(speakers=0))["confidence_intervals"]["independent"] == "clips"
+    assert figures(predictions(speakers=1))["confidence_intervals"]["independent"] == "clips"
     assert set(figures(predictions(speakers=0))["per_speaker"]) == {"unknown"}
 
 

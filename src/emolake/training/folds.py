@@ -26,6 +26,12 @@ class Fold:
     validation: np.ndarray
     test: np.ndarray
 
+    def part_of(self, clip: int) -> str:
+        """Return what a clip is used for: training, validation or the test."""
+        if clip in self.train:
+            return "training"
+        return "validation" if clip in self.validation else "the test"
+
     @property
     def predicted(self) -> np.ndarray:
         """The clips that the fit predicts in the end: validation, then test."""

@@ -17,6 +17,13 @@ from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, Skipped, data_hash, load_clips, read_dataset
 from emolake.evaluation.metrics import expected_calibration_error, fit_temperature
 from emolake.evaluation.results import Predictions, figures, scores, write_results
+from emolake.evaluation.training_audio import (
+    HASHED_HZ,
+    audio_hash,
+    path_hash,
+    same_audio,
+    write_training_audio,
+)
 from emolake.messages import counted
 from emolake.models.registry import resolve_device
 from emolake.options import Options
@@ -116,9 +123,10 @@ def train(
     listed = read_dataset(data)
     plan = partial(plan_folds, split=split, folds=folds, seed=seed, validates=trainer.validates)
     plan(listed)  # refuses what cannot be divided before hours of decoding
-    corpus, skipped = _load(listed, trainer.input_spec(recipe), data)
+    corpus, hashes, skipped = _load(listed, trainer.input_spec(recipe), data)
     planned = plan(corpus.clips)
     _check_labels(corpus, planned[-1], data)
+    _check_audio(corpus.clips, hashes, planned, split)
     record: dict[str, JsonValue] = {
         "model": model,
         "split": split,
@@ -152,6 +160,8 @@ def train(
             },
         )
         weights = trainer.write(recipe, fits[-1], out, metadata)
+        chosen = (hashes[i] for i in (*planned[-1].train, *planned[-1].validation))
+        write_training_audio(out, chosen)
         results = {
             **{name: value for name, value in record.items() if name != "recipe"},
             "options": changed_options(recipe, trainer.recipe),
@@ -177,11 +187,14 @@ def train(
     return TrainingResult(out, corpus.labels, results)
 
 
-def _load(listed: Sequence[Clip], input_spec: InputSpec, data: Path) -> tuple[Corpus, list[Skipped]]:
-    """Decode the clips, cut the long ones, and leave out those that are broken or too short."""
+def _load(
+    listed: Sequence[Clip], input_spec: InputSpec, data: Path
+) -> tuple[Corpus, list[str | None], list[Skipped]]:
+    """Decode the clips, hash them, cut the long ones, and leave out those that are broken or too short."""
     clips, decoded, skipped = load_clips(listed, sampling_rate=input_spec.sampling_rate)
     kept: list[Clip] = []
     waves: list[np.ndarray] = []
+    hashes: list[str | None] = []
     for clip, whole in zip(clips, decoded, strict=True):
         wave = whole[: input_spec.max_samples]
         if len(wave) < input_spec.min_samples:
@@ -190,12 +203,35 @@ def _load(listed: Sequence[Clip], input_spec: InputSpec, data: Path) -> tuple[Co
         else:
             kept.append(clip)
             waves.append(wave)
+            same_rate = input_spec.sampling_rate == HASHED_HZ
+            hashes.append(audio_hash(whole) if same_rate else path_hash(clip.path))
     labels = tuple(sorted({clip.emotion for clip in kept}))
     if len(labels) < 2:
         what = f"are of {labels[0]}" if labels else "are too short"
         raise ConfigurationError(f"all clips of {data} {what}; give clips of two emotions or more")
     targets = np.array([labels.index(clip.emotion) for clip in kept], dtype=np.int64)
-    return Corpus(kept, waves, targets, labels), skipped
+    return Corpus(kept, waves, targets, labels), hashes, skipped
+
+
+def _check_audio(
+    clips: Sequence[Clip], hashes: Sequence[str | None], folds: Sequence[Fold], split: str
+) -> None:
+    """Refuse data in which one recording would train a fit and test it, under two speakers or two names."""
+    for first, second in same_audio(hashes):
+        one, other = clips[first], clips[second]
+        both = f"{one.path} and {other.path} are the same audio"
+        if split == "speaker" and one.speaker != other.speaker:
+            raise ConfigurationError(
+                f"{both}, and the data name two speakers for it, {one.speaker} and {other.speaker}, so one voice "
+                "would be in training and in the test; correct the speaker, or leave one of the two out"
+            )
+        for fold in folds:
+            parts = [fold.part_of(place) for place in (first, second)]
+            if len(set(parts)) > 1:
+                raise ConfigurationError(
+                    f"{both}, and this split uses one for {parts[0]} and the other for {parts[1]}; leave one of the "
+                    "two out"
+                )
 
 
 def _check_labels(corpus: Corpus, fold: Fold, data: Path) -> None:
