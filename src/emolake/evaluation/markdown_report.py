@@ -157,9 +157,9 @@ def _training(history: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for run in runs:
         last = [row for row in history if row["run"] == run][-1]
-        shown = [last.get(column) for column in ("train_loss", "valid_loss", "valid_uar")]
-        rows.append(
-            [str(run), str(last["epoch"]), *("-" if value is None else f"{value:.3f}" for value in shown)]
-        )
-    header = ["run", "epochs", "last training loss", "last validation loss", "last validation UAR"]
+        kept = next((row for row in reversed(history) if row["run"] == run and row.get("kept")), last)
+        shown = [kept.get(column) for column in ("train_loss", "valid_loss", "valid_uar")]
+        figures = ["-" if value is None else f"{value:.3f}" for value in shown]
+        rows.append([str(run), str(last["epoch"]), str(kept["epoch"]), *figures])
+    header = ["run", "epochs", "kept epoch", "its training loss", "validation loss", "validation UAR"]
     return f"## Training\n\n![losses, recall and rate by epoch](training_history.png)\n\n{markdown_table(header, rows)}"

@@ -147,7 +147,8 @@ def write_results(
         results: `figures` of the predictions, and whatever else is to be known of them.
         predictions: the predictions themselves.
         history: one row per epoch with `run`, `epoch`, `train_loss`, `valid_loss`, `valid_uar`,
-            `learning_rate`, each but the first two None where it was not measured; empty without a training.
+            `learning_rate`, each but the first two None where it was not measured, and `kept`: whether its weights
+            replaced those before; empty without a training.
     """
     from emolake.evaluation.fonts import drawable
     from emolake.evaluation.markdown_report import report

@@ -43,6 +43,15 @@ def fold_seed(seed: int, fold: Fold) -> int:
     return int(np.random.SeedSequence([seed, fold.number]).generate_state(1)[0])
 
 
+def possible_folds(clips: Sequence[Clip], *, split: str, wanted: int) -> int:
+    """Return the folds of a cross-validation where nobody asked for a number: no more than there are speakers.
+
+    A fit needs a speaker to train and one to validate beside the one to test, so two speakers are left to be refused.
+    """
+    speakers = {clip.speaker for clip in clips}
+    return min(wanted, max(3, len(speakers))) if split == "speaker" and None not in speakers else wanted
+
+
 def plan_folds(
     clips: Sequence[Clip], *, split: str, folds: int, seed: int, validates: bool
 ) -> tuple[Fold, ...]:

@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,7 @@ from emolake.evaluation.training_audio import (
 from emolake.messages import counted
 from emolake.models.registry import resolve_device
 from emolake.options import Options
-from emolake.training.folds import Fold, plan_folds
+from emolake.training.folds import Fold, plan_folds, possible_folds
 from emolake.training.model_card import licence_of, model_card
 from emolake.training.trainer import (
     Corpus,
@@ -110,7 +109,6 @@ def train(
     """
     trainer = find_trainer(model)
     recipe = with_options(model, recipe or trainer.recipe, options or {})
-    folds = trainer.default_folds if folds is None else folds
     run = TrainingRun.open(
         out,
         resume=resume,
@@ -121,17 +119,26 @@ def train(
         cache=cache,
     )
     listed = read_dataset(data)
-    plan = partial(plan_folds, split=split, folds=folds, seed=seed, validates=trainer.validates)
+    usual = trainer.default_folds
+
+    def number_of_folds(clips: Sequence[Clip]) -> int:
+        return possible_folds(clips, split=split, wanted=usual) if folds is None else folds
+
+    def plan(clips: Sequence[Clip]) -> tuple[Fold, ...]:
+        return plan_folds(
+            clips, split=split, folds=number_of_folds(clips), seed=seed, validates=trainer.validates
+        )
+
     plan(listed)  # refuses what cannot be divided before hours of decoding
     corpus, hashes, skipped = _load(listed, trainer.input_spec(recipe), data)
     planned = plan(corpus.clips)
     _check_labels(corpus, planned[-1], data)
-    _check_audio(corpus.clips, hashes, planned, split)
+    leaking = _leaking_audio(corpus.clips, hashes, planned)
     record: dict[str, JsonValue] = {
         "model": model,
         "split": split,
         "seed": seed,
-        "folds": folds,
+        "folds": number_of_folds(corpus.clips),
         "data_sha256": data_hash(corpus.clips, corpus.waves),
         "recipe": recipe.model_dump(mode="json"),
     }
@@ -142,10 +149,18 @@ def train(
         )
         for skip in skipped:
             log.warning("left out: %s (%s)", skip.name, skip.reason)
+        if folds is None and record["folds"] != usual:
+            log.warning(
+                "%s instead of %d, because there are no more speakers",
+                counted(record["folds"], "fold"),
+                usual,
+            )
         if split == "random":
             log.warning(
                 "the split is random: speakers are in training and in the test, which flatters the figures"
             )
+        for one, other in leaking:
+            log.warning("%s and %s are the same audio, and one trains what the other tests", one, other)
         fits = trainer.fit(recipe, corpus, planned, run)
         tested = _test_predictions(corpus, planned, fits)
         metadata = ModelMetadata(
@@ -213,25 +228,26 @@ def _load(
     return Corpus(kept, waves, targets, labels), hashes, skipped
 
 
-def _check_audio(
-    clips: Sequence[Clip], hashes: Sequence[str | None], folds: Sequence[Fold], split: str
-) -> None:
-    """Refuse data in which one recording would train a fit and test it, under two speakers or two names."""
+def _leaking_audio(
+    clips: Sequence[Clip], hashes: Sequence[str | None], folds: Sequence[Fold]
+) -> list[tuple[Path, Path]]:
+    """Return each two clips of one audio that a random split divides.
+
+    Raises:
+        ConfigurationError: the data name two speakers for one audio.
+    """
+    divided = []
     for first, second in same_audio(hashes):
         one, other = clips[first], clips[second]
-        both = f"{one.path} and {other.path} are the same audio"
-        if split == "speaker" and one.speaker != other.speaker:
+        if one.speaker and other.speaker and one.speaker != other.speaker:
             raise ConfigurationError(
-                f"{both}, and the data name two speakers for it, {one.speaker} and {other.speaker}, so one voice "
-                "would be in training and in the test; correct the speaker, or leave one of the two out"
+                f"{one.path} and {other.path} are the same audio, and the data name two speakers for it, "
+                f"{one.speaker} and {other.speaker}, so one voice would be in training and in the test; correct the "
+                "speaker, or leave one of the two out"
             )
-        for fold in folds:
-            parts = [fold.part_of(place) for place in (first, second)]
-            if len(set(parts)) > 1:
-                raise ConfigurationError(
-                    f"{both}, and this split uses one for {parts[0]} and the other for {parts[1]}; leave one of the "
-                    "two out"
-                )
+        if any(fold.part_of(first) != fold.part_of(second) for fold in folds):
+            divided.append((one.path, other.path))
+    return divided
 
 
 def _check_labels(corpus: Corpus, fold: Fold, data: Path) -> None:
