@@ -149,9 +149,7 @@ def train(
 
     typer.echo(headline(trained.results))
     if trained.results["speakers_leak"]:
-        complain(
-            "the split is random, so the speakers of these clips are in the training data: expect less of new ones"
-        )
+        complain("the split is random: these speakers are in the training data, so expect less of new ones")
     typer.echo(
         f"wrote {out}: the figures are in report.md and results.json, the card is README.md\n"
         f"next, on clips that it does not know: emolake evaluate --model {shlex.quote(str(out))} --data NEW.csv "

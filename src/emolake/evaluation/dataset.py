@@ -108,6 +108,9 @@ def load_clips(
     waves: list[np.ndarray] = []
     skipped: list[Skipped] = []
     for clip in clips:
+        if not clip.path.is_file():
+            skipped.append(Skipped(clip.name, f"there is no file {clip.path}"))
+            continue
         try:
             waves.append(load_mono(clip.path, sampling_rate=sampling_rate))
         except (BadRecordingError, OSError) as error:
@@ -116,7 +119,7 @@ def load_clips(
             kept.append(clip)
     if not kept:
         raise ConfigurationError(
-            f"none of {counted(len(clips), 'clip')} can be decoded; the first: {skipped[0].reason}"
+            f"none of {counted(len(clips), 'clip')} can be decoded; the first, {skipped[0].name}: {skipped[0].reason}"
         )
     return kept, waves, skipped
 

@@ -149,12 +149,8 @@ def train(
         )
         for skip in skipped:
             log.warning("left out: %s (%s)", skip.name, skip.reason)
-        if folds is None and record["folds"] != usual:
-            log.warning(
-                "%s instead of %d, because there are no more speakers",
-                counted(record["folds"], "fold"),
-                usual,
-            )
+        if (used := number_of_folds(corpus.clips)) < usual and folds is None:
+            log.info("%s instead of %d, because there are no more speakers", counted(used, "fold"), usual)
         if split == "random":
             log.warning(
                 "the split is random: speakers are in training and in the test, which flatters the figures"
