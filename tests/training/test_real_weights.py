@@ -20,7 +20,6 @@ from safetensors.torch import save_file
 from emolake.models.families.multimodal import Multimodal, MultimodalOptions
 from emolake.models.families.multimodal_network import MultimodalHead
 from emolake.models.threads import one_thread
-from emolake.settings import Settings
 from emolake.tasks.classify import Engine
 from emolake.training.train import train
 
@@ -53,7 +52,9 @@ def whisper(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
     folder = (cache.mkdir("whisper") if cache is not None else tmp_path_factory.mktemp("whisper")) / "base"
     if not (folder / "generation_config.json").is_file():  # what is written last
         try:
-            subprocess.run([sys.executable, tool, folder, "base"], check=True, capture_output=True, timeout=300)
+            subprocess.run(
+                [sys.executable, tool, folder, "base"], check=True, capture_output=True, timeout=300
+            )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             pytest.skip(f"there are no real Whisper weights: {tool.name} failed ({error})")
     return folder
@@ -84,30 +85,41 @@ def test_a_head_on_real_whisper_beats_a_network_on_cepstra(shared_data: Path, tm
     encoder = SHARED / "models" / "whisper-base-encoder"
     if not encoder.is_dir():
         pytest.skip(f"there is no encoder of real weights: no {encoder.name} beside the checkout")
-    data = _some_of_emodb(shared_data, tmp_path / "list.csv", of_each=4)
-    common = {"data": data, "split": "speaker", "folds": 2, "device": "cpu"}
-    options = {"augment.chance": 0.0, "loop.epochs": 40}
+    common = {
+        "data": _some_of_ravdess(shared_data, tmp_path),
+        "split": "speaker",
+        "folds": 4,
+        "device": "cpu",
+    }
+    options = {"augment.chance": 0.0, "loop.epochs": 60}
     cepstra = train(model="mfcc_mlp", out=tmp_path / "mlp", options=options, **common).results
     head = train(
         model="whisper_head", out=tmp_path / "head", options={**options, "encoder": str(encoder)}, **common
     ).results
     assert (head["clips"], head["clips_by_part"]) == (cepstra["clips"], cepstra["clips_by_part"])
-    assert head["uar"] > cepstra["uar"] + 0.05
-    assert head["uar"] > 0.6  # of four classes
+    # Seen with three seeds: 0.59 to 0.65 and 0.34 to 0.39, of four classes.
+    assert head["uar"] > cepstra["uar"] + 0.1
+    assert head["uar"] > 0.5
     written = json.loads((tmp_path / "head" / "config.json").read_text())
-    assert written["context"] == "clip"
-    entry = Settings().registry.entry_or_folder(str(tmp_path / "head"))
-    assert entry.labels == LABELS
+    assert (written["context"], tuple(written["labels"])) == (
+        "clip",
+        ("anger", "fear", "happiness", "sadness"),
+    )
 
 
-def _some_of_emodb(data: Path, table: Path, *, of_each: int) -> Path:
-    """Write a list of some clips of each speaker and label, and return its path."""
-    chosen: dict[tuple[str, str], list[list[str]]] = defaultdict(list)
+def _some_of_ravdess(data: Path, folder: Path) -> Path:
+    """Write a list of three clips of each of four labels of eight actors, and return its path."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
     with (data / "manifest_all.csv").open(encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
-            own = chosen[row["speaker"], row["emotion"]]
-            if row["corpus"] == "emodb" and row["emotion"] in LABELS and len(own) < of_each:
-                own.append([str(data / row["path"]), row["emotion"], row["speaker"]])
-    with table.open("w", newline="", encoding="utf-8") as lines:
-        csv.writer(lines).writerows([("path", "emotion", "speaker"), *(each for own in chosen.values() for each in own)])
-    return table
+            if row["corpus"] == "ravdess" and row["speaker"] <= "ravdess-08":
+                found[row["speaker"], row["emotion"]].append(str(data / row["path"]))
+    rows = [
+        (path, emotion, speaker)
+        for (speaker, emotion), paths in found.items()
+        if emotion in ("anger", "fear", "happiness", "sadness")
+        for path in paths[:: len(paths) // 3][:3]
+    ]
+    with (folder / "list.csv").open("w", newline="", encoding="utf-8") as lines:
+        csv.writer(lines).writerows([("path", "emotion", "speaker"), *rows])
+    return folder / "list.csv"
