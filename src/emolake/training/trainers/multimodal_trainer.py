@@ -139,10 +139,11 @@ class _TextAndSound:
             self._texts = {wave.tobytes(): text for wave, text in zip(waves, texts, strict=True)}
 
     def __call__(self, wave: np.ndarray) -> np.ndarray:
-        """Return the features of text and sound [n] of a clip [samples] float32 that was transcribed."""
+        """Return the features of text and sound [n] of a clip [samples] float32."""
         waves, lengths = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
-        text = self._texts[wave.tobytes()]
-        return np.asarray(self._model.features(waves, lengths, [text])[0].cpu().numpy())
+        known = self._texts.get(wave.tobytes())  # not of a clip whose entry in the cache turns out to be broken
+        texts = self._model.transcripts(waves, lengths) if known is None else [known]
+        return np.asarray(self._model.features(waves, lengths, texts)[0].cpu().numpy())
 
 
 def _folded(fit: HeadFit) -> dict[str, torch.Tensor]:
