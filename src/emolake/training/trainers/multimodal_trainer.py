@@ -141,7 +141,8 @@ class _TextAndSound:
     def __call__(self, wave: np.ndarray) -> np.ndarray:
         """Return the features of text and sound [n] of a clip [samples] float32."""
         waves, lengths = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
-        known = self._texts.get(wave.tobytes())  # not of a clip whose entry in the cache turns out to be broken
+        # Unknown of a clip whose entry in the cache turns out to be broken.
+        known = self._texts.get(wave.tobytes())
         texts = self._model.transcripts(waves, lengths) if known is None else [known]
         return np.asarray(self._model.features(waves, lengths, texts)[0].cpu().numpy())
 
