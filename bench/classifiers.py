@@ -75,7 +75,7 @@ PUBLISHED = (
 
 
 PROTOCOL = """every clip is predicted once by a classifier whose training data did not include it, nor, split by
-speaker, its speaker. In brackets: 95 % bootstrap intervals over speakers. UAR is the unweighted average recall. The
+speaker, its speaker. In brackets: 95 % intervals over speakers. UAR is the unweighted average recall. The
 random split is there to show how much it flatters: it lets voices leak from training into the test."""
 COMPARABLE = """Of the same emotions, but on the whole corpora, of which these data are a subset (and EmoDB's clips here
 were cut or padded to two seconds), so the figures can be read beside those above, but not subtracted from them."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -87,3 +88,48 @@ def test_wrong_options_are_refused(words, message, tmp_path):
     assert isinstance(result.exception, ConfigurationError)
     assert message in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_training_ends_with_its_figures_their_place_and_what_is_next(tmp_path):
+    data = write_voices(tmp_path, speakers=3, takes=2)
+    out = tmp_path / "my runs"
+    result = invoke(
+        "--model", "mfcc_mlp", "--data", str(data), "--out", str(out), "--epochs", "3", "--no-augment"
+    )
+    assert result.exit_code == 0, result.output
+    results = json.loads((out / "results.json").read_text())
+    assert results["folds"] == 3
+    low, high = results["confidence_intervals"]["uar"]
+    line = f"mfcc_mlp on 12 clips: unweighted average recall {results['uar']:.3f} [{low:.3f}, {high:.3f}], accuracy"
+    assert result.stdout.startswith(line)
+    assert (
+        f"wrote {out}: the figures are in report.md and results.json, the card is README.md" in result.stderr
+    )
+    assert "3 folds instead of 4, because there are no more speakers" in (out / "train.log").read_text()
+    command = result.stderr[result.stderr.index("emolake evaluate") :].replace("NEW.csv", str(data))
+    again = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert again.exit_code == 0, again.output
+    assert "model on" not in again.stdout
+    assert "12 clips (ALL OF WHICH TRAINED THE MODEL)" in again.stdout
+    refused = invoke("--model", "mfcc_mlp", "--data", str(data), "--out", str(tmp_path / "b"), "--folds", "4")
+    assert "4 folds cannot be made of 3 speakers; ask for 2 to 3 folds" in str(refused.exception)
+
+
+def test_a_small_training_leaves_its_warm_up(tmp_path):
+    data = write_voices(tmp_path, speakers=5, takes=9)
+    result = invoke(
+        "--model",
+        "mfcc_mlp",
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "out"),
+        "--no-augment",
+        "--folds",
+        "1",
+    )
+    assert result.exit_code == 0, result.output
+    rates = [float(line.rpartition(" ")[2]) for line in (tmp_path / "out/train.log").open() if "rate" in line]
+    highest = rates.index(max(rates))
+    assert max(rates) == pytest.approx(1e-3, rel=0.05)
+    assert min(rates[highest:]) < max(rates)

@@ -140,6 +140,42 @@ def test_a_manifest_in_the_folder_wins(tmp_path):
     assert [clip.emotion for clip in read_dataset(tmp_path)] == ["fear"]
 
 
+@pytest.mark.parametrize("written", ["x\\a.wav", ".\\x\\a.wav", "x/a.wav", "x\\.\\a.wav"])
+def test_paths_that_windows_wrote(tmp_path, written):
+    tone(tmp_path / "x" / "a.wav")
+    (tmp_path / "list.csv").write_text(f"path,emotion\n{written},sad\n")
+    (clip,) = read_dataset(tmp_path / "list.csv")
+    assert (clip.name, clip.path.is_file()) == ("x/a.wav", True)
+    (tmp_path / "twice.csv").write_text("path,emotion\nx\\a.wav,sad\nx/a.wav,sad\n")
+    with pytest.raises(ConfigurationError, match=r"lists x/a\.wav on lines 2 and 3"):
+        read_dataset(tmp_path / "twice.csv")
+
+
+def test_a_name_with_a_backslash_in_it_is_no_path_of_windows(tmp_path):
+    tone(tmp_path / "x\\a.wav")
+    (tmp_path / "list.csv").write_text("path,emotion\nx\\a.wav,sad\n")
+    (clip,) = read_dataset(tmp_path / "list.csv")
+    assert clip.path.is_file()
+
+
+@pytest.mark.parametrize(
+    "written", ["C:\\data\\a.wav", "c:/data/a.wav", "\\\\server\\share\\data\\a.wav", "\\data\\a.wav"]
+)
+def test_a_drive_or_a_server_of_windows_is_named(tmp_path, written):
+    (tmp_path / "list.csv").write_text(f"path,emotion\n{written},sad\n")
+    with pytest.raises(
+        ConfigurationError, match=r"list\.csv line 2 names .*a path of a Windows machine; make it relative"
+    ) as refused:
+        read_dataset(tmp_path / "list.csv")
+    assert written in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    (tmp_path / "list.csv").write_text("path,emotion\nx\\gone.wav,sad\n")
+    with pytest.raises(ConfigurationError, match=r"the first, x/gone\.wav: there is no file .*x/gone\.wav"):
+        load_clips(read_dataset(tmp_path / "list.csv"), sampling_rate=16_000)
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [

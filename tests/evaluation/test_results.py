@@ -18,6 +18,7 @@ from sklearn.metrics import (
 )
 
 from emolake.evaluation.metrics import expected_calibration_error
+from emolake.evaluation.plots import history_figure
 from emolake.evaluation.results import figures, write_results
 
 HISTORY = [
@@ -60,10 +61,10 @@ def test_every_value_equals_scikit_learns(seed, right, labels):
         assert low <= found[name] <= high or right in (0, 1)
 
 
-def test_intervals_draw_speakers_only_where_all_are_known():
-    assert figures(predictions())["confidence_intervals"]["resampled"] == "speakers"
-    assert figures(predictions(speakers=0))["confidence_intervals"]["resampled"] == "clips"
-    assert figures(predictions(speakers=1))["confidence_intervals"]["resampled"] == "clips"
+def test_intervals_are_over_speakers_only_where_all_are_known():
+    assert figures(predictions())["confidence_intervals"]["independent"] == "speakers"
+    assert figures(predictions(speakers=0))["confidence_intervals"]["independent"] == "clips"
+    assert figures(predictions(speakers=1))["confidence_intervals"]["independent"] == "clips"
     assert set(figures(predictions(speakers=0))["per_speaker"]) == {"unknown"}
 
 
@@ -100,6 +101,30 @@ def test_an_evaluation_leaves_no_history_of_an_earlier_training(tmp_path):
     assert "training_history.png" in written(tmp_path, predictions(), HISTORY)
     assert "training_history.png" not in written(tmp_path, predictions())
     assert "## Training" not in (tmp_path / "report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("runs", [1, 3, 12])
+@pytest.mark.parametrize("validated", [True, False])
+def test_nothing_lies_on_the_curves_and_the_kept_epoch_is_marked(runs, validated):
+    history = [
+        {"run": f"fold {run}/{runs}", "epoch": epoch, "train_loss": 2 - 0.1 * epoch, "learning_rate": 0.1 / epoch,
+         "valid_loss": 1.0 + 0.01 * epoch if validated else None, "valid_uar": 0.5 if validated else None,
+         "kept": epoch in (1, 3 + run % 3)}
+        for run in range(runs) for epoch in range(1, 9)
+    ]  # fmt: skip
+    figure = history_figure(history)
+    figure.draw_without_rendering()
+    assert len(figure.axes) == (3 if validated else 2)
+    assert [axes.get_legend() for axes in figure.axes] == [None] * len(figure.axes)
+    words = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert "epoch whose weights were kept" in words
+    assert ("loss of the validation clips" in words) == validated
+    for legend in figure.legends:
+        for axes in figure.axes:
+            assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+    for axes in figure.axes:
+        rings = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())]
+        assert {int(line.get_xdata()[0]) for line in rings} == {3 + run % 3 for run in range(runs)}
 
 
 def size(path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, read_dataset, require_speakers
-from emolake.training.folds import plan_folds, random_folds, speaker_folds
+from emolake.training.folds import plan_folds, possible_folds, random_folds, speaker_folds
 
 SPEAKERS = st.lists(st.sampled_from("abcdefghij"), min_size=2, max_size=80).filter(
     lambda names: len(set(names)) > 1
@@ -63,6 +63,23 @@ def test_random_folds_spread_every_label(labels, folds, seed):
             for fold in range(folds)
         ]
         assert max(counts) - min(counts) <= 1
+
+
+@given(
+    speakers=st.integers(3, 9), split=st.sampled_from(["speaker", "random"]), seed=st.integers(0, 9),
+    validates=st.booleans(),
+)  # fmt: skip
+def test_as_many_folds_as_there_are_speakers_where_nobody_asks(speakers, split, seed, validates):
+    clips = [
+        Clip(f"{s}-{n}", Path(), "anger" if n % 2 else "fear", "c", speaker=f"s{s}")
+        for s in range(speakers) for n in range(4)
+    ]  # fmt: skip
+    folds = possible_folds(clips, split=split, wanted=4)
+    assert folds == (min(4, speakers) if split == "speaker" else 4)
+    planned = plan_folds(clips, split=split, folds=folds, seed=seed, validates=validates)
+    assert len(planned) == folds + 1
+    assert sorted(i for fold in planned for i in fold.test) == list(range(len(clips)))
+    assert possible_folds(clips, split=split, wanted=1) == 1
 
 
 def test_more_folds_than_there_can_be_are_refused():

@@ -5,11 +5,14 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from emolake.errors import ConfigurationError
 from emolake.models.threads import one_thread
 from emolake.training.gradient_training import (
+    GradientTraining,
     OptimiseOptions,
     backward,
     fit,
@@ -163,6 +166,31 @@ def test_without_validation_the_last_epoch_counts(tmp_path):
     history = run(Learner(), tmp_path / "fit.pt", validation=VALIDATION[:0])
     assert len(history) == OPTIONS.epochs
     assert {row["valid_uar"] for row in history} == {row["valid_loss"] for row in history} == {None}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    clips=st.integers(1, 400), batch=st.integers(1, 64), epochs=st.integers(1, 150), patience=st.integers(1, 40),
+    warm_up=st.integers(0, 2000),
+)  # fmt: skip
+def test_no_patience_ends_before_the_rate_is_up(clips, batch, epochs, patience, warm_up):
+    options = OptimiseOptions(
+        epochs=epochs, batch=batch, accumulate=1, patience=patience, warm_up_steps=warm_up, learning_rate=1.0
+    )
+    learner = Learner()
+    training = GradientTraining(
+        learner,
+        learner.targets,
+        np.zeros(clips, int),
+        torch.ones(LABELS),
+        options,
+        seed=0,
+        on_step=lambda *_: None,
+    )
+    steps = -(-clips // batch)
+    assert training._rise <= warm_up
+    assert training._rise < steps * min(epochs, patience)
+    assert 2 * training._rise <= steps * epochs
 
 
 def test_rates_rise_and_fall(tmp_path):

@@ -58,6 +58,7 @@ def test_the_folder_is_whole(trained):
     names = {path.name for path in trained.folder.iterdir()}
     assert names == {
         "model.safetensors", "config.json", "README.md", "results.json", "predictions.csv", "report.md", "train.log",
+        "training_audio.json",
         "training_history.png", "confusion_matrix.png", "class_metrics.png",
     }  # fmt: skip
     assert trained.labels == ("anger", "sadness")

@@ -53,6 +53,7 @@ def compare(
     """Put results side by side with 95 % intervals; differences to the first, where the clips are the same."""
     from emolake.evaluation.compare import COLUMNS, write_comparison
     from emolake.evaluation.compare import compare as run_comparison
+    from emolake.messages import counted
     from emolake.output.notices import complain
     from emolake.output.table import print_table
 
@@ -60,6 +61,11 @@ def compare(
     print_table(COLUMNS, comparison.rows(), sys.stdout)
     for difference in comparison.differences:
         typer.echo(difference.sentence())
+    for result in comparison.results:
+        if trained := result.figures.get("clips_in_training"):
+            complain(
+                f"{result.name}: {trained} of {counted(result.figures['clips'], 'clip')} trained the model"
+            )
     if len(folders) > 1 and not comparison.differences:
         complain("no two of the results are of the same clips, so no difference is paired")
     if output is not None:

@@ -133,7 +133,7 @@ def train(
     from emolake.training.train import train as run_training
 
     try:
-        run_training(
+        trained = run_training(
             model=model, data=data, split=split.value, out=out, seed=seed, folds=folds, options=options,
             device=device, workers=workers, cache=cache, resume=resume, force=force,
         )  # fmt: skip
@@ -143,6 +143,19 @@ def train(
         words = [word for word in sys.argv[1:] if word not in ("--resume", "--force")]
         typer.echo(f"stopped; go on with: {shlex.join(['emolake', *words, '--resume'])}", err=True)
         raise typer.Exit(130) from None
+
+    from emolake.evaluation.markdown_report import headline
+    from emolake.output.notices import complain
+
+    typer.echo(headline(trained.results))
+    if trained.results["speakers_leak"]:
+        complain("the split is random: these speakers are in the training data, so expect less of new ones")
+    typer.echo(
+        f"wrote {out}: the figures are in report.md and results.json, the card is README.md\n"
+        f"next, on clips that it does not know: emolake evaluate --model {shlex.quote(str(out))} --data NEW.csv "
+        f"--out {shlex.quote(f'{out}-on-new')}",
+        err=True,
+    )
 
 
 def _preset(name: str | None) -> "dict[str, JsonValue]":

@@ -13,7 +13,7 @@ from emolake.evaluation.dataset import csv_reader
 from emolake.evaluation.markdown_report import with_interval
 from emolake.evaluation.metrics import bootstrap, interval
 from emolake.evaluation.plots import plot_comparison
-from emolake.evaluation.results import PREDICTION_COLUMNS, PREDICTIONS_FILE, RESULTS_FILE, SEED
+from emolake.evaluation.results import PREDICTION_COLUMNS, PREDICTIONS_FILE, RESULTS_FILE
 from emolake.messages import counted
 from emolake.output.table import markdown_table, write_csv
 
@@ -29,6 +29,7 @@ COLUMNS = (
     "macro F1",
     "calibration error",
 )
+_SEED = 0  # of the bootstrap
 _FIGURES = ("uar", "accuracy", "macro_f1")
 _NEEDED = (*_FIGURES, "clips", "expected_calibration_error", "confidence_intervals", "per_corpus")
 _REMEDY = "; give a folder that `emolake train` or `emolake evaluate` wrote, or run it again"
@@ -103,7 +104,7 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
     plot_comparison(out / PLOT_FILE, [(_place(name, corpus), own) for name, corpus, own in rows])
     text = (
         f"{markdown_table(COLUMNS, comparison.rows())}\n\n"
-        f"In brackets: 95 % bootstrap intervals.\n\n![comparison]({PLOT_FILE})\n"
+        f"In brackets: 95 % intervals.\n\n![comparison]({PLOT_FILE})\n"
     )
     sentences = "".join(f"- {difference.sentence()}\n" for difference in comparison.differences)
     (out / MARKDOWN_FILE).write_text(text + (f"\n{sentences}" if sentences else ""), "utf-8")
@@ -137,7 +138,7 @@ def paired_differences(results: Sequence[ResultFolder]) -> Iterator[Difference]:
         labels = sorted({label for row in rows for label in row[1:]})
         codes = np.array([[labels.index(label) for label in row[1:]] for row in rows])
         groups = speakers if known else None
-        drawn = bootstrap(codes[:, 0], list(codes.T[1:]), groups, labels=len(labels), seed=SEED)
+        drawn = bootstrap(codes[:, 0], list(codes.T[1:]), groups, labels=len(labels), seed=_SEED)
         yield Difference(
             first.name,
             second.name,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
@@ -108,6 +108,9 @@ def load_clips(
     waves: list[np.ndarray] = []
     skipped: list[Skipped] = []
     for clip in clips:
+        if not clip.path.is_file():
+            skipped.append(Skipped(clip.name, f"there is no file {clip.path}"))
+            continue
         try:
             waves.append(load_mono(clip.path, sampling_rate=sampling_rate))
         except (BadRecordingError, OSError) as error:
@@ -116,7 +119,7 @@ def load_clips(
             kept.append(clip)
     if not kept:
         raise ConfigurationError(
-            f"none of {counted(len(clips), 'clip')} can be decoded; the first: {skipped[0].reason}"
+            f"none of {counted(len(clips), 'clip')} can be decoded; the first, {skipped[0].name}: {skipped[0].reason}"
         )
     return kept, waves, skipped
 
@@ -167,6 +170,23 @@ def label_meanings(table: Path) -> dict[str, str]:
     return meanings
 
 
+def portable_path(given: str, folder: Path, place: str) -> str:
+    """Return the path that a table lists, relative to its folder, with slashes where Windows wrote backslashes.
+
+    Raises:
+        ConfigurationError: it names a drive or a server of Windows, which is not to be found here.
+    """
+    windows = PureWindowsPath(given)
+    if ("\\" not in given and not windows.drive) or (folder / given).exists():
+        return given
+    if windows.anchor:
+        raise ConfigurationError(
+            f"{place} names {given}, a path of a Windows machine; make it relative to {folder}, as in "
+            f"{windows.parent.name or 'clips'}/{windows.name}"
+        )
+    return windows.as_posix()
+
+
 def _from_csv(table: Path) -> list[Clip]:
     meanings = _meanings_beside(table.parent)
     lines_of: dict[str, int] = {}
@@ -176,12 +196,13 @@ def _from_csv(table: Path) -> list[Clip]:
         path_column = _one_of(_PATH_COLUMNS, columns, table)
         label_column = _one_of(_LABEL_COLUMNS, columns, table)
         for row in reader:
-            name, label = row[path_column], row[label_column]
-            if not name or not label:
+            given, label = row[path_column], row[label_column]
+            if not given or not label:
                 raise ConfigurationError(
-                    f"{table} line {reader.line_num} has path {name!r} and label "
+                    f"{table} line {reader.line_num} has path {given!r} and label "
                     f"{label!r}; expected both: fill them in or delete the line"
                 )
+            name = portable_path(given, table.parent, f"{table} line {reader.line_num}")
             earlier = lines_of.setdefault(name, reader.line_num)
             if earlier != reader.line_num:
                 raise ConfigurationError(

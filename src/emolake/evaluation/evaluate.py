@@ -10,6 +10,7 @@ import numpy as np
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, read_dataset
 from emolake.evaluation.results import Predictions, brief, figures, write_results
+from emolake.evaluation.training_audio import entry_and_members, known_audio, path_hash, same_audio
 from emolake.messages import counted
 from emolake.models.registry import ModelEntry
 from emolake.output.notices import complain
@@ -36,8 +37,8 @@ def evaluate(*, entry: ModelEntry, settings: Settings, data: Path, out: Path) ->
     """Compare a model's predictions with labelled data; write results, predictions, plots and report into `out`.
 
     The voice-activity gate is off: a clip that it would drop counts too. Labels of both sides are mapped to the
-    shared taxonomy. What flatters or lowers the figures (speakers of the training data, emotions that the model cannot
-    give) is in `remarks`, with figures without it, and is written to standard error.
+    shared taxonomy. What flatters or lowers the figures (clips and speakers of the training data, emotions that the
+    model cannot give) is in `remarks`, with figures without it, and is written to standard error.
 
     Raises:
         ConfigurationError: the data cannot be read, none of them can be predicted, or the model gives no labels.
@@ -48,6 +49,9 @@ def evaluate(*, entry: ModelEntry, settings: Settings, data: Path, out: Path) ->
     known = training_speakers(entry)
     found = predict_dataset(clips, entry=entry, settings=settings)
     predictions = found.predictions
+    audio = known_audio(entry)
+    hashes = [path_hash(clip.path) for clip in predictions.clips]
+    trained = np.array([own in (audio or ()) for own in hashes])
     results: dict[str, Any] = {
         "model": entry.name,
         "family": entry.family,
@@ -55,6 +59,8 @@ def evaluate(*, entry: ModelEntry, settings: Settings, data: Path, out: Path) ->
         **figures(predictions),
         "skipped": list(found.skipped),
         "truncated": list(found.truncated),
+        "clips_in_training": None if audio is None else int(trained.sum()),
+        "same_audio": [[predictions.clips[place].name for place in pair] for pair in same_audio(hashes)],
         "labels_not_given": sorted({clip.emotion for clip in predictions.clips} - set(given)),
         "speakers_heard_in_training": sorted(
             {clip.speaker for clip in predictions.clips if clip.speaker} & (known or set())
@@ -63,7 +69,12 @@ def evaluate(*, entry: ModelEntry, settings: Settings, data: Path, out: Path) ->
     results["remarks"] = _remarks(results, given, known, predictions.clips)
     possible = np.isin([clip.emotion for clip in predictions.clips], given)
     new = np.array([clip.speaker not in (known or ()) for clip in predictions.clips])
-    for key, chosen in (("of_given_labels", possible), ("of_unheard_speakers", new)):
+    for key, chosen in (
+        ("of_clips_in_training", trained),
+        ("of_new_clips", ~trained),
+        ("of_given_labels", possible),
+        ("of_unheard_speakers", new),
+    ):
         if chosen.any() and not chosen.all():
             results[key] = brief(predictions.subset(chosen))
     write_results(out, results, predictions, [])
@@ -108,9 +119,12 @@ def predict_dataset(clips: Sequence[Clip], *, entry: ModelEntry, settings: Setti
 
 
 def training_speakers(entry: ModelEntry) -> frozenset[str] | None:
-    """Return the speakers of a model's training data; None if it names none, or is no trained folder."""
-    speakers = entry.record.training.get("speakers")
-    return frozenset(map(str, speakers)) or None if isinstance(speakers, list) else None
+    """Return the speakers of a model's and its members' training data; None if none is named."""
+    known: set[str] = set()
+    for part in entry_and_members(entry):
+        speakers = part.record.training.get("speakers")
+        known.update(map(str, speakers) if isinstance(speakers, list) else ())
+    return frozenset(known) or None
 
 
 def _remarks(
@@ -118,6 +132,21 @@ def _remarks(
 ) -> list[str]:
     """Return what has to be known of the figures, a sentence each."""
     remarks = []
+    trained, count = results["clips_in_training"], len(clips)
+    if trained:
+        which = (
+            f"all {counted(count, 'clip')}" if trained == count else f"{trained} of {counted(count, 'clip')}"
+        )
+        remarks.append(
+            f"{which} trained the model: such figures say how well it remembers, and nothing of new recordings"
+        )
+    elif trained is None:
+        remarks.append(
+            "the model keeps no hashes of its training audio, so whether these clips trained it cannot be said"
+        )
+    if results["same_audio"]:
+        pairs = [f"{first} and {second}" for first, second in results["same_audio"]]
+        remarks.append(f"clips that are the same audio count as several: {_named(pairs, 'pair')}")
     leaked, speakers = results["speakers_heard_in_training"], {clip.speaker for clip in clips if clip.speaker}
     if leaked:
         verb = "has the name" if len(leaked) == 1 else "have the names"
@@ -131,9 +160,11 @@ def _remarks(
         )
     missing = results["labels_not_given"]
     if missing:
-        count = sum(clip.emotion in missing for clip in clips)
+        wrong_clips = sum(clip.emotion in missing for clip in clips)
         wrong = (
-            "the 1 clip of it counts as wrong" if count == 1 else f"all {count} clips of it count as wrong"
+            "the 1 clip of it counts as wrong"
+            if wrong_clips == 1
+            else f"all {wrong_clips} clips of it count as wrong"
         )
         remarks.append(f"the model cannot give {', '.join(missing)}, so {wrong}; it gives {', '.join(given)}")
     if results["skipped"]:

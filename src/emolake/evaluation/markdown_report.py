@@ -45,11 +45,22 @@ def with_interval(figures: Mapping[str, Any], name: str) -> str:
 
 def headline(results: Mapping[str, Any]) -> str:
     """Return the figures that matter most as one line."""
+    clips, trained = results["clips"], results.get("clips_in_training")
+    about = f" ({'ALL' if trained == clips else trained} OF WHICH TRAINED THE MODEL)" if trained else ""
+    new = results.get("of_new_clips")
+    without = f"\nwithout those: {_brief(new)}" if trained and new else ""
     return (
-        f"{results['model']} on {counted(results['clips'], 'clip')}: "
+        f"{results['model']} on {counted(clips, 'clip')}{about}: "
         f"unweighted average recall {with_interval(results, 'uar')}, "
         f"accuracy {with_interval(results, 'accuracy')}, macro F1 {with_interval(results, 'macro_f1')}, "
-        f"expected calibration error {results['expected_calibration_error']:.3f}"
+        f"expected calibration error {results['expected_calibration_error']:.3f}{without}"
+    )
+
+
+def _brief(part: Mapping[str, Any]) -> str:
+    return (
+        f"unweighted average recall {with_interval(part, 'uar')}, accuracy {with_interval(part, 'accuracy')}, "
+        f"{counted(part['clips'], 'clip')}"
     )
 
 
@@ -64,21 +75,19 @@ def _summary(results: Mapping[str, Any]) -> str:
     ]
     return (
         f"# Results of {results.get('model', 'the classifier')}\n\n{markdown_table(['figure', 'value'], rows)}\n\n"
-        f"In brackets: 95 % bootstrap intervals over {intervals['resampled']}, {intervals['resamples']} draws with "
-        f"replacement, seed {intervals['seed']}."
+        f"In brackets: 95 % intervals ({intervals['method']}), in which {intervals['independent']} are independent."
     )
 
 
 def _remarks(results: Mapping[str, Any]) -> str:
     remarks = list(results.get("remarks", ()))
-    for key, title in (("of_given_labels", "Only clips of emotions that the model can give"),
+    for key, title in (("of_clips_in_training", "Only clips that trained the model"),
+                       ("of_new_clips", "Only clips that did not train the model"),
+                       ("of_given_labels", "Only clips of emotions that the model can give"),
                        ("of_unheard_speakers", "Only speakers that are not in the training data")):  # fmt: skip
         part = results.get(key)
         if part:
-            remarks.append(
-                f"{title}: unweighted average recall {with_interval(part, 'uar')}, accuracy "
-                f"{with_interval(part, 'accuracy')}, {counted(part['clips'], 'clip')}."
-            )
+            remarks.append(f"{title}: {_brief(part)}.")
     return "## Remarks\n\n" + "\n".join(f"- {remark}" for remark in remarks) if remarks else ""
 
 
@@ -148,9 +157,9 @@ def _training(history: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for run in runs:
         last = [row for row in history if row["run"] == run][-1]
-        shown = [last.get(column) for column in ("train_loss", "valid_loss", "valid_uar")]
-        rows.append(
-            [str(run), str(last["epoch"]), *("-" if value is None else f"{value:.3f}" for value in shown)]
-        )
-    header = ["run", "epochs", "last training loss", "last validation loss", "last validation UAR"]
+        kept = next((row for row in reversed(history) if row["run"] == run and row.get("kept")), last)
+        shown = [kept.get(column) for column in ("train_loss", "valid_loss", "valid_uar")]
+        figures = ["-" if value is None else f"{value:.3f}" for value in shown]
+        rows.append([str(run), str(last["epoch"]), str(kept["epoch"]), *figures])
+    header = ["run", "epochs", "kept epoch", "its training loss", "validation loss", "validation UAR"]
     return f"## Training\n\n![losses, recall and rate by epoch](training_history.png)\n\n{markdown_table(header, rows)}"

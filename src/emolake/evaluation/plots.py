@@ -90,7 +90,17 @@ def plot_classes(path: Path, results: Mapping[str, Any], names: PlotLabels) -> N
 
 
 def plot_history(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Draw loss, recall on the validation clips and learning rate by epoch, a line for each run."""
+    """Draw loss, recall on the validation clips and learning rate by epoch, a line for each run.
+
+    A ring marks the epoch whose weights were kept.
+    """
+    families, _ = families_for("".join(str(row["run"]) for row in history))
+    with mpl.rc_context({"font.family": families}):
+        history_figure(history).savefig(path, dpi=_DPI)
+
+
+def history_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return the figure of `plot_history`; what explains its lines is above and below the panels, not in them."""
     runs = list(dict.fromkeys(row["run"] for row in history))
     panels = [
         (title, columns)
@@ -102,37 +112,46 @@ def plot_history(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
         if any(row.get(column) is not None for row in history for column in columns)
     ]
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(runs)))
-    named = len(runs) <= _MOST_RUNS_NAMED
-    families, _ = families_for("".join(map(str, runs)))
-    with mpl.rc_context({"font.family": families}):
-        figure = _figure(8, 0.8 + 2.3 * len(panels))
-        grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, (title, columns) in zip(grid, panels, strict=True):
+    figure = _figure(8, 1.1 + 2.3 * len(panels))
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, columns) in zip(grid, panels, strict=True):
+        for run, colour in zip(runs, colours, strict=True):
+            own = [row for row in history if row["run"] == run]
             for column, style in zip(columns, ("-", "--"), strict=False):
-                for run, colour in zip(runs, colours, strict=True):
-                    own = [row for row in history if row["run"] == run and row.get(column) is not None]
-                    if own:
-                        points = [row["epoch"] for row in own], [row[column] for row in own]
-                        axes.plot(
-                            *points, style, color=colour, linewidth=1.4, marker="." if len(own) < 25 else None
-                        )
-            axes.set_ylabel(title)
-            axes.grid(color="#e3e5e8")
-            axes.spines[["top", "right"]].set_visible(False)
-            if columns[-1] == "valid_loss" and any(row.get("valid_loss") is not None for row in history):
-                handles = [axes.plot([], [], style, color="black")[0] for style in ("-", "--")]
-                axes.legend(handles, ["training", "validation"], frameon=False, loc="upper right")
-        figure.align_ylabels()
-        grid[-1].set_xlabel("epoch")
-        grid[-1].xaxis.get_major_locator().set_params(integer=True)
-        if named:
-            handles = [grid[0].plot([], [], color=colour)[0] for colour in colours]
-            figure.legend(handles, runs, loc="outside upper center", ncols=min(4, len(runs)), frameon=False)
-        else:
-            figure.suptitle(
-                f"{len(runs)} networks: {runs[0]} (dark) to {runs[-1]} (light)", fontsize="medium"
-            )
-        figure.savefig(path, dpi=_DPI)
+                _run(axes, own, column, style, colour)
+        axes.set_ylabel(title)
+        axes.grid(color="#e3e5e8")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.align_ylabels()
+    grid[-1].set_xlabel("epoch")
+    grid[-1].xaxis.get_major_locator().set_params(integer=True)
+    if len(runs) <= _MOST_RUNS_NAMED:
+        handles = [grid[0].plot([], [], color=colour)[0] for colour in colours]
+        figure.legend(handles, runs, loc="outside upper center", ncols=min(4, len(runs)), frameon=False)
+    else:
+        figure.suptitle(f"{len(runs)} networks: {runs[0]} (dark) to {runs[-1]} (light)", fontsize="medium")
+    styles = {"training": "-", "validation": "--"}
+    if not any(row.get("valid_loss") is not None for row in history):
+        styles.pop("validation")
+    handles = [grid[0].plot([], [], style, color="black")[0] for style in styles.values()]
+    words = [f"loss of the {name} clips" for name in styles]
+    if any(row.get("kept") for row in history):
+        handles.append(grid[0].plot([], [], "o", color="black", markerfacecolor="none", markersize=8)[0])
+        words.append("epoch whose weights were kept")
+    figure.legend(handles, words, loc="outside lower center", ncols=len(words), frameon=False)
+    return figure
+
+
+def _run(axes: Axes, rows: Sequence[Mapping[str, Any]], column: str, style: str, colour: Any) -> None:
+    """Draw one column of one run's epochs, with a ring around the one whose weights were kept."""
+    known = [row for row in rows if row.get(column) is not None]
+    if not known:
+        return
+    epochs, values = [row["epoch"] for row in known], [row[column] for row in known]
+    axes.plot(epochs, values, style, color=colour, linewidth=1.4, marker="." if len(known) < 25 else None)
+    kept = [row for row in known if row.get("kept")][-1:]
+    axes.plot([row["epoch"] for row in kept], [row[column] for row in kept], "o", color=colour,
+              markerfacecolor="none", markersize=8)  # fmt: skip
 
 
 def plot_comparison(path: Path, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

@@ -1,7 +1,7 @@
 """The figures of a classifier's predictions for labelled clips, and the files that hold them.
 
-Figures are scikit-learn's; the intervals are bootstrapped over speakers, since clips of one voice are not
-independent, or over clips where the speakers are not known.
+Figures are scikit-learn's; the intervals take clips of one voice together, or each clip by itself where the speakers
+are not known (see `emolake.evaluation.intervals`).
 """
 
 import csv
@@ -24,14 +24,8 @@ from sklearn.metrics import (
 )
 
 from emolake.evaluation.dataset import Clip
-from emolake.evaluation.metrics import (
-    BOOTSTRAP_DRAWS,
-    LEVEL,
-    BootstrapFigures,
-    bootstrap,
-    expected_calibration_error,
-    interval,
-)
+from emolake.evaluation.intervals import LEVEL, FigureIntervals, figure_intervals
+from emolake.evaluation.metrics import expected_calibration_error
 
 RESULTS_FILE = "results.json"
 PREDICTIONS_FILE = "predictions.csv"
@@ -39,7 +33,6 @@ HISTORY_PLOT = "training_history.png"
 CONFUSION_PLOT = "confusion_matrix.png"
 CLASSES_PLOT = "class_metrics.png"
 REPORT_FILE = "report.md"
-SEED = 0  # of the bootstrap
 PREDICTION_COLUMNS = ("path", "corpus", "speaker", "fold", "emotion", "label", "confidence")
 
 
@@ -73,7 +66,7 @@ class Predictions:
         )
 
     def speakers(self) -> list[str] | None:
-        """Return the speaker of each clip; None unless all are known, and two or more, so that they can be drawn."""
+        """Return the speaker of each clip; None unless all are known, and two or more, so that they can be compared."""
         speakers = [clip.speaker for clip in self.clips if clip.speaker is not None]
         return speakers if len(speakers) == len(self.clips) and len(set(speakers)) > 1 else None
 
@@ -126,25 +119,22 @@ def figures(predictions: Predictions) -> dict[str, Any]:
 
 
 def confidence_intervals(predictions: Predictions) -> dict[str, Any]:
-    """Return 95 % bootstrap intervals: speakers are drawn when all are known, else clips."""
-    drawn = _bootstrapped(predictions)
+    """Return 95 % intervals: speakers are independent when all are known, else clips."""
+    found = _figure_intervals(predictions)
     return {
         "level": LEVEL,
-        "resampled": "clips" if predictions.speakers() is None else "speakers",
-        "resamples": BOOTSTRAP_DRAWS,
-        "seed": SEED,
-        **_intervals(drawn),
+        "method": "Wilson score",
+        "independent": "clips" if predictions.speakers() is None else "speakers",
+        **_of_all(found),
         "recall": {
-            label: found
-            for label, values in zip(predictions.labels, drawn.recall.T, strict=True)
-            if (found := interval(values)) is not None
+            label: own for label, own in zip(predictions.labels, found.recall, strict=True) if own is not None
         },
     }
 
 
 def brief(predictions: Predictions) -> dict[str, Any]:
     """Return clips, scores and intervals only, for some of the clips."""
-    return {**_counted(predictions), "confidence_intervals": _intervals(_bootstrapped(predictions))}
+    return {**_counted(predictions), "confidence_intervals": _of_all(_figure_intervals(predictions))}
 
 
 def write_results(
@@ -157,7 +147,8 @@ def write_results(
         results: `figures` of the predictions, and whatever else is to be known of them.
         predictions: the predictions themselves.
         history: one row per epoch with `run`, `epoch`, `train_loss`, `valid_loss`, `valid_uar`,
-            `learning_rate`, each but the first two None where it was not measured; empty without a training.
+            `learning_rate`, each but the first two None where it was not measured, and `kept`: whether its weights
+            replaced those before; empty without a training.
     """
     from emolake.evaluation.fonts import drawable
     from emolake.evaluation.markdown_report import report
@@ -184,6 +175,7 @@ def scores(predictions: Predictions) -> dict[str, float]:
     with warnings.catch_warnings():
         # scikit-learn warns of predictions outside of the data's own classes, which are simply wrong here.
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
+        warnings.filterwarnings("ignore", message="A single label was found")
         uar = float(balanced_accuracy_score(truth, predicted))
     return {
         "accuracy": float(accuracy_score(truth, predicted)),
@@ -214,17 +206,16 @@ def _confusion(predictions: Predictions) -> list[list[int]]:
     return counts
 
 
-def _bootstrapped(predictions: Predictions) -> BootstrapFigures:
-    """Return bootstrap figures: speakers are drawn when all are known, else clips."""
+def _figure_intervals(predictions: Predictions) -> FigureIntervals:
+    """Return the intervals: over speakers when all are known, else over clips."""
     speakers = predictions.speakers()
-    (drawn,) = bootstrap(
-        predictions.targets, [predictions.predicted], speakers, labels=len(predictions.labels), seed=SEED
-    )
-    return drawn
+    groups = [predictions] if speakers is None else [own for _, own in _grouped(predictions, speakers)]
+    confusions = np.array([_confusion(own) for own in groups])
+    return figure_intervals(confusions, by_speaker=speakers is not None)
 
 
-def _intervals(drawn: BootstrapFigures) -> dict[str, tuple[float, float] | None]:
-    return {name: interval(getattr(drawn, name)) for name in ("accuracy", "uar", "macro_f1")}
+def _of_all(found: FigureIntervals) -> dict[str, tuple[float, float]]:
+    return {name: getattr(found, name) for name in ("accuracy", "uar", "macro_f1")}
 
 
 def _grouped(predictions: Predictions, groups: Sequence[str]) -> list[tuple[str, Predictions]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from emolake.audio.containers.formats import is_audio
 from emolake.errors import ConfigurationError
-from emolake.evaluation.dataset import LABELS_FILE, csv_reader, label_meanings
+from emolake.evaluation.dataset import LABELS_FILE, csv_reader, label_meanings, portable_path
 from emolake.models.registry import ModelEntry
 from emolake.output.notices import complain
 from emolake.output.progress import track
@@ -110,7 +110,8 @@ def _clips(sheet: Submission, sample: Path, places: Sequence[Path]) -> list[Path
     clips = []
     for row in sheet.rows:
         identity, given = row["id"], row.get("path")
-        found = [root / given for root in roots if (root / given).is_file()][:1] if given else []
+        listed = (root / portable_path(given, root, str(sample)) for root in roots) if given else ()
+        found = [path for path in listed if path.is_file()][:1]
         if not found:
             if by_stem is None:
                 by_stem = _by_stem(places or [sample.parent])

@@ -43,6 +43,10 @@ class FeatureCache:
                 np.save(file, found, allow_pickle=False)
         return found
 
+    def holds(self, wave: np.ndarray) -> bool:
+        """Return whether there is an entry for a wave [samples] float32; `get` reads it."""
+        return self._entries.path(np.ascontiguousarray(wave, dtype=np.float32).data).is_file()
+
     def _read(self, samples: memoryview) -> np.ndarray | None:
         """Return an entry, or None where there is none; a broken one is as good as none."""
         entry = self._entries.read(samples)

@@ -27,6 +27,8 @@ class HistoryRow(TypedDict):
     valid_loss: float | None
     valid_uar: float | None
     learning_rate: float
+    kept: bool
+    """Its weights replaced those of the epochs before."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +182,10 @@ def train_epochs(
         )
         history.append({
             "run": plan.name, "epoch": epoch, "train_loss": loss, "valid_loss": valid_loss, "valid_uar": valid_uar,
-            "learning_rate": training.learning_rate,
+            "learning_rate": training.learning_rate, "kept": False,
         })  # fmt: skip
         verdict = policy(history)
+        history[-1]["kept"] = verdict.keep
         if verdict.keep:
             kept = training.weights()
         training.observe(history[-1])

@@ -26,6 +26,12 @@ class Fold:
     validation: np.ndarray
     test: np.ndarray
 
+    def part_of(self, clip: int) -> str:
+        """Return what a clip is used for: training, validation or the test."""
+        if clip in self.train:
+            return "training"
+        return "validation" if clip in self.validation else "the test"
+
     @property
     def predicted(self) -> np.ndarray:
         """The clips that the fit predicts in the end: validation, then test."""
@@ -35,6 +41,15 @@ class Fold:
 def fold_seed(seed: int, fold: Fold) -> int:
     """Return the seed of a fold's fit, which no other fold of a training has."""
     return int(np.random.SeedSequence([seed, fold.number]).generate_state(1)[0])
+
+
+def possible_folds(clips: Sequence[Clip], *, split: str, wanted: int) -> int:
+    """Return the folds of a cross-validation where nobody asked for a number: no more than there are speakers.
+
+    A fit needs a speaker to train and one to validate beside the one to test, so two speakers are left to be refused.
+    """
+    speakers = {clip.speaker for clip in clips}
+    return min(wanted, max(3, len(speakers))) if split == "speaker" and None not in speakers else wanted
 
 
 def plan_folds(

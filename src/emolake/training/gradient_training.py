@@ -41,7 +41,7 @@ class OptimiseOptions(Options):
     weight_decay: float = Field(0.01, ge=0)
     """Of AdamW."""
     warm_up_steps: int = Field(1000, ge=0)
-    """Steps until the highest rate; no more than a third of all steps."""
+    """Steps until the highest rate; no more than a third of all steps, nor of those of `patience` epochs."""
     schedule: Literal["linear", "plateau", "constant"] = "linear"
     """After it: down to 0 at the last step, down by a factor when validation no longer improves, or unchanged."""
     plateau_factor: float = Field(0.5, gt=0, lt=1)
@@ -167,7 +167,8 @@ class GradientTraining:
             self._parameters, lr=options.learning_rate, weight_decay=options.weight_decay
         )
         steps = math.ceil(len(train) / (options.batch * options.accumulate))
-        self._rise = min(options.warm_up_steps, steps * options.epochs // 3)
+        # Of little data an epoch is a step or two: training must not end for lack of patience before the rate is up.
+        self._rise = min(options.warm_up_steps, steps * min(options.epochs, options.patience) // 3)
         self._schedule = LambdaLR(self._optimizer, partial(_share, self._rise, steps, options))
         self._plateau = ReduceLROnPlateau(
             self._optimizer, factor=options.plateau_factor, patience=options.plateau_patience,

@@ -21,6 +21,7 @@ from emolake.training.waves import WaveAugmentOptions, augment_wave
 
 _CACHE_BYTES = 1 << 40  # what a training computes must not be evicted while it goes on
 _PREDICTED_AT_ONCE = 256
+_PREPARED_AT_ONCE = 16  # clips, each with its changed versions
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,35 @@ def compute_features(
     augment: WaveAugmentOptions,
     input_spec: InputSpec,
     run: TrainingRun,
+    *,
+    prepare: Callable[[Sequence[np.ndarray]], None] = lambda waves: None,
 ) -> CorpusFeatures:
     """Compute the features of every clip, and of its changed versions, or take them from the run's cache.
 
-    `extract` takes a clip [samples] float32; `recipe` is whatever else decides what it returns.
+    `extract` takes a clip [samples] float32, one at a time, so that no clip's features hang on who is beside it;
+    `recipe` is whatever else decides what it returns. `prepare` gets the clips that it is about to take, some at once.
     """
     cache = FeatureCache(run.features, recipe, max_bytes=_CACHE_BYTES)
     copies = augment.copies if augment.chance else 0
     plain: list[np.ndarray] = []
     versions: list[list[np.ndarray]] = [[] for _ in range(1 + copies)]
+
+    def changed(index: int, wave: np.ndarray, number: int) -> np.ndarray:
+        generator = np.random.default_rng([run.seed, index, number]) if number else None
+        return augment_wave(wave, generator, augment, input_spec)
+
     with training_bar(len(corpus.waves), "clips") as bar:
-        for index, wave in enumerate(corpus.waves):
-            plain.append(cache.get(wave, extract))
-            for number, own in enumerate(versions):
-                generator = np.random.default_rng([run.seed, index, number]) if number else None
-                changed = augment_wave(wave, generator, augment, input_spec)
-                own.append(plain[-1] if changed is wave else cache.get(changed, extract))
-            bar.advance("features", clips=1)
+        for start in range(0, len(corpus.waves), _PREPARED_AT_ONCE):
+            some = [
+                (wave, [changed(index, wave, number) for number in range(1 + copies)])
+                for index, wave in enumerate(corpus.waves[start : start + _PREPARED_AT_ONCE], start)
+            ]
+            prepare([each for wave, own in some for each in (wave, *own) if not cache.holds(each)])
+            for wave, own in some:
+                plain.append(cache.get(wave, extract))
+                for made, version in zip(own, versions, strict=True):
+                    version.append(plain[-1] if made is wave else cache.get(made, extract))
+                bar.advance("features", clips=1)
     return CorpusFeatures(np.stack(plain), np.stack([np.stack(own) for own in versions]))
 
 

@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +16,17 @@ from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, Skipped, data_hash, load_clips, read_dataset
 from emolake.evaluation.metrics import expected_calibration_error, fit_temperature
 from emolake.evaluation.results import Predictions, figures, scores, write_results
+from emolake.evaluation.training_audio import (
+    HASHED_HZ,
+    audio_hash,
+    path_hash,
+    same_audio,
+    write_training_audio,
+)
 from emolake.messages import counted
 from emolake.models.registry import resolve_device
 from emolake.options import Options
-from emolake.training.folds import Fold, plan_folds
+from emolake.training.folds import Fold, plan_folds, possible_folds
 from emolake.training.model_card import licence_of, model_card
 from emolake.training.trainer import (
     Corpus,
@@ -103,7 +109,6 @@ def train(
     """
     trainer = find_trainer(model)
     recipe = with_options(model, recipe or trainer.recipe, options or {})
-    folds = trainer.default_folds if folds is None else folds
     run = TrainingRun.open(
         out,
         resume=resume,
@@ -114,16 +119,26 @@ def train(
         cache=cache,
     )
     listed = read_dataset(data)
-    plan = partial(plan_folds, split=split, folds=folds, seed=seed, validates=trainer.validates)
+    usual = trainer.default_folds
+
+    def number_of_folds(clips: Sequence[Clip]) -> int:
+        return possible_folds(clips, split=split, wanted=usual) if folds is None else folds
+
+    def plan(clips: Sequence[Clip]) -> tuple[Fold, ...]:
+        return plan_folds(
+            clips, split=split, folds=number_of_folds(clips), seed=seed, validates=trainer.validates
+        )
+
     plan(listed)  # refuses what cannot be divided before hours of decoding
-    corpus, skipped = _load(listed, trainer.input_spec(recipe), data)
+    corpus, hashes, skipped = _load(listed, trainer.input_spec(recipe), data)
     planned = plan(corpus.clips)
     _check_labels(corpus, planned[-1], data)
+    leaking = _leaking_audio(corpus.clips, hashes, planned)
     record: dict[str, JsonValue] = {
         "model": model,
         "split": split,
         "seed": seed,
-        "folds": folds,
+        "folds": number_of_folds(corpus.clips),
         "data_sha256": data_hash(corpus.clips, corpus.waves),
         "recipe": recipe.model_dump(mode="json"),
     }
@@ -134,10 +149,14 @@ def train(
         )
         for skip in skipped:
             log.warning("left out: %s (%s)", skip.name, skip.reason)
+        if (used := number_of_folds(corpus.clips)) < usual and folds is None:
+            log.info("%s instead of %d, because there are no more speakers", counted(used, "fold"), usual)
         if split == "random":
             log.warning(
                 "the split is random: speakers are in training and in the test, which flatters the figures"
             )
+        for one, other in leaking:
+            log.warning("%s and %s are the same audio, and one trains what the other tests", one, other)
         fits = trainer.fit(recipe, corpus, planned, run)
         tested = _test_predictions(corpus, planned, fits)
         metadata = ModelMetadata(
@@ -152,6 +171,8 @@ def train(
             },
         )
         weights = trainer.write(recipe, fits[-1], out, metadata)
+        chosen = (hashes[i] for i in (*planned[-1].train, *planned[-1].validation))
+        write_training_audio(out, chosen)
         results = {
             **{name: value for name, value in record.items() if name != "recipe"},
             "options": changed_options(recipe, trainer.recipe),
@@ -177,11 +198,14 @@ def train(
     return TrainingResult(out, corpus.labels, results)
 
 
-def _load(listed: Sequence[Clip], input_spec: InputSpec, data: Path) -> tuple[Corpus, list[Skipped]]:
-    """Decode the clips, cut the long ones, and leave out those that are broken or too short."""
+def _load(
+    listed: Sequence[Clip], input_spec: InputSpec, data: Path
+) -> tuple[Corpus, list[str | None], list[Skipped]]:
+    """Decode the clips, hash them, cut the long ones, and leave out those that are broken or too short."""
     clips, decoded, skipped = load_clips(listed, sampling_rate=input_spec.sampling_rate)
     kept: list[Clip] = []
     waves: list[np.ndarray] = []
+    hashes: list[str | None] = []
     for clip, whole in zip(clips, decoded, strict=True):
         wave = whole[: input_spec.max_samples]
         if len(wave) < input_spec.min_samples:
@@ -190,12 +214,36 @@ def _load(listed: Sequence[Clip], input_spec: InputSpec, data: Path) -> tuple[Co
         else:
             kept.append(clip)
             waves.append(wave)
+            same_rate = input_spec.sampling_rate == HASHED_HZ
+            hashes.append(audio_hash(whole) if same_rate else path_hash(clip.path))
     labels = tuple(sorted({clip.emotion for clip in kept}))
     if len(labels) < 2:
         what = f"are of {labels[0]}" if labels else "are too short"
         raise ConfigurationError(f"all clips of {data} {what}; give clips of two emotions or more")
     targets = np.array([labels.index(clip.emotion) for clip in kept], dtype=np.int64)
-    return Corpus(kept, waves, targets, labels), skipped
+    return Corpus(kept, waves, targets, labels), hashes, skipped
+
+
+def _leaking_audio(
+    clips: Sequence[Clip], hashes: Sequence[str | None], folds: Sequence[Fold]
+) -> list[tuple[Path, Path]]:
+    """Return each two clips of one audio that a random split divides.
+
+    Raises:
+        ConfigurationError: the data name two speakers for one audio.
+    """
+    divided = []
+    for first, second in same_audio(hashes):
+        one, other = clips[first], clips[second]
+        if one.speaker and other.speaker and one.speaker != other.speaker:
+            raise ConfigurationError(
+                f"{one.path} and {other.path} are the same audio, and the data name two speakers for it, "
+                f"{one.speaker} and {other.speaker}, so one voice would be in training and in the test; correct the "
+                "speaker, or leave one of the two out"
+            )
+        if any(fold.part_of(first) != fold.part_of(second) for fold in folds):
+            divided.append((one.path, other.path))
+    return divided
 
 
 def _check_labels(corpus: Corpus, fold: Fold, data: Path) -> None:

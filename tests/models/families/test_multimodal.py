@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,7 @@ def test_text_and_sound_both_reach_the_answer(
     model = load(made)
     before = logits(model, clips[1:3], 25.0)
     assert np.abs(before - logits(model, [clip / 8 for clip in clips[1:3]], 25.0)).max() > 100 * TOLERANCE
-    monkeypatch.setattr(Transcriber, "transcript", lambda *_: "something else")
+    monkeypatch.setattr(Transcriber, "transcripts", lambda _, clips: ["something else"] * len(clips))
     assert np.abs(before - logits(load(made), clips[1:3], 25.0)).max() > 100 * TOLERANCE
 
 
@@ -191,7 +192,7 @@ def test_an_empty_and_a_long_transcript_have_a_vector(
     made: Path, clips: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for text in ("", "a " * 500):
-        monkeypatch.setattr(Transcriber, "transcript", lambda *_, text=text: text)
+        monkeypatch.setattr(Transcriber, "transcripts", lambda _, clips, text=text: [text] * len(clips))
         assert np.isfinite(logits(load(made), clips[:2], 25.0)).all()
 
 
@@ -224,13 +225,13 @@ def test_one_large_model_is_on_the_device_at_a_time(
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record the length of every clip that is really transcribed."""
     transcribed: list[int] = []
-    original = Transcriber.transcript
+    original = Transcriber.transcripts
 
-    def transcript(self: Transcriber, clip: torch.Tensor) -> str:
-        transcribed.append(len(clip))
-        return original(self, clip)
+    def transcripts(self: Transcriber, clips: Sequence[torch.Tensor]) -> list[str]:
+        transcribed.extend(map(len, clips))
+        return original(self, clips)
 
-    monkeypatch.setattr(Transcriber, "transcript", transcript)
+    monkeypatch.setattr(Transcriber, "transcripts", transcripts)
     return transcribed
 
 

@@ -1,8 +1,13 @@
-"""The input of transformers' speech encoders, normalised waves or Whisper's log-mel of 30 s, and its padding."""
+"""The input of transformers' speech encoders, normalised waves or Whisper's log-mel, and its padding.
+
+A Whisper encoder sees 30 s, as it was trained and as its decoder needs, or with `own_frames` nothing but the clip: a
+fifteenth of the work for 2 s, and other states, so that a head must be trained on what it is given.
+"""
 
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from emolake.audio.features import valid_mask
 from emolake.errors import ConfigurationError
@@ -19,7 +24,7 @@ def is_whisper(extractor: Any) -> bool:
 
 
 def batching(extractor: Any, config: Any) -> Batching:
-    """Return which batches are exact: Whisper's encoder sees 30 s whatever is in them."""
+    """Return which batches are exact: Whisper's encoder sees 30 s whatever is in them, or is masked."""
     return Batching.MASKED if is_whisper(extractor) else speech_encoder.batching(config)
 
 
@@ -28,8 +33,12 @@ def max_samples(extractor: Any) -> int | None:
     return int(extractor.n_samples) if is_whisper(extractor) else None
 
 
-def prepared(waves: torch.Tensor, lengths: torch.Tensor, extractor: Any) -> torch.Tensor:
+def prepared(
+    waves: torch.Tensor, lengths: torch.Tensor, extractor: Any, *, own_frames: bool = False
+) -> torch.Tensor:
     """Return waves [B, T], each normalised over its own samples where its extractor does, or log-mel [B, bands, 3000].
+
+    With `own_frames` the log-mel is [B, bands, T // 160]: the first of the 3000 frames, and 0 beyond a clip's own.
 
     Raises:
         ConfigurationError: a wave is longer than Whisper's encoder takes.
@@ -39,9 +48,17 @@ def prepared(waves: torch.Tensor, lengths: torch.Tensor, extractor: Any) -> torc
         return speech_encoder.normalised(waves, lengths, eps)
     check_lengths(lengths, extractor.n_samples, "a Whisper encoder")
     clips = [wave[:length].cpu().numpy() for wave, length in zip(waves, lengths.tolist(), strict=True)]
-    mel = extractor(clips, sampling_rate=SAMPLING_RATE, return_tensors="pt", device=str(waves.device))
+    # The silence is longer than a window, so that no clip's last frame sees anything else, whoever is beside it.
+    padded = {"max_length": int(lengths.max()) + extractor.n_fft, "truncation": False} if own_frames else {}
+    mel = extractor(
+        clips, sampling_rate=SAMPLING_RATE, return_tensors="pt", device=str(waves.device), **padded
+    )
     features: torch.Tensor = mel.input_features.to(waves.device)
-    return features
+    if not own_frames:
+        return features
+    frames = lengths // WHISPER_HOP
+    features = features[:, :, : int(frames.max())]
+    return features.masked_fill(~valid_mask(frames, features.shape[2])[:, None], 0)
 
 
 def check_lengths(lengths: torch.Tensor, most: int, model: str) -> None:
@@ -66,16 +83,48 @@ def attention_mask(waves: torch.Tensor, lengths: torch.Tensor, config: Any) -> t
     return valid_mask(lengths, waves.shape[1]).long()
 
 
-def encode(encoder: Any, inputs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def encode(
+    encoder: Any, inputs: torch.Tensor, lengths: torch.Tensor, *, own_frames: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return an encoder's last states [B, frames, hidden], and how many frames [B] belong to clips of `lengths` [B].
 
-    `inputs` is what `prepared` gives; each member's states over its own frames are as if it were alone.
+    `inputs` is what `prepared` gives, with the same `own_frames`; each member's states over its own frames are as if
+    it were alone.
     """
     if encoder.config.model_type == "whisper":
-        return encoder(inputs).last_hidden_state, whisper_frames(lengths)
+        states = _own_states(encoder, inputs, lengths) if own_frames else encoder(inputs).last_hidden_state
+        return states, whisper_frames(lengths)
     mask = attention_mask(inputs, lengths, encoder.config)
     states = encoder(inputs, attention_mask=mask).last_hidden_state
     return states, speech_encoder.frame_counts(lengths, encoder.config)
+
+
+def _own_states(encoder: Any, mel: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Return the last states [B, frames, hidden] of transformers' WhisperEncoder over log-mel of any length.
+
+    Its own `forward` takes 3000 frames and no mask. On 3000 frames this is the same sum (to 0.0, transformers 5.23).
+    """
+    states = functional.gelu(encoder.conv1(mel))
+    # Alone, the second convolution sees zeros after the clip, and not what the first makes of them.
+    states = states.masked_fill(~valid_mask(lengths // WHISPER_HOP, mel.shape[2])[:, None], 0)
+    states = functional.gelu(encoder.conv2(states)).transpose(1, 2)
+    states = states + encoder.embed_positions.weight[: states.shape[1]]
+    states = functional.dropout(states, p=encoder.dropout, training=encoder.training)
+    mask = _key_mask(whisper_frames(lengths), states)
+    for layer in encoder.layers:
+        if not (encoder.training and torch.rand([]) < encoder.layerdrop):
+            states = layer(states, mask)
+    last: torch.Tensor = encoder.layer_norm(states)
+    return last
+
+
+def _key_mask(frames: torch.Tensor, states: torch.Tensor) -> torch.Tensor | None:
+    """Return what is added to the attention of states [B, T, hidden], [B, 1, T, T], or None without padding."""
+    size = states.shape[1]
+    if not torch.onnx.is_in_onnx_export() and bool((frames == size).all()):
+        return None
+    hidden = ~valid_mask(frames, size)[:, None, None].expand(-1, 1, size, -1)
+    return torch.zeros_like(hidden, dtype=states.dtype).masked_fill(hidden, torch.finfo(states.dtype).min)
 
 
 def mean_over_frames(states: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

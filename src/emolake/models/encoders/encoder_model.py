@@ -35,9 +35,11 @@ class SpeechEncoder:
     """Its feature extractor of transformers; None where `eps` alone decides the input."""
     eps: float | None = None
     """Without an extractor: what is added to the variance that a wave is divided by, or None for waves as they are."""
+    own_frames: bool = False
+    """Of Whisper: it sees the clip's own frames alone, and no padding to 30 s. Other encoders never see padding."""
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path, *, own_frames: bool = False) -> Self:
         """Return the encoder of a folder, wav2vec 2.0, HuBERT, WavLM or Whisper, with its feature extractor.
 
         Raises:
@@ -48,7 +50,7 @@ class SpeechEncoder:
         config = speech_encoder.encoder_config(folder, speech_encoder.MODEL_TYPES_AND_WHISPER)
         extractor = speech_encoder.load_part(AutoFeatureExtractor, folder)
         speech_encoder.check_rate(folder, extractor.sampling_rate)
-        return cls(folder, config, extractor)
+        return cls(folder, config, extractor, own_frames=own_frames)
 
     def load(self) -> "PreTrainedModel":
         """Load the weights, of Whisper those of its encoder, in float32 and eval mode.
@@ -56,13 +58,14 @@ class SpeechEncoder:
         Raises:
             ConfigurationError: some are missing or left over.
         """
-        from transformers import AutoModel
+        from transformers import AutoModel, WhisperModel
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-        model: Any = speech_encoder.load_exactly(
-            AutoModel, self.folder, other_heads=speech_encoder.OTHER_HEADS
+        alone = self.config.get("architectures") == ["WhisperEncoder"]  # saved without a decoder
+        model = speech_encoder.load_exactly(
+            WhisperEncoder if alone else AutoModel, self.folder, other_heads=speech_encoder.OTHER_HEADS
         )
-        encoder: PreTrainedModel = model.encoder if self.config["model_type"] == "whisper" else model
-        return encoder
+        return model.encoder if isinstance(model, WhisperModel) else model
 
     @property
     def batching(self) -> Batching:
@@ -84,7 +87,15 @@ class SpeechEncoder:
 
         if self.extractor is None:
             return speech_encoder.normalised(waves, lengths, self.eps)
-        return encoder_input.prepared(waves, lengths, self.extractor)
+        return encoder_input.prepared(waves, lengths, self.extractor, own_frames=self.own_frames)
+
+    def encode(
+        self, model: "PreTrainedModel", inputs: "torch.Tensor", lengths: "torch.Tensor"
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Return a loaded encoder's last states [B, frames, hidden] of what `prepare` gives, and each clip's frames."""
+        from emolake.models.encoders import encoder_input
+
+        return encoder_input.encode(model, inputs, lengths, own_frames=self.own_frames)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,11 @@ class EncoderHeadConfig(Options):
     """Hub id or folder of the encoder, in transformers' layout; a relative folder is looked for in the model's own."""
     revision: str | None = None
     """Revision of the encoder on the hub; a commit pins it."""
+    context: Literal["padded", "clip"] = "padded"
+    """What a Whisper encoder sees: the clip padded to 30 s, as in folders from before this key, or the clip alone.
+
+    Another encoder sees the clip alone in any case.
+    """
     pooling: Literal["mean"] = "mean"
     """How frames become a vector: their mean."""
     labels: tuple[str, ...] = Field(min_length=2)
@@ -65,10 +70,13 @@ class EncoderHead(EncoderModel):
         from emolake.models.families.encoder_head_network import FromPrepared, new_network, read_encoder
 
         config = read_config(options.path, EncoderHeadConfig, cls.family)
-        encoder = read_encoder(_encoder_folder(config, options.path))
+        own_frames = config.context == "clip"
+        encoder = read_encoder(_encoder_folder(config, options.path), own_frames=own_frames)
 
         def build() -> "torch.nn.Module":
-            network = new_network(encoder.folder, labels=len(config.labels), projector=config.projector)
+            network = new_network(
+                encoder.folder, labels=len(config.labels), projector=config.projector, own_frames=own_frames
+            )
             fill(
                 dict(network.named_parameters()),
                 options.path,

@@ -72,7 +72,7 @@ class EncoderNetwork(LinearHead):
         return super().forward(self._pooled(inputs, lengths))
 
     def _pooled(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        return encoder_input.mean_over_frames(*encoder_input.encode(self.encoder, inputs, lengths))
+        return encoder_input.mean_over_frames(*self._described.encode(self.encoder, inputs, lengths))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return what `model.safetensors` holds: the head, and the encoder's weights that ask for gradients."""
@@ -95,8 +95,8 @@ class FromPrepared(nn.Module):
         return self.network.from_prepared(inputs, lengths)
 
 
-def read_encoder(folder: Path) -> SpeechEncoder:
-    """Return the encoder of a folder in transformers' layout.
+def read_encoder(folder: Path, *, own_frames: bool = False) -> SpeechEncoder:
+    """Return the encoder of a folder in transformers' layout; see `SpeechEncoder.own_frames`.
 
     Raises:
         ConfigurationError: the folder holds none that this family computes exactly.
@@ -107,7 +107,7 @@ def read_encoder(folder: Path) -> SpeechEncoder:
             f"{folder} has an adapter after its encoder, whose frames are not counted; use an encoder without"
         )
     speech_encoder.read_json(folder / "preprocessor_config.json")
-    encoder = SpeechEncoder.read(folder)
+    encoder = SpeechEncoder.read(folder, own_frames=own_frames)
     extractor, hop = encoder.extractor, encoder_input.WHISPER_HOP
     if config["model_type"] == "whisper" and (extractor.hop_length, extractor.nb_max_frames) != (
         hop,
@@ -121,11 +121,13 @@ def read_encoder(folder: Path) -> SpeechEncoder:
     return encoder
 
 
-def new_network(folder: Path, *, labels: int, projector: int | None) -> EncoderNetwork:
+def new_network(
+    folder: Path, *, labels: int, projector: int | None, own_frames: bool = False
+) -> EncoderNetwork:
     """Return an encoder from a folder in transformers' layout under a head with random weights.
 
     Raises:
         ConfigurationError: the folder holds no encoder of these families, or not all of its weights.
     """
-    described = read_encoder(folder)
+    described = read_encoder(folder, own_frames=own_frames)
     return EncoderNetwork(described.load(), described, labels=labels, projector=projector)

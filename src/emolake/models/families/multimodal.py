@@ -80,7 +80,7 @@ class Multimodal:
     family = "multimodal"
     sampling_rate = speech_encoder.SAMPLING_RATE
     min_samples = speech_encoder.MIN_SAMPLES
-    # Clips are transcribed one by one (see `transcripts`), text and sound are masked.
+    # Transcripts are those of each clip alone (see `Transcriber`), text and sound are masked.
     batching = Batching.MASKED
     precision = "fp32"
     precisions = TORCH_FP32
@@ -175,7 +175,7 @@ class Multimodal:
     def transcripts(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> tuple[str, ...]:
         """Return the transcripts of waves [B, T] of `lengths` [B] samples; see `emolake.models.protocol.Transcribing`.
 
-        Each clip is decoded by itself: the choice of a token hangs on the last bits of scores, which a batch changes.
+        They are those of each clip alone; equal clips are transcribed once.
         """
         import torch
 
@@ -191,10 +191,11 @@ class Multimodal:
         new = {key: clip for key, clip in zip(keys, clips, strict=True) if key not in known}
         if new:
             with torch.inference_mode(), self._on_device(self._transcriber.model):
-                for key, clip in new.items():
-                    known[key] = self._transcriber.transcript(clip)
-                    if self._cache is not None:
-                        self._cache.write(key, known[key])
+                texts = self._transcriber.transcripts(list(new.values()))
+            for key, text in zip(new, texts, strict=True):
+                known[key] = text
+                if self._cache is not None:
+                    self._cache.write(key, text)
         self._latest = known
         return tuple(known[key] for key in keys)
 

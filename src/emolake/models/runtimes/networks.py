@@ -155,8 +155,7 @@ def _export(
         "lengths": {0: "batch"},
         "outputs": {0: "batch"},
     }
-    if inputs.ndim == 2:
-        axes["inputs"][1] = "samples"
+    axes["inputs"][inputs.ndim - 1] = "samples" if inputs.ndim == 2 else "frames"
     try:
         # The exporter by tracing: the same graphs as torch.export's gives, in a twentieth of the time and without
         # further packages. What tracing could miss, the check below finds.

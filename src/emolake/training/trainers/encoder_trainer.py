@@ -84,7 +84,7 @@ class EncoderTrainer:
             for fold in folds:
                 with seeded(run.seed, fold.number):
                     network = new_network(
-                        located.folder, labels=len(corpus.labels), projector=recipe.projector
+                        located.folder, labels=len(corpus.labels), projector=recipe.projector, own_frames=True
                     )
                 unfreeze(network.encoder, recipe.unfreeze_layers)
                 prepare(network.encoder, recipe.spec_augment, checkpointing=recipe.checkpointing)
@@ -101,7 +101,8 @@ class EncoderTrainer:
         located = _locate(recipe)
         save_file(result.state, folder / WEIGHTS_FILE)
         config = EncoderHeadConfig(
-            family="encoder_head", encoder=located.spec, revision=located.revision, labels=metadata.labels,
+            family="encoder_head", encoder=located.spec, revision=located.revision, context="clip",
+            labels=metadata.labels,
             projector=recipe.projector, temperature=metadata.temperature, licence=metadata.licence,
             training=metadata.training,
         )  # fmt: skip
@@ -129,8 +130,10 @@ class EncoderTrainer:
         folds: Sequence[Fold],
         run: TrainingRun,
     ) -> list[FitResult]:
-        network = new_network(located.folder, labels=2, projector=None).to(run.device).eval()
-        key = {"kind": "mean state", "encoder": digest(located.folder), "device": run.device.split(":")[0]}
+        network = new_network(located.folder, labels=2, projector=None, own_frames=True).to(run.device).eval()
+        # Of Whisper's states there are those of clips that were padded, from earlier versions.
+        kind = "mean state of own frames" if network.config.model_type == "whisper" else "mean state"
+        key = {"kind": kind, "encoder": digest(located.folder), "device": run.device.split(":")[0]}
         features = compute_features(
             corpus, partial(_pooled, network, run.device), key, recipe.augment, self.input_spec(recipe), run
         )

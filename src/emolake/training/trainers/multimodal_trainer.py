@@ -92,9 +92,11 @@ class MultimodalTrainer:
             "device": run.device.split(":")[0],
             **recipe.mfcc.model_dump(mode="json"),
         }
+        text_and_sound = _TextAndSound(model)
         features = compute_features(
-            corpus, partial(_features, model), key, recipe.augment, self.input_spec(recipe), run
-        )
+            corpus, text_and_sound, key, recipe.augment, self.input_spec(recipe), run,
+            prepare=text_and_sound.transcribe,
+        )  # fmt: skip
         sizes = (width, *recipe.hidden, len(corpus.labels))
         fits = fit_heads(
             corpus, features, folds, run, options=recipe.loop, standardise=True,
@@ -121,10 +123,28 @@ class MultimodalTrainer:
         )
 
 
-def _features(model: Multimodal, wave: np.ndarray) -> np.ndarray:
-    """Return the features of text and sound [n] of one clip."""
-    waves, lengths = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
-    return np.asarray(model.features(waves, lengths, model.transcripts(waves, lengths))[0].cpu().numpy())
+class _TextAndSound:
+    """The features of clips: transcribed in batches, which changes no text, and then computed one by one."""
+
+    def __init__(self, model: Multimodal) -> None:
+        self._model = model
+        self._texts: dict[bytes, str] = {}
+
+    def transcribe(self, waves: Sequence[np.ndarray]) -> None:
+        """Keep the transcripts of clips, each [samples] float32, until the next call."""
+        self._texts = {}
+        if waves:
+            padded = nn.utils.rnn.pad_sequence([torch.from_numpy(wave) for wave in waves], batch_first=True)
+            texts = self._model.transcripts(padded, torch.tensor([len(wave) for wave in waves]))
+            self._texts = {wave.tobytes(): text for wave, text in zip(waves, texts, strict=True)}
+
+    def __call__(self, wave: np.ndarray) -> np.ndarray:
+        """Return the features of text and sound [n] of a clip [samples] float32."""
+        waves, lengths = torch.from_numpy(wave)[None], torch.tensor([len(wave)])
+        # Unknown of a clip whose entry in the cache turns out to be broken.
+        known = self._texts.get(wave.tobytes())
+        texts = self._model.transcripts(waves, lengths) if known is None else [known]
+        return np.asarray(self._model.features(waves, lengths, texts)[0].cpu().numpy())
 
 
 def _folded(fit: HeadFit) -> dict[str, torch.Tensor]:
