@@ -7,8 +7,8 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from emolake.flows.analyse_days import run_days
-from emolake.pipeline.run_request import RunRequest
+from emolake.flows.analyse_days import analyse_days
+from emolake.pipeline.run_request import backfill_request
 from emolake.schemas.days import DayRange
 
 
@@ -33,12 +33,11 @@ def backfill(
         newest_first: begin with the last day.
         parallel_days: days under way at once; they share the loaded model.
     """
-    days = tuple(DayRange(first, last))
-    request = RunRequest(
-        "backfill",
-        days[::-1] if newest_first else days,
+    request = backfill_request(
+        DayRange(first, last),
         model=model,
         force=force,
+        newest_first=newest_first,
         parallel_days=parallel_days,
     )
-    return run_days(request, config)
+    return analyse_days(request, config)

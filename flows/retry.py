@@ -6,10 +6,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from emolake.flows.analyse_days import run_days
-from emolake.lake.connect import open_lake
-from emolake.pipeline.quarantine import quarantined
-from emolake.pipeline.run_request import RunRequest
+from emolake.flows.analyse_days import analyse_days
+from emolake.pipeline.run_request import retry_request
 from emolake.schemas.days import DayRange
 from emolake.settings import load_settings
 
@@ -31,9 +29,5 @@ def retry(
         reasons: codes of why they were quarantined; every reason when left out.
         model: name of a model of the configuration; the one of [inference] when left out.
     """
-    with open_lake(load_settings(config).warehouse, read_only=True) as lake:
-        found = quarantined(lake, DayRange.between(first, last), reasons)
-    if not found:
-        return None
-    days = tuple(sorted({each.date for each in found}))
-    return run_days(RunRequest("retry", days, model=model, retried=tuple(reasons)), config)
+    request = retry_request(load_settings(config), DayRange.between(first, last), reasons, model=model)
+    return analyse_days(request, config) if request else None

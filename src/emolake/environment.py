@@ -26,6 +26,11 @@ def quiet_prefect() -> None:
     """
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    # The API that a run brings with itself takes 10 s to start, and longer than Prefect's 20 s on a busy machine.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+
+
+def has_prefect_server() -> bool:
+    """Return whether a server of Prefect is configured, by PREFECT_API_URL or in a profile or file of Prefect's."""
+    from prefect.settings import get_current_settings
+
+    return bool(get_current_settings().api.url)

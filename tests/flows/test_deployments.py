@@ -6,9 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.server
 ROOT = Path(__file__).parents[2]
 DAYS = (date(2026, 11, 19), date(2026, 11, 20))
 ZONE = "Asia/Tokyo"
+DEPLOY = ["--no-prompt", "deploy", "--all", "--prefect-file", str(ROOT / "deployments" / "prefect.yaml")]
 START_TIMEOUT_S = 90
 RUN_TIMEOUT_S = 150
 
@@ -39,6 +40,11 @@ class Site:
     folder: Path
     environment: dict[str, str]
     url: str
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def worker(self) -> subprocess.Popen[bytes]:
+        return self.workers[0]
 
     @property
     def config(self) -> Path:
@@ -74,7 +80,8 @@ def running(command: list[str], site: Site, log: Path) -> Iterator[subprocess.Po
         try:
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
@@ -109,6 +116,13 @@ def wait_until_ended(site: Site, run_id: str, log: Path) -> dict[str, Any]:
     pytest.fail(f"the run did not end:\n{log.read_text()[-3000:]}")
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + RUN_TIMEOUT_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Recordings of two days, and a Prefect server with a worker for them."""
@@ -129,7 +143,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     }
     made = Site(folder, environment, url)
     made.config.write_text(
-        '[source]\nuri = "calls"\n[segmentation]\nmin_speech_ratio = 0.0\n'
+        '[source]\nuri = "calls"\n[segmentation]\nmin_speech_ratio = 0.0\n[run]\nshard_objects = 1\n'
         '[inference]\nmodel = "tiny"\n[models.tiny]\npath = "tiny"\n'
     )
     prefect = [sys.executable, "-m", "prefect"]
@@ -138,10 +152,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running(start, made, server_log) as server:
         wait_until_healthy(made, server, server_log)
         made.prefect("work-pool", "create", "emolake", "--type", "process")
-        made.prefect(
-            "--no-prompt", "deploy", "--all", "--prefect-file", str(ROOT / "deployments" / "prefect.yaml")
-        )
-        with running([*prefect, "worker", "start", "--pool", "emolake"], made, worker_log):
+        made.prefect(*DEPLOY)
+        with running([*prefect, "worker", "start", "--pool", "emolake"], made, worker_log) as worker:
+            made.workers.append(worker)
             yield made
 
 
@@ -175,6 +188,52 @@ def test_a_nightly_and_a_backfill_run_on_the_worker(site: Site) -> None:
             ("nightly", 2),
             ("backfill", 2),
         ]
-    artifacts = site.post("artifacts/filter", {})
-    assert {artifact["key"] for artifact in artifacts} == {"emolake-nightly", "emolake-backfill"}
-    assert all('"done": 2' in artifact["data"] for artifact in artifacts)
+    artifacts = {artifact["flow_run_id"]: artifact for artifact in site.post("artifacts/filter", {})}
+    runs = {each["id"]: each for each in site.post("flow_runs/filter", {})}
+    assert artifacts.keys() == runs.keys()  # on the deployed runs, which have no others below them
+    assert all(each["deployment_id"] and not each["parent_task_run_id"] for each in runs.values())
+    assert {artifact["key"] for artifact in artifacts.values()} == {"emolake-nightly", "emolake-backfill"}
+    assert all("| analysed | 2 |" in artifact["data"] for artifact in artifacts.values())
+
+
+def test_without_its_variables_nothing_is_deployed(site: Site) -> None:
+    before = site.post("deployments/filter", {})
+    environment = {**site.environment, "EMOLAKE_CONFIG": ""}
+    del environment["EMOLAKE_SOURCE__TIMEZONE"]
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *DEPLOY],
+        env=environment, cwd=site.folder, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "emolake: nothing was deployed: EMOLAKE_CONFIG is not set: export" in done.stderr
+    assert "EMOLAKE_SOURCE__TIMEZONE is not set" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert [each["updated"] for each in site.post("deployments/filter", {})] == [
+        each["updated"] for each in before
+    ]
+
+
+def test_a_worker_that_is_stopped_leaves_a_true_row(site: Site) -> None:
+    """The last test, since it takes the worker away: Prefect kills what its worker runs."""
+    noise = np.random.default_rng(5).normal(0, 0.1, (600 * 8000, 1)).astype(np.float32)
+    for number in range(8):
+        write_audio(site.folder / "calls" / "2026/11/25/oslo" / f"{number}.wav", noise, 8000, "wav")
+    settings = load_settings(site.config)
+
+    def recorded() -> list[tuple[Any, ...]]:
+        with open_lake(settings.warehouse, read_only=True) as lake:
+            return lake.rows(
+                "SELECT outcome, done, (SELECT count(*) FROM recordings WHERE run_id = runs.run_id) FROM runs "
+                "WHERE first_date = '2026-11-25'"
+            )
+
+    found = site.get("deployments/name/backfill/backfill")
+    parameters = {"first": "2026-11-25", "last": "2026-11-25"}
+    site.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+    wait_until(lambda: bool(recorded()))
+    site.worker.send_signal(signal.SIGTERM)
+    site.worker.wait(RUN_TIMEOUT_S)
+    wait_until(lambda: recorded()[0][0] != "running")
+    ((outcome, done, committed),) = recorded()
+    assert outcome in ("died", "failed")
+    assert done == committed

@@ -9,6 +9,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -247,3 +248,24 @@ def test_decoders_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("when", ["while it starts", "while it waits"])
+def test_what_stops_the_run_does_not_end_its_decoder(tmp_path: Path, when: str) -> None:
+    """Ctrl-C and a service manager reach every process of the run; the recording at work is decoded none the less."""
+    end_idle_decoders()
+    path, before = write(tmp_path / "a.wav"), set(psutil.Process().children())
+    if when == "while it waits":
+        assert len(run(path)) == 4
+
+    def send() -> None:
+        while not (started := set(psutil.Process().children()) - before):
+            time.sleep(0.001)
+        for child in started:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                child.send_signal(number)
+
+    sender = Thread(target=send)
+    sender.start()
+    assert len(run(path)) == 4
+    sender.join(20)

@@ -14,13 +14,14 @@ from emolake.lake.schema import append
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.pipeline.run_request import RunRequest
-from emolake.pipeline.runs import Run, mark_died
+from emolake.pipeline.runs import Run, mark_died, mark_ended
 from emolake.pipeline.scheduling import ShardOutcome
 from emolake.schemas.records import Counts
 from emolake.schemas.tables import RUNS
 from emolake.settings import RunOptions, Settings
+from emolake.tasks.commit import commit_shard
 
-from made_lake import DAY, KEY, run_row
+from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled
 
 pytestmark = pytest.mark.slow
 
@@ -79,6 +80,46 @@ def test_a_run_that_is_alive_is_never_marked_and_a_killed_one_is(warehouse: Ware
         assert lake.latest_snapshot() == before + 1
         assert mark_died(lake, OPTIONS, run_id="next") == []  # and nothing is committed where none died
         assert lake.latest_snapshot() == before + 1
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["by the next run", "by its watch"])
+def test_what_a_killed_run_committed_is_counted(warehouse: WarehouseOptions, known: bool) -> None:
+    calls = [
+        Call("a.wav", pieces=tiled(["anger", None], speech_ratio=0.5)),
+        Call("b.wav", status="truncated", error="truncated: x", duration_s=4.0),
+        Call("c.wav", status="quarantined", error="empty: x", pieces=(), duration_s=None, analysed=False),
+    ]
+    figures = "done, quarantined, truncated, segments, audio_seconds, speech_seconds"
+    counted: dict[str, object] = dict.fromkeys(figures.split(", "), 0)
+    with open_lake(warehouse) as lake:
+        long_ago = datetime.now(UTC) - timedelta(hours=1)
+        values = counted | {"outcome": "running", "heartbeat_at": long_ago, "finished_at": None}
+        append(lake.connection, RUNS, run_row("killed", **values))
+        append(lake.connection, RUNS, run_row("other", done=7))
+        commit_shard(lake, shard_rows(calls, run_id="killed"), key=KEY, run_id="killed", message="shard 1")
+        if known:
+            mark_ended(lake, "killed")
+        else:
+            mark_died(lake, OPTIONS, run_id="next")
+        assert lake.rows(f"SELECT outcome, {figures} FROM runs WHERE run_id = 'killed'") == [
+            ("died", 3, 1, 1, 3, 14.0, 20.0)
+        ]
+        assert lake.rows("SELECT outcome, done FROM runs WHERE run_id = 'other'") == [("completed", 7)]
+
+
+def test_a_run_that_was_killed_while_it_stopped_stays_failed(embedded: WarehouseOptions) -> None:
+    run = Run(RunRequest("nightly", (DAY,)), KEY, Settings(warehouse=embedded, run=OPTIONS))
+    with open_lake(embedded) as lake:
+        run.stop("SIGTERM")
+        run.record(lake)
+        (row,) = lake.rows("SELECT outcome, finished_at, error FROM runs")
+        assert (row[0], row[2].startswith("stopped by SIGTERM")) == ("failed", True)
+        commit_shard(
+            lake, shard_rows([Call("a.wav")], run_id=run.run_id), key=KEY, run_id=run.run_id, message="1"
+        )
+        mark_ended(lake, run.run_id)
+        assert lake.rows("SELECT outcome, finished_at, error FROM runs") == [row]
+        assert lake.rows("SELECT done, segments FROM runs") == [(1, 1)]
 
 
 def test_a_run_of_an_earlier_version_is_judged_by_its_start(embedded: WarehouseOptions) -> None:

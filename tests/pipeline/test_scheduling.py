@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, timedelta
-from threading import Barrier, Event, Lock
+from threading import Barrier, Event, Lock, Timer
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emolake.pipeline.interrupts import NotBegunError
 from emolake.pipeline.scheduling import PlannedShard, ShardFuture, ShardOutcome, Wave, side_by_side
 from emolake.schemas.records import Counts
 from emolake.source.store import SourceError
@@ -157,18 +158,49 @@ def test_a_bug_ends_the_run_after_what_is_at_work_was_counted() -> None:
     assert len(outcomes) == 2
 
 
-def test_an_interrupt_ends_the_run_while_it_waits() -> None:
-    go, interrupted = Event(), Event()
+@pytest.mark.parametrize("days", [1, 3])
+def test_an_interrupt_lets_what_is_at_work_end_and_counts_it(days: int) -> None:
+    """Of a wave of four two are at work: they are waited for, and the others are not begun."""
+    at_work, go, stopping = Barrier(3), Event(), Event()
 
     def work(_shard: PlannedShard) -> Counts:
-        interrupted.set()
+        if stopping.is_set():
+            raise NotBegunError("not begun")
+        at_work.wait(30)
         assert go.wait(30)
         return Counts(done=1)
 
     def raise_interrupt() -> None:
-        if interrupted.is_set():
+        if pool.ran:
+            at_work.wait(30)
+            stopping.set()
+            Timer(0.5, go.set).start()
             raise KeyboardInterrupt
 
+    pool, outcomes = Pool(work, workers=2), list[ShardOutcome]()
+    scheduled = side_by_side(
+        [(day, waves(day, [4])) for day in DAYS[:days]],
+        limit=days,
+        submit=pool.submit,
+        raise_interrupt=raise_interrupt,
+    )
     with pytest.raises(KeyboardInterrupt):
-        run([(DAYS[0], waves(DAYS[0], [1]))], Pool(work), limit=1, interrupt=raise_interrupt)
-    go.set()
+        outcomes.extend(scheduled)
+    assert sum((each.counts for each in outcomes if each.counts), start=Counts()).done == 2
+    assert [each.failure for each in outcomes] == [None] * 4
+
+
+def test_a_shard_is_counted_when_it_has_ended_not_when_its_wave_has() -> None:
+    first_counted = Event()
+
+    def work(shard: PlannedShard) -> Counts:
+        if shard.number == 2:
+            assert first_counted.wait(30)
+        return Counts(done=1)
+
+    scheduled = side_by_side(
+        [(DAYS[0], waves(DAYS[0], [2]))], limit=1, submit=Pool(work).submit, raise_interrupt=never
+    )
+    assert next(scheduled).counts == Counts(done=1)
+    first_counted.set()
+    assert next(scheduled).counts == Counts(done=1)

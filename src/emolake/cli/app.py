@@ -21,6 +21,7 @@ from emolake.cli import (
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import printable, redacted
 from emolake.output.notices import complain
+from emolake.pipeline.interrupts import Terminated
 
 app = typer.Typer(
     name="emolake",
@@ -57,6 +58,9 @@ def main() -> None:
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
             complain("interrupted; what was committed stays, and the next run goes on from there")
         raise
+    except Terminated as ended:
+        complain(f"{ended}; what was committed stays, and the next run goes on from there")
+        sys.exit(128 + ended.number)
     except EmolakeError as error:
         _report(error, str(error), debug)
         sys.exit(2 if isinstance(error, ConfigurationError) else 1)

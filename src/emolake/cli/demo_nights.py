@@ -49,9 +49,7 @@ def run_demo(folder: Path, *, seed: int) -> None:
         os.environ["EMOLAKE_SOURCE__ENDPOINT_URL"] = url
         settings = load_settings(config)
         for number, day in enumerate(days, 2):
-            say(
-                f"\n{number}. The nightly run for {day}, from an S3 server at {url} (Prefect starts with the first one)"
-            )
+            say(f"\n{number}. The nightly run for {day}, from an S3 server at {url}")
             run_nightly(config, settings, day)
     with open_lake(settings.warehouse, read_only=True) as lake:
         say("\n5. The daily table: SELECT … FROM daily_emotions")

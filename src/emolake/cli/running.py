@@ -1,5 +1,6 @@
-"""Flows from the command line: quiet Prefect, progress bars, and what came of the run as tables."""
+"""Runs from the command line, as flows of Prefect where it has a server: progress bars, and figures as tables."""
 
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -7,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from emolake.environment import quiet_prefect
+from emolake.environment import has_prefect_server, quiet_prefect
 from emolake.lake.connect import lake_if_any, open_lake
 from emolake.lake.recording_stages import recording_stages
 from emolake.lake.transact import Lake
@@ -16,8 +17,11 @@ from emolake.output.notices import complain
 from emolake.output.table import print_table
 from emolake.pipeline import run_progress
 from emolake.pipeline.empty_days import listing_notes
+from emolake.pipeline.execution import run_in_threads
 from emolake.pipeline.identity import analysis_key
+from emolake.pipeline.interrupts import interrupt_behind, terminations_raised
 from emolake.pipeline.quarantine import Quarantined, quarantined
+from emolake.pipeline.run_request import RunRequest, backfill_request, nightly_request, retry_request
 from emolake.pipeline.runs import RunFailedError
 from emolake.schemas.days import DayRange
 from emolake.schemas.funnel import STAGE_COLUMNS, Stage, listed_stages, stage_rows
@@ -28,17 +32,22 @@ from emolake.source.opening import open_source
 from emolake.sql import statement
 from emolake.tasks.plan import plan_day
 
+_log = logging.getLogger(__name__)
+
 
 def run_nightly(config: Path, settings: Settings, day: date | None) -> None:
-    """Run the nightly flow and show its figures.
+    """Run the nightly and show its figures.
 
     Raises:
         RunFailedError: the run ended as failed.
     """
-    quiet_prefect()
-    from emolake.flows.nightly import nightly
 
-    _shown(lambda: nightly(config=config, date=day), settings)
+    def flow() -> Any:
+        from emolake.flows.nightly import nightly
+
+        return nightly(config=config, date=day)
+
+    _run(flow, lambda: nightly_request(settings, day), settings)
 
 
 def run_backfill(
@@ -51,16 +60,16 @@ def run_backfill(
     newest_first: bool,
     parallel_days: int,
 ) -> None:
-    """Run the backfill flow and show its figures.
+    """Run a backfill and show its figures.
 
     Raises:
         RunFailedError: the run ended as failed.
     """
-    quiet_prefect()
-    from emolake.flows.backfill import backfill
 
-    _shown(
-        lambda: backfill(
+    def flow() -> Any:
+        from emolake.flows.backfill import backfill
+
+        return backfill(
             first=days.first,
             last=days.last,
             config=config,
@@ -68,9 +77,12 @@ def run_backfill(
             force=force,
             newest_first=newest_first,
             parallel_days=parallel_days,
-        ),
-        settings,
+        )
+
+    request = backfill_request(
+        days, model=model, force=force, newest_first=newest_first, parallel_days=parallel_days
     )
+    _run(flow, lambda: request, settings)
 
 
 def run_retry(
@@ -82,15 +94,18 @@ def run_retry(
     *,
     model: str | None,
 ) -> None:
-    """Run the retry flow over the quarantined recordings of some days and show its figures.
+    """Analyse the quarantined recordings of some days again and show the run's figures.
 
     Raises:
         RunFailedError: the run ended as failed.
     """
-    quiet_prefect()
-    from emolake.flows.retry import retry
 
-    _shown(lambda: retry(config, first, last, reasons, model), settings)
+    def flow() -> Any:
+        from emolake.flows.retry import retry
+
+        return retry(config, first, last, reasons, model)
+
+    _run(flow, lambda: retry_request(settings, DayRange.between(first, last), reasons, model=model), settings)
 
 
 def show_quarantined(
@@ -195,14 +210,32 @@ def show_bad_recordings(settings: Settings, run_id: str | None) -> None:
         print_table(("date", "status", "recording", "reason"), rows, sys.stdout)
 
 
-def _shown(run: Callable[[], Any], settings: Settings) -> None:
+def _run(flow: Callable[[], Any], request: Callable[[], RunRequest | None], settings: Settings) -> None:
+    """Run a flow on the server of Prefect that is configured, or else its request in this process; show the figures.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, also where Prefect could not report it and raised something else.
+        Terminated: SIGTERM or SIGHUP; likewise.
+    """
+    quiet_prefect()
     try:
-        with run_progress.shown():
-            summary = run()
-    except RunFailedError as failed:
-        if failed.summary is not None:
-            _show_what_fell_out(settings, failed.summary)
+        with terminations_raised(), run_progress.shown():
+            if has_prefect_server():
+                summary = flow()
+            else:
+                asked = request()
+                summary = run_in_threads(asked, settings, _log).summary if asked else None
+    except Exception as error:
+        if interrupt := interrupt_behind(error):
+            raise interrupt from error
+        if isinstance(error, RunFailedError) and error.summary is not None:
+            _show_what_fell_out(settings, error.summary)
         raise
+    if summary is not None:
+        _show(summary, settings)
+
+
+def _show(summary: Mapping[str, Any], settings: Settings) -> None:
     figures = [
         (name, f"{value:.1f}" if isinstance(value, float) else str(value))
         for name, value in summary.items()

@@ -1,10 +1,11 @@
 """What a run does of one day: its shards, wave by wave, and the marks of recordings that are gone or back."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from itertools import islice
 
 from emolake.lake.transact import Lake
+from emolake.models.registry import resolve_device
 from emolake.pipeline import run_progress
 from emolake.pipeline.presence import Presence
 from emolake.pipeline.quarantine import quarantined
@@ -20,10 +21,13 @@ from emolake.tasks.plan import PlannedChunk, plan_day, shards
 _SHARDS_AHEAD = 16
 
 
-def waves_of_day(run: Run, lake: Lake, day: date, log: Log) -> Iterator[Wave]:
+def waves_of_day(
+    run: Run, lake: Lake, day: date, log: Log, raise_interrupt: Callable[[], None]
+) -> Iterator[Wave]:
     """Yield the day's shards wave by wave, to be taken up again when all of the wave have ended.
 
     The run's row is written before its first shard, or its first mark, so that their commits can name it.
+    `raise_interrupt` raises what has interrupted the run, if anything has; it is called between chunks of the listing.
 
     Raises:
         SourceError: the day cannot be listed.
@@ -42,14 +46,16 @@ def waves_of_day(run: Run, lake: Lake, day: date, log: Log) -> Iterator[Wave]:
         day,
         key=run.key,
         policy=settings.policy,
-        force=run.request.force or retried is not None,
+        force=run.request.replaces,
         only=only,
         beyond=enrichment(source, settings.source),
     )
-    work = _noted(run, presence, day, chunks)
+    work = _noted(run, presence, day, chunks, raise_interrupt)
     cut = shards(work, shard_seconds=settings.run.shard_seconds, shard_objects=settings.run.shard_objects)
     numbered = (PlannedShard(day, number, objects) for number, objects in enumerate(cut, 1))
     while wave := list(islice(numbered, _SHARDS_AHEAD * settings.run.parallel_shards)):
+        if run.device is None:  # looked for only where there is work: a library of seconds is loaded for it
+            run.device = resolve_device(settings.inference.device)
         if not run.recorded:
             run.record(lake)
         run_progress.expect(str(day), sum(len(shard.objects) for shard in wave))
@@ -61,12 +67,19 @@ def waves_of_day(run: Run, lake: Lake, day: date, log: Log) -> Iterator[Wave]:
         log.info("%s: %d recordings are no longer at the source, %d are back", day, deleted, reappeared)
 
 
-def _noted(run: Run, presence: Presence, day: date, chunks: Iterable[PlannedChunk]) -> Iterator[SourceObject]:
+def _noted(
+    run: Run,
+    presence: Presence,
+    day: date,
+    chunks: Iterable[PlannedChunk],
+    raise_interrupt: Callable[[], None],
+) -> Iterator[SourceObject]:
     """Yield the day's work; what was listed beside it goes to the run's figures and to the presence."""
     of_day = Listing()
     for chunk in chunks:
         run.list_more(chunk.figures)
         of_day += chunk.figures
         presence.see(chunk.listed)
+        raise_interrupt()
         yield from chunk.work
     run.whole_listings[day] = of_day

@@ -25,6 +25,7 @@ from emolake.audio.containers.gzipped import is_gzip
 from emolake.audio.voice_activity import SpeechDetector
 from emolake.errors import BadRecordingError, EmolakeError, Reason
 from emolake.messages import printable
+from emolake.pipeline.interrupts import stop_signals_blocked
 from emolake.pipeline.pipe import Pipe
 from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome, Opened
 from emolake.tasks.segment import Segment, SegmentOptions, segment
@@ -130,13 +131,16 @@ class _Child:
                 "-c",
                 "from emolake.pipeline.decoder_process import main; main()",
             ]
-            self._process = subprocess.Popen(
-                [*command, str(theirs.fileno()), str(memory_mb)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._output,
-            )
+            # What stops the run comes to every process of its group. This one ends with its pipe: were it to end
+            # sooner, the recording at work would pass for one that crashes its decoder.
+            with stop_signals_blocked():
+                self._process = subprocess.Popen(
+                    [*command, str(theirs.fileno()), str(memory_mb)],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._output,
+                )
         self.pipe = Pipe(ours.detach())
 
     @property
@@ -260,7 +264,6 @@ def _limit_memory(megabytes: int) -> None:
 def main() -> None:
     """Run the child; its arguments are the pipe's file descriptor and its memory in MB."""
     descriptor, memory_mb = map(int, sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then ends this process
     detector = SpeechDetector()
     _limit_memory(memory_mb)
     _serve(Pipe(descriptor), detector)

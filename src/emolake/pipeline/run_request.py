@@ -1,7 +1,13 @@
-"""What a run is asked to do."""
+"""What a run is asked to do, as each of the flows asks for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
+
+from emolake.lake.connect import open_lake
+from emolake.pipeline.quarantine import quarantined
+from emolake.schemas.days import DayRange
+from emolake.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -20,3 +26,35 @@ class RunRequest:
     """Analyse only what is quarantined for one of these reasons, for any when it is empty; everything when left out."""
     parallel_days: int = 1
     """Days under way at once."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether also what the lake holds is analysed."""
+        return self.force or self.retried is not None
+
+
+def nightly_request(settings: Settings, day: date | None) -> RunRequest:
+    """Ask for one day, yesterday in the configured zone when left out, and the lookback before it."""
+    source = settings.source
+    last = day or datetime.now(source.zone).date() - timedelta(days=1)
+    return RunRequest("nightly", tuple(DayRange(last - timedelta(days=source.lookback_days), last)))
+
+
+def backfill_request(
+    days: DayRange, *, model: str | None, force: bool, newest_first: bool, parallel_days: int
+) -> RunRequest:
+    """Ask for a range of days, from either end."""
+    order = tuple(days)[::-1] if newest_first else tuple(days)
+    return RunRequest("backfill", order, model=model, force=force, parallel_days=parallel_days)
+
+
+def retry_request(
+    settings: Settings, days: DayRange, reasons: Sequence[str], *, model: str | None
+) -> RunRequest | None:
+    """Ask for the quarantined recordings of some days; None where there are none."""
+    with open_lake(settings.warehouse, read_only=True) as lake:
+        found = quarantined(lake, days, reasons)
+    if not found:
+        return None
+    dates = tuple(sorted({each.date for each in found}))
+    return RunRequest("retry", dates, model=model, retried=tuple(reasons))

@@ -71,6 +71,8 @@ class Run:
     """Whether the run gets a row even where it had no work and did not fail."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     recorded: bool = False
+    stopped: bool = False
+    """Whether it was asked to stop: its row says so from then on, should it be killed before its shards have ended."""
     run_id: str = field(init=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
@@ -83,9 +85,17 @@ class Run:
         return DayRange.around(self.request.days)
 
     def record(self, lake: Lake, outcome: str = "running") -> None:
-        """Write the run's row as it is, in place of its earlier one."""
+        """Write the run's row as it is, in place of its earlier one; one that was asked to stop has failed."""
         with self._lock:
-            self._record(lake, outcome)
+            self._record(lake, "failed" if self.stopped else outcome)
+
+    def stop(self, name: str) -> None:
+        """Note that the run was asked to stop, by the signal of that name."""
+        with self._lock:
+            self.stopped = True
+            self.failures.append(
+                f"stopped by {name}; what was committed stays, and the next run takes up the rest"
+            )
 
     def list_more(self, figures: Listing) -> None:
         """Add the figures of some keys that were listed."""
@@ -198,15 +208,21 @@ def recorded(run: Run, lake: Lake, log: Log) -> Iterator[None]:
         with lake.explained(), run.alive():
             yield
     except BaseException as error:
-        run.failures.append(str(error) or type(error).__name__)
-        try:
-            with lake.explained():
-                run.record(lake, "failed")
-        except LakeError as lost:
-            log.warning("the lake does not take the run's end; the next run notes it: %s", lost)
+        if not run.stopped:
+            run.failures.append(str(error) or type(error).__name__)
+        record_if_possible(run, lake, log)
         raise
     if run.recorded or run.failures or run.is_notable:
         run.record(lake, run.outcome)
+
+
+def record_if_possible(run: Run, lake: Lake, log: Log) -> None:
+    """Write the row of a run that fails; where the lake does not take it, there is an error already."""
+    try:
+        with lake.explained():
+            run.record(lake, "failed")
+    except LakeError as lost:
+        log.warning("the lake does not take the run's end; the next run notes it: %s", lost)
 
 
 def mark_died(lake: Lake, options: RunOptions, *, run_id: str) -> list[str]:
@@ -218,10 +234,21 @@ def mark_died(lake: Lake, options: RunOptions, *, run_id: str) -> list[str]:
     def work(connection: duckdb.DuckDBPyConnection) -> list[str]:
         found = dead()  # again: one may have given a sign of life
         if found:
-            connection.execute(statement("mark_died"), {"alive_after": alive_after})
+            connection.execute(statement("mark_died"), {"alive_after": alive_after, "ended": None})
         return found
 
     alive_after = datetime.now(UTC) - timedelta(seconds=options.heartbeat_timeout_s)
     if not dead():
         return []
     return lake.transact(work, author=run_id, message="mark runs that died", extra={"run_id": run_id})
+
+
+def mark_ended(lake: Lake, run_id: str) -> None:
+    """Make the row of a run true whose process is known to have ended, and counted no more of what it committed."""
+
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(
+            statement("mark_died"), {"alive_after": datetime.fromtimestamp(0, UTC), "ended": run_id}
+        )
+
+    lake.transact(work, author=run_id, message="mark the run as ended", extra={"run_id": run_id})

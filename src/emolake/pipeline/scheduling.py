@@ -8,6 +8,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from emolake.lake.transact import LakeError
+from emolake.pipeline.interrupts import NotBegunError
 from emolake.schemas.records import Counts, SourceObject
 from emolake.source.store import SourceError
 
@@ -46,9 +48,21 @@ class ShardFuture(Protocol):
         ...
 
 
+# Hands a wave's shards to what runs them, and returns a future for each.
+Submit = Callable[[Wave], Sequence[ShardFuture]]
+
+
+def may_succeed_later(error: object) -> bool:
+    """Return whether a shard is tried again: servers, disks and other writers can cause what it raised.
+
+    A decoder, a model or a wrong configuration would fail again.
+    """
+    return isinstance(error, SourceError | LakeError | OSError)
+
+
 @dataclass(frozen=True)
 class ShardOutcome:
-    """How a shard ended, or a day that could not be planned: figures, or a failure's sentence."""
+    """How a shard ended, or a day that could not be planned: figures, or a failure's sentence, or not even begun."""
 
     counts: Counts | None = None
     failure: str | None = None
@@ -58,10 +72,10 @@ def side_by_side(
     days: Iterable[tuple[date, Iterator[Wave]]],
     *,
     limit: int,
-    submit: Callable[[Wave], Sequence[ShardFuture]],
+    submit: Submit,
     raise_interrupt: Callable[[], None],
 ) -> Iterator[ShardOutcome]:
-    """Keep up to `limit` days under way, and yield the outcome of each shard when its wave has ended.
+    """Keep up to `limit` days under way, and yield the outcome of each shard when it has ended.
 
     All planning is done in this thread, with its one connection to the lake: only shards run beside it, and an
     interrupt reaches it while it waits, or when what a day needs next has been planned.
@@ -70,57 +84,66 @@ def side_by_side(
         days: the days in the order in which they begin, each with its waves; one is only planned when the wave before
             it has ended.
         limit: how many days may be under way.
-        submit: hands a wave's shards to what runs them, and returns a future for each.
+        submit: hands a wave's shards to what runs them.
         raise_interrupt: raises what has interrupted the run, if anything has.
 
     Raises:
-        Exception: what planning a day raised, unless it is a SourceError, which ends that day alone. What is at work
-            on other days still commits, so it is waited for and yielded before.
+        BaseException: what has interrupted the run, or what planning a day raised, unless it is a SourceError, which
+            ends that day alone. What is at work still commits, so it is waited for and yielded before.
     """
     remaining, under_way = deque(days), dict[date, Iterator[Wave]]()
-    at_work = dict[date, list[tuple[PlannedShard, ShardFuture]]]()
-    unfinished, ended = Counter[date](), SimpleQueue[date]()
-    while remaining or under_way:
-        raise_interrupt()
-        if remaining and len(under_way) < limit:
-            day, waves = remaining.popleft()
-            under_way[day] = waves
-        else:
-            try:
-                day = ended.get(timeout=_INTERRUPTS_S)
-            except Empty:
+    unfinished, ended = Counter[date](), SimpleQueue[tuple[PlannedShard, ShardFuture]]()
+    try:
+        while remaining or under_way:
+            raise_interrupt()
+            if remaining and len(under_way) < limit:
+                day, waves = remaining.popleft()
+                under_way[day] = waves
+            else:
+                try:
+                    shard, future = ended.get(timeout=_INTERRUPTS_S)
+                except Empty:
+                    continue
+                day = shard.day
+                unfinished[day] -= 1
+                yield _outcome(shard, future)
+            if unfinished[day]:
                 continue
-            unfinished[day] -= 1
-        if unfinished[day]:
-            continue
-        yield from _outcomes(at_work.pop(day, []))
-        wave: Wave = ()
-        try:
-            wave = next(under_way[day], ())
-        except SourceError as error:
-            yield ShardOutcome(failure=f"{day}: {error}")
-        except Exception:
-            for others in at_work.values():
-                yield from _outcomes(others)
-            raise
-        if not wave:
-            del under_way[day]
-            continue
-        at_work[day] = list(zip(wave, submit(wave), strict=True))
-        unfinished[day] = len(wave)
-        for _, future in at_work[day]:
-            future.add_done_callback(partial(_note_end, ended, day))
+            wave: Wave = ()
+            try:
+                wave = next(under_way[day], ())
+            except SourceError as error:
+                yield ShardOutcome(failure=f"{day}: {error}")
+            if not wave:
+                del under_way[day]
+                continue
+            unfinished[day] = _submitted(wave, submit, ended)
+    except GeneratorExit:
+        raise
+    except BaseException:
+        for _ in range(unfinished.total()):
+            yield _outcome(*ended.get())
+        raise
 
 
-def _outcomes(shards: Iterable[tuple[PlannedShard, ShardFuture]]) -> Iterator[ShardOutcome]:
-    """Yield how shards ended; those that are at work are waited for."""
-    for shard, future in shards:
-        result = future.outcome()
-        if isinstance(result, Counts):
-            yield ShardOutcome(counts=result)
-        else:
-            yield ShardOutcome(failure=f"{shard.name}: {result}")
+def _submitted(wave: Wave, submit: Submit, ended: SimpleQueue[tuple[PlannedShard, ShardFuture]]) -> int:
+    """Hand a wave over, let its shards be noted as they end, and return how many they are."""
+    for shard, future in zip(wave, submit(wave), strict=True):
+        future.add_done_callback(partial(_note_end, ended, shard))
+    return len(wave)
 
 
-def _note_end(ended: SimpleQueue[date], day: date, _future: ShardFuture) -> None:
-    ended.put(day)
+def _outcome(shard: PlannedShard, future: ShardFuture) -> ShardOutcome:
+    """Return how a shard that has ended did so."""
+    result = future.outcome()
+    if isinstance(result, Counts):
+        return ShardOutcome(counts=result)
+    if isinstance(result, NotBegunError):
+        return ShardOutcome()
+    return ShardOutcome(failure=f"{shard.name}: {result}")
+
+
+def _note_end(
+    ended: SimpleQueue[tuple[PlannedShard, ShardFuture]], shard: PlannedShard, future: ShardFuture
+) -> None:
+    ended.put((shard, future))

@@ -1,0 +1,140 @@
+"""A run from its plan to its daily tables, whatever runs its shards: threads of this process, or Prefect."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
+
+from emolake.lake.connect import open_lake
+from emolake.pipeline.day_plan import waves_of_day
+from emolake.pipeline.identity import analysis_key
+from emolake.pipeline.interrupts import check_not_stopping, interrupts_deferred, wait_unless_stopping
+from emolake.pipeline.loaded_models import planned_model
+from emolake.pipeline.publication import publish
+from emolake.pipeline.run_request import RunRequest
+from emolake.pipeline.run_watch import watched
+from emolake.pipeline.runs import Log, Run, RunFailedError, record_if_possible, recorded
+from emolake.pipeline.scheduling import (
+    PlannedShard,
+    ShardFuture,
+    Submit,
+    Wave,
+    may_succeed_later,
+    side_by_side,
+)
+from emolake.pipeline.shard import run_shard
+from emolake.schemas.records import Counts
+from emolake.settings import Settings
+
+
+def planned_run(request: RunRequest, settings: Settings) -> Run:
+    """Return the run that a request asks for, with its model's files at hand."""
+    entry = settings.registry.entry(request.model)
+    entry.prepare(settings.inference)
+    return Run(request, analysis_key(settings, entry), settings)
+
+
+def shards_at_once(request: RunRequest, settings: Settings) -> int:
+    """Return how many shards run side by side: what the configuration allows, or one for each day at once."""
+    return max(settings.run.parallel_shards, request.parallel_days)
+
+
+def run_in_threads(request: RunRequest, settings: Settings, log: Log) -> Run:
+    """Run a request in threads of this process; see `execute`."""
+    run = planned_run(request, settings)
+    pool = ThreadPoolExecutor(shards_at_once(request, settings), thread_name_prefix="shard")
+    try:
+        execute(run, log, lambda wave: [_ThreadShard(pool.submit(_tried, run, shard)) for shard in wave])
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return run
+
+
+def execute(run: Run, log: Log, submit: Submit) -> None:
+    """Analyse what the lake lacks of the run's days, and aggregate those whose ledger changed.
+
+    A signal that asks the run to stop lets the shards at work commit, and begins no other.
+
+    Args:
+        run: what is done; its figures grow.
+        log: takes what a person may want to know.
+        submit: hands shards to what runs them.
+
+    Raises:
+        RunFailedError: a shard failed, or too large a share of the recordings was bad; what was good is committed.
+        KeyboardInterrupt: Ctrl-C asked the run to stop; another signal raises what its handler does.
+    """
+    settings, request = run.settings, run.request
+    with (
+        open_lake(settings.warehouse) as lake,
+        interrupts_deferred() as stop,
+        watched(run) as begin_watch,
+        recorded(run, lake, log),
+    ):
+
+        def raise_interrupt() -> None:
+            if stop.signal is not None and not run.stopped:
+                run.stop(stop.signal.name)
+                log.warning(
+                    "%s: the shards at work are finished; once more ends the run at once", stop.signal.name
+                )
+                record_if_possible(run, lake, log)
+            stop.raise_if_asked()
+
+        def submit_watched(wave: Wave) -> Sequence[ShardFuture]:
+            begin_watch()
+            return submit(wave)
+
+        for outcome in side_by_side(
+            ((day, waves_of_day(run, lake, day, log, raise_interrupt)) for day in request.days),
+            limit=request.parallel_days,
+            submit=submit_watched,
+            raise_interrupt=raise_interrupt,
+        ):
+            run.add(outcome)
+            if run.stopped:
+                record_if_possible(run, lake, log)
+        run.failures += publish(run, lake, log, raise_interrupt)
+    if run.failures:
+        raise RunFailedError(f"the run {run.run_id} failed: {run.error}", run.summary)
+
+
+def _tried(run: Run, shard: PlannedShard) -> Counts:
+    """Analyse and commit one shard, again where that may succeed later."""
+    options = run.settings.run
+    retrying = Retrying(
+        stop=stop_after_attempt(options.shard_retries + 1),
+        wait=wait_fixed(options.shard_retry_delay_s),
+        retry=retry_if_exception(may_succeed_later),
+        sleep=wait_unless_stopping,
+        reraise=True,
+    )
+    counts: Counts = retrying(partial(_attempt, run, shard))
+    return counts
+
+
+def _attempt(run: Run, shard: PlannedShard) -> Counts:
+    check_not_stopping()
+    return run_shard(
+        shard.objects,
+        settings=run.settings,
+        entry=planned_model(run.settings, run.key),
+        key=run.key,
+        run_id=run.run_id,
+        message=shard.name,
+        force=run.request.replaces,
+    )
+
+
+class _ThreadShard:
+    """A shard in a thread of this process; see `emolake.pipeline.scheduling.ShardFuture`."""
+
+    def __init__(self, future: Future[Counts]) -> None:
+        self._future = future
+
+    def add_done_callback(self, callback: Callable[[ShardFuture], None]) -> None:
+        self._future.add_done_callback(lambda _: callback(self))
+
+    def outcome(self) -> Counts | BaseException:
+        return self._future.exception() or self._future.result()
