@@ -5,7 +5,7 @@ relative to the configuration file.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -26,9 +26,11 @@ from emolake.models.registry import Registry
 from emolake.options import Options
 from emolake.source.access import SourceOptions
 from emolake.source.policy import Policy
-from emolake.tasks.decode import DecodeOptions
 from emolake.tasks.fetch import FetchOptions
 from emolake.tasks.segment import SegmentOptions
+
+if TYPE_CHECKING:
+    from emolake.tasks.decode import DecodeOptions
 
 
 class DecoderLimits(Options):
@@ -45,8 +47,12 @@ class DecoderLimits(Options):
     `g722` 16000, and `sln16` and the like what they are named after."""
 
     @property
-    def options(self) -> DecodeOptions:
+    def options(self) -> "DecodeOptions":
         """What the decoder is given."""
+        from emolake.tasks.decode import (
+            DecodeOptions,  # with decoders, which no command that only asks should load
+        )
+
         return DecodeOptions(unpacked_mb=self.unpacked_mb, headerless_rates=self.headerless_rates)
 
     @field_validator("headerless_rates")
