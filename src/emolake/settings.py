@@ -15,7 +15,6 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from emolake.audio.containers.formats import headerless_extensions
 from emolake.environment import default_config_file
 from emolake.errors import ConfigurationError
 from emolake.lake.warehouse import AggregateOptions, Catalog, WarehouseOptions
@@ -58,11 +57,13 @@ class DecoderLimits(Options):
     @field_validator("headerless_rates")
     @classmethod
     def _of_known_endings(cls, rates: dict[str, int]) -> dict[str, int]:
-        unknown = sorted(rates.keys() - set(headerless_extensions()))
+        from emolake.audio.containers.formats import headerless_extensions
+
+        known = headerless_extensions()
+        unknown = sorted(rates.keys() - set(known))
         if unknown:
             raise ValueError(
-                f"{', '.join(unknown)} is no ending of files without a header; they are "
-                f"{', '.join(headerless_extensions())}"
+                f"{', '.join(unknown)} is no ending of files without a header; they are {', '.join(known)}"
             )
         return rates
 
