@@ -5,7 +5,7 @@ relative to the configuration file.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -15,7 +15,6 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from emolake.audio.containers.formats import headerless_extensions
 from emolake.environment import default_config_file
 from emolake.errors import ConfigurationError
 from emolake.lake.warehouse import AggregateOptions, Catalog, WarehouseOptions
@@ -26,9 +25,11 @@ from emolake.models.registry import Registry
 from emolake.options import Options
 from emolake.source.access import SourceOptions
 from emolake.source.policy import Policy
-from emolake.tasks.decode import DecodeOptions
 from emolake.tasks.fetch import FetchOptions
 from emolake.tasks.segment import SegmentOptions
+
+if TYPE_CHECKING:
+    from emolake.tasks.decode import DecodeOptions
 
 
 class DecoderLimits(Options):
@@ -45,18 +46,24 @@ class DecoderLimits(Options):
     `g722` 16000, and `sln16` and the like what they are named after."""
 
     @property
-    def options(self) -> DecodeOptions:
+    def options(self) -> "DecodeOptions":
         """What the decoder is given."""
+        from emolake.tasks.decode import (
+            DecodeOptions,  # with decoders, which no command that only asks should load
+        )
+
         return DecodeOptions(unpacked_mb=self.unpacked_mb, headerless_rates=self.headerless_rates)
 
     @field_validator("headerless_rates")
     @classmethod
     def _of_known_endings(cls, rates: dict[str, int]) -> dict[str, int]:
-        unknown = sorted(rates.keys() - set(headerless_extensions()))
+        from emolake.audio.containers.formats import headerless_extensions
+
+        known = headerless_extensions()
+        unknown = sorted(rates.keys() - set(known))
         if unknown:
             raise ValueError(
-                f"{', '.join(unknown)} is no ending of files without a header; they are "
-                f"{', '.join(headerless_extensions())}"
+                f"{', '.join(unknown)} is no ending of files without a header; they are {', '.join(known)}"
             )
         return rates
 

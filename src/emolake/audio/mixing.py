@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from emolake.audio.signal_meter import CANCELLING
-
+CANCELLING = -0.8
+"""Correlation from which down channels cancel in their mean: less than a tenth of their power is left."""
 _BLOCK_S = 1.0
 _SILENCE = 1e-9  # of mean square, -90 dBFS
 _COMPARABLE = 0.01  # of the other's mean square: a fainter channel, an echo perhaps, cancels nothing

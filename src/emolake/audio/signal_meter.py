@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import next_fast_len, rfft
 
-CANCELLING = -0.8
-"""Correlation from which down channels cancel in their mean: less than a tenth of their power is left."""
+from emolake.audio.mixing import CANCELLING
+
 _FRAME_S = 0.032
 _FRAMES_AT_ONCE = 32
 _BAND_HZ = 125.0
