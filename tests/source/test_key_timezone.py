@@ -124,6 +124,28 @@ def test_each_key_is_planned_for_the_one_day_of_its_moment(text, zone, key_zone,
             assert each.date == moment.astimezone(local).date()
 
 
+@settings(max_examples=30)
+@given(
+    zone=st.sampled_from(ZONES),
+    key_zone=st.sampled_from(ZONES),
+    day=st.sampled_from(CHANGES),
+    drawn=st.lists(
+        st.tuples(st.sampled_from(TIMED), st.integers(-36 * 60, 60 * 60)), min_size=1, max_size=12
+    ),
+)
+def test_keys_of_a_list_of_patterns_are_planned_for_one_day_each(zone, key_zone, day, drawn):
+    pattern = KeyPattern([f"x/{text}" for text in TIMED], ZoneInfo(zone), ZoneInfo(key_zone))
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    keys = [
+        f"x/{key_of(text, midnight + timedelta(minutes=each), ZoneInfo(key_zone), number)}"
+        for number, (text, each) in enumerate(drawn)
+    ]
+    days = [day + timedelta(days=distance) for distance in range(-4, 6)]
+    found = [each for one in days for each in planned(keys, pattern, one)]
+    assert Counter(each.key for each in found) == dict.fromkeys(keys, 1)
+    assert all(pattern.match(each.key).date == each.date for each in found)
+
+
 @pytest.mark.parametrize(
     "text", ["{date:%Y/%m/%d}/{time:%H%M}_{call_id}.{ext}", "{date:%Y%m%d}{time:%H%M}_{call_id}.{ext}"]
 )

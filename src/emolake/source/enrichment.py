@@ -82,7 +82,7 @@ def _by_lookup(
     lookup: Lookup, options: SourceOptions
 ) -> Callable[[Sequence[Listed], date], list[Placed | None]]:
     def place(entries: Sequence[Listed], day: date) -> list[Placed | None]:
-        # What was last written before the day began is none of its recordings, and is not asked for.
+        # What was last written before the day began is another day's, whichever; it is not asked for.
         begin = datetime(day.year, day.month, day.day, tzinfo=options.zone) - _MARGIN
         late = [each for each in entries if each.modified is None or each.modified >= begin]
         values = dict(zip((each.key for each in late), lookup.of([each.key for each in late]), strict=True))

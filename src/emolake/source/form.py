@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from emolake.errors import ConfigurationError
 from emolake.source.calendar import key_days, span
 from emolake.source.directives import (
+    DIRECTIVES,
     contradicted,
     day_of,
     is_full_date,
@@ -221,7 +222,7 @@ class KeyForm:
 
 
 def _is_of_day(name: str) -> bool:
-    return Token("directive", name).is_of_day
+    return DIRECTIVES[name].of_day
 
 
 @lru_cache(maxsize=1024)  # keys of a listing name the same few days
