@@ -20,7 +20,7 @@ from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.quarantine import Quarantined, quarantined
 from emolake.pipeline.runs import RunFailedError
 from emolake.schemas.days import DayRange
-from emolake.schemas.funnel import STAGE_COLUMNS, Stage, listed_stages, stage_rows
+from emolake.schemas.funnel import STAGE_COLUMNS, FunnelStage, listed_stages, stage_rows
 from emolake.schemas.records import Listing
 from emolake.settings import Settings
 from emolake.source.opening import open_source
@@ -115,7 +115,7 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
     key = analysis_key(settings, settings.registry.entry(model))
     source, pattern = open_source(settings.source.uri, settings.source.s3), settings.source.key_pattern()
     rows, seconds, speed = [], 0.0, None
-    stages, listings = list[Stage](), dict[date, Listing]()
+    stages, listings = list[FunnelStage](), dict[date, Listing]()
     with lake_if_any(settings.warehouse) as lake:
         if lake is not None:
             speed = lake.rows(statement("throughput"), {"model": key.model})[0][0]
@@ -171,7 +171,7 @@ def _show_what_fell_out(settings: Settings, summary: Mapping[str, Any]) -> None:
         complain(warning)
 
 
-def show_stages(stages: Sequence[Stage]) -> None:
+def show_stages(stages: Sequence[FunnelStage]) -> None:
     """Show how many keys and recordings are left at each stage, with the names of some that fell out."""
     print_table(STAGE_COLUMNS, stage_rows(stages), sys.stdout)
 

@@ -16,7 +16,7 @@ from emolake.lake.recording_stages import recording_stages
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.schemas.days import DayRange
-from emolake.schemas.funnel import Stage, listed_stages, stages_line
+from emolake.schemas.funnel import FunnelStage, listed_stages, stages_line
 from emolake.schemas.labels import EMOTIONS
 from emolake.schemas.records import Listing
 from emolake.sql import statement
@@ -118,12 +118,12 @@ def _content(lake: Lake, first: date | None, last: date | None) -> Row:
     }
 
 
-def _stages_of_run(run: Row) -> list[Stage]:
+def _stages_of_run(run: Row) -> list[FunnelStage]:
     """Return the stages of a run by the figures in its row; runs of earlier versions have none after the audio."""
     figures = {name: run[name] for name in ("found", "not_matched", "not_audio")}
     stages = list(listed_stages(Listing(**figures, named_keys=tuple(run["named_keys"]))))
     counts = [("done", "done"), ("decoded", "decoded"), ("speech", "with_speech"), ("labelled", "with_label")]
-    return [*stages, *(Stage(name, run[column]) for name, column in counts if run[column] is not None)]
+    return [*stages, *(FunnelStage(name, run[column]) for name, column in counts if run[column] is not None)]
 
 
 def _models(lake: Lake, days: Mapping[str, date]) -> list[Row]:
