@@ -317,8 +317,15 @@ def test_plan_tells_and_changes_nothing(site: Path, tmp_path: Path) -> None:
         ["2026-11-19", "0", "0", "0", "0", "0"],
         ["2026-11-20", "3", "0", "0", "0", "0"],
     ]
+    stages = [line.split("│")[0].strip() for line in done.stdout.splitlines() if "│" in line][2:]
+    assert stages == ["listed", "matched", "audio"]
+    assert "2026-11-19: no key is listed, and other days list some" in done.stderr
     assert list(tmp_path.iterdir()) == []
     done = emolake("backfill", "2026-11-20", "2026-11-20", "--plan", cwd=site)
+    assert [
+        [cell.strip() for cell in line.split("│")[:2]] for line in done.stdout.splitlines() if "│" in line
+    ][1:6] == [["listed", "3"], ["matched", "3"], ["audio", "3"], ["analysed", "3"], ["decoded", "2"]]
+    assert "broken.wav (undecodable: decode:" in done.stdout
     assert "│     0 │      0 │    3 │" in done.stdout
     late = site / "calls" / "2026" / "11" / "20" / "oslo" / "late.wav"
     shutil.copy(late.with_name("short.wav"), late)

@@ -300,6 +300,25 @@ def test_wrong_credentials_leave_a_failed_run(site: Site, monkeypatch: pytest.Mo
     assert "another-secret-that-is-wrong" not in str(run)
 
 
+def test_a_night_whose_keys_match_no_more_fails_and_may_be_let_pass(site: Site) -> None:
+    site.put(LAST, "call.wav")
+    summary = nightly(config=site.config, date=LAST)
+    assert {name: summary[name] for name in ("done", "decoded", "with_speech", "with_label")} == {
+        "done": 1, "decoded": 1, "with_speech": summary["with_speech"], "with_label": 1
+    }  # fmt: skip
+    site.configure(source='pattern = "{date:%Y/%m/%d}/{call_id}.{ext}"', warehouse="[aggregate]\nby = []")
+    named = f"{LAST:%Y/%m/%d}/oslo/call.wav"
+    run = failed_run(site, RunFailedError, "no recording was found on any of the 4 days")
+    assert (run["found"], run["not_matched"]) == (0, 1)
+    assert named in run["error"]
+    source = 'pattern = "{date:%Y/%m/%d}/{call_id}.{ext}"'
+    site.configure(source=source, warehouse="[aggregate]\nby = []", run='empty = "warn"')
+    summary = nightly(config=site.config, date=LAST)
+    assert summary["outcome"] == "completed"
+    assert any(named in warning for warning in summary["warnings"])
+    assert len(site.rows("SELECT * FROM runs")) == 3
+
+
 def test_a_day_that_fails_does_not_stop_the_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for day in DAYS:
         site.put(day, "call.wav")

@@ -24,7 +24,7 @@ from emolake.pipeline.quarantine import Quarantined, quarantined
 from emolake.pipeline.run_request import RunRequest, backfill_request, nightly_request, retry_request
 from emolake.pipeline.runs import RunFailedError
 from emolake.schemas.days import DayRange
-from emolake.schemas.funnel import STAGE_COLUMNS, Stage, listed_stages, stage_rows
+from emolake.schemas.funnel import STAGE_COLUMNS, FunnelStage, listed_stages, stage_rows
 from emolake.schemas.records import Listing
 from emolake.settings import Settings
 from emolake.source.enrichment import enrichment
@@ -134,7 +134,7 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
     for note in pattern.notes:
         complain(note)
     rows, seconds, speed = [], 0.0, None
-    stages, listings = list[Stage](), dict[date, Listing]()
+    stages, listings = list[FunnelStage](), dict[date, Listing]()
     with lake_if_any(settings.warehouse) as lake:
         if lake is not None:
             speed = lake.rows(statement("throughput"), {"model": key.model})[0][0]
@@ -192,7 +192,7 @@ def _show_what_fell_out(settings: Settings, summary: Mapping[str, Any]) -> None:
         complain(warning)
 
 
-def show_stages(stages: Sequence[Stage]) -> None:
+def show_stages(stages: Sequence[FunnelStage]) -> None:
     """Show how many keys and recordings are left at each stage, with the names of some that fell out."""
     print_table(STAGE_COLUMNS, stage_rows(stages), sys.stdout)
 

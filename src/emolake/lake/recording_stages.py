@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.schemas.days import DayRange
-from emolake.schemas.funnel import EXAMPLES, Stage
+from emolake.schemas.funnel import EXAMPLES, FunnelStage
 from emolake.sql import statement
 
 
 def recording_stages(
     lake: Lake, days: DayRange, *, run_id: str | None = None, model: str | None = None
-) -> list[Stage]:
+) -> list[FunnelStage]:
     """Return the stages from analysed to labelled, as the lake has them.
 
     Args:
@@ -28,10 +28,10 @@ def recording_stages(
     )
     not_decoded, no_speech, no_label = map(_shown, names)
     return [
-        Stage("analysed", analysed),
-        Stage("decoded", decoded, analysed - decoded, not_decoded),
-        Stage("speech", with_speech, decoded - with_speech, no_speech),
-        Stage("labelled", with_label, with_speech - with_label, no_label),
+        FunnelStage("analysed", analysed),
+        FunnelStage("decoded", decoded, analysed - decoded, not_decoded),
+        FunnelStage("speech", with_speech, decoded - with_speech, no_speech),
+        FunnelStage("labelled", with_label, with_speech - with_label, no_label),
     ]
 
 

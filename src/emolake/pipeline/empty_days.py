@@ -6,15 +6,19 @@ mounted.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from itertools import islice
 
 from emolake.lake.transact import Lake
-from emolake.messages import counted
+from emolake.messages import counted, redacted
 from emolake.pipeline.runs import Run
 from emolake.schemas.funnel import examples
 from emolake.schemas.records import NOT_MATCHED, Listing
+from emolake.source.opening import open_source
+from emolake.source.store import SourceError
 from emolake.sql import statement
 
 _MOST_NOTES = 10
+_FOLDERS_SEEN = 1000
 _WEEK = timedelta(days=7)
 # Within how long after a day on which nobody works there is one on which somebody does.
 _CLOSED = timedelta(days=3)
@@ -39,7 +43,7 @@ def judge_listings(run: Run, lake: Lake) -> Iterator[str]:
         if not run.whole_listings[day].listed and _others_list(day, run, held) and not _is_usual(day, held)
     ]
     run.warnings += listing_notes(run.whole_listings, () if all_empty else silent)
-    run.is_notable |= bool(silent) or any(run.whole_listings[day].listed for day in empty)
+    run.is_notable |= bool(empty) and not set(run.warnings) <= _said_before(lake)
     if not all_empty:
         return
     message = _nothing_found(run, held)
@@ -58,17 +62,15 @@ def listing_notes(listings: Mapping[date, Listing], silent: Collection[date]) ->
         silent: days that list nothing where others list something.
     """
     unmatched = [_unmatched(day, listing) for day, listing in sorted(listings.items()) if listing.not_matched]
-    notes = unmatched[:_MOST_NOTES]
-    if len(unmatched) > _MOST_NOTES:
-        notes.append(
-            f"keys of {counted(len(unmatched) - _MOST_NOTES, 'more day')} do not match source.pattern"
-        )
-    if silent:
-        notes.append(
-            f"nothing is listed on {_named(sorted(silent))}, and other days list something: "
-            "see whether recordings arrived, and whether source.pattern has them"
-        )
-    return notes
+    empty = [
+        f"{day}: no key is listed, and other days list some; see whether recordings arrived, and whether "
+        "source.pattern has them"
+        for day in sorted(silent)
+    ]
+    return [
+        *_first(unmatched, "keys of {} do not match source.pattern"),
+        *_first(empty, "no key is listed on {}"),
+    ]
 
 
 def _unmatched(day: date, listing: Listing) -> str:
@@ -80,9 +82,16 @@ def _unmatched(day: date, listing: Listing) -> str:
     )
 
 
-def _named(days: Sequence[date]) -> str:
-    more = f" and {counted(len(days) - _MOST_NOTES, 'more day')}" if len(days) > _MOST_NOTES else ""
-    return f"{', '.join(map(str, days[:_MOST_NOTES]))}{more}"
+def _first(notes: Sequence[str], rest: str) -> Iterator[str]:
+    """Yield the first notes, and `rest` with the number of the days of the others."""
+    yield from notes[:_MOST_NOTES]
+    if len(notes) > _MOST_NOTES:
+        yield rest.format(counted(len(notes) - _MOST_NOTES, "more day"))
+
+
+def _said_before(lake: Lake) -> set[str]:
+    """Return the warnings that earlier runs have in their rows: a night that only repeats them commits nothing."""
+    return {warning for (warning,) in lake.rows(statement("earlier_warnings"))}
 
 
 def _held(run: Run, lake: Lake) -> dict[date, bool]:
@@ -126,6 +135,21 @@ def _nothing_found(run: Run, held: Mapping[date, bool]) -> str:
     why = (
         f"of {counted(listed.listed, 'key')} none is a recording, for example {listed.named_keys[0]}"
         if listed.named_keys
-        else "no key is listed"
+        else f"no key is listed, and {_keys_of_source(run)}"
     )
     return f"no recording was found {asked}{before}: {why}; check source.uri and source.pattern"
+
+
+def _keys_of_source(run: Run) -> str:
+    """Return which keys the source has anywhere: the first, and one of the last folder; never all are listed."""
+    source = open_source(run.settings.source.uri, run.settings.source.s3)
+    try:
+        keys = [entry.key for entry in islice(source.list(""), 1)]
+        prefix = ""
+        while below := list(islice(source.list_prefixes(prefix), _FOLDERS_SEEN)):
+            prefix = below[-1]
+        keys += [entry.key for entry in islice(source.list(prefix), 1)]
+    except SourceError:
+        keys = []
+    named = ", ".join(redacted(repr(key)[1:-1]) for key in dict.fromkeys(keys))
+    return f"the source has keys such as {named}" if named else "the source has no key at all"

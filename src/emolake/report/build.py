@@ -12,10 +12,14 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from emolake.errors import ConfigurationError
+from emolake.lake.recording_stages import recording_stages
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.report.signals import has_signals, odd_signals
+from emolake.schemas.days import DayRange
+from emolake.schemas.funnel import FunnelStage, listed_stages, stages_line
 from emolake.schemas.labels import EMOTIONS
+from emolake.schemas.records import Listing
 from emolake.sql import statement
 
 MOST_DAYS = 31
@@ -82,7 +86,10 @@ def _content(lake: Lake, first: date | None, last: date | None) -> Row:
         "covered": covered,
         "snapshot": _rows(lake, "report_snapshot")[0],
         "totals": None,
-        "runs": _rows(lake, "report_runs", **days, most_runs=MOST_RUNS),
+        "runs": [
+            run | {"stages": _stages_of_run(run)}
+            for run in _rows(lake, "report_runs", **days, most_runs=MOST_RUNS)
+        ],
     }
     if days["first"] is None or days["last"] is None:
         return content
@@ -95,6 +102,7 @@ def _content(lake: Lake, first: date | None, last: date | None) -> Row:
         "configurations": _rows(lake, "report_configurations", **days),
         "days": _rows(lake, "report_days", **days),
         "reasons": _rows(lake, "report_reasons", **days),
+        "stages": recording_stages(lake, DayRange(days["first"], days["last"])),
         "bad": _rows(lake, "report_bad", **days, most_recordings=MOST_RECORDINGS),
         **_signals(lake, days),
         "number_of_days": (days["last"] - days["first"]).days + 1,
@@ -110,6 +118,14 @@ def _signals(lake: Lake, days: Mapping[str, date]) -> Row:
         "signals": _rows(lake, "report_signal_totals", **days)[0],
         "odd_signals": odd_signals(lake, **days),
     }
+
+
+def _stages_of_run(run: Row) -> list[FunnelStage]:
+    """Return the stages of a run by the figures in its row; runs of earlier versions have none after the audio."""
+    figures = {name: run[name] for name in ("found", "not_matched", "not_audio")}
+    stages = list(listed_stages(Listing(**figures, named_keys=tuple(run["named_keys"]))))
+    counts = [("done", "done"), ("decoded", "decoded"), ("speech", "with_speech"), ("labelled", "with_label")]
+    return [*stages, *(FunnelStage(name, run[column]) for name, column in counts if run[column] is not None)]
 
 
 def _models(lake: Lake, days: Mapping[str, date]) -> list[Row]:
@@ -161,6 +177,7 @@ def _environment() -> Environment:
         "number": lambda value: f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
         "moment": _moment,
         "redacted": redacted,
+        "stages": stages_line,
     }
     environment.filters |= filters
     environment.globals |= {"EMOTIONS": EMOTIONS, "made_at": datetime.now(UTC)}

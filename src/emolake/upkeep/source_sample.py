@@ -14,7 +14,7 @@ from emolake.pipeline.loaded_models import loaded_model
 from emolake.pipeline.rows import Analysis
 from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
-from emolake.schemas.funnel import EXAMPLES, Stage, listed_stages, stages_line
+from emolake.schemas.funnel import EXAMPLES, FunnelStage, listed_stages, stages_line
 from emolake.schemas.records import Listing, SourceObject
 from emolake.settings import Settings
 from emolake.source.enrichment import enrichment
@@ -119,10 +119,10 @@ def tried_recordings(settings: Settings, entry: ModelEntry, sample: Sample) -> s
     speech = [each for each in decoded if each.has_speech or each.has_label]
     labelled = [each for each in speech if each.has_label]
     stages = [
-        Stage("tried", len(chosen)),
-        Stage("decoded", len(decoded), len(bad), bad[:EXAMPLES]),
-        Stage("speech", len(speech), examples=_without(decoded, speech)),
-        Stage("labelled", len(labelled), examples=_without(speech, labelled)),
+        FunnelStage("tried", len(chosen)),
+        FunnelStage("decoded", len(decoded), len(bad), bad[:EXAMPLES]),
+        FunnelStage("speech", len(speech), examples=_without(decoded, speech)),
+        FunnelStage("labelled", len(labelled), examples=_without(speech, labelled)),
     ]
     return stages_line(stages)
 
