@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emolake.lake.connect import open_lake
-from emolake.lake.query import Format, QueryError, ask, write
+from emolake.lake.query import Format, QueryError, ask, write_answer
 from emolake.lake.schema import append
 from emolake.output.table import print_table
 from emolake.schemas.tables import RECORDINGS, RUNS, SEGMENTS
@@ -33,7 +33,7 @@ def lake(tmp_path_factory):
 
 def answer(lake, sql: str, format: Format) -> str:
     stream = io.StringIO()
-    write(ask(lake, sql), format, stream, None)
+    write_answer(lake, sql, format, stream, None)
     return stream.getvalue()
 
 
@@ -83,8 +83,9 @@ def test_csv_comes_back(lake):
 
 
 def test_parquet_keeps_the_types(lake, tmp_path):
-    write(
-        ask(lake, "SELECT date, probabilities FROM segments ORDER BY segment_index"),
+    write_answer(
+        lake,
+        "SELECT date, probabilities FROM segments ORDER BY segment_index",
         "parquet",
         io.StringIO(),
         tmp_path / "a",
@@ -95,7 +96,7 @@ def test_parquet_keeps_the_types(lake, tmp_path):
 
 
 def test_a_file_holds_what_is_shown(lake, tmp_path):
-    write(ask(lake, "SELECT 'Größe' AS a"), "csv", io.StringIO(), tmp_path / "a.csv")
+    write_answer(lake, "SELECT 'Größe' AS a", "csv", io.StringIO(), tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text("utf-8") == "a\nGröße\n"
 
 
@@ -128,7 +129,7 @@ def test_what_is_no_question_is_refused(lake, sql, found):
 )
 def test_a_wrong_question_is_one_error_of_ours(lake, sql):
     with pytest.raises(QueryError, match="the query failed: "):
-        write(ask(lake, sql), "csv", io.StringIO(), None)
+        write_answer(lake, sql, "csv", io.StringIO(), None)
 
 
 def test_a_table_is_not_cut_when_it_is_piped():

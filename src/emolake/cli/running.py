@@ -111,7 +111,7 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
     rows, seconds, speed = [], 0.0, None
     with lake_if_any(settings.warehouse) as lake:
         if lake is not None:
-            speed = lake.rows(statement("throughput"), {"model": key.model})[0][0]
+            speed = lake.answered_rows(statement("throughput"), {"model": key.model})[0][0]
         for day in days:
             chunks = plan_day(source, pattern, lake, day, key=key, policy=settings.policy, force=force)
             listing = sum((chunk.figures for chunk in chunks), start=Listing())
@@ -129,13 +129,13 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
 
 def _was_analysed(lake: Lake, day: date, model: str) -> bool:
     """Return whether a model has analysed something of a day, so that what is missing came late."""
-    return bool(lake.rows(statement("analysed_of_day"), {"date": day, "model": model})[0][0])
+    return bool(lake.answered_rows(statement("analysed_of_day"), {"date": day, "model": model})[0][0])
 
 
 def show_bad_recordings(settings: Settings, run_id: str | None) -> None:
     """Show the recordings that one run quarantined or found truncated, or that the lake holds as such."""
     with open_lake(settings.warehouse, read_only=True) as lake:
-        rows = lake.rows(statement("bad_recordings"), {"run_id": run_id})
+        rows = lake.answered_rows(statement("bad_recordings"), {"run_id": run_id})
     if rows:
         print_table(("date", "status", "recording", "reason"), rows, sys.stdout)
 

@@ -97,7 +97,7 @@ def _catalog(settings: Settings) -> str:
     with open_lake(settings.warehouse, read_only=True) as lake:
         if not lake.exists():
             return "reachable and empty; the first run makes the tables"
-        ((recordings,),) = lake.rows(statement("count_recordings"))
+        ((recordings,),) = lake.answered_rows(statement("count_recordings"))
         return f"{catalog.kind} catalog at snapshot {lake.latest_snapshot()}, {recordings} recordings"
 
 

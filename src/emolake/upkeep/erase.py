@@ -117,8 +117,8 @@ def requests_by_condition(settings: Settings, condition: str) -> list[ErasureReq
         QueryError: the condition is none, or more than one.
     """
     with open_lake(settings.warehouse, read_only=True) as lake:
-        found = ask(lake, f"SELECT recording_id, uri FROM recordings WHERE (\n{condition}\n) ORDER BY uri")
-        return [ErasureRequest(*row) for row in found.fetchall()]
+        question = f"SELECT recording_id, uri FROM recordings WHERE (\n{condition}\n) ORDER BY uri"
+        return [ErasureRequest(*row) for row in lake.answer(lambda: ask(lake, question).fetchall())]
 
 
 def plan_erasure(settings: Settings, requests: Sequence[ErasureRequest]) -> ErasurePlan:
@@ -127,7 +127,7 @@ def plan_erasure(settings: Settings, requests: Sequence[ErasureRequest]) -> Eras
         open_lake(settings.warehouse, read_only=True) as lake,
         registered(lake.connection, requested=_table(settings, requests)),
     ):
-        return _planned(lake, settings, requests)
+        return lake.answer(lambda: _planned(lake, settings, requests))
 
 
 def erase(
@@ -151,9 +151,10 @@ def erase(
     with open_lake(settings.warehouse) as lake:
         bound_memory(lake.connection, memory_mb=settings.maintain.memory_mb)
         with registered(lake.connection, requested=_table(settings, requests)):
-            _write_receipts(lake, _planned(lake, settings, requests), requested_by)
+            before = lake.answer(lambda: _planned(lake, settings, requests))
+            _write_receipts(lake, before, requested_by)
             # Again: a run may have committed one of them until the receipts were there.
-            plan = _planned(lake, settings, requests)
+            plan = lake.answer(lambda: _planned(lake, settings, requests))
             for day in plan.days:
                 _erase_from_day(lake, settings, day, {each.recording_id for each in requests})
             _erase_from_runs(lake)
