@@ -22,8 +22,7 @@ def bound_memory(connection: duckdb.DuckDBPyConnection, *, memory_mb: int) -> No
 def expirable_snapshots(lake: Lake, moment: datetime) -> list[int]:
     """Return the ids of the snapshots that a commit had seen followed by a moment; nobody has begun with one since."""
     return [
-        snapshot
-        for (snapshot,) in lake.answered_rows(statement("expirable_snapshots"), {"before": moment})
+        snapshot for (snapshot,) in lake.answered_rows(statement("expirable_snapshots"), {"before": moment})
     ]
 
 

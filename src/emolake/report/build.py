@@ -55,9 +55,7 @@ def write_report(lake: Lake, *, first: date | None, last: date | None, out: Path
         raise ConfigurationError(
             f"the range ends on {last}, before it begins on {first}; give the earlier date first"
         )
-    content = lake.answer(
-        lambda: _content(lake, first, last) if lake.exists() else _nothing(first, last)
-    )
+    content = lake.answer(lambda: _content(lake, first, last) if lake.exists() else _nothing(first, last))
     page = _environment().get_template("page.html").render(content)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, "utf-8")

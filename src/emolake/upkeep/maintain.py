@@ -10,7 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from emolake.lake.connect import open_lake
 from emolake.lake.rewrite import GROWING, rewrite_day
-from emolake.lake.snapshots import bound_memory, expire, expirable_snapshots
+from emolake.lake.snapshots import bound_memory, expirable_snapshots, expire
 from emolake.lake.transact import Lake, take_guards
 from emolake.output.progress import track
 from emolake.schemas.tables import ERASURES, MODEL_HEALTH, RUNS, Table
