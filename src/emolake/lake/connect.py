@@ -27,13 +27,8 @@ def open_lake(warehouse: WarehouseOptions, *, read_only: bool = False) -> Iterat
         LakeError: the catalog cannot be reached, or belongs to other data; in the block, a disk is full, a server
             fails or refuses.
     """
-    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
-    try:
+    with connected(warehouse) as connection:
         with interruptible(connection):
-            _load_extensions(connection, warehouse)
-            connection.execute("SET TimeZone = 'UTC'")
-            if warehouse.data.startswith("s3://"):
-                _create_s3_secret(connection, warehouse.endpoint_url)
             _attach(connection, warehouse, read_only)
         lake = Lake(connection, warehouse)
         with lake.explained():
@@ -42,6 +37,19 @@ def open_lake(warehouse: WarehouseOptions, *, read_only: bool = False) -> Iterat
                 lake.transact(create_tables, author="emolake", message="create the lake", extra={})
             connection.execute("USE lake")
             yield lake
+
+
+@contextmanager
+def connected(warehouse: WarehouseOptions) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open DuckDB with all that the lake needs loaded and set, and nothing attached."""
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
+    try:
+        with interruptible(connection):
+            _load_extensions(connection, warehouse)
+            connection.execute("SET TimeZone = 'UTC'")
+            if warehouse.data.startswith("s3://"):
+                _create_s3_secret(connection, warehouse.endpoint_url)
+        yield connection
     finally:
         connection.close()
 
@@ -84,7 +92,7 @@ def _load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def _attach(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions, read_only: bool) -> None:
     catalog = warehouse.parsed_catalog
-    options = [f"DATA_PATH {_quoted(warehouse.data)}", "DATA_INLINING_ROW_LIMIT 0"]
+    options = [f"DATA_PATH {quoted(warehouse.data)}", "DATA_INLINING_ROW_LIMIT 0"]
     if catalog.file is not None:
         if read_only and catalog.is_absent:
             raise LakeError(
@@ -95,7 +103,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions, 
     if read_only:
         options.append("READ_ONLY")
     try:
-        connection.execute(f"ATTACH {_quoted(f'ducklake:{catalog}')} AS lake ({', '.join(options)})")
+        connection.execute(f"ATTACH {quoted(f'ducklake:{catalog}')} AS lake ({', '.join(options)})")
     except duckdb.Error as error:
         # The text of the error may repeat the connection string; the words before it are enough.
         if "DATA_PATH parameter" in str(error):
@@ -131,10 +139,10 @@ def _create_s3_secret(connection: duckdb.DuckDBPyConnection, endpoint_url: str |
             "URL_STYLE": "path",
             "USE_SSL": "false" if scheme == "http" else "true",
         }
-    settings = ", ".join(f"{name} {_quoted(value)}" for name, value in options.items() if value)
+    settings = ", ".join(f"{name} {quoted(value)}" for name, value in options.items() if value)
     connection.execute(f"CREATE SECRET lake_data (TYPE s3, {settings})")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Return an SQL literal, for the statements that take no parameters."""
     return "'" + text.replace("'", "''") + "'"
