@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emolake.cli.arguments import TableFormat
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from emolake.upkeep.gaps import Gap
     from emolake.upkeep.upgrade import Rehearsal
     from emolake.upkeep.verify import Verdict
-
-_say = partial(print, file=sys.stderr)
 
 
 def show_figures(title: str, figures: Any) -> None:
@@ -115,3 +112,7 @@ def show_erasure(done: "ErasureResult") -> None:
         f"path and the catalog scanned: nothing of them is left; "
         f"{counted(done.cached_entries, 'entry', 'entries')} of caches removed"
     )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
