@@ -5,7 +5,7 @@ WITH found AS (
         $files, union_by_name => true, hive_partitioning => false, filename => true, file_row_number => true
     ) AS rows
     WHERE NOT EXISTS (
-        SELECT 1 FROM plain_deleted WHERE file_path = rows.filename AND pos = rows.file_row_number
+        SELECT 1 FROM plain_deleted WHERE file = rows.filename AND pos = rows.file_row_number
     )
 )
 SELECT count(*), coalesce(sum(hash(found::VARCHAR)::HUGEINT), 0) FROM found

@@ -118,13 +118,19 @@ def _plain_tables(copy: CatalogCopy, schema: str) -> list[_Plain]:
 
 
 def _plain(
-    connection: duckdb.DuckDBPyConnection, name: str, columns: list[str], files: list[str], deletes: list[str]
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    columns: list[str],
+    files: list[str],
+    deletes: dict[str, str],
 ) -> _Plain:
     if not files:
         return _Plain(name, columns, 0, 0)
     try:
         if deletes:
-            connection.execute(statement("plain_deleted"), {"files": deletes})
+            connection.execute(
+                statement("plain_deleted"), {"deletes": list(deletes), "files": list(deletes.values())}
+            )
         else:
             connection.execute(statement("plain_nothing_deleted"))
         held = {
