@@ -106,12 +106,14 @@ def copied_catalog(warehouse: WarehouseOptions) -> Iterator[CatalogCopy]:
 def _copied_tables(connection: duckdb.DuckDBPyConnection, target: str) -> Iterator[str]:
     """Copy the catalog's tables, as one moment shows them, to a schema of their own; it is dropped at the end."""
     schema = f"emolake_rehearsal_{uuid4().hex[:12]}"
-    server = {"schema": schema}
     try:
         connection.execute(f"ATTACH {quoted(target)} AS server (TYPE postgres)")
         connection.execute("BEGIN")  # which PostgreSQL is given as REPEATABLE READ
-        connection.execute(statement("copy_catalog_schema", **server))
-        connection.execute(statement("copy_catalog_tables", **server))
+        tables = connection.execute(statement("catalog_tables")).fetchall()
+        connection.execute(statement("copy_catalog_schema", schema=schema))
+        for (table,) in tables:
+            connection.execute(statement("copy_catalog_table", schema=schema, table=table))
+            connection.execute(statement("copy_catalog_rows", schema=schema, table=table))
         connection.execute("COMMIT")
     except duckdb.Error as error:
         said = str(error).replace(target, "the catalog").splitlines()[0]
@@ -122,4 +124,4 @@ def _copied_tables(connection: duckdb.DuckDBPyConnection, target: str) -> Iterat
     try:
         yield schema
     finally:
-        connection.execute(statement("drop_catalog_copy", **server))
+        connection.execute(statement("drop_catalog_copy", schema=schema))
