@@ -19,6 +19,7 @@ from emolake.pipeline.identity import package_versions
 
 from chaos.bad_source import FAULTS, bad_source
 from chaos.bad_warehouse import bad_warehouse
+from chaos.crowded_lake import crowded_lake
 from chaos.killed import killed
 from chaos.outcomes import Outcome, table
 from chaos.servers import own_environment, prefect_server
@@ -32,6 +33,7 @@ class Scenario(StrEnum):
     side_by_side = "side-by-side"
     bad_source = "bad-source"
     bad_warehouse = "bad-warehouse"
+    crowded_lake = "crowded-lake"
 
 
 SCENARIOS: dict[Scenario, Callable[[int, int, Path], list[Outcome]]] = {
@@ -39,6 +41,7 @@ SCENARIOS: dict[Scenario, Callable[[int, int, Path], list[Outcome]]] = {
     Scenario.side_by_side: side_by_side,
     Scenario.bad_source: bad_source,
     Scenario.bad_warehouse: bad_warehouse,
+    Scenario.crowded_lake: crowded_lake,
 }
 # Tries of the long version: half an hour on an idle machine of two cores.
 TRIES = {
@@ -46,6 +49,7 @@ TRIES = {
     Scenario.side_by_side: 8,
     Scenario.bad_source: 2 * len(FAULTS),
     Scenario.bad_warehouse: 16,
+    Scenario.crowded_lake: 7,
 }
 _INTRODUCTION = """# Exactly once, whatever happens
 

@@ -75,7 +75,7 @@ def _publish(run: Run, config: Path | None, log: Log) -> None:
     """Make the artifact of a run that has ended, and was not stopped."""
     try:
         with open_lake(run.settings.warehouse, read_only=True) as lake:
-            markdown = run_markdown(run, lake, config)
+            markdown = lake.answer(lambda: run_markdown(run, lake, config))
     except LakeError as error:
         log.warning("the run gets no artifact: %s", error)
         return

@@ -272,7 +272,7 @@ def _states(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) 
     )
     with registered(lake.connection, listed=listed):
         parameters = {"date": day, "model": key.model}
-        return [state for _, state in lake.rows(statement("state_of_listed"), parameters)]
+        return [state for _, state in lake.answered_rows(statement("state_of_listed"), parameters)]
 
 
 def _is_text(key: str) -> bool:

@@ -14,6 +14,7 @@ import typer
 from chaos.__main__ import TRIES, Scenario, asked_tries, page, tell_broken
 from chaos.bad_source import bad_source
 from chaos.bad_warehouse import bad_warehouse
+from chaos.crowded_lake import crowded_lake
 from chaos.killed import killed
 from chaos.outcomes import BrokenPromiseError, Outcome, skipped, table, tried
 from chaos.processes import Ended, clear_failure
@@ -28,6 +29,7 @@ SHORT = {
     "side by side": side_by_side,
     "bad source": bad_source,
     "bad warehouse": partial(bad_warehouse, lock_s=3.0),
+    "crowded lake": partial(crowded_lake, seconds=8.0),
 }
 
 

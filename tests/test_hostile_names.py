@@ -169,8 +169,7 @@ def test_no_command_lets_a_name_control_the_terminal(site: Site, capsys: pytest.
 
 
 def test_queries_that_verify_prints_are_one_select_that_shows_the_breach(site: Site, tmp_path: Path) -> None:
-    # In a transaction that is undone.
-    with open_lake(site.settings.warehouse) as lake, lake.one_snapshot():
+    def corrupted() -> None:
         lake.connection.execute("DELETE FROM lake.analyses WHERE segments > 0")
         lake.connection.execute("INSERT INTO lake.segments SELECT * FROM lake.segments")
         lake.connection.execute("UPDATE lake.daily_emotions SET segments = segments + 1")
@@ -180,6 +179,9 @@ def test_queries_that_verify_prints_are_one_select_that_shows_the_breach(site: S
         assert any("x''; DROP TABLE" in query for query in queries)
         for query in sorted(queries)[:200]:
             assert ask(lake, query).fetchall()
+
+    with open_lake(site.settings.warehouse) as lake:
+        lake.answer(corrupted)  # which is undone
     assert site.ask("SELECT count(*) FROM segments") == [(len(NAMES),)]
 
 

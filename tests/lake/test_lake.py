@@ -18,6 +18,7 @@ import pytest
 from prefect.exceptions import TerminationSignal
 from prefect.utilities.engine import capture_sigterm
 
+from emolake.lake import turns
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import SchemaError, append, check_rows
 from emolake.lake.transact import Lake, LakeError, take_guards
@@ -28,6 +29,12 @@ from emolake.tasks.commit import commit_shard
 from made_lake import DAY, KEY, Call, run_row, shard_rows, sqlite_warehouse
 
 WRITER = Path(__file__).parents[1] / "lake_writer.py"
+
+
+@pytest.fixture
+def no_turns(monkeypatch):
+    """Let transactions overlap, as those of a writer that takes no turns do."""
+    monkeypatch.setattr(turns, "LONGEST_WAIT_S", 0.01)
 
 
 def start_writer(warehouse: WarehouseOptions, run_id: str, mode: str) -> "subprocess.Popen[str]":
@@ -82,7 +89,9 @@ def test_a_commit_is_tagged_with_what_made_it(warehouse):
             "SELECT author, commit_message, commit_extra_info FROM lake.snapshots() ORDER BY snapshot_id DESC LIMIT 1"
         )
     assert tag[:2] == ("run-1", "2026-11-20, shard 1")
-    assert json.loads(tag[2]) == {"model": "m", "config_id": "c"}
+    extra = json.loads(tag[2])
+    assert (extra["model"], extra["config_id"]) == ("m", "c")
+    assert set(extra) == {"model", "config_id", "based_on", "based_at"}
 
 
 def test_an_error_in_the_work_leaves_nothing(warehouse):
@@ -130,6 +139,7 @@ def test_a_signal_within_a_query_ends_it_as_what_it_raises(warehouse, number, ra
         interrupt.cancel()
 
 
+@pytest.mark.usefixtures("no_turns")
 def test_a_transaction_that_lost_is_done_again_as_a_whole(warehouse):
     with open_lake(warehouse) as lake, open_lake(warehouse) as other:
         seen: list[int] = []
@@ -158,6 +168,7 @@ def test_writers_of_neighbouring_days_do_not_meet(embedded):
         assert lake.rows("SELECT min(commits), max(commits), count(*) FROM guards") == [(1, 1, 16)]
 
 
+@pytest.mark.usefixtures("no_turns")
 def test_losing_every_time_is_told_with_the_remedy(embedded):
     with open_lake(embedded.model_copy(update={"commit_attempts": 2})) as lake, open_lake(embedded) as other:
         tries = []

@@ -11,7 +11,7 @@ import pytest
 from emolake.cli.app import main
 from emolake.errors import EmolakeError
 from emolake.lake.connect import open_lake
-from emolake.lake.query import Format, QueryError, ask, write
+from emolake.lake.query import Format, QueryError, ask, write_answer
 from emolake.lake.schema import append
 from emolake.output.table import print_table
 from emolake.schemas.tables import RECORDINGS, RUNS, SEGMENTS
@@ -35,7 +35,7 @@ def lake(tmp_path_factory):
 
 def answer(lake, sql: str, format: Format) -> str:
     stream = io.StringIO()
-    write(ask(lake, sql), format, stream, None)
+    write_answer(lake, sql, format, stream, None)
     return stream.getvalue()
 
 
@@ -85,8 +85,9 @@ def test_csv_comes_back(lake):
 
 
 def test_parquet_keeps_the_types(lake, tmp_path):
-    write(
-        ask(lake, "SELECT date, probabilities FROM segments ORDER BY segment_index"),
+    write_answer(
+        lake,
+        "SELECT date, probabilities FROM segments ORDER BY segment_index",
         "parquet",
         io.StringIO(),
         tmp_path / "a",
@@ -97,7 +98,7 @@ def test_parquet_keeps_the_types(lake, tmp_path):
 
 
 def test_a_file_holds_what_is_shown(lake, tmp_path):
-    write(ask(lake, "SELECT 'Größe' AS a"), "csv", io.StringIO(), tmp_path / "a.csv")
+    write_answer(lake, "SELECT 'Größe' AS a", "csv", io.StringIO(), tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text("utf-8") == "a\nGröße\n"
 
 
@@ -130,7 +131,7 @@ def test_what_is_no_question_is_refused(lake, sql, found):
 )
 def test_a_wrong_question_is_one_error_of_ours(lake, sql):
     with pytest.raises(QueryError, match="the query failed: "):
-        write(ask(lake, sql), "csv", io.StringIO(), None)
+        write_answer(lake, sql, "csv", io.StringIO(), None)
 
 
 @pytest.mark.parametrize(
@@ -165,9 +166,9 @@ def test_an_error_keeps_secrets_back(lake):
 
 
 def test_an_error_in_a_later_row_is_one_of_the_question_too(lake):
-    rows = ask(lake, "SELECT CASE WHEN range = 400000 THEN error('late') ELSE range END FROM range(500000)")
+    question = "SELECT CASE WHEN range = 400000 THEN error('late') ELSE range END FROM range(500000)"
     with pytest.raises(QueryError, match="late"):
-        write(rows, "csv", io.StringIO(), None)
+        write_answer(lake, question, "csv", io.StringIO(), None)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_verify_maintain_and_erase(settings: Settings, s3: tuple[str, Path]) -> 
     orphan.write_bytes(b"of a run that was killed")
     (notice,) = verify(settings).notices
     assert "orphan.parquet" in notice.finding
-    at_once = MaintainOptions(snapshot_days=1e-9, file_hours=1e-9, orphan_hours=1e-9)
+    at_once = MaintainOptions(file_hours=1e-9, orphan_hours=1e-9).model_copy(update={"snapshot_days": 1e-9})
     time.sleep(0.1)
     done = maintain(settings.model_copy(update={"maintain": at_once}))
     assert done.snapshots_expired > 0

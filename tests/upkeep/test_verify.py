@@ -22,7 +22,7 @@ from emolake.schemas.tables import RUNS
 from emolake.settings import Settings
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
-from emolake.upkeep.verify import verify, verify_rows
+from emolake.upkeep.verify import Verdict, verify, verify_rows
 
 from made_lake import DAY, KEY, Call, Piece, run_row, shard_rows, sqlite_warehouse, tiled
 
@@ -204,10 +204,13 @@ def test_rows_that_are_corrupted_are_found_by_the_query_too(
 ) -> None:
     lake, settings = open_sound
     sql, expected = CORRUPTIONS[name]
-    with lake.one_snapshot():
+
+    def corrupted() -> tuple[Verdict, list[list[object]]]:
         lake.connection.execute(sql)
         verdict = verify_rows(lake, settings, DayRange(DAY - timedelta(days=30), DAY))
-        shown = [ask(lake, each.query or "").fetchall() for each in verdict.breaches]
+        return verdict, [ask(lake, each.query or "").fetchall() for each in verdict.breaches]
+
+    verdict, shown = lake.answer(corrupted)  # which is undone
     assert Counter(each.check for each in verdict.breaches) == expected, verdict.breaches
     assert all(shown), verdict.breaches
 

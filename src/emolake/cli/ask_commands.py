@@ -41,10 +41,10 @@ def query(
     """Ask the lake, read-only; times are in source.timezone."""
     _, settings = required_settings(config)
     from emolake.lake.connect import open_lake
-    from emolake.lake.query import ask, write
+    from emolake.lake.query import write_answer
 
     with open_lake(settings.warehouse, read_only=True, timezone=settings.source.timezone) as lake:
-        write(ask(lake, sql), format.value, sys.stdout, output)
+        write_answer(lake, sql, format.value, sys.stdout, output)
 
 
 @app.command(epilog="Example: `emolake report --from 2026-11-01 --to 2026-11-20 -o november.html`")

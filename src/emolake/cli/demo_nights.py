@@ -16,7 +16,7 @@ from emolake.demo.bucket import make_bucket
 from emolake.demo.s3_server import serve_s3
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
-from emolake.lake.query import ask, write
+from emolake.lake.query import write_answer
 from emolake.report.build import write_report
 from emolake.settings import load_settings
 from emolake.sql import statement
@@ -53,7 +53,7 @@ def run_demo(folder: Path, *, seed: int) -> None:
             run_nightly(config, settings, day)
     with open_lake(settings.warehouse, read_only=True) as lake:
         say("\n5. The daily table: SELECT … FROM daily_emotions")
-        write(ask(lake, statement("demo_daily")), "table", sys.stdout, None)
+        write_answer(lake, statement("demo_daily"), "table", sys.stdout, None)
         say("\n6. What was quarantined, or broke half-way")
         show_bad_recordings(settings, None)
         report = folder / "report.html"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from emolake.upkeep.forget import ForgetPlan, ModelDay
     from emolake.upkeep.gaps import Gap
     from emolake.upkeep.relocate import Relocation
+    from emolake.upkeep.upgrade import Rehearsal
     from emolake.upkeep.verify import Verdict
 
 
@@ -51,6 +52,32 @@ def show_gaps(gaps: "Sequence[Gap]", by: Sequence[str], format: TableFormat) -> 
         write_json((dict(zip(names, row, strict=True)) for row in rows), sys.stdout)
     elif rows:
         print_table(names, rows, sys.stdout)
+
+
+def show_rehearsal(rehearsal: "Rehearsal", format: TableFormat) -> None:
+    """Show what an upgrade would change, and each table before and after."""
+    if format is TableFormat.json:
+        write_json([asdict(rehearsal)], sys.stdout)
+        return
+    rows = [
+        (each.table, each.rows_before, each.rows_after, "same" if each.same else "DIFFERENT")
+        for each in rehearsal.tables
+    ]
+    print_table(("table", "rows before", "rows after", "content"), rows, sys.stdout)
+    _say(
+        f"DuckDB {rehearsal.duckdb} with DuckLake {rehearsal.ducklake} on a copy of a catalog made by "
+        f"{rehearsal.made_by}; the lake itself was only read."
+    )
+    if rehearsal.must_migrate:
+        _say(
+            f"The catalog has to be migrated from format {rehearsal.format_before} to {rehearsal.format_after}: older "
+            "versions cannot open it afterwards, so back it up."
+        )
+    else:
+        _say(f"The catalog opens as it is, in format {rehearsal.format_after}.")
+    for what, names in (("tables", rehearsal.new_tables), ("columns", rehearsal.new_columns)):
+        if names:
+            _say(f"The next run adds the {what} {', '.join(names)}.")
 
 
 def show_erasure_plan(plan: "ErasurePlan") -> None:

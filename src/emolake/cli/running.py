@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
     stages, listings = list[FunnelStage](), dict[date, Listing]()
     with lake_if_any(settings.warehouse) as lake:
         if lake is not None:
-            speed = lake.rows(statement("throughput"), {"model": key.model})[0][0]
+            speed = lake.answered_rows(statement("throughput"), {"model": key.model})[0][0]
         for day in days:
             chunks = plan_day(
                 source, pattern, lake, day, key=key, policy=settings.policy, force=force, beyond=beyond
@@ -150,7 +151,7 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
             seconds += listing.estimated_seconds
         listed = sum(listings.values(), start=Listing())
         if lake is not None:
-            analysed, *stages = recording_stages(lake, days, model=key.model)
+            analysed, *stages = lake.answer(partial(recording_stages, lake, days, model=key.model))
             waiting = max(0, listed.found - analysed.left)
             stages = [replace(analysed, fell_out=waiting, examples=_waiting(waiting)), *stages]
     columns = ("date", "missing", "of them late", "stale", "failed", "done", "audio hours (estimated)")
@@ -178,7 +179,7 @@ def _show_what_fell_out(settings: Settings, summary: Mapping[str, Any]) -> None:
     stages = list(listed_stages(listing))
     with lake_if_any(settings.warehouse) as lake:
         if lake is not None:
-            analysed, *others = recording_stages(lake, days, run_id=summary["run_id"])
+            analysed, *others = lake.answer(partial(recording_stages, lake, days, run_id=summary["run_id"]))
             before, waiting = summary["skipped"], listing.found - summary["skipped"] - analysed.left
             passed = (f"{before} done before",) if before else ()
             stages += [
@@ -199,13 +200,13 @@ def show_stages(stages: Sequence[FunnelStage]) -> None:
 
 def _was_analysed(lake: Lake, day: date, model: str) -> bool:
     """Return whether a model has analysed something of a day, so that what is missing came late."""
-    return bool(lake.rows(statement("analysed_of_day"), {"date": day, "model": model})[0][0])
+    return bool(lake.answered_rows(statement("analysed_of_day"), {"date": day, "model": model})[0][0])
 
 
 def show_bad_recordings(settings: Settings, run_id: str | None) -> None:
     """Show the recordings that one run quarantined or found truncated, or that the lake holds as such."""
     with open_lake(settings.warehouse, read_only=True) as lake:
-        rows = lake.rows(statement("bad_recordings"), {"run_id": run_id})
+        rows = lake.answered_rows(statement("bad_recordings"), {"run_id": run_id})
     if rows:
         print_table(("date", "status", "recording", "reason"), rows, sys.stdout)
 

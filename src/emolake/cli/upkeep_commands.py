@@ -1,4 +1,4 @@
-"""The commands that keep the lake right: verify, gaps, retry, maintain, erase, forget, relocate."""
+"""The commands that keep the lake right: verify, gaps, retry, maintain, upgrade, erase, forget, relocate."""
 
 import sys
 from typing import Annotated
@@ -105,6 +105,31 @@ def maintain(dry_run: DryRunOption = False, config: ConfigOption = None) -> None
     from emolake.upkeep.maintain import maintain as keep_tidy
 
     show_figures("would be done" if dry_run else "done", keep_tidy(settings, dry_run=dry_run))
+
+
+@app.command(epilog="Example: `emolake upgrade --rehearse`, in an environment with the new versions")
+def upgrade(
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="On a copy of the catalog; the lake is only read.")
+    ] = False,
+    format: FormatOption = TableFormat.table,
+    config: ConfigOption = None,
+) -> None:
+    """Try the versions installed on a copy of the catalog, and compare every table before and after."""
+    _, settings = required_settings(config)
+    if not rehearse:
+        raise ConfigurationError(
+            "say `emolake upgrade --rehearse`: an upgrade is rehearsed here; docs/operations.md says how it is made"
+        )
+    from emolake.cli.presenting import show_rehearsal
+    from emolake.upkeep.upgrade import rehearse_upgrade
+
+    rehearsal = rehearse_upgrade(settings)
+    show_rehearsal(rehearsal, format)
+    if rehearsal.different:
+        raise EmolakeError(
+            f"{', '.join(rehearsal.different)} would not be read as before; stay with the versions that are in use"
+        )
 
 
 @app.command(epilog="Example: `emolake erase --recording s3://calls/2026/11/20/oslo/1.wav --dry-run`")

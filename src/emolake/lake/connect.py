@@ -44,13 +44,10 @@ def open_lake(
         LakeError: the catalog cannot be reached; in the block, a disk is full, a server fails or refuses.
     """
     create = create and not read_only
-    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
-    try:
+    with connected(warehouse) as connection:
         with interruptible(connection):
-            _load_extensions(connection, warehouse)
-            _set_zone(connection, timezone if read_only else "UTC")
-            if warehouse.data.startswith("s3://"):
-                _create_s3_secret(connection, warehouse)
+            if read_only:
+                _set_zone(connection, timezone)
             _attach(connection, warehouse, read_only=read_only, create=create, any_data=any_data)
         lake = Lake(connection, warehouse)
         with lake.explained():
@@ -61,6 +58,19 @@ def open_lake(
                 lake.transact(create_tables, author="emolake", message="create the lake", extra={})
             connection.execute("USE lake")
             yield lake
+
+
+@contextmanager
+def connected(warehouse: WarehouseOptions) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open DuckDB with all that the lake needs loaded and set, and nothing attached."""
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
+    try:
+        with interruptible(connection):
+            _load_extensions(connection, warehouse)
+            connection.execute("SET TimeZone = 'UTC'")
+            if warehouse.data.startswith("s3://"):
+                _create_s3_secret(connection, warehouse)
+        yield connection
     finally:
         connection.close()
 

@@ -1,7 +1,9 @@
 """Read-only questions to the lake, and their answers as a table, CSV, JSON or Parquet."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -15,6 +17,7 @@ from emolake.output.table import print_table, write_csv, write_json
 
 Format = Literal["table", "csv", "json", "parquet"]
 
+_IN_MEMORY_BYTES = 16_000_000
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
@@ -27,6 +30,8 @@ class QueryError(EmolakeError):
 def ask(lake: Lake, sql: str) -> duckdb.DuckDBPyConnection:
     """Run one reading statement and return the connection that holds its result.
 
+    What is shown to somebody is asked within `Lake.answer`, or by `write_answer`.
+
     Raises:
         QueryError: not exactly one SELECT (or EXPLAIN), or an error in it.
     """
@@ -38,14 +43,18 @@ def ask(lake: Lake, sql: str) -> duckdb.DuckDBPyConnection:
         return lake.connection.execute(statements[0])
 
 
-def write(result: duckdb.DuckDBPyConnection, format: Format, output: IO[str], path: Path | None) -> None:
-    """Write a result to `path`, or without one to a text stream.
+def write_answer(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None) -> None:
+    """Write the answer to one reading statement to `path`, or without one to a text stream.
+
+    All of it is read from one snapshot before anything is written. What has no end in memory, CSV and JSON, waits on
+    the disk.
 
     Raises:
-        QueryError: Parquet was asked for without a path, or a row of the answer cannot be made.
+        QueryError: as `ask`, or a row of the answer cannot be made, or Parquet was asked for without a path.
+        SnapshotExpiredError: its snapshot expired in every attempt.
     """
     with _asking():
-        _write(result, format, output, path)
+        _write(lake, sql, format, output, path)
 
 
 @contextmanager
@@ -57,20 +66,45 @@ def _asking() -> Iterator[None]:
         raise QueryError(f"the query failed: {redacted(str(error).strip())}") from error
 
 
-def _write(result: duckdb.DuckDBPyConnection, format: Format, output: IO[str], path: Path | None) -> None:
+def _write(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None) -> None:
     if format == "parquet":
         if path is None:
             raise QueryError("Parquet cannot be shown; name a file with -o")
-        pq.write_table(result.to_arrow_table(), path)
+        pq.write_table(lake.answer(lambda: ask(lake, sql).to_arrow_table()), path)
         return
-    names = [column[0] for column in result.description or ()]
-    with nullcontext(output) if path is None else path.open("w", encoding="utf-8", newline="") as stream:
-        if format == "json":
-            write_json((dict(zip(names, row, strict=True)) for row in _rows(result)), stream)
-        elif format == "csv":
-            write_csv(names, _rows(result), stream)
-        else:
-            print_table(names, _rows(result), stream)
+    if format == "table":
+        names, rows = lake.answer(lambda: _held(ask(lake, sql)))
+        with _opened(path, output) as stream:
+            print_table(names, rows, stream)
+        return
+    with (
+        lake.answer(lambda: _spooled(ask(lake, sql), format)) as spool,
+        _opened(path, output) as stream,
+    ):
+        shutil.copyfileobj(spool, stream)
+
+
+def _opened(path: Path | None, output: IO[str]) -> AbstractContextManager[IO[str]]:
+    return nullcontext(output) if path is None else path.open("w", encoding="utf-8", newline="")
+
+
+def _held(result: duckdb.DuckDBPyConnection) -> tuple[list[str], list[tuple[Any, ...]]]:
+    return _names(result), result.fetchall()
+
+
+def _spooled(result: duckdb.DuckDBPyConnection, format: Format) -> IO[str]:
+    names = _names(result)
+    spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, "w+", encoding="utf-8", newline="")  # noqa: SIM115
+    if format == "json":
+        write_json((dict(zip(names, row, strict=True)) for row in _rows(result)), spool)
+    else:
+        write_csv(names, _rows(result), spool)
+    spool.seek(0)
+    return spool
+
+
+def _names(result: duckdb.DuckDBPyConnection) -> list[str]:
+    return [column[0] for column in result.description or ()]
 
 
 def _rows(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

@@ -19,9 +19,11 @@ def bound_memory(connection: duckdb.DuckDBPyConnection, *, memory_mb: int) -> No
     connection.execute("SET temp_directory = $folder", {"folder": f"{tempfile.gettempdir()}/emolake-duckdb"})
 
 
-def snapshots_before(lake: Lake, moment: datetime) -> list[int]:
-    """Return the ids of the snapshots that others had followed by a moment, the newest of all never among them."""
-    return [snapshot for (snapshot,) in lake.rows(statement("snapshots_before"), {"before": moment})]
+def expirable_snapshots(lake: Lake, moment: datetime) -> list[int]:
+    """Return the ids of the snapshots that a commit had seen followed by a moment; nobody has begun with one since."""
+    return [
+        snapshot for (snapshot,) in lake.answered_rows(statement("expirable_snapshots"), {"before": moment})
+    ]
 
 
 def expire(lake: Lake, snapshots: Sequence[int]) -> None:

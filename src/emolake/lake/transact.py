@@ -3,15 +3,22 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 import duckdb
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from emolake.errors import EmolakeError
 from emolake.lake.schema import GUARD_SLOTS, missing_columns, missing_tables
 from emolake.lake.trouble import trouble
+from emolake.lake.turns import turn
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.messages import redacted
 from emolake.schemas.tables import TABLES
@@ -24,14 +31,22 @@ _CONFLICTS = (
     "conflict",
     "could not serialize",
     "deadlock detected",
+    "duplicate key value",
     "unsuccessful or closed pending query result",
 )
+
+# How often a question is asked, or a read is begun again, whose snapshot expires under it.
+_READ_ATTEMPTS = 10
 
 T = TypeVar("T")
 
 
 class LakeError(EmolakeError):
     """The lake cannot be opened, read or written."""
+
+
+class SnapshotExpiredError(LakeError):
+    """The snapshot that a transaction reads expired before its end: rows may be missing, or be there twice."""
 
 
 class Lake:
@@ -41,6 +56,7 @@ class Lake:
         self.connection = connection
         self._commit_attempts = warehouse.commit_attempts
         self._catalog = warehouse.parsed_catalog.target
+        self._catalog_file = warehouse.parsed_catalog.file
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -66,16 +82,16 @@ class Lake:
     ) -> T:
         """Do `work` in one transaction and return its result; do all of it again when another writer was first.
 
-        The commit is tagged with author, message and `extra` as JSON, so that a row leads to its snapshot.
+        The commit is tagged with author, message and `extra` as JSON, so that a row leads to its snapshot. The tag
+        also says which snapshot was the newest at which moment (`based_on`, `based_at`): snapshots expire by it.
 
         Raises:
             LakeError: the transaction lost against other writers in every attempt.
         """
-        tag = json.dumps(dict(extra))
-        return self.retried(lambda: self._once(work, author, message, tag), what=f"the commit {message!r}")
+        return self.retried(lambda: self._once(work, author, message, extra), what=f"the commit {message!r}")
 
     def retried(self, work: Callable[[], T], *, what: str = "the call") -> T:
-        """Do `work`, and do it again when another writer was first.
+        """Do `work` when it is this writer's turn, and do it again when another writer was first nevertheless.
 
         Raises:
             LakeError: it lost against other writers in every attempt.
@@ -88,8 +104,8 @@ class Lake:
             reraise=True,
         )
         try:
-            result: T = retrying(work)
-        except duckdb.Error as error:
+            result: T = retrying(self._in_turn, work)
+        except (duckdb.Error, SnapshotExpiredError) as error:
             if not is_conflict(error):
                 raise
             raise LakeError(
@@ -98,14 +114,25 @@ class Lake:
             ) from error
         return result
 
+    def _in_turn(self, work: Callable[[], T]) -> T:
+        with turn(self._catalog_file):
+            return work()
+
     def _once(
-        self, work: Callable[[duckdb.DuckDBPyConnection], T], author: str, message: str, extra: str
+        self,
+        work: Callable[[duckdb.DuckDBPyConnection], T],
+        author: str,
+        message: str,
+        extra: Mapping[str, str],
     ) -> T:
         self.connection.execute("BEGIN")
         try:
             with interruptible(self.connection):
-                result = work(self.connection)
-                tag = {"author": author, "message": message, "extra": extra}
+                base = self._current_snapshot()
+                seen = {"based_on": str(base), "based_at": datetime.now(UTC).isoformat()}
+                with self._read_from(base):
+                    result = work(self.connection)
+                tag = {"author": author, "message": message, "extra": json.dumps({**extra, **seen})}
                 self.connection.execute(statement("tag_commit"), tag)
                 self.connection.execute("COMMIT")
         except BaseException:
@@ -115,14 +142,57 @@ class Lake:
             raise
         return result
 
-    @contextmanager
-    def one_snapshot(self) -> Iterator[None]:
-        """Let every query of the block read the same snapshot, whatever is committed meanwhile."""
+    def answer(self, read: Callable[[], T]) -> T:
+        """Return what `read` gives, all of it from one snapshot, whatever is committed or expires meanwhile.
+
+        DuckLake reads a snapshot that expires under it without an error: rows are missing, or there twice. So the
+        answer counts only where the snapshot is still there afterwards; otherwise `read` is called again.
+
+        Args:
+            read: queries on `connection`, or `rows`, that shows nothing to anybody and may be repeated.
+
+        Raises:
+            SnapshotExpiredError: the snapshot expired in every attempt.
+        """
+        retrying = Retrying(
+            stop=stop_after_attempt(_READ_ATTEMPTS),
+            retry=retry_if_exception_type(SnapshotExpiredError),
+            reraise=True,
+        )
+        result: T = retrying(self._answered, read)
+        return result
+
+    def _answered(self, read: Callable[[], T]) -> T:
         self.connection.execute("BEGIN")
         try:
-            yield
+            with self._read_from(self._current_snapshot()):
+                return read()
         finally:
             self.connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _read_from(self, base: int) -> Iterator[None]:
+        """Check at the end of the block, failed or not, that neither its snapshot nor a newer one has expired.
+
+        The newer ones are what a commit finds its conflicts by.
+        """
+        try:
+            yield
+        except Exception as error:
+            if _is_of_signal(error) or self._is_whole_since(base):
+                raise
+            raise _expired(base) from error
+        if not self._is_whole_since(base):
+            raise _expired(base)
+
+    def _is_whole_since(self, base: int) -> bool:
+        # On a connection of its own, in a transaction of its own: that of the block may see the catalog as it was.
+        with self.connection.cursor() as other:
+            ((is_whole,),) = other.execute(statement("is_whole_since"), {"base": base}).fetchall()
+        return bool(is_whole)
+
+    def _current_snapshot(self) -> int:
+        return int(self.rows(statement("current_snapshot"))[0][0])
 
     def exists(self) -> bool:
         """Return whether tables have been made: a catalog may be empty."""
@@ -137,8 +207,15 @@ class Lake:
         return int(self.rows(statement("latest_snapshot"))[0][0])
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
+        """Return the rows of a query, which is a part of a transaction, or changes something.
+
+        What is only read, and by itself, is asked with `answered_rows`.
+        """
         return self.connection.execute(sql, dict(parameters or {})).fetchall()
+
+    def answered_rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows of a query by itself; see `answer`."""
+        return self.answer(lambda: self.rows(sql, parameters))
 
 
 def take_guards(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> None:
@@ -150,7 +227,16 @@ def take_guards(connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> 
 def is_conflict(error: BaseException) -> bool:
     """Return whether a transaction failed because another writer was first, and may be tried again."""
     text = str(error).lower()
-    return isinstance(error, duckdb.Error) and any(sign in text for sign in _CONFLICTS)
+    return isinstance(error, SnapshotExpiredError) or (
+        isinstance(error, duckdb.Error) and any(sign in text for sign in _CONFLICTS)
+    )
+
+
+def _expired(base: int) -> SnapshotExpiredError:
+    return SnapshotExpiredError(
+        f"snapshot {base} expired while it was read, {_READ_ATTEMPTS} times in a row or in a commit; ask again when "
+        "`emolake erase` or `emolake maintain` is done, and keep maintain.snapshot_days longer than any query"
+    )
 
 
 @contextmanager
@@ -163,11 +249,15 @@ def interruptible(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # Not an error but a signal's: Ctrl-C, or the termination that Prefect raises.
-        if error.__cause__ is None or isinstance(error.__cause__, Exception):
+        if not _is_of_signal(error):
             raise
         connection.interrupt()
-        raise error.__cause__ from None
+        raise error.__cause__ from None  # type: ignore[misc]
+
+
+def _is_of_signal(error: Exception) -> bool:
+    """Return whether it is not an error but a signal's: Ctrl-C, or the termination that Prefect raises."""
+    return error.__cause__ is not None and not isinstance(error.__cause__, Exception)
 
 
 def _in_transaction(connection: duckdb.DuckDBPyConnection) -> bool:

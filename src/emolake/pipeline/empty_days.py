@@ -91,12 +91,12 @@ def _first(notes: Sequence[str], rest: str) -> Iterator[str]:
 
 def _said_before(lake: Lake) -> set[str]:
     """Return the warnings that earlier runs have in their rows: a night that only repeats them commits nothing."""
-    return {warning for (warning,) in lake.rows(statement("earlier_warnings"))}
+    return {warning for (warning,) in lake.answered_rows(statement("earlier_warnings"))}
 
 
 def _held(run: Run, lake: Lake) -> dict[date, bool]:
     """Return the days up to the run's last of which the lake holds recordings, and whether any was there till now."""
-    return dict(lake.rows(statement("held_days"), {"last": run.days.last, "since": run.started_at}))
+    return dict(lake.answered_rows(statement("held_days"), {"last": run.days.last, "since": run.started_at}))
 
 
 def _others_list(day: date, run: Run, held: Mapping[date, bool]) -> bool:

@@ -44,7 +44,7 @@ def publish(run: Run, lake: Lake, log: Log, raise_interrupt: Callable[[], None])
 
 def _held_back(lake: Lake, days: DayRange) -> dict[str, list[date]]:
     found: dict[str, list[date]] = {}
-    for day, model in held_back(lake, days):
+    for day, model in lake.answer(lambda: held_back(lake, days)):
         found.setdefault(model, []).append(day)
     return found
 

@@ -36,4 +36,4 @@ def quarantined(lake: Lake, days: DayRange, reasons: Sequence[str] = ()) -> list
             f"no recording is quarantined for {', '.join(unknown)}; the reasons are {', '.join(Reason)}"
         )
     parameters = {"first": days.first, "last": days.last, "reasons": list(reasons)}
-    return [Quarantined(*row) for row in lake.rows(statement("quarantined"), parameters)]
+    return [Quarantined(*row) for row in lake.answered_rows(statement("quarantined"), parameters)]

@@ -19,7 +19,9 @@ def record_run_health(
 ) -> Health:
     """Write the run's row in model_health, and return its verdict; a run without labelled segments gets none."""
     parameters = {"run_id": run_id, "model": key.model, "first": days.first, "last": days.last}
-    found = lake.connection.execute(statement("run_health"), parameters).to_arrow_table().to_pylist()[0]
+    found = lake.answer(
+        lambda: lake.connection.execute(statement("run_health"), parameters).to_arrow_table().to_pylist()[0]
+    )
     health = judge(found["segments"], found["logit_range_mean"], options)
     row = found | {
         "run_id": run_id,

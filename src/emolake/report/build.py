@@ -60,11 +60,7 @@ def write_report(lake: Lake, *, first: date | None, last: date | None, out: Path
         raise ConfigurationError(
             f"the range ends on {last}, before it begins on {first}; give the earlier date first"
         )
-    lake.connection.execute("BEGIN")
-    try:
-        content = _content(lake, first, last)
-    finally:
-        lake.connection.execute("ROLLBACK")
+    content = lake.answer(lambda: _content(lake, first, last))
     page = _environment().get_template("page.html").render(content)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, "utf-8")

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def _catalog(settings: Settings) -> str:
     with lake_if_any(settings.warehouse) as lake:
         if lake is None:
             return f"{catalog.where} is not there yet; the first run makes it"
-        ((recordings,),) = lake.rows(statement("count_recordings"))
+        ((recordings,),) = lake.answered_rows(statement("count_recordings"))
         return f"{catalog.kind} catalog at snapshot {lake.latest_snapshot()}, {recordings} recordings"
 
 
@@ -106,11 +106,11 @@ def _signals(settings: Settings) -> str:
             return "nothing was analysed yet"
         if not has_signals(lake):
             return "nothing was measured yet; the next run does it"
-        ((last,),) = lake.rows(statement("last_day"))
+        ((last,),) = lake.answered_rows(statement("last_day"))
         if last is None:
             return "nothing was analysed yet"
         first = last - timedelta(days=_DAYS_OF_SIGNALS - 1)
-        odd = odd_signals(lake, first=first, last=last)
+        odd = lake.answer(partial(odd_signals, lake, first=first, last=last))
     if not odd:
         return f"nothing is odd of the recordings of {first} to {last}"
     listed = "; ".join(

@@ -31,7 +31,8 @@ from emolake.tasks.plan import recording_id
 from emolake.upkeep.catalog_remains import compact_catalog, forget_bounds, names_in_catalog
 from emolake.upkeep.data_store import open_data_store
 
-# Until snapshots expire, so that the short transactions that were under way have come to an end.
+# Until snapshots expire, so that most of the transactions and queries under way come to an end. The others notice: see
+# `Lake.answer` and `Lake.transact`.
 _GRACE_S = 2.0
 # As ordinals: a guard is taken for each of these days, which are all guards that there are.
 _ALL_GUARDS = [date.fromordinal(1 + slot) for slot in range(GUARD_SLOTS)]
@@ -163,8 +164,8 @@ def requests_by_condition(settings: Settings, condition: str) -> list[ErasureReq
         QueryError: the condition is none, or more than one.
     """
     with open_lake(settings.warehouse, read_only=True, timezone=settings.source.timezone) as lake:
-        found = ask(lake, f"SELECT recording_id, uri FROM recordings WHERE (\n{condition}\n) ORDER BY uri")
-        return [ErasureRequest(*row) for row in found.fetchall()]
+        question = f"SELECT recording_id, uri FROM recordings WHERE (\n{condition}\n) ORDER BY uri"
+        return [ErasureRequest(*row) for row in lake.answer(lambda: ask(lake, question).fetchall())]
 
 
 def plan_erasure(settings: Settings, requests: Sequence[ErasureRequest]) -> ErasurePlan:
@@ -173,7 +174,7 @@ def plan_erasure(settings: Settings, requests: Sequence[ErasureRequest]) -> Eras
         open_lake(settings.warehouse, read_only=True) as lake,
         registered(lake.connection, requested=_table(settings, requests)),
     ):
-        return _planned(lake, settings, requests)
+        return lake.answer(lambda: _planned(lake, settings, requests))
 
 
 def erase(
@@ -197,12 +198,12 @@ def erase(
     with open_lake(settings.warehouse, create=False) as lake:
         bound_memory(lake.connection, memory_mb=settings.maintain.memory_mb)
         with registered(lake.connection, requested=_table(settings, requests)):
-            _write_receipts(lake, _planned(lake, settings, requests), requested_by)
+            before = lake.answer(lambda: _planned(lake, settings, requests))
+            _write_receipts(lake, before, requested_by)
             # Again: a run may have committed one of them until the receipts were there.
-            plan = _planned(lake, settings, requests)
+            plan = lake.answer(lambda: _planned(lake, settings, requests))
             for day in plan.days:
                 _erase_from_day(lake, settings, day, {each.recording_id for each in requests})
-            _erase_from_runs(lake)
             _forget_snapshots(lake)
             removed = len(lake.retried(partial(lake.rows, statement("remove_unneeded_files"))))
             forget_bounds(lake)
@@ -284,39 +285,33 @@ def _erase_from_day(lake: Lake, settings: Settings, day: date, erased: set[str])
     lake.transact(work, author=_AUTHOR, message=f"erase from {day}", extra={"date": str(day)})
 
 
-def _erase_from_runs(lake: Lake) -> None:
-    """Take the errors and the named keys out of the rows of runs that name an erased recording."""
-    if not lake.rows(statement("runs_that_name")):
-        return
+def _forget_snapshots(lake: Lake) -> None:
+    """Take the erased recordings out of the rows of runs, and expire every snapshot but that of this commit.
+
+    A transaction that began before learns what happened since from these snapshots, and would commit blindly. So the
+    last one, which stays, takes all guards and writes the runs again: whoever commits to a day, or refreshes the row
+    of a run, still conflicts with it, and starts again.
+    """
 
     def work(connection: duckdb.DuckDBPyConnection) -> None:
-        found = connection.execute(statement("all_runs")).to_arrow_table()
-        rows = found.select(RUNS.schema.names).cast(RUNS.schema)
-        naming = {run_id for (run_id,) in connection.execute(statement("runs_that_name")).fetchall()}
-        kept = [
-            row | {"error": "erased: it named a recording", "named_keys": [], "warnings": []}
-            if row["run_id"] in naming
-            else row
-            for row in rows.to_pylist()
-        ]
-        connection.execute(statement("delete_runs"))
-        append(connection, RUNS, pa.Table.from_pylist(kept, schema=RUNS.schema))
+        take_guards(connection, _ALL_GUARDS)
+        _erase_from_runs(connection)
 
-    lake.transact(work, author=_AUTHOR, message="erase from the runs", extra={})
-
-
-def _forget_snapshots(lake: Lake) -> None:
-    """Expire every snapshot but the last.
-
-    A transaction that began before learns what happened since from these snapshots. The last one takes all guards
-    and stays, so that whoever commits to a day still conflicts with it, and starts again.
-    """
-    lake.transact(
-        lambda connection: take_guards(connection, _ALL_GUARDS), author=_AUTHOR, message="erased", extra={}
-    )
+    lake.transact(work, author=_AUTHOR, message="erased", extra={})
     last = lake.latest_snapshot()
     time.sleep(_GRACE_S)
     expire(lake, [snapshot for (snapshot,) in lake.rows(statement("snapshot_ids")) if snapshot < last])
+
+
+def _erase_from_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write all rows of runs again, without the errors and named keys of those that name an erased recording."""
+    found = connection.execute(statement("all_runs")).to_arrow_table()
+    rows = found.select(RUNS.schema.names).cast(RUNS.schema)
+    naming = {run_id for (run_id,) in connection.execute(statement("runs_that_name")).fetchall()}
+    blank: dict[str, object] = {"error": "erased: it named a recording", "named_keys": [], "warnings": []}
+    kept = [row | blank if row["run_id"] in naming else row for row in rows.to_pylist()]
+    connection.execute(statement("delete_runs"))
+    append(connection, RUNS, pa.Table.from_pylist(kept, schema=RUNS.schema))
 
 
 def _scan(lake: Lake, settings: Settings) -> _Scan:

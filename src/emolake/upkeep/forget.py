@@ -56,7 +56,8 @@ def plan_forgetting(settings: Settings, model: str, days: DayRange) -> ForgetPla
     Raises:
         ForgetError: the lake holds nothing of it there, and no receipt.
     """
-    with open_lake(settings.warehouse, read_only=True) as lake, lake.one_snapshot():
+
+    def read() -> ForgetPlan:
         held = _held(lake.connection, model, days)
         before = 0
         if not lake.is_of_earlier_version():
@@ -67,6 +68,9 @@ def plan_forgetting(settings: Settings, model: str, days: DayRange) -> ForgetPla
                 f"the lake holds nothing of the model {model!r} on these days; it holds rows of: {known}"
             )
         return ForgetPlan(model, held, int(before))
+
+    with open_lake(settings.warehouse, read_only=True) as lake:
+        return lake.answer(read)
 
 
 def forget(
@@ -90,12 +94,12 @@ def forget(
     """
     with open_lake(settings.warehouse, create=False) as lake:
         bound_memory(lake.connection, memory_mb=settings.maintain.memory_mb)
-        held = _held(lake.connection, model, days)
+        held = lake.answer(lambda: _held(lake.connection, model, days))
         gone = [
             _forget_day(lake, settings, model, each.date, requested_by)
             for each in track(held, "forgetting", unit="days", transient=True)
         ]
-        left = _held(lake.connection, model, days)
+        left = lake.answer(lambda: _held(lake.connection, model, days))
     if left:
         raise ForgetError(
             f"meanwhile a run has committed more of the model {model}, on {counted(len(left), 'day')}; forget it again "

@@ -45,7 +45,8 @@ def find_gaps(lake: Lake, settings: Settings, days: DayRange) -> list[Gap]:
         "least_share": options.least_share,
         "least_usual": options.least_usual,
     }
+    found = lake.answered_rows(statement("gaps"), parameters)
     return [
         Gap(day, weekday, tuple(dimensions), recordings, usual, weeks)
-        for day, weekday, dimensions, recordings, usual, weeks in lake.rows(statement("gaps"), parameters)
+        for day, weekday, dimensions, recordings, usual, weeks in found
     ]

@@ -10,7 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from emolake.lake.connect import open_lake
 from emolake.lake.rewrite import GROWING, rewrite_day
-from emolake.lake.snapshots import bound_memory, expire, snapshots_before
+from emolake.lake.snapshots import bound_memory, expirable_snapshots, expire
 from emolake.lake.transact import Lake, take_guards
 from emolake.output.progress import track
 from emolake.schemas.tables import ERASURES, FORGOTTEN, MODEL_HEALTH, RUNS, Table
@@ -62,7 +62,7 @@ def maintain(settings: Settings, *, dry_run: bool = False) -> Maintained:
         scattered = _scattered_days(lake, options)
         if not dry_run:
             _merge(lake, scattered)
-        too_old = snapshots_before(lake, datetime.now(UTC) - timedelta(days=options.snapshot_days))
+        too_old = expirable_snapshots(lake, datetime.now(UTC) - timedelta(days=options.snapshot_days))
         if not dry_run:
             expire(lake, too_old)
         removed = _remove_old_files(lake, settings, dry_run=dry_run)
@@ -109,11 +109,12 @@ def _remove_old_files(lake: Lake, settings: Settings, *, dry_run: bool) -> int:
     if settings.warehouse.parsed_catalog.kind == "sqlite":
         # DuckLake 1.0 compares times as text there, which are older at once within a day: seen in trials.
         since_unneeded += timedelta(days=1)
-    return _removed(lake, "remove_old_files", since_unneeded, dry_run)
+    return lake.retried(partial(_removed, lake, "remove_old_files", since_unneeded, dry_run))
 
 
 def _remove_orphans(lake: Lake, options: MaintainOptions, *, dry_run: bool) -> int:
-    # Its listing breaks off when a file goes away meanwhile, as those of a transaction that lost do.
+    # Its listing breaks off when a file goes away meanwhile, as those of a transaction that lost do. It takes no turn:
+    # it changes nothing in the catalog, and may take long.
     listing = Retrying(
         stop=stop_after_attempt(10),
         wait=wait_random_exponential(multiplier=0.05, max=2),
@@ -127,4 +128,4 @@ def _remove_orphans(lake: Lake, options: MaintainOptions, *, dry_run: bool) -> i
 def _removed(lake: Lake, name: str, age: timedelta, dry_run: bool) -> int:
     """Run a statement that removes files from an age on; return how many it removed, or would remove."""
     parameters = {"older_than": datetime.now(UTC) - age, "dry_run": dry_run}
-    return len(lake.retried(partial(lake.rows, statement(name), parameters)))
+    return len(lake.rows(statement(name), parameters))

@@ -72,8 +72,7 @@ def verify(settings: Settings, days: DayRange | None = None) -> Verdict:
             )
         of_files = verify_files(lake, settings)
         try:
-            with lake.one_snapshot():
-                return of_files + verify_rows(lake, settings, days)
+            return of_files + lake.answer(lambda: verify_rows(lake, settings, days))
         except duckdb.Error:
             if not of_files.breaches:
                 raise
