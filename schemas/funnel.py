@@ -10,7 +10,7 @@ EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class Stage:
+class FunnelStage:
     """What is left at one stage, and what fell out since the one before."""
 
     name: str
@@ -19,11 +19,11 @@ class Stage:
     examples: Sequence[str] = ()
 
 
-def listed_stages(listing: Listing) -> Iterator[Stage]:
+def listed_stages(listing: Listing) -> Iterator[FunnelStage]:
     """Yield the stages of a listing: its keys, those that match the pattern, and those of them that are audio."""
-    yield Stage("listed", listing.listed)
-    yield Stage("matched", listing.matched, listing.not_matched, examples(listing, NOT_MATCHED))
-    yield Stage("audio", listing.found, listing.not_audio, examples(listing, NOT_AUDIO))
+    yield FunnelStage("listed", listing.listed)
+    yield FunnelStage("matched", listing.matched, listing.not_matched, examples(listing, NOT_MATCHED))
+    yield FunnelStage("audio", listing.found, listing.not_audio, examples(listing, NOT_AUDIO))
 
 
 def examples(listing: Listing, reason: str) -> Sequence[str]:
@@ -33,15 +33,15 @@ def examples(listing: Listing, reason: str) -> Sequence[str]:
     return tuple(named[:EXAMPLES])
 
 
-def stage_rows(stages: Iterable[Stage]) -> list[tuple[str, int, int | str, str]]:
+def stage_rows(stages: Iterable[FunnelStage]) -> list[tuple[str, int, int | str, str]]:
     """Return a row of text and numbers for each stage, under `STAGE_COLUMNS`."""
     return [(stage.name, stage.left, stage.fell_out or "", "\n".join(stage.examples)) for stage in stages]
 
 
-def stages_line(stages: Iterable[Stage]) -> str:
+def stages_line(stages: Iterable[FunnelStage]) -> str:
     """Return the stages as one line.
 
-    >>> stages_line([Stage("listed", 9), Stage("matched", 7, 2, ["a.wav", "b.wav"])])
+    >>> stages_line([FunnelStage("listed", 9), FunnelStage("matched", 7, 2, ["a.wav", "b.wav"])])
     'listed 9 → matched 7 (not a.wav, b.wav)'
     """
     parts = []
