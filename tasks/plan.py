@@ -262,6 +262,8 @@ def estimated_seconds(item: SourceObject) -> float:
 
 def _states(lake: Lake, chunk: list[SourceObject], day: date, key: AnalysisKey) -> list[str]:
     """Return for each object what the lake holds of it: done, stale, failed or missing."""
+    if not chunk:  # a table without rows has columns without types, which compare with nothing
+        return []
     listed = pa.table(
         {
             "position": range(len(chunk)),

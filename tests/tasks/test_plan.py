@@ -131,6 +131,12 @@ def test_only_the_difference_is_planned(lake):
     assert listing.estimated_seconds == 3.0
 
 
+@pytest.mark.parametrize("key", ["2026/11/20/stray.wav", "2026/11/20/oslo/a.txt"])
+def test_a_day_of_keys_that_are_no_recordings_is_planned_beside_a_lake(lake, key):
+    keys, listing = plan(Made(lambda: [key]), lake)
+    assert (keys, listing.found, listing.listed) == ([], 0, 1)
+
+
 def test_another_configuration_makes_all_stale(lake):
     _, listing = plan(SOURCE, lake, key=replace(KEY, config_id="b" * 16))
     assert (listing.skipped, listing.stale, listing.failed, listing.missing) == (0, 3, 1, 1)

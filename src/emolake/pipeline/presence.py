@@ -39,7 +39,9 @@ class Presence:
 
     def see(self, objects: Sequence[SourceObject]) -> None:
         """Take note of listed recordings."""
-        self._saw_any = self._saw_any or bool(objects)
+        if not objects:
+            return
+        self._saw_any = True
         listed = pa.table({"recording_id": [item.recording_id for item in objects]})
         with registered(self._lake.connection, listed_now=listed):
             self._lake.connection.execute(statement("note_seen"), {"date": self._day})
