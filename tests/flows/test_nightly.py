@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from threading import Barrier
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import numpy as np
@@ -315,7 +315,7 @@ def test_a_night_whose_keys_match_no_more_fails_and_may_be_let_pass(site: Site) 
     site.configure(source=source, warehouse="[aggregate]\nby = []", run='empty = "warn"')
     summary = nightly(config=site.config, date=LAST)
     assert summary["outcome"] == "completed"
-    assert any(named in warning for warning in summary["warnings"])
+    assert any(named in warning for warning in cast("list[str]", summary["warnings"]))
     assert len(site.rows("SELECT * FROM runs")) == 3
 
 

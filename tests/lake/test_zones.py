@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from emolake.api import open_lake as open_lake_of
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
-from emolake.lake.query import Format, ask, write
+from emolake.lake.query import Format, write_answer
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
@@ -101,7 +101,7 @@ def test_every_format_gives_the_same_instants(filled: WarehouseOptions, berlin: 
 
     def text(lake: Lake, format: Format) -> str:
         stream = io.StringIO()
-        write(ask(lake, sql), format, stream, None)
+        write_answer(lake, sql, format, stream, None)
         return stream.getvalue()
 
     expected = [(FIRST.astimezone(UTC) + timedelta(hours=hour)) for hour in range(HOURS)]
@@ -109,7 +109,7 @@ def test_every_format_gives_the_same_instants(filled: WarehouseOptions, berlin: 
         assert [datetime.fromisoformat(each["recorded_at"]) for each in rows] == expected
         assert rows[2] == {"recorded_at": "2026-03-29T03:00:00+02:00", "local": "2026-03-29T03:00:00"}
     assert "2026-03-29 03:00:00+02:00 │ 2026-03-29 03:00:00" in text(berlin, "table")
-    write(ask(berlin, sql), "parquet", io.StringIO(), tmp_path / "a.parquet")
+    write_answer(berlin, sql, "parquet", io.StringIO(), tmp_path / "a.parquet")
     table = pq.read_table(tmp_path / "a.parquet")
     assert [moment.astimezone(UTC) for moment in table.column("recorded_at").to_pylist()] == expected
     assert table.column("local").to_pylist()[2] == datetime(2026, 3, 29, 3)

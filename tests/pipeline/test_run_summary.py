@@ -1,7 +1,9 @@
 """The Markdown of a run: its figures, the emotions of its days, what it quarantined, and the way to the report."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
@@ -19,12 +21,12 @@ from made_lake import DAY, KEY, Call, shard_rows, tiled
 SECTIONS = ["# nightly", "## Recordings", "## Emotions", "## Quarantined", "## Report"]
 
 
-def made_run(warehouse: WarehouseOptions, **figures: int) -> Run:
+def made_run(warehouse: WarehouseOptions, **figures: Any) -> Run:
     return Run(
         RunRequest("nightly", (DAY - timedelta(days=1), DAY)),
         KEY,
         Settings(warehouse=warehouse),
-        counts=Counts(**figures),
+        counts=replace(Counts(), **figures),
     )
 
 

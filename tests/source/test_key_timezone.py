@@ -143,7 +143,7 @@ def test_keys_of_a_list_of_patterns_are_planned_for_one_day_each(zone, key_zone,
     days = [day + timedelta(days=distance) for distance in range(-4, 6)]
     found = [each for one in days for each in planned(keys, pattern, one)]
     assert Counter(each.key for each in found) == dict.fromkeys(keys, 1)
-    assert all(pattern.match(each.key).date == each.date for each in found)
+    assert all((match := pattern.match(each.key)) and match.date == each.date for each in found)
 
 
 @pytest.mark.parametrize(

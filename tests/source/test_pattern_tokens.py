@@ -121,10 +121,8 @@ def test_a_pattern_that_cannot_be_understood_is_refused(text, message):
 
 def test_digits_of_a_fixed_number_may_follow_those_of_a_varying_one():
     pattern = KeyPattern("{date:%Y%-m%d}_{call_id}.wav", ZULU)
-    assert [pattern.match(f"{each}_a.wav").date for each in ("2026120", "20261120")] == [
-        date(2026, 1, 20),
-        DAY,
-    ]
+    matches = [pattern.match(f"{each}_a.wav") for each in ("2026120", "20261120")]
+    assert [match and match.date for match in matches] == [date(2026, 1, 20), DAY]
 
 
 def test_patterns_of_a_list_are_tried_in_order():

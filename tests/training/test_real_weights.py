@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_real_whisper_transcribes_real_clips_through_the_multimodal_family(
     (tmp_path / "config.json").write_text(json.dumps(config))
     model = Multimodal.load(MultimodalOptions(path=tmp_path), device="cpu", precision="fp32")
     clips = [soundfile.read(shared_data / name, dtype="float32")[0] for name in SAID]
-    scores = list(Engine(model, 60 * 16_000).scores(clips))  # all in one batch
+    scores = list(Engine(cast("Any", model), 60 * 16_000).scores(clips))  # all in one batch
     assert np.isfinite([each.logits for each in scores]).all()
     padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(clip) for clip in clips], batch_first=True)
     texts = model.transcripts(padded, torch.tensor([len(clip) for clip in clips]))
@@ -85,7 +86,7 @@ def test_a_head_on_real_whisper_beats_a_network_on_cepstra(shared_data: Path, tm
     encoder = SHARED / "models" / "whisper-base-encoder"
     if not encoder.is_dir():
         pytest.skip(f"there is no encoder of real weights: no {encoder.name} beside the checkout")
-    common = {
+    common: dict[str, Any] = {
         "data": _some_of_ravdess(shared_data, tmp_path),
         "split": "speaker",
         "folds": 4,

@@ -11,7 +11,7 @@ from emolake.schemas.days import DayRange
 from emolake.settings import MaintainOptions, Settings, load_settings
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
-from emolake.upkeep.erase import erase, request_by_uri
+from emolake.upkeep.erase import erase, request_by_name
 from emolake.upkeep.maintain import maintain
 from emolake.upkeep.verify import verify
 
@@ -58,7 +58,7 @@ def test_verify_maintain_and_erase(settings: Settings, s3: tuple[str, Path]) -> 
     assert done.orphans_removed == 1
     assert not orphan.exists()
     assert uris(settings) == [call.uri for call in CALLS]
-    erased = erase(settings, request_by_uri(CALLS[1].uri))
+    erased = erase(settings, [request_by_name(settings, CALLS[1].uri)])
     assert erased.removed_files > 0
     assert erased.scanned_files == len(list(bucket.rglob("*.parquet")))
     assert uris(settings) == [CALLS[0].uri, CALLS[2].uri]

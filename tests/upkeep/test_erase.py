@@ -12,8 +12,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from emolake.cli.app import app
 from emolake.errors import ConfigurationError

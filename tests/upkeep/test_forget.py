@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pytest
@@ -162,7 +162,9 @@ def killed_after(statements: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     make = Lake.__init__
     with monkeypatch.context() as patched:
         patched.setattr(
-            Lake, "__init__", lambda lake, connection, *rest: make(lake, Dying(connection), *rest)
+            Lake,
+            "__init__",
+            lambda lake, connection, *rest: make(lake, cast("Any", Dying(connection)), *rest),
         )
         yield
 

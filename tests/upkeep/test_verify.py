@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,7 +206,7 @@ def test_rows_that_are_corrupted_are_found_by_the_query_too(
     lake, settings = open_sound
     sql, expected = CORRUPTIONS[name]
 
-    def corrupted() -> tuple[Verdict, list[list[object]]]:
+    def corrupted() -> tuple[Verdict, list[list[tuple[Any, ...]]]]:
         lake.connection.execute(sql)
         verdict = verify_rows(lake, settings, DayRange(DAY - timedelta(days=30), DAY))
         return verdict, [ask(lake, each.query or "").fetchall() for each in verdict.breaches]
