@@ -37,7 +37,8 @@ def _head(run: Run) -> str:
     days = str(first) if first == last else f"{first} to {last}"
     failed = f"\n\n**Failed:** {_shown(run.error)}" if run.error else ""
     warned = "".join(f"\n\n**Note:** {_shown(warning)}" for warning in run.warnings)
-    return f"# {run.request.flow} of {days}: {run.outcome}\n\nRun `{run.run_id}`, model `{run.key.model}`.{failed}{warned}"
+    title = f"# {run.request.flow} of {days}: {run.outcome}"
+    return f"{title}\n\nRun `{run.run_id}`, model `{run.key.model}`.{failed}{warned}"
 
 
 def _figures(run: Run) -> str:
