@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
@@ -35,8 +36,10 @@ _CONFLICTS = (
     "unsuccessful or closed pending query result",
 )
 
-# How often a question is asked, or a read is begun again, whose snapshot expires under it.
+# How often a question is asked whose snapshot is taken away from under it.
 _READ_ATTEMPTS = 10
+# How often of these beside writers; then it takes a turn, and they wait.
+_READ_ATTEMPTS_BESIDE_WRITERS = 4
 
 T = TypeVar("T")
 
@@ -46,7 +49,15 @@ class LakeError(EmolakeError):
 
 
 class SnapshotExpiredError(LakeError):
-    """The snapshot that a transaction reads expired before its end: rows may be missing, or be there twice."""
+    """Something of the snapshot that is read was taken away before the end: rows may be missing, or be there twice."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a catalog held at a moment: its newest snapshot, and a sum of the files that a snapshot needs."""
+
+    newest: int
+    files: tuple[int, ...]
 
 
 class Lake:
@@ -125,14 +136,15 @@ class Lake:
         message: str,
         extra: Mapping[str, str],
     ) -> T:
+        seen = self._seen_before()
         self.connection.execute("BEGIN")
         try:
             with interruptible(self.connection):
                 base = self._current_snapshot()
-                seen = {"based_on": str(base), "based_at": datetime.now(UTC).isoformat()}
-                with self._read_from(base):
+                based = {"based_on": str(base), "based_at": datetime.now(UTC).isoformat()}
+                with self._read_from(base, seen):
                     result = work(self.connection)
-                tag = {"author": author, "message": message, "extra": json.dumps({**extra, **seen})}
+                tag = {"author": author, "message": message, "extra": json.dumps({**extra, **based})}
                 self.connection.execute(statement("tag_commit"), tag)
                 self.connection.execute("COMMIT")
         except BaseException:
@@ -145,51 +157,77 @@ class Lake:
     def answer(self, read: Callable[[], T]) -> T:
         """Return what `read` gives, all of it from one snapshot, whatever is committed or expires meanwhile.
 
-        DuckLake reads a snapshot that expires under it without an error: rows are missing, or there twice. So the
-        answer counts only where the snapshot is still there afterwards; otherwise `read` is called again.
+        DuckLake reads a snapshot that expires under it without an error: rows are missing, or there twice. In an SQLite
+        catalog a commit of somebody else is enough, if it replaces a list of deleted rows. So the answer counts only
+        where nothing of its snapshot was taken away; otherwise `read` is called again, in the end in a turn
+        of its own.
 
         Args:
             read: queries on `connection`, or `rows`, that shows nothing to anybody and may be repeated.
 
         Raises:
-            SnapshotExpiredError: the snapshot expired in every attempt.
+            SnapshotExpiredError: something was taken away in every attempt.
         """
-        retrying = Retrying(
+        attempts = Retrying(
             stop=stop_after_attempt(_READ_ATTEMPTS),
             retry=retry_if_exception_type(SnapshotExpiredError),
             reraise=True,
         )
-        result: T = retrying(self._answered, read)
-        return result
+        for attempt in attempts:
+            alone = attempt.retry_state.attempt_number > _READ_ATTEMPTS_BESIDE_WRITERS
+            with attempt, turn(self._catalog_file if alone else None):
+                return self._answered(read)
+        raise AssertionError("the last attempt raises")
 
     def _answered(self, read: Callable[[], T]) -> T:
+        seen = self._seen_before()
         self.connection.execute("BEGIN")
         try:
-            with self._read_from(self._current_snapshot()):
+            with self._read_from(self._current_snapshot(), seen):
                 return read()
         finally:
             self.connection.execute("ROLLBACK")
 
     @contextmanager
-    def _read_from(self, base: int) -> Iterator[None]:
-        """Check at the end of the block, failed or not, that neither its snapshot nor a newer one has expired.
+    def _read_from(self, base: int, seen: _Seen | None) -> Iterator[None]:
+        """Check at the end of the block, failed or not, that nothing of its snapshot was taken away.
 
-        The newer ones are what a commit finds its conflicts by.
+        Neither may have expired: the snapshot itself, whose files would not be known any more, and newer ones, which a
+        commit finds its conflicts by. Nor may a file of it have been replaced, as far as an SQLite catalog shows that:
+        DuckDB reads each of its tables as it is at that moment, but only up to the last row that there was when the
+        transaction began. DuckLake replaces the lists of deleted rows, and the files that it merges: of those the
+        transaction sees neither the old nor the new ones.
+
+        Args:
+            base: the snapshot.
+            seen: what was there before the transaction began; None where a server shows it one state of the catalog.
         """
+        if seen is not None and seen.newest != base:
+            raise _expired(base)
         try:
             yield
         except Exception as error:
-            if _is_of_signal(error) or self._is_whole_since(base):
+            if _is_of_signal(error) or self._is_whole(base, seen):
                 raise
             raise _expired(base) from error
-        if not self._is_whole_since(base):
+        if not self._is_whole(base, seen):
             raise _expired(base)
 
-    def _is_whole_since(self, base: int) -> bool:
-        # On a connection of its own, in a transaction of its own: that of the block may see the catalog as it was.
+    def _is_whole(self, base: int, seen: _Seen | None) -> bool:
+        ((is_whole,),) = self._beside("is_whole_since", base)
+        return bool(is_whole) and (seen is None or self._seen(base).files == seen.files)
+
+    def _seen_before(self) -> _Seen | None:
+        return None if self._catalog_file is None else self._seen()
+
+    def _seen(self, base: int | None = None) -> _Seen:
+        ((newest, *files),) = self._beside("visible_files", base)
+        return _Seen(newest, tuple(files))
+
+    def _beside(self, name: str, base: int | None) -> list[tuple[Any, ...]]:
+        # On a connection of its own, in a transaction of its own: that of the caller may see the catalog as it was.
         with self.connection.cursor() as other:
-            ((is_whole,),) = other.execute(statement("is_whole_since"), {"base": base}).fetchall()
-        return bool(is_whole)
+            return other.execute(statement(name), {"base": base}).fetchall()
 
     def _current_snapshot(self) -> int:
         return int(self.rows(statement("current_snapshot"))[0][0])
@@ -234,8 +272,8 @@ def is_conflict(error: BaseException) -> bool:
 
 def _expired(base: int) -> SnapshotExpiredError:
     return SnapshotExpiredError(
-        f"snapshot {base} expired while it was read, {_READ_ATTEMPTS} times in a row or in a commit; ask again when "
-        "`emolake erase` or `emolake maintain` is done, and keep maintain.snapshot_days longer than any query"
+        f"snapshot {base} expired or was changed while it was read, in each of {_READ_ATTEMPTS} attempts; ask again "
+        "when nothing erases, maintains or replaces, and keep maintain.snapshot_days longer than any query"
     )
 
 
