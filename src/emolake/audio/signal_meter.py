@@ -46,7 +46,7 @@ class SignalFigures:
     dc_offset: float
     """Mean of the channel whose mean is furthest from 0, as a share of full scale."""
     bandwidth_hz: float | None
-    """Upper edge of what is more than 50 dB below the loudest band nowhere; None where there is nothing."""
+    """Upper edge of the highest band that comes within 50 dB of the loudest one; None where there is no sound."""
     channel_correlation: float | None
     """Lowest correlation of two channels with sound; None with fewer than two of them."""
     signal_notes: tuple[str, ...]
