@@ -302,6 +302,12 @@ def test_doctor_on_s3_names_bucket_and_credentials(s3: tuple[str, Path], site: P
     assert "not-the-secret" not in wrong_key.stdout + wrong_key.stderr
 
 
+def stages_of(printed: str) -> list[list[str]]:
+    """Name and number of each stage in a printed table of them."""
+    table = printed[printed.index("stage") :].splitlines()[2:]
+    return [[cell.strip() for cell in line.split("│")[:2]] for line in table if "│" in line]
+
+
 def test_plan_tells_and_changes_nothing(site: Path, tmp_path: Path) -> None:
     empty = {
         "EMOLAKE_WAREHOUSE__CATALOG": f"sqlite:{tmp_path / 'c.sqlite'}",
@@ -317,14 +323,13 @@ def test_plan_tells_and_changes_nothing(site: Path, tmp_path: Path) -> None:
         ["2026-11-19", "0", "0", "0", "0", "0"],
         ["2026-11-20", "3", "0", "0", "0", "0"],
     ]
-    stages = [line.split("│")[0].strip() for line in done.stdout.splitlines() if "│" in line][2:]
-    assert stages == ["listed", "matched", "audio"]
+    assert [row[0] for row in stages_of(done.stdout)] == ["listed", "matched", "audio"]
     assert "2026-11-19: no key is listed, and other days list some" in done.stderr
     assert list(tmp_path.iterdir()) == []
     done = emolake("backfill", "2026-11-20", "2026-11-20", "--plan", cwd=site)
-    assert [
-        [cell.strip() for cell in line.split("│")[:2]] for line in done.stdout.splitlines() if "│" in line
-    ][1:6] == [["listed", "3"], ["matched", "3"], ["audio", "3"], ["analysed", "3"], ["decoded", "2"]]
+    assert stages_of(done.stdout)[:5] == [
+        ["listed", "4"], ["matched", "4"], ["audio", "3"], ["analysed", "3"], ["decoded", "2"]
+    ]  # fmt: skip
     assert "broken.wav (undecodable: decode:" in done.stdout
     assert "│     0 │      0 │    3 │" in done.stdout
     late = site / "calls" / "2026" / "11" / "20" / "oslo" / "late.wav"
