@@ -189,6 +189,7 @@ def _show_what_fell_out(settings: Settings, summary: Mapping[str, Any]) -> None:
                 *others,
             ]
     show_stages(stages)
+    print()
     for warning in summary["warnings"]:
         complain(warning)
 
