@@ -116,11 +116,11 @@ class GapOptions(Options):
 class MaintainOptions(Options):
     """What `maintain` keeps, and for how long."""
 
-    snapshot_days: float = Field(7.0, ge=1 / 24)
+    snapshot_days: float = Field(7.0, ge=1 / 86_400)
     """Days from when a snapshot was seen followed by another one until it expires: how far back time travel reaches.
 
-    Longer than any query, and an hour at least. Whoever still reads a snapshot that expires with a program of their
-    own misses rows, or finds some twice; emolake notices, and asks again.
+    Longer than any query; a second at least, and below an hour `maintain` warns. Whoever still reads a snapshot that
+    expires with a program of their own misses rows, or finds some twice; emolake notices, and asks again.
     """
     file_hours: float = Field(24.0, gt=0)
     """How long a file that no snapshot needs any more stays for queries that still read it."""

@@ -10,7 +10,9 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from typer.testing import CliRunner
 
+from emolake.cli.app import app
 from emolake.flows.maintain_lake import maintain_lake
 from emolake.lake.connect import open_lake
 from emolake.lake.rewrite import rewrite_day
@@ -222,3 +224,20 @@ def test_the_flow_returns_the_figures(embedded: WarehouseOptions, tmp_path: Path
     config.write_text(f'[warehouse]\ncatalog = "{embedded.catalog}"\ndata = "{embedded.data}"\n')
     assert maintain_lake.fn(config=config, dry_run=True)["files_before"] == 12
     assert maintain_lake.fn(config=config)["days_merged"] == 6
+
+
+def test_an_age_shorter_than_queries_may_take_is_a_warning(
+    embedded: WarehouseOptions, tmp_path: Path
+) -> None:
+    fill(embedded, 1)
+    config = tmp_path / "emolake.toml"
+
+    def said(days: float) -> tuple[int, bool]:
+        config.write_text(
+            f'[warehouse]\ncatalog = "{embedded.catalog}"\ndata = "{embedded.data}"\n'
+            f"[maintain]\nsnapshot_days = {days!r}\n"
+        )
+        result = CliRunner().invoke(app, ["maintain", "--dry-run", "--config", str(config)])
+        return result.exit_code, "raise maintain.snapshot_days" in result.stderr
+
+    assert [said(days) for days in (7.0, 1 / 24, 5 / 86_400)] == [(0, False), (0, False), (0, True)]

@@ -20,6 +20,8 @@ from emolake.messages import counted
 
 app = typer.Typer()
 
+_AN_HOUR = 1 / 24  # in days
+
 RequestedByOption = Annotated[
     str | None, typer.Option("--requested-by", help="Who asked for it, or a ticket: kept with the receipt.")
 ]
@@ -102,8 +104,14 @@ def maintain(dry_run: DryRunOption = False, config: ConfigOption = None) -> None
     """Merge small files, expire old snapshots, remove what is left over; safe beside a running job."""
     _, settings = required_settings(config)
     from emolake.cli.presenting import show_figures
+    from emolake.output.notices import complain
     from emolake.upkeep.maintain import maintain as keep_tidy
 
+    if settings.maintain.snapshot_days < _AN_HOUR:
+        complain(
+            f"snapshots expire after {settings.maintain.snapshot_days * 86_400:.0f} s: a query of another program that "
+            "takes longer misses rows, or finds some twice; raise maintain.snapshot_days"
+        )
     show_figures("would be done" if dry_run else "done", keep_tidy(settings, dry_run=dry_run))
 
 
