@@ -125,6 +125,7 @@ def test_settings_do_not_change(tmp_path):
 
 def test_the_commented_file_is_the_defaults_and_names_every_key(tmp_path):
     text = commented_toml()
+    assert "\\n" not in text  # a description of several paragraphs is written as such
     assert loaded(tmp_path, text).model_dump() == loaded(tmp_path, "").model_dump()
     for name, section in Settings.model_fields.items():
         for key in getattr(section.annotation, "model_fields", {}):

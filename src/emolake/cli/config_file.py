@@ -62,8 +62,10 @@ def _keys(
     notes: Mapping[tuple[str, str], Sequence[str]],
 ) -> Iterator[str]:
     for name, field in type(options).model_fields.items():
-        for sentence in (field.description or "", *notes.get((section, name), ())):
-            yield from wrap(printable(sentence), 110, initial_indent="# ", subsequent_indent="# ")
+        for paragraph in (*(field.description or "").split("\n\n"), *notes.get((section, name), ())):
+            yield from wrap(
+                printable(" ".join(paragraph.split())), 110, initial_indent="# ", subsequent_indent="# "
+            )
         value = values.get((section, name), getattr(options, name))
         if value is None:
             yield f"# {name} = {_toml(_EXAMPLES[section, name])}"
