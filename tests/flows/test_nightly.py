@@ -323,10 +323,10 @@ def test_a_day_that_fails_does_not_stop_the_others(site: Site, monkeypatch: pyte
     for day in DAYS:
         site.put(day, "call.wav")
 
-    def listed(source: Any, pattern: Any, day: date) -> Iterator[Any]:
+    def listed(source: Any, pattern: Any, day: date, beyond: Any) -> Iterator[Any]:
         if day == DAYS[1]:
             raise SourceError("the listing broke off; list it again")
-        return list_day(source, pattern, day)
+        return list_day(source, pattern, day, beyond)
 
     with monkeypatch.context() as patched:
         patched.setattr("emolake.tasks.plan.list_day", listed)
@@ -389,11 +389,11 @@ def test_days_side_by_side_give_the_rows_of_one_after_the_other(
 
     begun, models, met = [], set(), Barrier(3)
 
-    def listed(source: Any, pattern: Any, day: date) -> Iterator[Any]:
+    def listed(source: Any, pattern: Any, day: date, beyond: Any) -> Iterator[Any]:
         begun.append(day)
         if day == DAYS[2]:
             raise SourceError("the listing broke off; list it again")
-        return list_day(source, pattern, day)
+        return list_day(source, pattern, day, beyond)
 
     def shard_of(objects: Sequence[SourceObject], **arguments: Any) -> Counts:
         models.add(id(loaded_model(arguments["entry"], arguments["settings"].inference)))

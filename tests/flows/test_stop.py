@@ -18,7 +18,7 @@ from terminal import INTERRUPT, Terminal, terminal
 
 from emolake.cli.running import run_backfill
 from emolake.demo.encode import write_audio
-from emolake.lake.connect import open_lake
+from emolake.lake.connect import lake_if_any
 from emolake.pipeline.decoder_process import end_idle_decoders
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import SourceObject
@@ -46,11 +46,8 @@ class Site:
         return self.folder / "emolake.toml"
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        warehouse = load_settings(self.config).warehouse
-        if warehouse.parsed_catalog.is_absent:
-            return []
-        with open_lake(warehouse, read_only=True) as lake:
-            return lake.rows(sql) if lake.exists() else []
+        with lake_if_any(load_settings(self.config).warehouse) as lake:
+            return [] if lake is None else lake.answered_rows(sql)
 
     def run(self) -> tuple[Any, ...]:
         """Return outcome and figures of the one run, and what the ledger says that it committed."""
@@ -159,6 +156,7 @@ def test_a_second_one_ends_at_once_and_so_does_a_kill_with_a_true_row(
 def test_a_shard_that_waits_for_its_next_try_is_not_waited_for(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("emolake.cli.running.has_prefect_server", lambda: False)  # other tests start one
     tries: list[Sequence[SourceObject]] = []
 
     def fail(objects: Sequence[SourceObject], **_arguments: Any) -> None:
@@ -185,6 +183,7 @@ def test_a_shard_is_tried_again_without_a_server_of_prefect(
 ) -> None:
     from emolake.pipeline import execution
 
+    monkeypatch.setattr("emolake.cli.running.has_prefect_server", lambda: False)
     run_shard, failures = execution.run_shard, iter([OSError("busy"), OSError("busy"), ValueError("a bug")])
 
     def shaky(objects: Sequence[SourceObject], **arguments: Any) -> Any:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -229,3 +230,21 @@ def test_a_file_that_is_no_catalog_says_so(tmp_path: Path) -> None:
 def test_an_error_without_a_lake_crosses_processes() -> None:
     error = pickle.loads(pickle.dumps(NoLakeError("the catalog /x")))
     assert str(error) == str(NoLakeError("the catalog /x"))
+
+
+def test_a_lake_that_is_made_just_when_it_is_looked_for_is_opened(
+    embedded: WarehouseOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(str(embedded.parsed_catalog.file))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()  # as a run leaves it for a moment
+
+    def made_meanwhile(*arguments: Any, **named: Any) -> LakeError:
+        monkeypatch.setattr("emolake.lake.connect.unopened", unopened)
+        with open_lake(embedded):
+            pass
+        return unopened(*arguments, **named)
+
+    monkeypatch.setattr("emolake.lake.connect.unopened", made_meanwhile)
+    with open_lake(embedded, read_only=True) as lake:
+        assert lake.exists()

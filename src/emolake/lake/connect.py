@@ -13,7 +13,7 @@ from duckdb_extensions import import_extension
 from emolake.errors import ConfigurationError
 from emolake.lake.schema import create_tables
 from emolake.lake.transact import Lake, LakeError, interruptible
-from emolake.lake.unopened import NoLakeError, unopened
+from emolake.lake.unopened import NoLakeError, PresentError, unopened
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.source.s3_client import addressing_style
 from emolake.sql import literal
@@ -147,11 +147,15 @@ def _attach(
         options.append("READ_ONLY")
     elif not create:
         options.append("CREATE_IF_NOT_EXISTS false")
-    try:
-        connection.execute(f"ATTACH {literal(f'ducklake:{catalog}')} AS lake ({', '.join(options)})")
-    except duckdb.Error as error:
-        # Without its cause, whose text may repeat the connection string.
-        raise unopened(connection, warehouse, error, making=create) from None
+    attach = f"ATTACH {literal(f'ducklake:{catalog}')} AS lake ({', '.join(options)})"
+    for is_last in (False, True):
+        try:
+            connection.execute(attach)
+            return
+        except duckdb.Error as error:
+            refused = unopened(connection, warehouse, error, making=create)
+        if is_last or not isinstance(refused, PresentError):
+            raise refused  # without its cause, whose text may repeat the connection string
 
 
 def _create_s3_secret(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:

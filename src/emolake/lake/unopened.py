@@ -42,6 +42,10 @@ class OtherDataError(LakeError):
     """The catalog knows its files by another place than `warehouse.data`."""
 
 
+class PresentError(LakeError):
+    """The catalog holds this very lake, and yet could not be opened: it may have been made just then."""
+
+
 def unopened(
     connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions, error: duckdb.Error, *, making: bool
 ) -> LakeError:
@@ -70,8 +74,10 @@ def unopened(
     remedy = "check its permissions, and the disk that it lies on"
     if catalog.kind == "postgres":
         remedy = "let the role of warehouse.catalog read, write and create tables in the schema public"
-    verb = "made" if kept is None else "opened"
-    return LakeError(f"{catalog.where} cannot be {verb}: {_shown(error, catalog)}; {remedy}")
+    said = f"{_shown(error, catalog)}; {remedy}"
+    if kept is None:
+        return LakeError(f"{catalog.where} cannot be made: {said}")
+    return PresentError(f"{catalog.where} cannot be opened: {said}")
 
 
 def data_path(connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> str | None:
