@@ -251,7 +251,7 @@ def test_the_environment_wins_over_the_file(site: Path, tmp_path: Path) -> None:
 def test_doctor_is_content_with_a_folder(site: Path) -> None:
     done = emolake("doctor", cwd=site)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("ok  ") == 9
+    assert done.stdout.count("ok  ") == 10
     assert "FAIL" not in done.stdout
 
 
