@@ -183,9 +183,7 @@ def test_gzip_of_nothing_has_a_reason(body, tmp_path):
 TAG = b"ID3\x03\x00\x00" + bytes([0, 0, 7, 118]) + bytes(1014)
 
 
-@pytest.mark.parametrize(
-    "name", [*LIBSNDFILE, *FFMPEG]
-)
+@pytest.mark.parametrize("name", [*LIBSNDFILE, *FFMPEG])
 @pytest.mark.parametrize("tags", [1, 2])
 def test_a_tag_before_a_container_costs_nothing(name, tags, tmp_path):
     plain = write_made(tmp_path / name, seconds=SECONDS)
