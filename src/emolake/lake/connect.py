@@ -155,7 +155,7 @@ def _attach(
         except duckdb.Error as error:
             refused = unopened(connection, warehouse, error, making=create)
         if is_last or not isinstance(refused, PresentError):
-            raise refused  # without its cause, whose text may repeat the connection string
+            raise refused from None  # its cause may repeat the connection string
 
 
 def _create_s3_secret(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
