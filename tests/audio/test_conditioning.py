@@ -16,6 +16,8 @@ from emolake.training.trainers.spectrogram_trainer import LOGMEL, MFCC
 
 from made_voices import EMOTIONS, utterance
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 OPTIONS = ConditioningOptions(high_pass_hz=80, level_dbfs=-20)
 MADE = [utterance(speaker, emotion, 0).astype(np.float32) for speaker in range(3) for emotion in EMOTIONS]

@@ -20,6 +20,8 @@ from emolake.tasks.decode import AudioReader, DecodeOptions, load_mono
 
 from made_audio import FFMPEG, LIBSNDFILE, tone, write_made
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 2.0
 
 

@@ -9,6 +9,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from emolake.evaluation.intervals import FigureIntervals, figure_intervals, wilson
 
+pytestmark = pytest.mark.slow
+
 FIGURES = ("accuracy", "uar", "macro_f1")
 
 

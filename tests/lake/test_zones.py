@@ -29,6 +29,8 @@ from emolake.settings import Settings
 from emolake.source.access import SourceOptions
 from emolake.upkeep.erase import requests_by_condition
 
+pytestmark = pytest.mark.slow
+
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Pacific/Auckland", "Pacific/Kiritimati")
 BERLIN = ZoneInfo("Europe/Berlin")
 FIRST = datetime(2026, 3, 29, 0, 0, tzinfo=BERLIN)  # clocks go forward this night

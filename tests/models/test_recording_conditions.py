@@ -19,6 +19,8 @@ from emolake.models.families.spectrogram_cnn import SpectrogramCnn
 from emolake.models.trained_folder import TrainedFolder
 from emolake.tasks.decode import load_mono
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 16_000
 TOLERANCE = 0.02

@@ -17,6 +17,8 @@ from emolake.tasks.plan import PassedOver, list_day
 
 from pattern_law import written
 
+pytestmark = pytest.mark.slow
+
 BERLIN, ZULU = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
 ZONES = [
     "UTC", "Europe/Berlin", "America/New_York", "America/Los_Angeles", "Asia/Kolkata", "Asia/Kathmandu",

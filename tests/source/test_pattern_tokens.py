@@ -13,6 +13,8 @@ from emolake.source.pattern import KeyPattern
 
 from pattern_law import assert_refused_or_comes_back, written
 
+pytestmark = pytest.mark.slow
+
 ZULU = ZoneInfo("UTC")
 DAY = date(2026, 11, 20)
 DATES = [

@@ -24,6 +24,8 @@ from emolake.upkeep.upgrade import rehearse_upgrade
 
 from made_lake import DAY, KEY, Call, run_row, shard_rows, sqlite_warehouse, tiled
 
+pytestmark = pytest.mark.slow
+
 # Made with DuckDB 1.4.4 and its DuckLake of format 0.3: tables of emolake with replaced and deleted rows; its data path
 # was then made relative.
 OLD_LAKE = Path(__file__).with_name("lake_of_format_0_3.zip")
