@@ -1,7 +1,8 @@
 """From listed keys to labelled recordings: how many are left at each stage, and the names of some that fell out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from emolake.schemas.records import NOT_AUDIO, NOT_MATCHED, Listing
 
@@ -24,6 +25,12 @@ def listed_stages(listing: Listing) -> Iterator[FunnelStage]:
     yield FunnelStage("listed", listing.listed)
     yield FunnelStage("matched", listing.matched, listing.not_matched, examples(listing, NOT_MATCHED))
     yield FunnelStage("audio", listing.found, listing.not_audio, examples(listing, NOT_AUDIO))
+
+
+def listed_of_row(row: Mapping[str, Any]) -> Listing:
+    """Return the listing that a row of `runs` tells of, as far as its stages go."""
+    figures = {name: row[name] for name in ("found", "not_matched", "not_audio")}
+    return Listing(**figures, named_keys=tuple(row["named_keys"]))
 
 
 def examples(listing: Listing, reason: str) -> Sequence[str]:

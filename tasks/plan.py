@@ -170,7 +170,7 @@ def list_day(
             elif not beyond.may_be_audio(entry.key):
                 yield PassedOver(redacted(entry.key), matched=True)
             else:
-                yield _object(source, entry, day, matched.recorded_at, matched.dimensions)
+                yield source_object(source, entry, day, matched.recorded_at, matched.dimensions)
     yield from _placed(source, undated, day, beyond)
 
 
@@ -186,12 +186,13 @@ def _placed(
         if place is None:
             yield PassedOver(f"{redacted(entry.key)} (source.date_from gives it no date)", matched=False)
         elif place.date == day:
-            yield _object(source, entry, day, place.recorded_at, matched.dimensions)
+            yield source_object(source, entry, day, place.recorded_at, matched.dimensions)
 
 
-def _object(
+def source_object(
     source: Source, entry: Listed, day: date, recorded_at: datetime | None, dimensions: dict[str, str]
 ) -> SourceObject:
+    """Return an object of a listing as a recording of a day; `recorded_at` is in UTC."""
     uri = source.object_uri(entry.key)
     return SourceObject(
         key=entry.key,

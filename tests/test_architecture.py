@@ -35,7 +35,7 @@ def test_what_the_page_names_is_there(name: str) -> None:
     package = next(
         ".".join(parts[:end]) for end in range(len(parts), 0, -1) if _is_module(".".join(parts[:end]))
     )
-    reduce(getattr, parts[package.count(".") + 1 :], import_module(package))
+    assert reduce(getattr, parts[package.count(".") + 1 :], import_module(package)) is not None
 
 
 def _is_module(name: str) -> bool:

@@ -111,6 +111,8 @@ def test_under_nohup_a_closed_terminal_stays_ignored() -> None:
         with terminations_raised(), interrupts_deferred() as stop:
             signal.raise_signal(signal.SIGHUP)
             stop.raise_if_asked()
+            assert stop.signal is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
 

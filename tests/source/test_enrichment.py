@@ -12,6 +12,7 @@ from threading import Thread
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import ClientError
 
 from emolake.errors import ConfigurationError
 from emolake.schemas.records import SourceObject
@@ -23,7 +24,8 @@ from emolake.source.opening import open_source
 from emolake.source.policy import Policy
 from emolake.source.references import sidecar_key
 from emolake.source.s3 import S3Source
-from emolake.source.store import SourceError
+from emolake.source.s3_attributes import object_metadata
+from emolake.source.store import SourceError, TransientSourceError
 from emolake.tasks.plan import PassedOver, list_day, plan_day
 
 from made_lake import KEY
@@ -346,3 +348,31 @@ def test_tags_of_an_object(monkeypatch):
         lookup = enrichment(open_source(options.uri, options.s3), options).dimensions
         assert lookup is not None
         assert lookup.of(["a.wav", "gone.wav"]) == [{"team": "blue"}, {}]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind", "said"),
+    [
+        (
+            "ExpiredToken",
+            400,
+            SourceError,
+            r"renew the session's credentials \(met at head_object of 'a.wav'\)",
+        ),
+        ("SlowDown", 503, TransientSourceError, "needs the right s3:GetObject,"),
+        ("AccessDenied", 403, SourceError, "needs the right s3:GetObject,"),
+    ],
+)
+def test_a_lookup_that_is_refused_says_what_listings_and_reads_say(
+    monkeypatch: pytest.MonkeyPatch, code: str, status: int, kind: type[SourceError], said: str
+) -> None:
+    source = S3Source("s3://calls", SourceOptions().s3)
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+    def refused(*_arguments: object, **_named: object) -> None:
+        raise ClientError(answer, "HeadObject")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(source, "ask", refused)
+    with pytest.raises(SourceError, match=said) as caught:
+        object_metadata(source, "a.wav")
+    assert type(caught.value) is kind

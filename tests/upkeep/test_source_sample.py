@@ -9,7 +9,8 @@ from emolake.demo.encode import write_audio
 from emolake.errors import EmolakeError
 from emolake.settings import Settings
 from emolake.source.access import SourceOptions
-from emolake.upkeep.source_sample import _spread, matched_keys, sampled, tried_recordings
+from emolake.source.sampling import spread
+from emolake.upkeep.source_sample import matched_keys, sampled, tried_recordings
 
 from made_model import write_tiny_model
 
@@ -94,7 +95,7 @@ def test_very_many_folders_are_not_all_walked(tmp_path):
 
 @pytest.mark.parametrize("number", range(1, 40))
 def test_a_spread_has_both_ends_and_nothing_twice(number):
-    chosen = _spread(range(number), 12)
+    chosen = spread(range(number), 12)
     assert chosen == sorted(set(chosen))
     assert len(chosen) == min(number, 12)
     assert (chosen[0], chosen[-1]) == (0, number - 1)

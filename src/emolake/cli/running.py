@@ -25,7 +25,7 @@ from emolake.pipeline.quarantine import Quarantined, quarantined
 from emolake.pipeline.run_request import RunRequest, backfill_request, nightly_request, retry_request
 from emolake.pipeline.runs import RunFailedError
 from emolake.schemas.days import DayRange
-from emolake.schemas.funnel import STAGE_COLUMNS, FunnelStage, listed_stages, stage_rows
+from emolake.schemas.funnel import STAGE_COLUMNS, FunnelStage, listed_of_row, listed_stages, stage_rows
 from emolake.schemas.records import Listing
 from emolake.settings import Settings
 from emolake.source.enrichment import enrichment
@@ -173,8 +173,7 @@ def _waiting(number: int) -> Sequence[str]:
 
 def _show_what_fell_out(settings: Settings, summary: Mapping[str, Any]) -> None:
     """Show the stages of a run, with what fell out, and its warnings."""
-    listing = Listing(**{name: summary[name] for name in ("found", "not_matched", "not_audio")},
-                      named_keys=tuple(summary["named_keys"]))  # fmt: skip
+    listing = listed_of_row(summary)
     days = DayRange(date.fromisoformat(summary["first_date"]), date.fromisoformat(summary["last_date"]))
     stages = list(listed_stages(listing))
     with lake_if_any(settings.warehouse) as lake:

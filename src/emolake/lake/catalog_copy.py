@@ -13,6 +13,7 @@ import duckdb
 
 from emolake.lake.connect import connected
 from emolake.lake.transact import LakeError
+from emolake.lake.unopened import NoLakeError
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.sql import literal, statement
 
@@ -33,6 +34,8 @@ class CatalogCopy:
     """A copy, and the options by which DuckDB attaches it: as tables (`plain`), or as a lake."""
 
     connection: duckdb.DuckDBPyConnection
+    where: str
+    """The original's place, fit to be shown."""
     target: str
     kind: str
     data: str
@@ -80,15 +83,18 @@ def copied_catalog(warehouse: WarehouseOptions) -> Iterator[CatalogCopy]:
     """Copy the catalog for the block: a file to a temporary folder, PostgreSQL's tables to a schema beside them.
 
     Raises:
-        LakeError: there is no catalog, or it cannot be copied.
+        NoLakeError: there is no catalog.
+        LakeError: it cannot be copied.
     """
     catalog = warehouse.parsed_catalog
     if catalog.is_absent:
-        raise LakeError(f"there is no lake at {catalog.where}; correct warehouse.catalog")
+        raise NoLakeError(catalog.where)
     with connected(warehouse) as connection:
         if catalog.file is None:
             with _copied_tables(connection, catalog.target) as schema:
-                yield CatalogCopy(connection, catalog.target, "postgres", warehouse.data, schema)
+                yield CatalogCopy(
+                    connection, catalog.where, catalog.target, "postgres", warehouse.data, schema
+                )
             return
         with tempfile.TemporaryDirectory(prefix="emolake-rehearsal-") as folder:
             copy = Path(folder) / "catalog.sqlite"
@@ -99,7 +105,7 @@ def copied_catalog(warehouse: WarehouseOptions) -> Iterator[CatalogCopy]:
                     f"the catalog {catalog.file} could not be copied ({done.stderr.strip().splitlines()[-1]}); "
                     "check that it is an SQLite file, its permissions, and the room in TMPDIR"
                 )
-            yield CatalogCopy(connection, str(copy), "sqlite", warehouse.data)
+            yield CatalogCopy(connection, catalog.where, str(copy), "sqlite", warehouse.data)
 
 
 @contextmanager

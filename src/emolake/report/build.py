@@ -17,9 +17,8 @@ from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.report.signals import has_signals, odd_signals
 from emolake.schemas.days import DayRange
-from emolake.schemas.funnel import FunnelStage, listed_stages, stages_line
+from emolake.schemas.funnel import FunnelStage, listed_of_row, listed_stages, stages_line
 from emolake.schemas.labels import EMOTIONS
-from emolake.schemas.records import Listing
 from emolake.sql import statement
 
 MOST_DAYS = 31
@@ -118,8 +117,7 @@ def _signals(lake: Lake, days: Mapping[str, date]) -> Row:
 
 def _stages_of_run(run: Row) -> list[FunnelStage]:
     """Return the stages of a run by the figures in its row; runs of earlier versions have none after the audio."""
-    figures = {name: run[name] for name in ("found", "not_matched", "not_audio")}
-    stages = list(listed_stages(Listing(**figures, named_keys=tuple(run["named_keys"]))))
+    stages = list(listed_stages(listed_of_row(run)))
     counts = [("done", "done"), ("decoded", "decoded"), ("speech", "with_speech"), ("labelled", "with_label")]
     return [*stages, *(FunnelStage(name, run[column]) for name, column in counts if run[column] is not None)]
 

@@ -72,7 +72,7 @@ class S3Source:
         """Yield the object's bytes from an offset, after checking that it is the version that was listed."""
         ranged = {"Range": f"bytes={offset}-"} if offset else {}
         try:
-            answer = self._ask("get_object", Key=self.prefix + key, **ranged)
+            answer = self.ask("get_object", Key=self.prefix + key, **ranged)
             with closing(answer["Body"]) as body:
                 found = _version(answer, offset + answer.get("ContentLength", 0))
                 if found != version:
@@ -84,9 +84,9 @@ class S3Source:
     def remove(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
         try:
-            self._ask("delete_object", Key=self.prefix + key)
+            self.ask("delete_object", Key=self.prefix + key)
         except S3_ERRORS as error:
-            raise self._explained(error, f"when {key!r} was removed") from error
+            raise self.explained(error, f"when {key!r} was removed") from error
 
     def _listed(self, entry: Mapping[str, Any]) -> Listed:
         key = entry["Key"].removeprefix(self.prefix)
@@ -113,14 +113,14 @@ class S3Source:
         if is_missing(error):
             return BadRecordingError(Reason.VANISHED, "listed, but gone when it was read", stage="fetch")
         if is_transient(error):
-            return self._explained(error, met)
+            return self.explained(error, met)
         try:
             if may_concern_source(error):
                 next(iter(self.list(key)), None)
             elif is_shorter(error):
                 self._check_replaced(key, version)
         except SourceError:
-            return self._explained(error, met)
+            return self.explained(error, met)
         except (VersionChangedError, BadRecordingError) as found:
             return found
         return BadRecordingError(Reason.FETCH_FAILED, refusal(error), stage="fetch")
@@ -133,7 +133,7 @@ class S3Source:
             try:
                 page = self._page(asked)
             except S3_ERRORS as error:
-                raise self._explained(error, f"when {prefix!r} was listed") from error
+                raise self.explained(error, f"when {prefix!r} was listed") from error
             yield page
             if not page.get("IsTruncated"):
                 return
@@ -149,17 +149,21 @@ class S3Source:
     def _page(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
         if not self._lists_by_marker:
             try:
-                return self._ask("list_objects_v2", **asked)
+                return self.ask("list_objects_v2", **asked)
             except ClientError as error:
                 if not lacks_second_version(error):
                     raise
-            page = self._ask("list_objects", **asked)
+            page = self.ask("list_objects", **asked)
             self._lists_by_marker = True
             return page
-        return self._ask("list_objects", **asked)
+        return self.ask("list_objects", **asked)
 
-    def _ask(self, operation: str, **arguments: str) -> Mapping[str, Any]:
-        """Return the answer to a request; a value in it that is none of its type is an error as others are."""
+    def ask(self, operation: str, **arguments: str) -> Mapping[str, Any]:
+        """Return the answer to a request; a value in it that is none of its type is an error as others are.
+
+        Raises:
+            S3_ERRORS: what `explained` makes a sentence of.
+        """
         try:
             answer: Mapping[str, Any] = getattr(self.client, operation)(Bucket=self.bucket, **arguments)
         except (ResponseParserError, ValueError) as error:
@@ -168,7 +172,8 @@ class S3Source:
             raise UnreadableAnswerError(str(error)) from error
         return answer
 
-    def _explained(self, error: Exception, met: str) -> SourceError:
+    def explained(self, error: Exception, met: str) -> SourceError:
+        """Return the sentence on what keeps the source from answering; see `s3_errors.explained`."""
         return explained(error, uri=self.uri, endpoint=self._options.endpoint_url, met=met)
 
 

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from emolake.source.s3 import S3Source
-from emolake.source.store import SourceError
-
-_GONE = {"404", "NoSuchKey", "NotFound"}
+from emolake.source.s3_client import S3_ERRORS
+from emolake.source.s3_errors import code_of, is_missing, is_transient, may_concern_source
+from emolake.source.store import SourceError, TransientSourceError
 
 
 def object_metadata(source: S3Source, key: str) -> Mapping[str, str]:
@@ -33,17 +31,14 @@ def object_tags(source: S3Source, key: str) -> Mapping[str, str]:
 
 def _asked(source: S3Source, operation: str, key: str, right: str) -> Mapping[str, Any]:
     try:
-        answer: Mapping[str, Any] = getattr(source.client, operation)(
-            Bucket=source.bucket, Key=source.prefix + key
-        )
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in _GONE:
+        return source.ask(operation, Key=source.prefix + key)
+    except S3_ERRORS as error:
+        if is_missing(error):
             return {}
-        raise SourceError(
-            f"{source.uri} answered {code} to {operation} of {key!r}; what source.dimensions or source.date_from name "
-            f"needs the right {right}, and a server that knows it"
+        if may_concern_source(error):
+            raise source.explained(error, f"at {operation} of {key!r}") from error
+        kind = TransientSourceError if is_transient(error) else SourceError
+        raise kind(
+            f"{source.uri} answered {code_of(error)} to {operation} of {key!r}; what source.dimensions or "
+            f"source.date_from name needs the right {right}, and a server that knows it"
         ) from error
-    except BotoCoreError as error:
-        raise SourceError(f"{source.uri} cannot be asked for {key!r}: {type(error).__name__}") from error
-    return answer

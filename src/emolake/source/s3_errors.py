@@ -58,7 +58,7 @@ _OF_SOURCE_CODES = {
     "TokenRefreshRequired",
     "UnauthorizedAccess",
 }
-_MISSING_CODES = {"404", "NoSuchKey", "NoSuchVersion"}
+_MISSING_CODES = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _MOST_SAID = 200
 
 

@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 from emolake.audio.containers.formats import is_audio
 from emolake.errors import BadRecordingError, EmolakeError
 from emolake.messages import counted
-from emolake.schemas.records import SourceObject
 from emolake.source.access import SourceOptions
 from emolake.source.opening import open_source
 from emolake.source.pattern import KeyPattern
 from emolake.source.proposal import propose, swapped
+from emolake.source.sampling import spread
 from emolake.source.store import Listed, Source
 from emolake.tasks.decode import AudioReader
 from emolake.tasks.fetch import FetchOptions, fetch
-from emolake.tasks.plan import recording_id
+from emolake.tasks.plan import source_object
 
 _FOLDERS_OF_ONE = 6
 _KEYS_OF_ONE = 60
@@ -80,13 +80,8 @@ def _sampled(source: Source) -> list[Listed]:
         folder = folders.pop(0)
         below = list(islice(source.list_prefixes(folder), 1000))
         entries |= {each.key: each for each in islice(source.list(folder), _KEYS_OF_ONE if below else 500)}
-        folders += _spread(below)
+        folders += spread(below, _FOLDERS_OF_ONE)
     return list(entries.values())
-
-
-def _spread(found: Sequence[str]) -> list[str]:
-    step = max(1, (len(found) - 1) // (_FOLDERS_OF_ONE - 1)) if found else 1
-    return list(dict.fromkeys([*found[::step][: _FOLDERS_OF_ONE - 1], *found[-1:]]))
 
 
 def _pattern(found: Survey, entries: Sequence[Listed]) -> KeyPattern | None:
@@ -173,7 +168,7 @@ def _channels(found: Survey, source: Source, entries: Sequence[Listed]) -> None:
     opened = Counter[tuple[int, int, str]]()
     with tempfile.TemporaryDirectory(prefix="emolake-") as folder:
         for entry in small[:: max(1, len(small) // _OPENED)][:_OPENED]:
-            item = _object(source, entry)
+            item = source_object(source, entry, (entry.modified or datetime.min).date(), None, {})
             try:
                 _, path = fetch(source, item, Path(folder) / "recording", options=FetchOptions())
                 with AudioReader(path, name=entry.key) as audio:
@@ -197,9 +192,3 @@ def _channels(found: Survey, source: Source, entries: Sequence[Listed]) -> None:
             "channels",
             "If one channel is the agent's, rule it out by policy.exclude_channels.",
         )
-
-
-def _object(source: Source, entry: Listed) -> SourceObject:
-    uri = source.object_uri(entry.key)
-    day = (entry.modified or datetime.min).date()
-    return SourceObject(entry.key, uri, recording_id(uri), entry.version, entry.size_bytes, day, None, {})

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from emolake.errors import EmolakeError
 from emolake.messages import counted
@@ -19,6 +18,7 @@ from emolake.schemas.records import Listing, SourceObject
 from emolake.settings import Settings
 from emolake.source.enrichment import enrichment
 from emolake.source.opening import open_source
+from emolake.source.sampling import spread
 from emolake.source.store import Listed, Source
 from emolake.tasks.plan import PassedOver, estimated_seconds, list_day
 
@@ -29,7 +29,6 @@ _KEYS_OF_FOLDER = 25
 _RECORDINGS = 6
 _SECONDS = 60.0
 _LONG_AGO = date(1970, 1, 2)  # before which no object was written: none is passed over by its age
-Item = TypeVar("Item")
 
 
 @dataclass
@@ -73,10 +72,10 @@ def sampled(settings: Settings) -> Sample:
         below: list[str] = []
         for prefix in level:
             inner = list(islice(source.list_prefixes(prefix), _FOLDERS_SEEN))
-            below += _spread(inner, _FOLDERS)
+            below += spread(inner, _FOLDERS)
             if not inner:
                 leaves.append(prefix)
-        level = _spread(below, _FOLDERS)
+        level = spread(below, _FOLDERS)
     for prefix in leaves:
         entries |= {each.key: each for each in islice(source.list(prefix), _KEYS_OF_FOLDER)}
     return Sample(source.uri, source, list(entries.values()), len(leaves))
@@ -107,7 +106,7 @@ def tried_recordings(settings: Settings, entry: ModelEntry, sample: Sample) -> s
     """
     _, found = _listed(settings, sample)
     allowed = [each for each in found if settings.policy.rules_out(each.dimensions) is None]
-    chosen = _short(_spread(allowed, _RECORDINGS)) or _short(sorted(allowed, key=estimated_seconds)[:1])
+    chosen = _short(spread(allowed, _RECORDINGS)) or _short(sorted(allowed, key=estimated_seconds)[:1])
     if not chosen:
         return f"none of {counted(len(found), 'recording')} of the sample is short enough to be tried here"
     model = loaded_model(entry, settings.inference)
@@ -163,10 +162,3 @@ def _short(items: Sequence[SourceObject]) -> list[SourceObject]:
         if seconds <= _SECONDS or (not chosen and seconds <= 10 * _SECONDS):
             chosen.append(item)
     return chosen
-
-
-def _spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Return up to `most` items: the first, the last, and others as far from one another as can be."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(number * (len(items) - 1) / (most - 1))] for number in range(most)]

@@ -8,6 +8,7 @@ import duckdb
 from emolake.lake.catalog_copy import CatalogCopy, copied_catalog
 from emolake.lake.schema import create_tables, missing_columns, missing_tables
 from emolake.lake.transact import LakeError
+from emolake.lake.unopened import NoLakeError
 from emolake.settings import Settings
 from emolake.sql import statement
 
@@ -95,9 +96,7 @@ def _metadata(copy: CatalogCopy, schema: str) -> tuple[str, str]:
     try:
         ((format, made_by),) = copy.connection.execute(statement("plain_metadata", schema=schema)).fetchall()
     except duckdb.CatalogException:
-        raise LakeError(
-            "the catalog holds no lake yet; `emolake nightly` or `emolake backfill` makes it"
-        ) from None
+        raise NoLakeError(copy.where) from None
     return format, made_by
 
 
