@@ -43,6 +43,13 @@ def prepared(
     Raises:
         ConfigurationError: a wave is longer than Whisper's encoder takes.
     """
+    with torch.autocast(waves.device.type, enabled=False):  # features are exact, also in a training in bf16
+        return _prepared(waves, lengths, extractor, own_frames=own_frames)
+
+
+def _prepared(
+    waves: torch.Tensor, lengths: torch.Tensor, extractor: Any, *, own_frames: bool
+) -> torch.Tensor:
     if not is_whisper(extractor):
         eps = speech_encoder.HUGGING_FACE_EPS if extractor.do_normalize else None
         return speech_encoder.normalised(waves, lengths, eps)
@@ -133,6 +140,17 @@ def mean_over_frames(states: torch.Tensor, frames: torch.Tensor) -> torch.Tensor
     own = states.float().masked_fill(~valid_mask(frames, states.shape[1])[:, :, None], 0)
     mean: torch.Tensor = own.sum(dim=1) / frames[:, None]
     return mean
+
+
+def deviation_over_frames(states: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    """Return the standard deviation of states [B, T, hidden] over each member's first `frames` [B]: [B, hidden].
+
+    It is at least 0.001, where its gradient would otherwise be without bounds: of a single frame it is 0.
+    """
+    mean = mean_over_frames(states, frames)
+    distance = states.float() - mean[:, None]
+    variance = mean_over_frames(distance.square(), frames)
+    return variance.clamp_min(1e-6).sqrt()
 
 
 def whisper_frames(lengths: torch.Tensor) -> torch.Tensor:

@@ -14,11 +14,11 @@ from emolake.models.families.spectrogram_options import FeatureOptions, NetworkO
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 from emolake.options import Options
 from emolake.training.folds import Fold
+from emolake.training.spectrogram_jobs import NetworkJob, train_networks
 from emolake.training.spectrogram_store import build_store
 from emolake.training.spectrogram_training import LoopOptions, SpectrogramInputs
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_run import TrainingRun
-from emolake.training.worker_processes import NetworkJob, train_networks
 
 _CONDITIONED = FeatureOptions(conditioning=ConditioningOptions(high_pass_hz=80, level_dbfs=-20))
 
@@ -42,10 +42,13 @@ class SpectrogramTrainer:
     """See `emolake.training.trainer.Trainer`."""
 
     default_folds = 4
-    validates = False
 
     def __init__(self, recipe: SpectrogramRecipe) -> None:
         self.recipe = recipe
+
+    def validates(self, recipe: SpectrogramRecipe) -> bool:
+        """See `emolake.training.trainer.Trainer`."""
+        return False
 
     def input_spec(self, recipe: SpectrogramRecipe) -> InputSpec:
         """See `emolake.training.trainer.Trainer`."""
@@ -82,7 +85,7 @@ class SpectrogramTrainer:
 
     def write(
         self, recipe: SpectrogramRecipe, result: FitResult, folder: Path, metadata: ModelMetadata
-    ) -> Path:
+    ) -> list[Path]:
         """See `emolake.training.trainer.Trainer`."""
         save_file(state_to_tensors(result.state), folder / WEIGHTS_FILE)
         options = SpectrogramCnnOptions(
@@ -96,7 +99,7 @@ class SpectrogramTrainer:
             training=metadata.training,
         )
         (folder / CONFIG_FILE).write_text(options.model_dump_json(indent=2) + "\n", "utf-8")
-        return folder / WEIGHTS_FILE
+        return [folder / WEIGHTS_FILE]
 
     def describe(self, recipe: SpectrogramRecipe, result: FitResult) -> str:
         """See `emolake.training.trainer.Trainer`."""
