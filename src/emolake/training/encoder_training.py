@@ -32,7 +32,7 @@ _ALWAYS_FROZEN = ("feature_extractor.", "conv1.", "conv2.", "embed_positions.")
 
 
 class SpecAugmentOptions(Options):
-    """What transformers hides of an encoder's states in training; of Whisper nothing is hidden."""
+    """What transformers hides of an encoder's states in training, and of Whisper of its log-mel frames and bands."""
 
     mask_time_prob: float = Field(0.05, ge=0, lt=1)
     """Share of frames at which a hidden stretch begins, times the stretch's length."""
@@ -117,8 +117,7 @@ def unfreeze(encoder: Any, layers: int | Literal["all"]) -> None:
 
 def prepare(encoder: Any, spec_augment: SpecAugmentOptions, *, checkpointing: bool) -> None:
     """Set what is hidden in training, and whether activations are computed twice to save memory."""
-    if encoder.config.model_type != "whisper":
-        encoder.config.update({"apply_spec_augment": True, **spec_augment.model_dump()})
+    encoder.config.update({"apply_spec_augment": True, **spec_augment.model_dump()})
     if checkpointing:
         encoder.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 

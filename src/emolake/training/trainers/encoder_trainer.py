@@ -275,6 +275,9 @@ _CALLS = EncoderRecipe(
     conditioning=ConditioningOptions(high_pass_hz=80.0, level_dbfs=-20.0),
     portable=True,
     augment=WaveAugmentOptions(gain_db=12.0, call=CallOptions()),
+    spec_augment=SpecAugmentOptions(
+        mask_time_prob=0.1, mask_time_length=20, mask_feature_prob=0.1, mask_feature_length=8
+    ),
     loop=OptimiseOptions(
         epochs=10, batch=16, accumulate=1, similar_lengths=8, learning_rate=1e-4, head_learning_rate=1e-3,
         warm_up_steps=150, weight_decay=0.05, label_smoothing=0.05, class_weights=False, balance=0.5,
