@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SHIPPED: Mapping[str, str] = {DEFAULT_MODEL: "emolake.models.default", "small": "emolake.models.small"}
+"""Name of each model that comes with the program -> package that holds its folder."""
 OPTIONS_KEY = "options"  # of the configuration of a trained folder whose family takes no path
 
 
@@ -195,7 +197,7 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class Registry:
-    """The models that a configuration names: the entries of [models], and the default that is shipped."""
+    """The models that a configuration names: the entries of [models], and those that are shipped."""
 
     models: Mapping[str, Mapping[str, Any]]
     """The entries by name: `path` of a folder that `emolake train` wrote, or `family` and its own keys."""
@@ -203,8 +205,8 @@ class Registry:
     """The name that [inference] gives."""
 
     def names(self) -> list[str]:
-        """Return the name of every model that the configuration can name, the shipped default first."""
-        return [DEFAULT_MODEL, *(name for name in self.models if name != DEFAULT_MODEL)]
+        """Return the name of every model that the configuration can name, the shipped ones first."""
+        return [*SHIPPED, *(name for name in self.models if name not in SHIPPED)]
 
     def entry(self, name: str | None = None, *, within: tuple[str, ...] = ()) -> ModelEntry:
         """Return a model: the given one, or the one that [inference] names.
@@ -219,12 +221,12 @@ class Registry:
         name = name or self.chosen
         keys = self.models.get(name)
         if keys is None:
-            if name != DEFAULT_MODEL:
+            if name not in SHIPPED:
                 known = ", ".join(self.names())
                 raise ConfigurationError(
                     f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration"
                 )
-            keys = {"path": str(files("emolake.models.default"))}
+            keys = {"path": str(files(SHIPPED[name]))}
         # The context is for families that are made of other models of the configuration.
         return _validated(name, keys, {"registry": self, "within": (*within, name)})
 

@@ -166,7 +166,7 @@ def _by_ffmpeg(
     with av.open(file, "r", format=container) as opened:
         blocks = [frame.to_ndarray().reshape(-1) for frame in opened.decode(audio=0)]
         found = opened.streams.audio[0].rate
-    joined = np.concatenate(blocks)
+    joined = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     scale = 1 / 32_768 if joined.dtype == np.int16 else 1.0
     return joined.astype(np.float32) * np.float32(scale), found
 

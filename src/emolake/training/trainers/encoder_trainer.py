@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from emolake.audio.feature_options import ConditioningOptions
+from emolake.messages import counted
 from emolake.models.families.encoder_head import EncoderHeadConfig, Pooling
 from emolake.models.families.encoder_head_network import (
     EncoderNetwork,
@@ -38,6 +39,7 @@ from emolake.training.epochs import HistoryRow
 from emolake.training.folds import Fold
 from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import compute_features, fit_heads
+from emolake.training.model_card import what_is_removed
 from emolake.training.seeds import seeded
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_bar import training_bar
@@ -136,16 +138,19 @@ class EncoderTrainer:
 
     def describe(self, recipe: EncoderRecipe, result: FitResult) -> str:
         """See `emolake.training.trainer.Trainer`."""
-        layers = recipe.unfreeze_layers
-        last = "layer" if layers == 1 else f"{layers} layers"
+        tuned_layers = recipe.unfreeze_layers
+        last = "layer" if tuned_layers == 1 else f"{tuned_layers} layers"
         tuned = {
             0: "was not trained",
             "all": "was trained except for its convolutions",
-        }.get(layers, f"was trained in its last {last}")
+        }.get(tuned_layers, f"was trained in its last {last}")
+        pooled = "mean" if recipe.pooling == "mean" else "mean and standard deviation"
+        part = "" if recipe.layers is None else f"the first {counted(recipe.layers, 'transformer layer')} of "
+        removed = " ".join(what_is_removed(recipe.conditioning))
         return (
-            f"A linear head on the mean over time of the output of {Path(recipe.encoder).name}, which {tuned}; "
-            f"{result.parameters:,} parameters were trained."
-        )
+            f"A linear head on the {pooled} over time of the output of {part}{Path(recipe.encoder).name}, which "
+            f"{tuned}; {result.parameters:,} parameters were trained. {removed}"
+        ).rstrip()
 
     def _fit_head(
         self,
