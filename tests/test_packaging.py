@@ -39,6 +39,13 @@ def folders() -> dict[str, Path]:
     }
 
 
+def files_of(folder: Path) -> list[Path]:
+    """Every file of a package, those of folders without code included."""
+    inner = [path for path in folder.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    data = [path for path in inner if not (path / "__init__.py").exists()]
+    return [path for each in (folder, *data) for path in each.iterdir() if path.is_file()]
+
+
 def test_the_list_of_packages_is_the_folders():
     assert sorted(SETUPTOOLS["packages"]) == sorted(folders())
 
@@ -47,7 +54,7 @@ def test_every_data_file_is_taken_along():
     declared = SETUPTOOLS["package-data"]
     for package, folder in folders().items():
         taken = {path for pattern in declared.get(package, ()) for path in folder.glob(pattern)}
-        left = {path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"} - taken
+        left = {path for path in files_of(folder) if path.suffix != ".py"} - taken
         assert not left, f"{package} leaves behind {left}"
 
 
@@ -70,14 +77,13 @@ def test_the_wheel_has_one_top_level_name_and_every_file_of_the_packages(wheel):
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert {name.split("/")[0] for name in names} == {"emolake"}
     assert names == {
-        "/".join([*package.split("."), path.name])
+        "/".join([*package.split("."), *path.relative_to(folder).parts])
         for package, folder in folders().items()
-        for path in folder.iterdir()
-        if path.is_file()
+        for path in files_of(folder)
     }
 
 
-def test_the_wheel_carries_the_licence_of_the_code_and_that_of_the_default_weights(wheel):
+def test_the_wheel_carries_the_licence_of_the_code_and_those_of_the_weights(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         fields = HeaderParser().parsestr(archive.read(metadata).decode())
@@ -85,13 +91,20 @@ def test_the_wheel_carries_the_licence_of_the_code_and_that_of_the_default_weigh
             file: archive.read(metadata.replace("METADATA", f"licenses/{file}")).decode()
             for file in fields.get_all("License-File", ())
         }
-        beside_the_weights = archive.read("emolake/models/default/LICENSE").decode()
+        beside = {
+            name: archive.read(name).decode() for name in archive.namelist() if name.endswith("/LICENSE")
+        }
     assert fields["License-Expression"] == "Apache-2.0"
-    assert set(licences) == {"LICENSE", "src/emolake/models/default/LICENSE"}
+    models = "src/emolake/models"
+    assert set(licences) == {
+        "LICENSE", f"{models}/default/LICENSE", f"{models}/default/encoder/LICENSE", f"{models}/small/LICENSE",
+    }  # fmt: skip
     assert "Apache License" in licences["LICENSE"]
-    assert licences["src/emolake/models/default/LICENSE"] == beside_the_weights
-    for named in ("CC BY-NC-SA 4.0", "RAVDESS", "EmoDB"):
-        assert named in beside_the_weights
+    for name in ("default/LICENSE", "default/encoder/LICENSE", "small/LICENSE"):
+        assert licences[f"{models}/{name}"] == beside[f"emolake/models/{name}"]
+    for named in ("CC BY-NC-SA 4.0", "RAVDESS", "EmoDB", "nEMO", "MIT"):
+        assert named in licences[f"{models}/default/LICENSE"]
+    assert "OpenAI" in licences[f"{models}/default/encoder/LICENSE"]
 
 
 def test_no_folder_of_the_root_hides_the_installed_package():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from emolake.demo.bucket import PATTERN, MadeCall, make_bucket
+from emolake.demo.bucket import PATTERN, MadeCall, _planned_day, make_bucket
 from emolake.demo.encode import CODECS
 from emolake.source.pattern import KeyPattern
 
@@ -97,6 +97,18 @@ def test_moods_differ_in_loudness(made):
             customer = soundfile.read(folder / call.key)[0][:, 1]
             peaks.setdefault(call.mood, []).append(float(np.quantile(np.abs(customer), 0.999)))
     assert min(peaks["anger"]) > 1.5 * max(peaks["sadness"])
+
+
+def test_most_days_are_calm_and_the_last_one_has_a_troubled_site():
+    """That is what a report of the demo is to show."""
+
+    def angry(index: int, *, at_lisbon: bool) -> float:
+        planned = [call for seed in range(60) for call in _planned_day(DAYS[index], index, 3, seed)]
+        own = [call.mood for call in planned if call.kind == "call" and (call.site == "lisbon") == at_lisbon]
+        return own.count("anger") / len(own)
+
+    assert angry(2, at_lisbon=True) > 0.6
+    assert max(angry(2, at_lisbon=False), angry(1, at_lisbon=True), angry(0, at_lisbon=False)) < 0.15
 
 
 def test_equal_seeds_make_equal_buckets(made, tmp_path: Path):

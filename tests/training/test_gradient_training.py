@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ class Learner:
         self.points = generator.normal(size=(90, SIZES[0])) + np.eye(LABELS, SIZES[0])[self.targets] * 3
         with seeded(7):
             self.lengths = generator.integers(10, 99, 90)
-            self.module: nn.Sequential = nn.Sequential(
+            self.module: nn.Module = nn.Sequential(
                 nn.Linear(SIZES[0], SIZES[1]), nn.ReLU(), nn.Dropout(dropout), nn.Linear(SIZES[1], LABELS)
             )
 
@@ -123,7 +124,7 @@ def test_it_learns_and_reports_every_epoch(tmp_path):
 
 
 def test_a_stopped_fit_is_resumed_exactly(tmp_path):
-    every = {"average": 0.9, "balance": 0.5, "similar_lengths": 3, "head_learning_rate": 0.02}
+    every: dict[str, Any] = {"average": 0.9, "balance": 0.5, "similar_lengths": 3, "head_learning_rate": 0.02}
     for number, changes in enumerate(({"schedule": "linear"}, {"schedule": "plateau"}, every)):
         options = OPTIONS.model_copy(update={"plateau_patience": 0, **changes})
         whole = Learner()
@@ -313,18 +314,16 @@ def test_labels_that_a_corpus_lacks_count_less_in_its_loss():
 
 def test_the_head_and_what_is_pretrained_have_rates_of_their_own(tmp_path):
     learner = Learner()
-    first = learner.module[0]
+    first, _, _, last = learner.module.children()
     learner.pretrained = [*first.parameters()]
     before = {name: value.clone() for name, value in first.state_dict().items()}
-    head = {name: value.clone() for name, value in learner.module[3].state_dict().items()}
+    head = {name: value.clone() for name, value in last.state_dict().items()}
     options = OPTIONS.model_copy(
         update={"learning_rate": 1e-9, "head_learning_rate": 0.01, "weight_decay": 0.0, "patience": None}
     )
     run(learner, tmp_path / "fit.pt", options)
     assert all((first.state_dict()[name] - value).abs().max() < 1e-6 for name, value in before.items())
-    assert all(
-        (learner.module[3].state_dict()[name] - value).abs().max() > 1e-2 for name, value in head.items()
-    )
+    assert all((last.state_dict()[name] - value).abs().max() > 1e-2 for name, value in head.items())
 
 
 @settings(max_examples=60)

@@ -50,8 +50,11 @@ _AWKWARD_IDS: dict[str, str] = {
     "osaka": "お問い合わせ 4",
 }
 _AGENT_VARIANTS = ("f1", "linda", "m1", "m3")  # none with breath: those do not repeat
-_CUSTOMER_VARIANTS = ("f4", "anika", "m2", "m4", "m7")
-_AGENT_PROSODY = Prosody(rate_wpm=170, pitch=50, pitch_range=60, volume=95)
+_CUSTOMER_VARIANTS = ("f4", "m2", "m4", "m7")
+_AGENT_PROSODY = Prosody(rate_wpm=150, pitch=42, pitch_range=30, volume=95, softness_db=6.0)
+_USUAL_MOODS = {"neutral": 0.76, "happiness": 0.08, "sadness": 0.08, "anger": 0.08}
+_TROUBLED_MOODS = {"neutral": 0.2, "happiness": 0.0, "sadness": 0.1, "anger": 0.7}
+_TROUBLED_SITE = "lisbon"  # on the last day, which a report is to show
 _BACKGROUND_RMS = 0.0015
 _CROSSTALK = 0.02  # how much of one side leaks into the other's channel
 
@@ -88,7 +91,8 @@ def make_bucket(
 ) -> list[MadeCall]:
     """Fill `folder` with the calls of `days` under `PATTERN`; equal arguments give equal audio.
 
-    The days share one of each kind of object that is no good call. `progress` is called with the number of objects
+    On most days most customers are neutral; on the last one many of one site are angry. The days share one of each
+    kind of object that is no good call. `progress` is called with the number of objects
     done, the number of all, and the key just written; it is called on the caller's thread.
     """
     calls = [call for index, day in enumerate(days) for call in _planned_day(day, index, len(days), seed)]
@@ -123,7 +127,7 @@ def _planned_day(day: date, index: int, days: int, seed: int) -> list[MadeCall]:
                 sampling_rate=sampling_rate,
                 channels=channels,
                 language=str(rng.choice(_SITES[site])),
-                mood=str(rng.choice(list(PROSODY))),
+                mood=_mood(site, is_last=index == days - 1, rng=rng),
             )
         )
     faults: tuple[MadeCall, ...] = (
@@ -152,6 +156,11 @@ def _planned_day(day: date, index: int, days: int, seed: int) -> list[MadeCall]:
         MadeCall(key=f"{day:%Y/%m/%d}/berlin/shift notes.txt", day=day, site="berlin", kind="text"),
     )
     return calls + [fault for place, fault in enumerate(faults) if place % days == index]
+
+
+def _mood(site: str, *, is_last: bool, rng: np.random.Generator) -> str:
+    moods = _TROUBLED_MOODS if is_last and site == _TROUBLED_SITE else _USUAL_MOODS
+    return str(rng.choice(list(moods), p=list(moods.values())))
 
 
 def _key(day: date, site: str, call_id: str, codec: str) -> str:
@@ -215,14 +224,7 @@ def _conversation(language: str, mood: str, rng: np.random.Generator) -> NDArray
 
 @lru_cache(maxsize=64)  # the lines of a long call come round again
 def _spoken(line: str, voice: str, prosody: Prosody) -> NDArray[np.float32]:
-    samples, _ = synthesise(
-        line,
-        voice=voice,
-        rate_wpm=prosody.rate_wpm,
-        pitch=prosody.pitch,
-        pitch_range=prosody.pitch_range,
-        volume=prosody.volume,
-    )
+    samples, _ = synthesise(line, voice=voice, **vars(prosody))
     return samples
 
 

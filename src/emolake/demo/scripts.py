@@ -15,13 +15,15 @@ class Prosody:
     """Liveliness of the voice, 50 as usual, 0 for monotone."""
     volume: int
     """Loudness, 100 as usual."""
+    softness_db: float = 0.0
+    """By how much the voice is not raised, in decibels an octave; 0 for shouting."""
 
 
 PROSODY: dict[str, Prosody] = {
     "anger": Prosody(rate_wpm=225, pitch=62, pitch_range=95, volume=185),
-    "happiness": Prosody(rate_wpm=190, pitch=72, pitch_range=90, volume=125),
-    "neutral": Prosody(rate_wpm=165, pitch=48, pitch_range=45, volume=100),
-    "sadness": Prosody(rate_wpm=120, pitch=30, pitch_range=15, volume=55),
+    "happiness": Prosody(rate_wpm=190, pitch=80, pitch_range=99, volume=125, softness_db=3.0),
+    "neutral": Prosody(rate_wpm=150, pitch=38, pitch_range=28, volume=100, softness_db=6.0),
+    "sadness": Prosody(rate_wpm=105, pitch=28, pitch_range=8, volume=55, softness_db=6.0),
 }
 
 AGENT = "agent"

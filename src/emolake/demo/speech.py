@@ -18,6 +18,7 @@ from pathlib import Path
 import espeakng_loader
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import oaconvolve
 
 from emolake.errors import EmolakeError
 
@@ -32,6 +33,9 @@ _VOICE_NOT_FOUND = 2
 # espeak keeps its data path in a buffer of 160 bytes and appends file names to it.
 _LONGEST_DATA_PATH = 100
 
+_SLOPE_FROM_HZ = 300.0
+_SLOPE_TAPS = 256
+
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
@@ -43,13 +47,21 @@ class SpeechError(EmolakeError):
 
 
 def synthesise(
-    text: str, *, voice: str, rate_wpm: int = 175, pitch: int = 50, pitch_range: int = 50, volume: int = 100
+    text: str,
+    *,
+    voice: str,
+    rate_wpm: int = 175,
+    pitch: int = 50,
+    pitch_range: int = 50,
+    volume: int = 100,
+    softness_db: float = 0.0,
 ) -> tuple[NDArray[np.float32], int]:
     """Speak `text`: samples [n] in [-1, 1] and their rate in Hz. Equal arguments give equal samples.
 
     `voice` is a language of eSpeak NG, and after `+` a variant of its timbre: `de`, `en-us+f3`, `pt+m2`.
     `rate_wpm` is in words a minute (80 to 450), `pitch` from 0 to 99, `pitch_range` from 0 (monotone) to 100,
-    `volume` from 0 to 200 with 100 as the usual one.
+    `volume` from 0 to 200 with 100 as the usual one. eSpeak NG always speaks with the effort of a raised voice:
+    `softness_db` takes so many decibels an octave from what is above 300 Hz, as a voice does that is not raised.
 
     Raises:
         SpeechError: a value out of range, an unknown voice or variant, or a text without a speakable word.
@@ -103,7 +115,20 @@ def synthesise(
     samples = np.concatenate(blocks) if blocks else np.zeros(0, np.int16)
     if volume > 0 and not samples.any():
         raise SpeechError(f"{text!r} gave no sound with voice {voice!r}; give a text with at least one word")
-    return (samples / 32768.0).astype(np.float32), sampling_rate
+    return _softened((samples / 32768.0).astype(np.float32), softness_db, sampling_rate), sampling_rate
+
+
+def _softened(samples: NDArray[np.float32], softness_db: float, sampling_rate: int) -> NDArray[np.float32]:
+    """Return a voice [n] with a spectrum that falls by so many decibels an octave more, and as loud as before."""
+    if not softness_db or not samples.any():
+        return samples
+    hertz = np.fft.rfftfreq(_SLOPE_TAPS, 1 / sampling_rate)
+    octaves = np.log2(np.maximum(hertz, _SLOPE_FROM_HZ) / _SLOPE_FROM_HZ)
+    taps = np.fft.irfft(10 ** (-softness_db * octaves / 20), _SLOPE_TAPS)
+    kernel = np.roll(taps, _SLOPE_TAPS // 2) * np.hanning(_SLOPE_TAPS)
+    softer = oaconvolve(samples, kernel, mode="same")
+    gain = np.sqrt(np.mean(np.square(samples)) / np.mean(np.square(softer)))
+    return np.asarray(np.clip(softer * gain, -1, 1), dtype=np.float32)
 
 
 @contextmanager
