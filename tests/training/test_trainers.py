@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,30 @@ def test_options_are_named_by_dots():
     assert (changed.loop.schedule, changed.projector, changed.loop.batch) == ("plateau", None, 4)
     with pytest.raises(ConfigurationError, match="has no option 'loop.epoch'"):
         with_options("wav2vec2_finetune", trainer.recipe, {"loop.epoch": 3})
+
+
+@pytest.mark.parametrize("case", ["whisper_finetune", "mean and deviation, frozen, portable"])
+def test_a_portable_folder_needs_no_other_file(case: str, voices: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    encoders = write_encoders(tmp_path / "encoders")
+    run(case, voices, encoders, tmp_path / "out")
+    clip = load_mono(next(path for path in sorted(voices.parent.rglob("*.wav")) if "broken" not in path.name))
+    before = Engine(entry(tmp_path / "out").load(InferenceOptions(device="cpu")), 16_000).scores([clip])
+    shutil.rmtree(tmp_path / "encoders")
+    moved = (tmp_path / "out").rename(tmp_path / "elsewhere")
+    after = Engine(entry(moved).load(InferenceOptions(device="cpu")), 16_000).scores([clip])
+    assert after[0].logits.tolist() == before[0].logits.tolist()
+    encoder = load_file(moved / "encoder/model.safetensors")
+    assert {tensor.dtype for tensor in encoder.values()} == {torch.float16}
+    assert not any(".layers.1." in name for name in encoder)  # the second of two was dropped
+    assert str(tmp_path) not in (moved / "encoder/config.json").read_text()
+
+
+def test_folds_side_by_side_give_the_weights_of_one_after_the_other(
+    voices: Path, encoders: Path, tmp_path: Path
+) -> None:
+    one = run("whisper_finetune", voices, encoders, tmp_path / "one", folds=2, workers=1)
+    two = run("whisper_finetune", voices, encoders, tmp_path / "two", folds=2, workers=2)
+    assert one.results["weights_sha256"] == two.results["weights_sha256"]
+    assert (tmp_path / "one/predictions.csv").read_bytes() == (tmp_path / "two/predictions.csv").read_bytes()

@@ -68,7 +68,10 @@ def write_encoder(kind: str, folder: Path) -> None:
 def write_head(folder: Path, *, tuned: bool, projector: int | None = None, **config: Any) -> Path:
     """Write a head with random weights, and one encoder layer changed when `tuned`."""
     torch.manual_seed(9)
-    network = new_network(read_encoder(folder / "encoder"), labels=len(LABELS), projector=projector)
+    network = new_network(
+        read_encoder(folder / "encoder"), labels=len(LABELS), projector=projector,
+        pooling=config.get("pooling", "mean"),
+    )  # fmt: skip
     network.requires_grad_(False)
     encoder: Any = network.encoder
     layers = encoder.layers if network.config.model_type == "whisper" else encoder.encoder.layers

@@ -23,6 +23,8 @@ from models.families.test_encoder_head import (
 from safetensors.torch import load_file
 from torch.nn import functional
 
+from emolake.audio.conditioning import condition
+from emolake.audio.feature_options import ConditioningOptions
 from emolake.errors import ConfigurationError
 from emolake.models.encoders.encoder_model import SpeechEncoder
 from emolake.models.families.encoder_head_network import new_network, read_encoder
@@ -92,6 +94,35 @@ def test_logits_equal_the_parts_of_transformers_in_any_batch(
     for batch_seconds in (0.01, 25.0, 1000.0):  # each alone, some together, all together
         assert np.abs(logits(model, clips, batch_seconds) - wanted).max() < TOLERANCE, batch_seconds
     assert np.abs(logits(model, clips[::-1], 1000.0)[::-1] - wanted).max() < TOLERANCE
+
+
+CONDITIONING = {"high_pass_hz": 80.0, "level_dbfs": -20.0}
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+def test_mean_and_deviation_of_a_conditioned_clip_in_any_batch(
+    clips: list[np.ndarray], runtime: Any, tmp_path: Path
+) -> None:
+    write_encoder("Whisper", tmp_path / "encoder")
+    written = write_head(tmp_path, tuned=False, context="clip", pooling="mean_std", conditioning=CONDITIONING)
+    saved = load_file(written / "model.safetensors")
+    assert saved["output.weight"].shape == (len(LABELS), 64)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(written / "encoder")
+    encoder = transformers.AutoModel.from_pretrained(written / "encoder").eval().encoder
+    wanted = []
+    with torch.inference_mode():
+        for clip in clips:
+            wave, length = torch.from_numpy(clip)[None], torch.tensor([len(clip)])
+            conditioned = condition(
+                wave, length, ConditioningOptions.model_validate(CONDITIONING), sampling_rate=16_000
+            )
+            states = reference_states(encoder, extractor, conditioned[0].float().numpy())
+            vector = torch.cat([states.mean(dim=0), states.std(dim=0, correction=0).clamp_min(1e-3)])
+            wanted.append((saved["output.weight"] @ vector + saved["output.bias"]).numpy())
+    model = entry(written).load(InferenceOptions(device="cpu", runtime=runtime))
+    assert np.stack(wanted).std(axis=0).min() > 100 * TOLERANCE
+    for batch_seconds in (0.01, 25.0, 1000.0):
+        assert np.abs(logits(model, clips, batch_seconds) - np.stack(wanted)).max() < TOLERANCE
 
 
 def test_on_as_many_frames_as_it_was_trained_on_it_is_transformers_own_encoder(folder: Path) -> None:
