@@ -151,7 +151,8 @@ def train(
         )
         for skip in skipped:
             log.warning("left out: %s (%s)", skip.name, skip.reason)
-        if (used := number_of_folds(corpus.clips)) < usual and folds is None:
+        used = number_of_folds(corpus.clips)
+        if split == "speaker" and used < usual and folds is None:
             log.info("%s instead of %d, because there are no more speakers", counted(used, "fold"), usual)
         if split == "random":
             log.warning(
