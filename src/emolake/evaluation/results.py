@@ -8,7 +8,7 @@ import csv
 import json
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,27 @@ def write_results(
     else:
         (out / HISTORY_PLOT).unlink(missing_ok=True)  # of an earlier training into the same folder
     (out / REPORT_FILE).write_text(report(results, names, history, drawn=drawn), "utf-8")
+
+
+def read_predictions(path: Path, clips: Mapping[str, Clip]) -> Predictions:
+    """Return the predictions that `write_results` wrote; the logits are logarithms of probabilities of six digits.
+
+    Args:
+        path: a `predictions.csv`.
+        clips: by name, all that it names.
+    """
+    with path.open(encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines)
+        labels = tuple((reader.fieldnames or ())[len(PREDICTION_COLUMNS) :])
+        rows = list(reader)
+    probabilities = np.array([[float(row[label]) for label in labels] for row in rows])
+    return Predictions(
+        clips=tuple(clips[row["path"]] for row in rows),
+        labels=labels,
+        targets=np.array([labels.index(row["emotion"]) for row in rows], dtype=np.int64),
+        logits=np.log(np.maximum(probabilities, 1e-7)),
+        folds=np.array([int(row["fold"]) for row in rows]),
+    )
 
 
 def scores(predictions: Predictions) -> dict[str, float]:
