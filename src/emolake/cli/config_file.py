@@ -33,6 +33,7 @@ _MODELS = """\
 # Models by name, for inference.model and `emolake predict --model NAME`.
 # [models.mine]
 # path = "runs/mine"                 # a folder that `emolake train --out` wrote
+# classes = ["neutral", "anger"]     # of the model's labels, or emotions, only these; the others are never given
 """
 
 
