@@ -29,6 +29,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "hf_finetune of Whisper": ("hf_finetune", {"encoder": "Whisper", "unfreeze_layers": 1, **SHORT}),
     "s3prl_head": ("s3prl_head", {"encoder": "Hubert-layer", **SHORT}),
     "whisper_head": ("whisper_head", {"encoder": "Whisper", "augment.copies": 0, **SHORT}),
+    "whisper_finetune": (
+        "whisper_finetune",
+        {"encoder": "Whisper", "layers": 1, "loop.epochs": 2, "loop.batch": 2, "loop.learning_rate": 1e-3},
+    ),
+    "mean and deviation, frozen, portable": (
+        "wav2vec2_frozen",
+        {"encoder": "Hubert-layer", "pooling": "mean_std", "layers": 1, "portable": True, **SHORT},
+    ),
     "classical": ("classical", {}),
     "random forest": (
         "classical", {"classifier": "random_forest", "trees": 5, "augment.chance": 0.5, "augment.copies": 1},

@@ -445,11 +445,11 @@ def test_predict_marks_what_is_uncertain_in_each_format(site: Path) -> None:
 
 
 def test_models_and_doctor_say_which_classes_and_what_is_uncertain(site: Path) -> None:
-    restricted = {"EMOLAKE_MODELS__DEFAULT__CLASSES": '["neutral", "ang"]', "COLUMNS": "250"}
+    restricted = {"EMOLAKE_MODELS__SMALL__CLASSES": '["neutral", "ang"]', "COLUMNS": "250"}
     listed = emolake("models", cwd=site, EMOLAKE_INFERENCE__ABSTAIN_BELOW="0.45", **restricted).stdout
     assert "anger, neutral (2 of 9)" in listed
     assert [line.split()[-1] for line in listed.splitlines() if "spectrogram_cnn" in line] == ["0.45", "0.45"]
-    wrong = emolake("models", cwd=site, EMOLAKE_MODELS__DEFAULT__CLASSES='["neutral", "envy"]', COLUMNS="400")
+    wrong = emolake("models", cwd=site, EMOLAKE_MODELS__TINY__CLASSES='["neutral", "envy"]', COLUMNS="400")
     assert wrong.returncode == 0
     assert "names the class 'envy', which the model does not give" in " ".join(wrong.stdout.split())
     done = emolake(

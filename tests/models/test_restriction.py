@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from emolake.errors import ConfigurationError
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Inspectable, Prediction, Transcribing
-from emolake.models.registry import ModelEntry, Registry
+from emolake.models.registry import SHIPPED, ModelEntry, Registry
 from emolake.models.restriction import kept_labels, restricted
 from emolake.pipeline.identity import analysis_key
 from emolake.schemas.labels import EMOTIONS, canonical
@@ -188,16 +188,17 @@ def test_a_model_of_another_number_of_outputs_than_labels_is_no_answer() -> None
         Engine(restricted(whole, [True, True]), 100).scores([noise()])
 
 
-def test_the_default_is_restricted_without_a_path() -> None:
-    registry = Registry({"default": {"classes": ["happiness", "neutral", "ang", "sad"]}})
-    entry, whole = registry.entry(), Registry({}).entry()
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_is_restricted_without_a_path(name: str) -> None:
+    registry = Registry({name: {"classes": ["happiness", "neutral", "ang", "sad"]}})
+    entry, whole = registry.entry(name), Registry({}).entry(name)
     assert entry.labels == tuple(
         label for label in whole.labels if canonical(label) in ("anger", "happiness", "neutral", "sadness")
     )
-    assert (entry.outputs, registry.names()) == (len(whole.labels), ["default"])
+    assert (entry.outputs, registry.names()) == (len(whole.labels), list(SHIPPED))
     assert (entry.folder, entry.licence) == (whole.folder, whole.licence)
     assert registry.cache_folders() == []
-    assert Registry({"default": {}}).entry() == whole
+    assert Registry({name: {}}).entry(name) == whole
 
 
 def test_the_default_may_still_be_another_model(tiny: Path) -> None:

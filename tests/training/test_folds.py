@@ -157,3 +157,34 @@ def test_too_few_voices_are_refused():
         plan_folds(clips, split="speaker", folds=1, seed=0, validates=True)
     with pytest.raises(ConfigurationError, match="no split 'text'"):
         plan_folds(clips, split="text", folds=2, seed=0, validates=False)
+
+
+@given(
+    corpora=st.lists(st.sampled_from("abc"), min_size=12, max_size=40).filter(lambda own: len(set(own)) > 1),
+    validates=st.booleans(),
+)
+def test_split_by_corpus_each_is_left_out_whole_once(corpora, validates):
+    clips = [
+        Clip(str(i), Path(str(i)), "joy", corpus, speaker=f"{corpus}{i % 5}")
+        for i, corpus in enumerate([*corpora, *(name for name in "abc" for _ in range(5))])
+    ]
+    folds = possible_folds(clips, split="corpus", wanted=4)
+    planned = plan_folds(clips, split="corpus", folds=folds, seed=0, validates=validates)
+    assert [fold.name for fold in planned] == ["without a", "without b", "without c", "all clips"]
+    for fold in planned:
+        corpora_of = [{clips[i].corpus for i in part} for part in (fold.train, fold.validation, fold.test)]
+        assert not corpora_of[2] & (corpora_of[0] | corpora_of[1])
+        speakers = [{clips[i].speaker for i in part} for part in (fold.train, fold.validation)]
+        assert not speakers[0] & speakers[1]
+        assert bool(len(fold.validation)) == validates
+        assert len(fold.train) + len(fold.validation) + len(fold.test) == len(clips)
+    assert len(np.concatenate([fold.test for fold in planned])) == len(clips)
+
+
+def test_a_corpus_alone_cannot_be_left_out():
+    clips = [Clip(str(i), Path(str(i)), "joy", "a", speaker=str(i)) for i in range(6)]
+    with pytest.raises(ConfigurationError, match="the clips are of one corpus, a, so none can be left out"):
+        plan_folds(clips, split="corpus", folds=1, seed=0, validates=False)
+    two = [*clips, Clip("x", Path("x"), "joy", "b", speaker="x")]
+    with pytest.raises(ConfigurationError, match="4 folds cannot be made of 2 corpora"):
+        plan_folds(two, split="corpus", folds=4, seed=0, validates=False)

@@ -1,6 +1,7 @@
 """Training by gradients: what it accumulates, when it stops, what it keeps, and that a resumed fit is the same."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from torch import nn
 from emolake.errors import ConfigurationError
 from emolake.models.threads import one_thread
 from emolake.training.gradient_training import (
+    Goals,
     GradientTraining,
     OptimiseOptions,
     backward,
+    by_length,
     fit,
     predict_logits,
     trained_weights,
@@ -40,13 +43,15 @@ class Learner:
     """A dense network with dropout over points around one centre for each label."""
 
     device = "cpu"
+    pretrained: Sequence[nn.Parameter] = ()
 
     def __init__(self, dropout: float = 0.3) -> None:
         generator = np.random.default_rng(5)
         self.targets = generator.integers(0, LABELS, 90)
         self.points = generator.normal(size=(90, SIZES[0])) + np.eye(LABELS, SIZES[0])[self.targets] * 3
         with seeded(7):
-            self.module: nn.Module = nn.Sequential(
+            self.lengths = generator.integers(10, 99, 90)
+            self.module: nn.Sequential = nn.Sequential(
                 nn.Linear(SIZES[0], SIZES[1]), nn.ReLU(), nn.Dropout(dropout), nn.Linear(SIZES[1], LABELS)
             )
 
@@ -82,7 +87,8 @@ def test_accumulated_batches_equal_one_large_batch(clips):
     def gradients(batch):
         learner.module.zero_grad()
         options = OPTIONS.model_copy(update={"batch": batch})
-        loss = backward(learner, learner.targets, chosen, weights, None, scaler, options)
+        goals = Goals.of(learner.targets, [""] * 90, weights, options)
+        loss = backward(learner, goals, chosen, None, scaler, options)
         return loss, torch.cat(
             [torch.as_tensor(each.grad).flatten() for each in learner.module.parameters()]
         ).clone()
@@ -117,11 +123,12 @@ def test_it_learns_and_reports_every_epoch(tmp_path):
 
 
 def test_a_stopped_fit_is_resumed_exactly(tmp_path):
-    for schedule in ("linear", "plateau"):
-        options = OPTIONS.model_copy(update={"schedule": schedule, "plateau_patience": 0})
+    every = {"average": 0.9, "balance": 0.5, "similar_lengths": 3, "head_learning_rate": 0.02}
+    for number, changes in enumerate(({"schedule": "linear"}, {"schedule": "plateau"}, every)):
+        options = OPTIONS.model_copy(update={"plateau_patience": 0, **changes})
         whole = Learner()
-        expected = run(whole, tmp_path / f"{schedule} whole.pt", options)
-        path = tmp_path / f"{schedule} stopped.pt"
+        expected = run(whole, tmp_path / f"{number} whole.pt", options)
+        path = tmp_path / f"{number} stopped.pt"
         for stop in (7, 3, 14):  # steps until the next kill; 3 do not make an epoch
             left = iter(range(stop))
 
@@ -180,9 +187,8 @@ def test_no_patience_ends_before_the_rate_is_up(clips, batch, epochs, patience, 
     learner = Learner()
     training = GradientTraining(
         learner,
-        learner.targets,
+        Goals.of(learner.targets, [""] * 90, torch.ones(LABELS), options),
         np.zeros(clips, int),
-        torch.ones(LABELS),
         options,
         seed=0,
         on_step=lambda *_: None,
@@ -246,3 +252,93 @@ def test_a_seeded_block_leaves_the_global_generators_as_they_were():
         torch.rand(7), np.random.rand(2), generator.random()
     torch.testing.assert_close(torch.rand(3), expected[0], rtol=0, atol=0)
     np.testing.assert_array_equal(np.random.rand(3), expected[1])
+
+
+def test_without_patience_all_epochs_are_trained_and_the_last_counts(tmp_path):
+    options = OPTIONS.model_copy(update={"patience": None, "learning_rate": 0.3})
+    history = run(Learner(), tmp_path / "fit.pt", options)
+    assert len(history) == options.epochs
+    assert all(row["kept"] for row in history)
+
+
+def test_averaged_weights_are_the_mean_of_the_last_steps(tmp_path):
+    """They predict and are kept, and training goes on from those that were not averaged."""
+    options = OPTIONS.model_copy(update={"average": 0.9, "patience": None})
+    averaged, plain = Learner(), Learner()
+    run(averaged, tmp_path / "a.pt", options)
+    steps = []
+    mean = trained_weights(plain.module)
+
+    def average(loss, clips):
+        steps.append(clips)
+        decay = min(0.9, len(steps) / (len(steps) + 9))
+        for name, value in trained_weights(plain.module).items():
+            mean[name] = decay * mean[name] + (1 - decay) * value
+
+    run(plain, tmp_path / "b.pt", options.model_copy(update={"average": 0.0}), on_step=average)
+    for name, value in trained_weights(averaged.module).items():
+        torch.testing.assert_close(value, mean[name], rtol=1e-4, atol=1e-6)
+    assert digest(averaged) != digest(plain)
+
+
+def test_labels_that_a_corpus_lacks_count_less_in_its_loss():
+    """In the limit the loss is the cross entropy over the corpus' own labels alone."""
+    learner = Learner(dropout=0)
+    targets = np.array([0, 1, 0, 2, 1, 2])
+    corpora = ["a", "a", "a", "b", "b", "b"]  # a has 0 and 1, b has 1 and 2
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+
+    def loss(foreign, smoothing=0.0):
+        options = OPTIONS.model_copy(
+            update={"batch": 6, "foreign_labels": foreign, "label_smoothing": smoothing}
+        )
+        goals = Goals.of(targets, corpora, torch.ones(LABELS), options)
+        if smoothing:
+            assert (goals.wanted[:3, 2] == 0).all()
+            assert (goals.wanted[3:, 0] == 0).all()
+            torch.testing.assert_close(goals.wanted.sum(dim=1), torch.ones(6))
+        return backward(learner, goals, np.arange(6), None, scaler, options)
+
+    with torch.no_grad():
+        logits = learner.logits(np.arange(6), None)
+    whole = nn.functional.cross_entropy(logits, torch.from_numpy(targets)).item()
+    own = logits.clone()
+    own[:3, 2] = own[3:, 0] = -torch.inf
+    alone = nn.functional.cross_entropy(own, torch.from_numpy(targets)).item()
+    assert loss(1.0) == pytest.approx(whole, rel=1e-6)
+    assert loss(1e-9) == pytest.approx(alone, rel=1e-6)
+    assert alone < loss(0.1) < whole
+    assert loss(0.1, smoothing=0.2) > 0
+
+
+def test_the_head_and_what_is_pretrained_have_rates_of_their_own(tmp_path):
+    learner = Learner()
+    first = learner.module[0]
+    learner.pretrained = [*first.parameters()]
+    before = {name: value.clone() for name, value in first.state_dict().items()}
+    head = {name: value.clone() for name, value in learner.module[3].state_dict().items()}
+    options = OPTIONS.model_copy(
+        update={"learning_rate": 1e-9, "head_learning_rate": 0.01, "weight_decay": 0.0, "patience": None}
+    )
+    run(learner, tmp_path / "fit.pt", options)
+    assert all((first.state_dict()[name] - value).abs().max() < 1e-6 for name, value in before.items())
+    assert all(
+        (learner.module[3].state_dict()[name] - value).abs().max() > 1e-2 for name, value in head.items()
+    )
+
+
+@settings(max_examples=60)
+@given(
+    lengths=st.lists(st.integers(1, 99), min_size=1, max_size=80), size=st.integers(1, 9),
+    steps=st.integers(1, 9), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_similar_lengths_come_together_and_no_clip_is_lost(lengths, size, steps, seed):
+    own = np.array(lengths * size)  # whole steps: a short last one may hold any clips
+    order = np.random.default_rng(seed).permutation(len(own))
+    found = by_length(order, own, size, steps, np.random.default_rng(seed))
+    assert sorted(found) == sorted(order)
+
+    def padding(some):
+        return sum(own[some[i : i + size]].max() * len(some[i : i + size]) for i in range(0, len(some), size))
+
+    assert padding(found) <= padding(order)

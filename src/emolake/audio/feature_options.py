@@ -14,6 +14,9 @@ class ConditioningOptions(Options):
     """Root mean square that each clip is brought to, in dB of full scale; its own level is then in no feature."""
 
 
+AS_IT_IS = ConditioningOptions()
+
+
 class MelOptions(Options):
     """How a waveform becomes a log-mel spectrogram."""
 

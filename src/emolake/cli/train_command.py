@@ -21,6 +21,7 @@ class Split(StrEnum):
     """How clips are divided into training and test."""
 
     speaker = "speaker"
+    corpus = "corpus"
     random = "random"
 
 
@@ -44,7 +45,11 @@ def train(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     split: Annotated[
-        Split, typer.Option(help="A random split lets speakers leak; log, report and card say so.")
+        Split,
+        typer.Option(
+            help="By speaker; by corpus, which leaves each out whole, as new data are; or at random, "
+            "which lets speakers leak: log, report and card say so."
+        ),
     ] = Split.speaker,
     seed: Annotated[int, typer.Option(min=0, help="Fixes everything on the CPU.")] = 0,
     folds: Annotated[

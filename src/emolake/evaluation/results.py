@@ -106,6 +106,7 @@ def figures(predictions: Predictions) -> dict[str, Any]:
                 "recall": {name: row["recall"] for name, row in _classes(own).items() if row["support"]},
                 "confusion": _confusion(own),
                 "confidence_intervals": confidence_intervals(own),
+                "of_own_labels": _of_own_labels(own),
             }
             for corpus, own in _grouped(predictions, [clip.corpus for clip in predictions.clips])
         },
@@ -182,6 +183,19 @@ def scores(predictions: Predictions) -> dict[str, float]:
         "balanced_accuracy": uar,
         "uar": uar,
         "macro_f1": float(f1_score(truth, predicted, average="macro", zero_division=0)),
+    }
+
+
+def _of_own_labels(predictions: Predictions) -> dict[str, float]:
+    """Return the figures of a corpus when no label is given that it does not have: its domain's emotions are known."""
+    own = np.unique(predictions.targets)
+    logits = np.full_like(predictions.logits, -np.inf)
+    logits[:, own] = predictions.logits[:, own]
+    restricted = replace(predictions, logits=logits)
+    return {
+        "uar": scores(restricted)["uar"],
+        "accuracy": scores(restricted)["accuracy"],
+        "expected_calibration_error": expected_calibration_error(logits, predictions.targets),
     }
 
 

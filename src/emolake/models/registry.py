@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SHIPPED: Mapping[str, str] = {DEFAULT_MODEL: "emolake.models.default", "small": "emolake.models.small"}
+"""Name of each model that comes with the program -> package that holds its folder."""
+
 
 class ModelChangedError(EmolakeError):
     """The files of a model are no longer those that were fingerprinted."""
@@ -250,7 +253,7 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class Registry:
-    """The models that a configuration names: the entries of [models], and the default that is shipped."""
+    """The models that a configuration names: the entries of [models], and those that are shipped."""
 
     models: Mapping[str, Mapping[str, Any]]
     """The entries by name: `path` of a folder that `emolake train` wrote, or `family` and its own keys."""
@@ -258,8 +261,8 @@ class Registry:
     """The name that [inference] gives."""
 
     def names(self) -> list[str]:
-        """Return the name of every model that the configuration can name, the shipped default first."""
-        return [DEFAULT_MODEL, *(name for name in self.models if name != DEFAULT_MODEL)]
+        """Return the name of every model that the configuration can name, the shipped ones first."""
+        return [*SHIPPED, *(name for name in self.models if name not in SHIPPED)]
 
     def entry(self, name: str | None = None, *, within: tuple[str, ...] = ()) -> ModelEntry:
         """Return a model: the given one, or the one that [inference] names.
@@ -281,10 +284,10 @@ class Registry:
         return _validated(name, self._keys(name), {"registry": self, "within": (*within, name)})
 
     def _keys(self, name: str) -> Mapping[str, Any]:
-        """Return the keys of a model; the default is the shipped one unless it names a folder or a family."""
+        """Return the keys of a model; a shipped one is in its own folder unless they name another, or a family."""
         keys = self.models.get(name, {})
-        if name == DEFAULT_MODEL and not {"path", "family"} & keys.keys():
-            return {"path": str(files("emolake.models.default")), **keys}
+        if name in SHIPPED and not {"path", "family"} & keys.keys():
+            return {"path": str(files(SHIPPED[name])), **keys}
         return keys
 
     def cache_folders(self) -> list[Path]:

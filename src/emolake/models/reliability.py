@@ -69,7 +69,7 @@ class Reliability(Options):
     @cached_property
     def counts(self) -> np.ndarray:
         """Confusion matrix of all that was left out, [labels, labels] int64, rows the truth."""
-        return np.sum([own.predicted for own in self.held_out], axis=0, dtype=np.int64)
+        return np.asarray(np.sum([own.predicted for own in self.held_out], axis=0, dtype=np.int64))
 
 
 def read_reliability(folder: Path) -> Reliability | None:

@@ -1,7 +1,7 @@
 """What the trainers on speech encoders share: finding one, freezing some of it, feeding it clips."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,23 +14,25 @@ from torch import nn
 from emolake.errors import ConfigurationError
 from emolake.models.encoders import speech_encoder
 from emolake.models.encoders.speech_encoder import load_part
+from emolake.models.families.encoder_head_network import transformer_stack
 from emolake.models.hub import model_folder
 from emolake.models.protocol import Batching
 from emolake.options import Options
-from emolake.training.epochs import HistoryRow
+from emolake.training.epochs import HistoryRow, log_report
 from emolake.training.folds import Fold, fold_seed
 from emolake.training.gradient_training import OptimiseOptions, fit, predict_logits
 from emolake.training.trainer import Corpus, InputSpec
 from emolake.training.training_bar import TrainingBar
 from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions, augment_wave
+from emolake.training.worker_processes import Report, StepReport
 
 # Of the encoder: never trained, as in every published recipe. The first is wav2vec 2.0's kind, the others Whisper's.
 _ALWAYS_FROZEN = ("feature_extractor.", "conv1.", "conv2.", "embed_positions.")
 
 
 class SpecAugmentOptions(Options):
-    """What transformers hides of an encoder's states in training; of Whisper nothing is hidden."""
+    """What transformers hides of an encoder's states in training, and of Whisper of its log-mel frames and bands."""
 
     mask_time_prob: float = Field(0.05, ge=0, lt=1)
     """Share of frames at which a hidden stretch begins, times the stretch's length."""
@@ -96,7 +98,7 @@ def unfreeze(encoder: Any, layers: int | Literal["all"]) -> None:
     """
     encoder.requires_grad_(False)
     whisper = encoder.config.model_type == "whisper"
-    stack = encoder if whisper else encoder.encoder
+    stack = transformer_stack(encoder)
     if not whisper:
         encoder.feature_extractor._freeze_parameters()  # or it asks for gradients of the waveform
     if layers == "all":
@@ -115,8 +117,7 @@ def unfreeze(encoder: Any, layers: int | Literal["all"]) -> None:
 
 def prepare(encoder: Any, spec_augment: SpecAugmentOptions, *, checkpointing: bool) -> None:
     """Set what is hidden in training, and whether activations are computed twice to save memory."""
-    if encoder.config.model_type != "whisper":
-        encoder.config.update({"apply_spec_augment": True, **spec_augment.model_dump()})
+    encoder.config.update({"apply_spec_augment": True, **spec_augment.model_dump()})
     if checkpointing:
         encoder.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
@@ -127,23 +128,45 @@ def fit_waves(
     fold: Fold,
     options: OptimiseOptions,
     run: TrainingRun,
-    bar: TrainingBar,
+    show: Callable[[Report], None],
+    *,
+    finish: Callable[[], None] = lambda: None,
 ) -> tuple[list[HistoryRow], np.ndarray]:
     """Train on a fold's clips, or resume what an earlier, killed call left.
+
+    `show` gets every step and epoch; `finish` may change the weights before they predict, to what will be written.
 
     Returns:
         The history, and logits [predicted, labels].
     """
     labels = len(corpus.labels)
 
-    def show(loss: float, clips: int) -> None:
-        bar.advance(fold.name, clips=clips, loss=loss, steps=clips)
+    def show_step(loss: float, clips: int) -> None:
+        show(StepReport(fold.name, clips, loss))
 
     history = fit(
         learner, corpus.targets, fold.train, fold.validation, labels=labels, options=options,
-        seed=fold_seed(run.seed, fold), name=fold.name, checkpoint=run.checkpoint(f"fit-{fold.number}"), on_step=show,
+        seed=fold_seed(run.seed, fold), name=fold.name, checkpoint=run.checkpoint(f"fit-{fold.number}"),
+        corpora=corpus.corpora, on_step=show_step, report=show,
     )  # fmt: skip
+    finish()
     return history, predict_logits(learner, fold.predicted, batch=options.batch, labels=labels)
+
+
+def shown_on(bar: TrainingBar, folds: Sequence[Fold]) -> Callable[[Report], None]:
+    """Return what shows the fits of these folds on a bar of clips, and logs their epochs."""
+    clips_of = {fold.name: len(fold.train) for fold in folds}
+
+    def show(report: Report) -> None:
+        if isinstance(report, StepReport):
+            bar.advance(report.run, clips=report.clips, loss=report.loss, steps=report.clips)
+            return
+        if report.resumed:
+            name = report.last["run"]
+            bar.advance(name, clips=0, steps=report.count * clips_of[name])
+        log_report(report)
+
+    return show
 
 
 class WaveLearner:
@@ -163,6 +186,8 @@ class WaveLearner:
         """Feed `corpus` to `forward`, which takes waves [B, T] and lengths [B] to logits, as `batching` allows."""
         self.module = module.to(device)
         self.device = device
+        self.pretrained: Sequence[nn.Parameter] = [*encoder.parameters()]
+        self.lengths = np.array([len(wave) for wave in corpus.waves])
         self._config = encoder.config
         self._forward = forward
         self._batching = batching

@@ -47,7 +47,10 @@ def possible_folds(clips: Sequence[Clip], *, split: str, wanted: int) -> int:
     """Return the folds of a cross-validation where nobody asked for a number: no more than there are speakers.
 
     A fit needs a speaker to train and one to validate beside the one to test, so two speakers are left to be refused.
+    Split by corpus, each is left out once.
     """
+    if split == "corpus":
+        return len({clip.corpus for clip in clips})
     speakers = {clip.speaker for clip in clips}
     return min(wanted, max(3, len(speakers))) if split == "speaker" and None not in speakers else wanted
 
@@ -59,21 +62,19 @@ def plan_folds(
 
     With `folds` of 1 there is one, with clips for training, validation and testing. With more, each clip is tested
     once by a fit on the other folds, and one more fit is trained on all clips. `validates` takes the clips for
-    validation out of those that train these fits.
+    validation out of those that train these fits. Split by corpus there is a fold for each, which leaves it out whole.
 
     Raises:
         ConfigurationError: there is no such split, too few speakers or clips for it, or a clip without a speaker.
     """
+    if split == "corpus":
+        return _by_corpus(clips, folds=folds, seed=seed, validates=validates)
     fold_of = _assignment(clips, split, seed)
     everything = np.arange(len(clips))
 
-    def with_validation(number: int, name: str, train: np.ndarray, test: np.ndarray) -> Fold:
-        share = fold_of(train, _SHARES, at_most=True)
-        return Fold(number, name, train[share != 0], train[share == 0], test)
-
     if folds == 1:
         tested = fold_of(everything, _SHARES, at_most=True) == 0
-        return (with_validation(0, "one split", everything[~tested], everything[tested]),)
+        return (_with_validation(fold_of, 0, "one split", everything[~tested], everything[tested]),)
     fold = fold_of(everything, folds, at_most=False)
     fits = [
         *(
@@ -83,16 +84,50 @@ def plan_folds(
         ("all clips", everything, everything[:0]),
     ]
     if validates:
-        return tuple(with_validation(number, *fit) for number, fit in enumerate(fits))
+        return tuple(_with_validation(fold_of, number, *fit) for number, fit in enumerate(fits))
     return tuple(
         Fold(number, name, train, everything[:0], test) for number, (name, train, test) in enumerate(fits)
     )
 
 
+def _by_corpus(clips: Sequence[Clip], *, folds: int, seed: int, validates: bool) -> tuple[Fold, ...]:
+    """Return a fold for each corpus, which tests it whole, and one of all clips; speakers validate."""
+    corpora = np.array([clip.corpus for clip in clips])
+    names = sorted(set(corpora.tolist()))
+    if len(names) < 2:
+        raise ConfigurationError(
+            f"the clips are of one corpus, {names[0] if names else '-'}, so none can be left out; give the column "
+            "`corpus` another value for each, or ask for --split speaker"
+        )
+    if folds != len(names):
+        raise ConfigurationError(
+            f"{counted(folds, 'fold')} cannot be made of {len(names)} corpora, of which each is left out once; leave "
+            "--folds out"
+        )
+    everything = np.arange(len(clips))
+    fits = [
+        *((f"without {name}", everything[corpora != name], everything[corpora == name]) for name in names),
+        ("all clips", everything, everything[:0]),
+    ]
+    if validates:
+        fold_of = _assignment(clips, "speaker", seed)
+        return tuple(_with_validation(fold_of, number, *fit) for number, fit in enumerate(fits))
+    return tuple(
+        Fold(number, name, train, everything[:0], test) for number, (name, train, test) in enumerate(fits)
+    )
+
+
+def _with_validation(
+    fold_of: Callable[..., np.ndarray], number: int, name: str, train: np.ndarray, test: np.ndarray
+) -> Fold:
+    share = fold_of(train, _SHARES, at_most=True)
+    return Fold(number, name, train[share != 0], train[share == 0], test)
+
+
 def _assignment(clips: Sequence[Clip], split: str, seed: int) -> Callable[..., np.ndarray]:
     """Return the function that divides some clips, given as indices, into folds."""
     if split not in ("speaker", "random"):
-        raise ConfigurationError(f"there is no split {split!r}; ask for speaker or random")
+        raise ConfigurationError(f"there is no split {split!r}; ask for speaker, corpus or random")
     speakers = require_speakers(clips) if split == "speaker" else []
 
     def fold_of(chosen: np.ndarray, folds: int, *, at_most: bool) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,18 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from emolake.errors import ConfigurationError
 from emolake.options import Options
-from emolake.training.epochs import EpochVerdict, FitPlan, HistoryRow, Weights, train_epochs
+from emolake.training.balance import drawing_weights, own_labels
+from emolake.training.epochs import (
+    EpochPolicy,
+    EpochReport,
+    EpochVerdict,
+    FitPlan,
+    HistoryRow,
+    Weights,
+    keep_last,
+    log_report,
+    train_epochs,
+)
 from emolake.training.seeds import seeded
 from emolake.training.training_run import Checkpoint
 
@@ -36,8 +47,12 @@ class OptimiseOptions(Options):
     """Clips that go through the network at once."""
     accumulate: int = Field(4, ge=1)
     """Batches whose gradients are averaged, clip by clip, for one step."""
+    similar_lengths: int = Field(1, ge=1)
+    """Out of so many steps' clips, those of similar length make a step together, which saves padding; 1: none."""
     learning_rate: float = Field(3e-5, gt=0)
     """Highest rate of AdamW."""
+    head_learning_rate: float | None = Field(None, gt=0)
+    """That of what is not pretrained; the same when left out."""
     weight_decay: float = Field(0.01, ge=0)
     """Of AdamW."""
     warm_up_steps: int = Field(1000, ge=0)
@@ -54,10 +69,19 @@ class OptimiseOptions(Options):
     """Share of the target spread over all labels."""
     class_weights: bool = True
     """A clip counts by the inverse of its label's share of the training clips."""
+    balance: float | None = Field(None, ge=0, le=1)
+    """As many clips as there are are drawn in an epoch, by corpus and label: 0 evenly, 1 each label of each corpus
+    equally often. Left out, each clip comes once."""
+    foreign_labels: float = Field(1.0, gt=0, le=1)
+    """How much labels that a clip's corpus does not have count in its loss: their probabilities are multiplied by it
+    before the softmax's sum, so that another language is no evidence against an emotion that it was not recorded in."""
+    average: float = Field(0.0, ge=0, lt=1)
+    """Decay per step of the averaged weights that result; 0: those of the last step."""
     monitor: Monitor = "valid_uar"
     """What says which epoch is best."""
-    patience: int = Field(3, ge=1)
-    """Epochs without a better one after which training ends."""
+    patience: int | None = Field(3, ge=1)
+    """Epochs without a better one after which training ends; null: it ends after the last epoch, whose weights are
+    kept, and no clip is taken from training to measure epochs by."""
     threshold: float = Field(1e-3, ge=0)
     """By how much an epoch must be better to count as such."""
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
@@ -70,6 +94,10 @@ class Learner(Protocol):
     module: nn.Module
     """The parameters that ask for gradients are trained."""
     device: str
+    pretrained: Sequence[nn.Parameter]
+    """Those of its parameters that were trained before."""
+    lengths: np.ndarray
+    """[N]: how long each clip is, in any unit."""
 
     def logits(self, chosen: np.ndarray, generator: np.random.Generator | None) -> torch.Tensor:
         """Return logits [B, labels] of clips: changed at random by a generator, or as inference has them."""
@@ -110,7 +138,9 @@ def fit(
     seed: int,
     name: str,
     checkpoint: Checkpoint,
+    corpora: Sequence[str] | None = None,
     on_step: Callable[[float, int], None] = lambda loss, clips: None,
+    report: Callable[[EpochReport], None] = log_report,
 ) -> list[HistoryRow]:
     """Train a learner's network and leave the best epoch's weights in it; without validation the last one's.
 
@@ -124,7 +154,9 @@ def fit(
         seed: decides order, dropout and changes to clips.
         name: of the fit, in history and log.
         checkpoint: what an earlier, killed call left in it is resumed.
+        corpora: corpus of every clip, [N]; one and the same when left out.
         on_step: gets the loss and the clips of every step.
+        report: gets every epoch.
 
     Returns:
         A row for each epoch.
@@ -134,10 +166,42 @@ def fit(
         FloatingPointError: the loss is not finite.
     """
     weights = class_weights(targets[train], labels, enabled=options.class_weights)
-    training = GradientTraining(learner, targets, train, weights, options, seed=seed, on_step=on_step)
+    goals = Goals.of(targets, corpora or [""] * len(targets), weights, options)
+    training = GradientTraining(learner, goals, train, options, seed=seed, on_step=on_step)
     plan = FitPlan(name, options.epochs, targets, validation, weights.numpy(), checkpoint)
-    stopping = EarlyStopping(options.monitor, options.threshold, options.patience)
-    return train_epochs(training, plan, policy=stopping)
+    policy: EpochPolicy = keep_last
+    if options.patience is not None:
+        policy = EarlyStopping(options.monitor, options.threshold, options.patience)
+    return train_epochs(training, plan, policy=policy, report=report)
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What a network is trained towards, for each of N clips."""
+
+    wanted: torch.Tensor
+    """[N, labels]: the target distribution."""
+    offsets: torch.Tensor
+    """[N, labels]: what is added to the logits in the loss."""
+    weights: torch.Tensor
+    """[N]: how much a clip counts."""
+    strata: tuple[str, ...]
+    """[N]: corpus and label."""
+
+    @classmethod
+    def of(
+        cls, targets: np.ndarray, corpora: Sequence[str], weights: torch.Tensor, options: OptimiseOptions
+    ) -> Self:
+        """Return the goals of clips of these labels [N] and corpora, where a label counts by `weights` [labels]."""
+        own = torch.from_numpy(own_labels(corpora, targets, len(weights)))
+        foreign = options.foreign_labels < 1
+        spread = (own if foreign else torch.ones_like(own)).double()
+        certain = functional.one_hot(torch.from_numpy(targets), len(weights)).double()
+        share = options.label_smoothing
+        wanted = certain * (1 - share) + spread / spread.sum(dim=1, keepdim=True) * share
+        offsets = torch.zeros(own.shape).masked_fill(~own, math.log(options.foreign_labels))
+        strata = tuple(f"{corpus} {target}" for corpus, target in zip(corpora, targets, strict=True))
+        return cls(wanted.float(), offsets, weights[targets], strata)
 
 
 class GradientTraining:
@@ -146,9 +210,8 @@ class GradientTraining:
     def __init__(
         self,
         learner: Learner,
-        targets: np.ndarray,
+        goals: Goals,
         train: np.ndarray,
-        weights: torch.Tensor,
         options: OptimiseOptions,
         *,
         seed: int,
@@ -156,19 +219,26 @@ class GradientTraining:
     ) -> None:
         _check_precision(options, learner.device)
         self._learner = learner
-        self._targets = targets
+        self._goals = goals
         self._train = train
-        self._weights = weights.to(learner.device)
+        self._drawn_by = (
+            None
+            if options.balance is None
+            else drawing_weights([goals.strata[i] for i in train], options.balance)
+        )
         self._options = options
         self._seed = seed
         self._on_step = on_step
         self._parameters = [each for each in learner.module.parameters() if each.requires_grad]
         self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=options.learning_rate, weight_decay=options.weight_decay
+            _rates(self._parameters, learner.pretrained, options), weight_decay=options.weight_decay
         )
+        self._average = trained_weights(learner.module) if options.average else None
+        self._steps_done = 0
         steps = math.ceil(len(train) / (options.batch * options.accumulate))
         # Of little data an epoch is a step or two: training must not end for lack of patience before the rate is up.
-        self._rise = min(options.warm_up_steps, steps * min(options.epochs, options.patience) // 3)
+        patience = options.patience or options.epochs
+        self._rise = min(options.warm_up_steps, steps * min(options.epochs, patience) // 3)
         self._schedule = LambdaLR(self._optimizer, partial(_share, self._rise, steps, options))
         self._plateau = ReduceLROnPlateau(
             self._optimizer, factor=options.plateau_factor, patience=options.plateau_patience,
@@ -184,11 +254,19 @@ class GradientTraining:
         return float(self._optimizer.param_groups[0]["lr"])
 
     def train_epoch(self, epoch: int) -> float:
-        """Train on every clip once, in an order drawn for this epoch."""
+        """Train on every clip once, or on as many drawn by weight, in an order drawn for this epoch."""
         with seeded(self._seed, epoch) as generator:
-            order = generator.permutation(self._train)
-            self._learner.module.train()
+            order = (
+                generator.permutation(self._train)
+                if self._drawn_by is None
+                else generator.choice(self._train, size=len(self._train), p=self._drawn_by)
+            )
             size = self._options.batch * self._options.accumulate
+            if self._options.similar_lengths > 1:
+                order = by_length(
+                    order, self._learner.lengths, size, self._options.similar_lengths, generator
+                )
+            self._learner.module.train()
             total = 0.0
             for start in range(0, len(order), size):
                 chosen = order[start : start + size]
@@ -199,7 +277,9 @@ class GradientTraining:
 
     def predict_logits(self, chosen: np.ndarray) -> np.ndarray:
         """See `emolake.training.epochs.Trainable`."""
-        return predict_logits(self._learner, chosen, batch=self._options.batch, labels=len(self._weights))
+        labels = self._goals.wanted.shape[1]
+        with self._as_predicting():
+            return predict_logits(self._learner, chosen, batch=self._options.batch, labels=labels)
 
     def observe(self, row: HistoryRow) -> None:
         """Lower the rate if the plateau's schedule says so."""
@@ -209,8 +289,9 @@ class GradientTraining:
             self._plateau.step(-value)
 
     def weights(self) -> Weights:
-        """See `emolake.training.epochs.Trainable`."""
-        return trained_weights(self._learner.module)
+        """See `emolake.training.epochs.Trainable`; averaged where that is asked for."""
+        with self._as_predicting():
+            return trained_weights(self._learner.module)
 
     def load_weights(self, weights: Weights) -> None:
         """See `emolake.training.epochs.Trainable`."""
@@ -220,17 +301,26 @@ class GradientTraining:
     def state(self) -> dict[str, Any]:
         """See `emolake.training.epochs.Trainable`."""
         parts = {name: part.state_dict() for name, part in self._stateful().items()}
-        return {"weights": self.weights(), **parts}
+        averaged = {} if self._average is None else {"average": self._average}
+        return {
+            "weights": trained_weights(self._learner.module),
+            "steps_done": self._steps_done,
+            **averaged,
+            **parts,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """See `emolake.training.epochs.Trainable`."""
         _load(self._learner.module, state["weights"])
+        self._steps_done = state["steps_done"]
+        if self._average is not None:
+            self._average = state["average"]
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
 
     def _step(self, chosen: np.ndarray, generator: np.random.Generator) -> float:
         options = self._options
-        loss = backward(self._learner, self._targets, chosen, self._weights, generator, self._scaler, options)
+        loss = backward(self._learner, self._goals, chosen, generator, self._scaler, options)
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss}; lower learning_rate, or choose another precision than {options.precision}"
@@ -243,7 +333,30 @@ class GradientTraining:
         # Beyond its rise the schedule would undo what the plateau lowered.
         if options.schedule == "linear" or self._schedule.last_epoch < self._rise:
             self._schedule.step()
+        self._steps_done += 1
+        if self._average is not None:
+            # Early on a shorter memory, or a short training would end near the weights that it began with.
+            decay = min(options.average, self._steps_done / (self._steps_done + 9))
+            for name, value in trained_weights(self._learner.module).items():
+                mean = self._average[name]
+                if value.is_floating_point():
+                    mean.lerp_(value, 1 - decay)
+                else:
+                    mean.copy_(value)
         return loss
+
+    @contextmanager
+    def _as_predicting(self) -> Iterator[None]:
+        """Run the block with the weights that a prediction uses in the network."""
+        if self._average is None:
+            yield
+            return
+        trained = trained_weights(self._learner.module)
+        _load(self._learner.module, self._average)
+        try:
+            yield
+        finally:
+            _load(self._learner.module, trained)
 
     def _stateful(self) -> dict[str, Any]:
         return {
@@ -267,9 +380,8 @@ def predict_logits(learner: Learner, chosen: np.ndarray, *, batch: int, labels: 
 
 def backward(
     learner: Learner,
-    targets: np.ndarray,
+    goals: Goals,
     chosen: np.ndarray,
-    weights: torch.Tensor,
     generator: np.random.Generator | None,
     scaler: torch.amp.GradScaler,
     options: OptimiseOptions,
@@ -279,20 +391,42 @@ def backward(
     The loss is the mean over all clips of the step, each by its weight, also when the last batch is short: as if they
     had gone through at once.
     """
-    wanted = torch.from_numpy(targets[chosen]).to(learner.device)
-    total = weights[wanted].sum()
+    wanted, offsets, weights = (
+        each[chosen].to(learner.device) for each in (goals.wanted, goals.offsets, goals.weights)
+    )
+    total = weights.sum()
     loss = 0.0
     for start in range(0, len(chosen), options.batch):
         own = slice(start, start + options.batch)
         with _autocast(options, learner.device):
             logits = learner.logits(chosen[own], generator)
-        each = functional.cross_entropy(
-            logits.float(), wanted[own], reduction="none", label_smoothing=options.label_smoothing
-        )
-        part = (each * weights[wanted[own]]).sum() / total
+        each = functional.cross_entropy(logits.float() + offsets[own], wanted[own], reduction="none")
+        part = (each * weights[own]).sum() / total
         scaler.scale(part).backward()
         loss += part.item()
     return loss
+
+
+def by_length(
+    order: np.ndarray, lengths: np.ndarray, size: int, steps: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Return a drawn order [n] in which each `size` clips have similar lengths, out of `steps` times as many.
+
+    The steps come in a random order too, so that training does not go from short clips to long ones. The short last
+    one stays last.
+
+    >>> by_length(np.arange(6), np.array([1, 9, 2, 8, 3, 7]), 2, 3, np.random.default_rng(0)).tolist()
+    [3, 1, 0, 2, 4, 5]
+    """
+    found = []
+    for start in range(0, len(order), size * steps):
+        block = order[start : start + size * steps]
+        block = block[np.argsort(lengths[block], kind="stable")]
+        whole = len(block) // size
+        chosen = generator.permutation(whole)
+        found += [block[size * step : size * (step + 1)] for step in chosen]
+        found.append(block[size * whole :])
+    return np.concatenate(found)
 
 
 def class_weights(targets: np.ndarray, labels: int, *, enabled: bool) -> torch.Tensor:
@@ -310,6 +444,20 @@ def trained_weights(module: nn.Module) -> Weights:
     """Return a copy, on the CPU, of all that training changes: later steps do not reach it."""
     trained = [(name, each) for name, each in module.named_parameters() if each.requires_grad]
     return {name: each.detach().to("cpu", copy=True) for name, each in [*trained, *module.named_buffers()]}
+
+
+def _rates(
+    parameters: Sequence[nn.Parameter], pretrained: Sequence[nn.Parameter], options: OptimiseOptions
+) -> list[dict[str, Any]]:
+    """Return the optimizer's groups: what was trained before, and what was not."""
+    before = {id(each) for each in pretrained}
+    old = [each for each in parameters if id(each) in before]
+    new = [each for each in parameters if id(each) not in before]
+    groups = [
+        {"params": old, "lr": options.learning_rate},
+        {"params": new, "lr": options.head_learning_rate or options.learning_rate},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def _monitored(row: HistoryRow, monitor: Monitor) -> float | None:

@@ -113,6 +113,7 @@ def fit_heads(
             history = fit(
                 learner, corpus.targets, fold.train, fold.validation, labels=labels, options=options,
                 seed=fold_seed(run.seed, fold), name=fold.name, checkpoint=run.checkpoint(f"fit-{fold.number}"),
+                corpora=corpus.corpora,
             )  # fmt: skip
             logits = predict_logits(learner, fold.predicted, batch=_PREDICTED_AT_ONCE, labels=labels)
             fits.append(HeadFit(module, learner.mean, scale, logits, history))
@@ -124,6 +125,8 @@ class _FeatureLearner:
     """A network on features. See `emolake.training.gradient_training.Learner`."""
 
     device = "cpu"
+    pretrained: Sequence[nn.Parameter] = ()
+    lengths = np.zeros(0)
 
     def __init__(
         self, module: nn.Module, features: CorpusFeatures, mean: np.ndarray, scale: np.ndarray

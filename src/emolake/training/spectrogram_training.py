@@ -19,6 +19,7 @@ from emolake.models.families.spectrogram_network import ClipFeatures, EmotionNet
 from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions
 from emolake.options import Options
 from emolake.training.augment import AugmentOptions, choose_warps, crop_and_hide, disturb, mix, stretch
+from emolake.training.balance import drawing_weights
 from emolake.training.epochs import HistoryRow, Weights
 from emolake.training.spectrogram_store import SpectrogramStore
 
@@ -87,7 +88,7 @@ class SpectrogramTraining:
             self._network = EmotionNetwork(inputs.network, rows=inputs.features.rows, labels=inputs.labels)
             self._torch_state = torch.get_rng_state()
         self._fit_scale()
-        self._drawing_weights = _drawing_weights([inputs.strata[i] for i in train], loop.balance)
+        self._drawing_weights = drawing_weights([inputs.strata[i] for i in train], loop.balance)
         self._steps_of_epoch = max(1, len(train) // loop.batch)
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), lr=loop.learning_rate, weight_decay=loop.weight_decay
@@ -236,13 +237,6 @@ def _padded(
     power = nn.utils.rnn.pad_sequence([power.T for power, _ in pairs], batch_first=True).transpose(1, 2)
     pitch = nn.utils.rnn.pad_sequence([pitch.T for _, pitch in pairs], batch_first=True).transpose(1, 2)
     return power.contiguous(), pitch.contiguous(), frames
-
-
-def _drawing_weights(strata: Sequence[str], balance: float) -> np.ndarray:
-    """Return the probability of each clip, [N]: the inverse of its stratum's size to the power of `balance`."""
-    _, place, counts = np.unique(np.array(strata), return_inverse=True, return_counts=True)
-    weights = (1.0 / counts[place]) ** balance
-    return np.asarray(weights / weights.sum())
 
 
 @torch.no_grad()

@@ -25,9 +25,11 @@ from emolake.evaluation.training_audio import (
 )
 from emolake.messages import counted
 from emolake.models.registry import resolve_device
+from emolake.models.reliability import write_reliability
 from emolake.options import Options
 from emolake.training.folds import Fold, plan_folds, possible_folds
 from emolake.training.model_card import licence_of, model_card
+from emolake.training.reliability_figures import measured_reliability
 from emolake.training.trainer import (
     Corpus,
     FitResult,
@@ -70,7 +72,7 @@ def train(
     *,
     model: str,
     data: Path,
-    split: Literal["speaker", "random"] | str,
+    split: Literal["speaker", "corpus", "random"] | str,
     out: Path,
     seed: int = 0,
     folds: int | None = None,
@@ -84,15 +86,15 @@ def train(
 ) -> TrainingResult:
     """Train `model` on `data` and write weights, configuration, card, figures and predictions into `out`.
 
-    With several folds every clip is predicted once by a fit whose training clips did not include it (nor, if split by
-    speaker, its speaker), the figures and the temperature are of these predictions, and the weights are of one more
-    fit on all clips. With one, the weights are of the training clips, the temperature is of the validation clips, and
-    the figures are of the test clips.
+    With several folds, or split by corpus, every clip is predicted once by a fit whose training clips did not include
+    it (nor its speaker or its corpus, by which they were split), the figures and the temperature are of these
+    predictions, and the weights are of one more fit on all clips. With one fold, the weights are of the training
+    clips, the temperature is of the validation clips, and the figures are of the test clips.
 
     Args:
         model: one of `emolake.training.trainer_names.TRAINERS`.
         data: see `emolake.evaluation.dataset.read_dataset`.
-        split: by speaker, or at random, which leaks voices.
+        split: by speaker; by corpus, each left out whole, as new data are; or at random, which leaks voices.
         out: folder to write.
         seed: decides everything that is drawn; on the same kind of processor the weights are the same again.
         folds: of the cross-validation; 1 for a single split, the trainer's own when left out.
@@ -126,7 +128,7 @@ def train(
 
     def plan(clips: Sequence[Clip]) -> tuple[Fold, ...]:
         return plan_folds(
-            clips, split=split, folds=number_of_folds(clips), seed=seed, validates=trainer.validates
+            clips, split=split, folds=number_of_folds(clips), seed=seed, validates=trainer.validates(recipe)
         )
 
     plan(listed)  # refuses what cannot be divided before hours of decoding
@@ -173,6 +175,8 @@ def train(
         weights = trainer.write(recipe, fits[-1], out, metadata)
         chosen = (hashes[i] for i in (*planned[-1].train, *planned[-1].validation))
         write_training_audio(out, chosen)
+        reliability = measured_reliability(tested.predictions, split)
+        write_reliability(out, reliability)
         results = {
             **{name: value for name, value in record.items() if name != "recipe"},
             "options": changed_options(recipe, trainer.recipe),
@@ -184,10 +188,12 @@ def train(
             "clips_by_part": _clips_by_fold(planned),
             "speakers_leak": split == "random",
             "skipped": [{"path": skip.name, "reason": skip.reason} for skip in skipped],
-            "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "weights_sha256": _sha256(weights),
             **_figures(tested),
             "temperature": tested.temperature,
             "calibration_error": tested.calibration,
+            "abstain_below": reliability.abstain_below,
+            "coverage": [point.model_dump() for point in reliability.coverage],
         }
         history = [row for fit in fits for row in fit.history]
         write_results(out, results, tested.predictions, [dict(row) for row in history])
@@ -196,6 +202,14 @@ def train(
         log.info("unweighted average recall %.4f, weights %s", results["uar"], results["weights_sha256"])
         run.finish()
     return TrainingResult(out, corpus.labels, results)
+
+
+def _sha256(files: Sequence[Path]) -> str:
+    """Return the hash of the contents of some files, one after the other."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _load(
@@ -268,7 +282,11 @@ def _test_predictions(corpus: Corpus, folds: Sequence[Fold], fits: Sequence[FitR
         fold, own = folds[0], fits[0].logits[:, : len(folds[0].validation)].mean(axis=0)
         temperature = fit_temperature(own, corpus.targets[fold.validation])
     else:
-        temperature = fit_temperature(logits, targets)
+        # An emotion without a clip in a fold's training is missed however sure the answer: no temperature helps it.
+        possible = np.concatenate(
+            [np.isin(corpus.targets[fold.test], corpus.targets[fold.train]) for fold, _ in pairs]
+        )[order]
+        temperature = fit_temperature(logits[possible], targets[possible])
     predictions = Predictions(
         tuple(corpus.clips[i] for i in chosen), corpus.labels, targets, logits / temperature, numbers
     )

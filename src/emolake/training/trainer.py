@@ -41,6 +41,11 @@ class Corpus:
     targets: np.ndarray  # [N] int64: indices into labels
     labels: tuple[str, ...]
 
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """Corpus of every clip, [N]."""
+        return tuple(clip.corpus for clip in self.clips)
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -66,12 +71,15 @@ class Trainer(Protocol):
     """A way to train. `recipe` holds its options with their defaults, an `emolake.options.Options`.
 
     `default_folds` is the number of folds of the cross-validation where none is asked for, 1 for one
-    train/validation/test split. `validates` says whether a fit needs clips of its own to stop by.
+    train/validation/test split.
     """
 
     recipe: Any
     default_folds: int
-    validates: bool
+
+    def validates(self, recipe: Any) -> bool:
+        """Return whether a fit needs clips of its own to stop by."""
+        ...
 
     def input_spec(self, recipe: Any) -> InputSpec:
         """Return which clips it takes; raises ConfigurationError when something that it needs is missing."""
@@ -84,8 +92,8 @@ class Trainer(Protocol):
         """
         ...
 
-    def write(self, recipe: Any, result: FitResult, folder: Path, metadata: ModelMetadata) -> Path:
-        """Write a folder that [models.NAME] path can name, and return the file of the weights."""
+    def write(self, recipe: Any, result: FitResult, folder: Path, metadata: ModelMetadata) -> list[Path]:
+        """Write a folder that [models.NAME] path can name, and return the files of the weights."""
         ...
 
     def describe(self, recipe: Any, result: FitResult) -> str:

@@ -9,6 +9,7 @@ TRAINERS: dict[str, str] = {
     "hf_finetune": "emolake.training.trainers.hf_trainer:HF_FINETUNE",
     "s3prl_head": "emolake.training.trainers.s3prl_trainer:S3PRL_HEAD",
     "whisper_head": "emolake.training.trainers.encoder_trainer:WHISPER",
+    "whisper_finetune": "emolake.training.trainers.encoder_trainer:WHISPER_FINETUNE",
     "classical": "emolake.training.trainers.classical_trainer:CLASSICAL",
     "multimodal": "emolake.training.trainers.multimodal_trainer:MULTIMODAL",
 }

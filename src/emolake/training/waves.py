@@ -12,6 +12,7 @@ from scipy.signal import ShortTimeFFT, get_window
 from scipy.special import expit
 
 from emolake.options import Options
+from emolake.training.call_channel import CallOptions, through_call
 from emolake.training.trainer import InputSpec
 
 _WINDOW, _HOP = 512, 128  # samples
@@ -33,6 +34,8 @@ class WaveAugmentOptions(Options):
     """Factors of speed, which changes the pitch too."""
     copies: int = Field(2, ge=0)
     """Changed versions of each clip, beside the clip itself, where features are computed once."""
+    call: CallOptions | None = None
+    """Changes that calls make, in training on the fly; none when left out."""
     noise_reduction: bool = False
     """Steady noise is removed from training clips by spectral gating before any change."""
 
@@ -60,6 +63,8 @@ def augment_wave(
         wave = wave + ratio * np.sqrt(np.mean(np.square(wave))) * _noise(len(wave), generator)
     if wanted[3]:
         wave = wave * 10 ** (generator.uniform(-options.gain_db, options.gain_db) / 20)
+    if options.call is not None:
+        wave = through_call(wave, generator, options.call, sampling_rate=sampling_rate)
     return np.ascontiguousarray(wave[: input_spec.max_samples], dtype=np.float32)
 
 

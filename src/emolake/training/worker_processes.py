@@ -1,4 +1,4 @@
-"""Networks trained side by side, each in a process and a thread of its own, with one progress bar for all."""
+"""Fits side by side, each in a process and a thread of its own, that report to the one that started them."""
 
 import multiprocessing
 import os
@@ -9,120 +9,85 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import torch
 
 from emolake.models.threads import one_thread
-from emolake.training.epochs import (
-    EpochReport,
-    FitPlan,
-    HistoryRow,
-    Weights,
-    keep_last,
-    log_report,
-    train_epochs,
-)
-from emolake.training.spectrogram_training import SpectrogramInputs, SpectrogramTraining
-from emolake.training.training_bar import TrainingBar, training_bar
-from emolake.training.training_run import Checkpoint
+from emolake.training.epochs import EpochReport
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
 
 
-@dataclass(frozen=True)
-class NetworkJob:
-    """One network to train on the clips `train`, and the clips that it predicts in the end; both are indices."""
-
-    name: str
-    seed: int
-    train: np.ndarray
-    predicted: np.ndarray
-    checkpoint: Checkpoint
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class NetworkResult:
-    """The network's weights, its logits [predicted, labels], and a row for each epoch.
+class StepReport:
+    """Clips that a fit has newly trained on, and their loss."""
 
-    The rows' validation is on the clips that it predicts, by which nothing is chosen.
-    """
-
-    weights: Weights
-    logits: np.ndarray
-    history: list[HistoryRow]
+    run: str
+    clips: int
+    loss: float
 
 
-_reports: "Queue[EpochReport] | None" = None  # of a worker process, set when it starts
+Report = EpochReport | StepReport
+Work = Callable[[Job, Callable[[Report], None]], Result]
+"""Does a job and reports on it. In a worker process it gets and gives no tensors: they would travel by file
+descriptors, of which there may be too few."""
 
 
-def train_networks(
-    inputs: SpectrogramInputs, jobs: Sequence[NetworkJob], *, workers: int | None
-) -> list[NetworkResult]:
+class _Worker:
+    """What a worker process was started with."""
+
+    work: "Work[Any, Any] | None" = None
+    reports: "Queue[Report] | None" = None
+
+
+def side_by_side(
+    work: "Work[Job, Result]",
+    jobs: Sequence[Job],
+    *,
+    workers: int | None,
+    show: Callable[[Report], None],
+) -> list[Result]:
     """Do all jobs, at most `workers` at once (None: one for every processor), and return their results in order.
 
-    With one worker the jobs are done in this process. The results are the same, since each uses one thread.
+    With one worker the jobs are done in this process. The results are the same, since each job uses one thread.
+
+    Args:
+        work: does one job; it is sent to each process once, so what all jobs share belongs into it.
+        jobs: what each call gets.
+        workers: most processes.
+        show: gets every report, in this process.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs))
-    with training_bar(len(jobs) * inputs.loop.epochs, "epochs") as bar:
-        show = _shown_on(bar, jobs)
-        if workers == 1:
-            with one_thread():
-                return [_train_network(inputs, job, show) for job in jobs]
-        # a fork would copy the locks of torch's threads, and not the threads
-        context = multiprocessing.get_context("spawn")
-        reports: Queue[EpochReport] = context.Queue()
-        others = set(multiprocessing.active_children())
-        with ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_start, initargs=(reports,)
-        ) as pool:
-            with _ctrl_c_ignored():  # as the workers inherit it, so that none is in the middle of its imports
-                futures = [pool.submit(_run_in_worker, inputs, job) for job in jobs]
-            try:
-                _follow(futures, reports, show)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for child in set(multiprocessing.active_children()) - others:
-                    child.terminate()  # what it did is in its checkpoint, and its epoch may take long
-                raise
-            return [_with_tensors(*future.result()) for future in futures]
+    if workers == 1:
+        with one_thread():
+            return [work(job, show) for job in jobs]
+    # a fork would copy the locks of torch's threads, and not the threads
+    context = multiprocessing.get_context("spawn")
+    reports: Queue[Report] = context.Queue()
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start, initargs=(work, reports)
+    ) as pool:
+        with _ctrl_c_ignored():  # as the workers inherit it, so that none is in the middle of its imports
+            futures = [pool.submit(_run_in_worker, job) for job in jobs]
+        try:
+            _follow(futures, reports, show)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()  # what it did is in its checkpoint, and its epoch may take long
+            raise
+        return [future.result() for future in futures]
 
 
-def _train_network(
-    inputs: SpectrogramInputs, job: NetworkJob, report: Callable[[EpochReport], None]
-) -> NetworkResult:
-    """Train a network, or resume what a killed call left."""
-    training = SpectrogramTraining(inputs, job.train, seed=job.seed)
-    plan = FitPlan(
-        name=job.name,
-        epochs=inputs.loop.epochs,
-        targets=inputs.targets,
-        validation=job.predicted,
-        loss_weights=np.ones(inputs.labels),
-        checkpoint=job.checkpoint,
-    )
-    history = train_epochs(training, plan, policy=keep_last, report=report)
-    return NetworkResult(training.weights(), training.predict_logits(job.predicted), history)
-
-
-def _shown_on(bar: TrainingBar, jobs: Sequence[NetworkJob]) -> Callable[[EpochReport], None]:
-    """Return what shows a report of one of the jobs on the bar and in the log."""
-    clips_of = {job.name: len(job.train) for job in jobs}
-
-    def show(report: EpochReport) -> None:
-        row = report.last
-        clips = clips_of[row["run"]] * report.count
-        bar.advance(row["run"], clips=clips, loss=row["train_loss"], steps=report.count)
-        log_report(report)
-
-    return show
-
-
-def _start(reports: "Queue[EpochReport]") -> None:
-    global _reports
-    _reports = reports
+def _start(work: "Work[Any, Any]", reports: "Queue[Report]") -> None:
+    _Worker.work, _Worker.reports = work, reports
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -151,25 +116,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run_in_worker(
-    inputs: SpectrogramInputs, job: NetworkJob
-) -> tuple[dict[str, np.ndarray], np.ndarray, list[HistoryRow]]:
-    """Do as `_train_network`, with arrays: tensors would travel by file descriptors, of which there may be too few."""
-    if _reports is None:
-        raise RuntimeError("this process was not started by train_networks")
-    result = _train_network(inputs, job, _reports.put)
-    arrays = {name: value.numpy() for name, value in result.weights.items()}
-    return arrays, result.logits, result.history
-
-
-def _with_tensors(
-    weights: dict[str, np.ndarray], logits: np.ndarray, history: list[HistoryRow]
-) -> NetworkResult:
-    return NetworkResult({name: torch.from_numpy(value) for name, value in weights.items()}, logits, history)
+def _run_in_worker(job: Any) -> Any:
+    if _Worker.work is None or _Worker.reports is None:
+        raise RuntimeError("this process was not started by side_by_side")
+    return _Worker.work(job, _Worker.reports.put)
 
 
 def _follow(
-    futures: Sequence["Future[Any]"], reports: "Queue[EpochReport]", show: Callable[[EpochReport], None]
+    futures: Sequence["Future[Any]"], reports: "Queue[Report]", show: Callable[[Report], None]
 ) -> None:
     """Show the epochs until all jobs are done; raise what a job raised as soon as it does."""
     waiting = set(futures)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from emolake.errors import ConfigurationError
 from emolake.models.encoders.encoder_input import mean_over_frames, whisper_frames
 from emolake.models.families.encoder_head import EncoderHead
-from emolake.models.families.encoder_head_network import new_network
+from emolake.models.families.encoder_head_network import new_network, read_encoder
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching
 from emolake.models.registry import ModelEntry
@@ -68,7 +68,7 @@ def write_encoder(kind: str, folder: Path) -> None:
 def write_head(folder: Path, *, tuned: bool, projector: int | None = None, **config: Any) -> Path:
     """Write a head with random weights, and one encoder layer changed when `tuned`."""
     torch.manual_seed(9)
-    network = new_network(folder / "encoder", labels=len(LABELS), projector=projector)
+    network = new_network(read_encoder(folder / "encoder"), labels=len(LABELS), projector=projector)
     network.requires_grad_(False)
     encoder: Any = network.encoder
     layers = encoder.layers if network.config.model_type == "whisper" else encoder.encoder.layers
@@ -226,7 +226,7 @@ def test_whisper_takes_no_more_than_it_pads_to(tmp_path: Path) -> None:
 
 
 def test_gradients_reach_what_asks_for_them(model_folder: Path, clips: list[np.ndarray]) -> None:
-    network = new_network(model_folder / "encoder", labels=3, projector=None)
+    network = new_network(read_encoder(model_folder / "encoder"), labels=3, projector=None)
     network.encoder.requires_grad_(False)
     network(torch.from_numpy(clips[1])[None], torch.tensor([16_000])).sum().backward()
     assert network.output.weight.grad is not None

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from emolake.errors import ConfigurationError
 from emolake.models.encoders.encoder_model import SpeechEncoder
-from emolake.models.families.encoder_head_network import new_network
+from emolake.models.families.encoder_head_network import new_network, read_encoder
 from emolake.models.inference import InferenceOptions
 
 pytestmark = pytest.mark.slow
@@ -184,7 +184,8 @@ def test_an_encoder_saved_without_its_decoder_gives_the_same(tmp_path: Path) -> 
 
 
 def test_gradients_reach_every_layer_that_asks_for_them(folder: Path, clips: list[np.ndarray]) -> None:
-    network = new_network(folder / "encoder", labels=len(LABELS), projector=None, own_frames=True).train()
+    described = read_encoder(folder / "encoder", own_frames=True)
+    network = new_network(described, labels=len(LABELS), projector=None).train()
     network(*batch(clips[4:7])).sum().backward()
     layers: Any = network.encoder.layers
     assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in layers.parameters())

@@ -4,7 +4,7 @@ A Whisper encoder sees 30 s, as it was trained and as its decoder needs, or with
 fifteenth of the work for 2 s, and other states, so that a head must be trained on what it is given.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn import functional
@@ -43,6 +43,13 @@ def prepared(
     Raises:
         ConfigurationError: a wave is longer than Whisper's encoder takes.
     """
+    with torch.autocast(waves.device.type, enabled=False):  # features are exact, also in a training in bf16
+        return _prepared(waves, lengths, extractor, own_frames=own_frames)
+
+
+def _prepared(
+    waves: torch.Tensor, lengths: torch.Tensor, extractor: Any, *, own_frames: bool
+) -> torch.Tensor:
     if not is_whisper(extractor):
         eps = speech_encoder.HUGGING_FACE_EPS if extractor.do_normalize else None
         return speech_encoder.normalised(waves, lengths, eps)
@@ -104,6 +111,8 @@ def _own_states(encoder: Any, mel: torch.Tensor, lengths: torch.Tensor) -> torch
 
     Its own `forward` takes 3000 frames and no mask. On 3000 frames this is the same sum (to 0.0, transformers 5.23).
     """
+    if encoder.training and encoder.config.apply_spec_augment:
+        mel = _hide(mel, lengths, encoder.config)
     states = functional.gelu(encoder.conv1(mel))
     # Alone, the second convolution sees zeros after the clip, and not what the first makes of them.
     states = states.masked_fill(~valid_mask(lengths // WHISPER_HOP, mel.shape[2])[:, None], 0)
@@ -116,6 +125,26 @@ def _own_states(encoder: Any, mel: torch.Tensor, lengths: torch.Tensor) -> torch
             states = layer(states, mask)
     last: torch.Tensor = encoder.layer_norm(states)
     return last
+
+
+def _hide(mel: torch.Tensor, lengths: torch.Tensor, config: Any) -> torch.Tensor:
+    """Return log-mel [B, bands, T] with stretches of frames and of bands set to each clip's mean: SpecAugment."""
+    from transformers.models.whisper.modeling_whisper import _compute_mask_indices
+
+    size, bands, width = mel.shape
+    own = valid_mask(lengths // WHISPER_HOP, width)
+    mean = (mel * own[:, None]).sum(dim=(1, 2), keepdim=True) / (own.sum(dim=1) * bands)[:, None, None]
+    hidden = torch.zeros_like(mel, dtype=torch.bool)
+    if config.mask_time_prob and width > config.mask_time_length:
+        frames = _compute_mask_indices(
+            (size, width), config.mask_time_prob, config.mask_time_length,
+            cast("torch.LongTensor", own.long()),
+        )  # fmt: skip
+        hidden |= torch.from_numpy(frames).to(mel.device)[:, None]
+    if config.mask_feature_prob:
+        rows = _compute_mask_indices((size, bands), config.mask_feature_prob, config.mask_feature_length)
+        hidden |= torch.from_numpy(rows).to(mel.device)[:, :, None]
+    return torch.where(hidden & own[:, None], mean, mel)
 
 
 def _key_mask(frames: torch.Tensor, states: torch.Tensor) -> torch.Tensor | None:
@@ -133,6 +162,17 @@ def mean_over_frames(states: torch.Tensor, frames: torch.Tensor) -> torch.Tensor
     own = states.float().masked_fill(~valid_mask(frames, states.shape[1])[:, :, None], 0)
     mean: torch.Tensor = own.sum(dim=1) / frames[:, None]
     return mean
+
+
+def deviation_over_frames(states: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    """Return the standard deviation of states [B, T, hidden] over each member's first `frames` [B]: [B, hidden].
+
+    It is at least 0.001, where its gradient would otherwise be without bounds: of a single frame it is 0.
+    """
+    mean = mean_over_frames(states, frames)
+    distance = states.float() - mean[:, None]
+    variance = mean_over_frames(distance.square(), frames)
+    return variance.clamp_min(1e-6).sqrt()
 
 
 def whisper_frames(lengths: torch.Tensor) -> torch.Tensor:

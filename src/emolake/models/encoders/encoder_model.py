@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel
 
+from emolake.audio.feature_options import AS_IT_IS, ConditioningOptions
 from emolake.models.encoders import speech_encoder
 from emolake.models.protocol import ENCODER_PRECISIONS, Batching, Description, Prediction
 
@@ -35,11 +36,19 @@ class SpeechEncoder:
     """Its feature extractor of transformers; None where `eps` alone decides the input."""
     eps: float | None = None
     """Without an extractor: what is added to the variance that a wave is divided by, or None for waves as they are."""
+    conditioning: ConditioningOptions = AS_IT_IS
+    """What is removed from the waves first; nothing by default."""
     own_frames: bool = False
     """Of Whisper: it sees the clip's own frames alone, and no padding to 30 s. Other encoders never see padding."""
 
     @classmethod
-    def read(cls, folder: Path, *, own_frames: bool = False) -> Self:
+    def read(
+        cls,
+        folder: Path,
+        *,
+        own_frames: bool = False,
+        conditioning: ConditioningOptions = AS_IT_IS,
+    ) -> Self:
         """Return the encoder of a folder, wav2vec 2.0, HuBERT, WavLM or Whisper, with its feature extractor.
 
         Raises:
@@ -50,7 +59,7 @@ class SpeechEncoder:
         config = speech_encoder.encoder_config(folder, speech_encoder.MODEL_TYPES_AND_WHISPER)
         extractor = speech_encoder.load_part(AutoFeatureExtractor, folder)
         speech_encoder.check_rate(folder, extractor.sampling_rate)
-        return cls(folder, config, extractor, own_frames=own_frames)
+        return cls(folder, config, extractor, conditioning=conditioning, own_frames=own_frames)
 
     def load(self) -> "PreTrainedModel":
         """Load the weights, of Whisper those of its encoder, in float32 and eval mode.
@@ -83,8 +92,12 @@ class SpeechEncoder:
 
     def prepare(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
         """Return the encoder's input of waves [B, T] float32, zero-padded, of `lengths` [B] samples."""
+        from emolake.audio.conditioning import condition
         from emolake.models.encoders import encoder_input
 
+        waves = condition(waves, lengths, self.conditioning, sampling_rate=speech_encoder.SAMPLING_RATE).to(
+            waves.dtype
+        )
         if self.extractor is None:
             return speech_encoder.normalised(waves, lengths, self.eps)
         return encoder_input.prepared(waves, lengths, self.extractor, own_frames=self.own_frames)

@@ -1,9 +1,11 @@
 """Family "encoder_head": a speech encoder, frozen or tuned in part, and a trained linear head of any number of labels.
 
-The encoder is wav2vec 2.0, HuBERT, WavLM or that of Whisper, from a folder or the hub. Its output is averaged over
-the frames that hold the clip, never over padding, and goes through an optional projector and one linear output,
-`W2 (W1 mean_t(h_t) + b1) + b2`. The model's folder holds `config.json` (see `EncoderHeadConfig`) and
-`model.safetensors`: `projector.*`, `output.*`, and `encoder.NAME` for those of the encoder's weights that were tuned.
+The encoder is wav2vec 2.0, HuBERT, WavLM or that of Whisper, from a folder, the model's own or another, or the hub.
+Its output is averaged over the frames that hold the clip, never over padding, and goes through an optional projector
+and one linear output, `W2 (W1 mean_t(h_t) + b1) + b2`; with `pooling = "mean_std"` the standard deviation over the
+same frames stands beside the mean. The model's folder holds `config.json` (see `EncoderHeadConfig`) and
+`model.safetensors`: `projector.*`, `output.*`, and `encoder.NAME` for those of the encoder's weights that were tuned
+and are not in an encoder's folder of its own, `encoder/`.
 """
 
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
 
+from emolake.audio.feature_options import ConditioningOptions
 from emolake.models.encoders import speech_encoder
 from emolake.models.encoders.encoder_model import EncoderModel, EncoderPlan
 from emolake.models.hub import model_folder
@@ -20,6 +23,9 @@ from emolake.options import Options
 
 if TYPE_CHECKING:
     import torch
+
+
+Pooling = Literal["mean", "mean_std"]
 
 
 class EncoderHeadConfig(Options):
@@ -36,8 +42,10 @@ class EncoderHeadConfig(Options):
 
     Another encoder sees the clip alone in any case.
     """
-    pooling: Literal["mean"] = "mean"
-    """How frames become a vector: their mean."""
+    conditioning: ConditioningOptions = ConditioningOptions()
+    """What is removed from a clip before the encoder sees it; nothing in folders from before this key."""
+    pooling: Pooling = "mean"
+    """How frames become a vector: their mean, or their mean and standard deviation side by side."""
     labels: tuple[str, ...] = Field(min_length=2)
     """What the outputs mean, in order."""
     projector: int | None = Field(default=None, ge=1)
@@ -71,11 +79,16 @@ class EncoderHead(EncoderModel):
 
         config = read_config(options.path, EncoderHeadConfig, cls.family)
         own_frames = config.context == "clip"
-        encoder = read_encoder(_encoder_folder(config, options.path), own_frames=own_frames)
+        encoder = read_encoder(
+            _encoder_folder(config, options.path), own_frames=own_frames, conditioning=config.conditioning
+        )
 
         def build() -> "torch.nn.Module":
             network = new_network(
-                encoder.folder, labels=len(config.labels), projector=config.projector, own_frames=own_frames
+                encoder,
+                labels=len(config.labels),
+                projector=config.projector,
+                pooling=config.pooling,
             )
             fill(
                 dict(network.named_parameters()),

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from emolake.audio.feature_options import AS_IT_IS, ConditioningOptions
 from emolake.errors import ConfigurationError
 from emolake.models.encoders import encoder_input, speech_encoder
 from emolake.models.encoders.encoder_model import SpeechEncoder
+from emolake.models.families.encoder_head import Pooling
 from emolake.models.protocol import Batching
 
 if TYPE_CHECKING:
@@ -34,7 +36,13 @@ class EncoderNetwork(LinearHead):
     """An encoder and a linear head, from waveforms to logits; training and inference run the same code."""
 
     def __init__(
-        self, encoder: "PreTrainedModel", described: SpeechEncoder, *, labels: int, projector: int | None
+        self,
+        encoder: "PreTrainedModel",
+        described: SpeechEncoder,
+        *,
+        labels: int,
+        projector: int | None,
+        pooling: Pooling = "mean",
     ) -> None:
         """Put a head on an encoder.
 
@@ -43,8 +51,12 @@ class EncoderNetwork(LinearHead):
             described: how its input is made.
             labels: number of outputs.
             projector: width of the layer before the output, or None.
+            pooling: how frames become a vector.
         """
-        super().__init__(encoder.config.hidden_size, labels=labels, projector=projector)
+        width = encoder.config.hidden_size * (2 if pooling == "mean_std" else 1)
+        super().__init__(width, labels=labels, projector=projector)
+        self.width = width
+        self._pooling = pooling
         self.encoder = encoder
         self._described = described
         self.config: Any = encoder.config
@@ -61,7 +73,7 @@ class EncoderNetwork(LinearHead):
         return super().forward(self.pooled(waves, lengths))
 
     def pooled(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Return the mean of the encoder's output over each clip's own frames, [B, hidden].
+        """Return the encoder's output pooled over each clip's own frames, [B, hidden] or [B, 2 hidden].
 
         It stays the same as long as the encoder is frozen.
         """
@@ -72,7 +84,11 @@ class EncoderNetwork(LinearHead):
         return super().forward(self._pooled(inputs, lengths))
 
     def _pooled(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        return encoder_input.mean_over_frames(*self._described.encode(self.encoder, inputs, lengths))
+        states, frames = self._described.encode(self.encoder, inputs, lengths)
+        mean = encoder_input.mean_over_frames(states, frames)
+        if self._pooling == "mean":
+            return mean
+        return torch.cat([mean, encoder_input.deviation_over_frames(states, frames)], dim=1)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return what `model.safetensors` holds: the head, and the encoder's weights that ask for gradients."""
@@ -95,8 +111,13 @@ class FromPrepared(nn.Module):
         return self.network.from_prepared(inputs, lengths)
 
 
-def read_encoder(folder: Path, *, own_frames: bool = False) -> SpeechEncoder:
-    """Return the encoder of a folder in transformers' layout; see `SpeechEncoder.own_frames`.
+def read_encoder(
+    folder: Path,
+    *,
+    own_frames: bool = False,
+    conditioning: ConditioningOptions = AS_IT_IS,
+) -> SpeechEncoder:
+    """Return the encoder of a folder in transformers' layout; see `SpeechEncoder` for its options.
 
     Raises:
         ConfigurationError: the folder holds none that this family computes exactly.
@@ -107,7 +128,7 @@ def read_encoder(folder: Path, *, own_frames: bool = False) -> SpeechEncoder:
             f"{folder} has an adapter after its encoder, whose frames are not counted; use an encoder without"
         )
     speech_encoder.read_json(folder / "preprocessor_config.json")
-    encoder = SpeechEncoder.read(folder, own_frames=own_frames)
+    encoder = SpeechEncoder.read(folder, own_frames=own_frames, conditioning=conditioning)
     extractor, hop = encoder.extractor, encoder_input.WHISPER_HOP
     if config["model_type"] == "whisper" and (extractor.hop_length, extractor.nb_max_frames) != (
         hop,
@@ -122,12 +143,49 @@ def read_encoder(folder: Path, *, own_frames: bool = False) -> SpeechEncoder:
 
 
 def new_network(
-    folder: Path, *, labels: int, projector: int | None, own_frames: bool = False
+    described: SpeechEncoder,
+    *,
+    labels: int,
+    projector: int | None,
+    pooling: Pooling = "mean",
+    layers: int | None = None,
 ) -> EncoderNetwork:
-    """Return an encoder from a folder in transformers' layout under a head with random weights.
+    """Return an encoder with its weights under a head with random ones.
+
+    Args:
+        described: the encoder, as `read_encoder` gives it.
+        labels: number of outputs.
+        projector: width of the layer before the output, or None.
+        pooling: how frames become a vector.
+        layers: how many of the encoder's first transformer layers are kept; all when left out. The norm after the
+            last one then begins as plain standardisation, since its weights fit the layer that it came after.
 
     Raises:
-        ConfigurationError: the folder holds no encoder of these families, or not all of its weights.
+        ConfigurationError: the folder holds no encoder of these families, or not all of its weights, or fewer layers.
     """
-    described = read_encoder(folder, own_frames=own_frames)
-    return EncoderNetwork(described.load(), described, labels=labels, projector=projector)
+    encoder = described.load()
+    if layers is not None:
+        keep_first_layers(encoder, layers)
+    return EncoderNetwork(encoder, described, labels=labels, projector=projector, pooling=pooling)
+
+
+def transformer_stack(encoder: Any) -> Any:
+    """Return the module of an encoder that holds its transformer `layers` and the `layer_norm` around them."""
+    return encoder if encoder.config.model_type == "whisper" else encoder.encoder
+
+
+def keep_first_layers(encoder: Any, count: int) -> None:
+    """Drop all of an encoder's transformer layers but the first `count`.
+
+    Raises:
+        ConfigurationError: it has fewer.
+    """
+    stack = transformer_stack(encoder)
+    if count > len(stack.layers):
+        raise ConfigurationError(f"layers is {count}, and the encoder has {len(stack.layers)}; give fewer")
+    if count < len(stack.layers):
+        stack.layers = stack.layers[:count]
+        if encoder.config.model_type == "whisper" or encoder.config.do_stable_layer_norm:
+            stack.layer_norm.reset_parameters()
+    name = "encoder_layers" if encoder.config.model_type == "whisper" else "num_hidden_layers"
+    encoder.config.update({name: count})

@@ -61,7 +61,10 @@ class ClassicalTrainer:
 
     recipe = ClassicalRecipe()
     default_folds = 4
-    validates = False
+
+    def validates(self, recipe: ClassicalRecipe) -> bool:
+        """See `emolake.training.trainer.Trainer`."""
+        return False
 
     def input_spec(self, recipe: ClassicalRecipe) -> InputSpec:
         """See `emolake.training.trainer.Trainer`."""
@@ -98,7 +101,7 @@ class ClassicalTrainer:
 
     def write(
         self, recipe: ClassicalRecipe, result: FitResult, folder: Path, metadata: ModelMetadata
-    ) -> Path:
+    ) -> list[Path]:
         """See `emolake.training.trainer.Trainer`."""
         (folder / MODEL_FILE).write_bytes(_skops_bytes(result.state))
         config = ClassicalConfig(
@@ -106,7 +109,7 @@ class ClassicalTrainer:
             licence=metadata.licence, training=metadata.training,
         )  # fmt: skip
         (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", "utf-8")
-        return folder / MODEL_FILE
+        return [folder / MODEL_FILE]
 
     def describe(self, recipe: ClassicalRecipe, result: FitResult) -> str:
         """See `emolake.training.trainer.Trainer`."""

@@ -1,19 +1,28 @@
 """wav2vec2_frozen, wav2vec2_finetune and whisper_head: a speech encoder under a linear head; family "encoder_head"."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, JsonValue
 from safetensors.torch import save_file
+from torch import nn
 
-from emolake.models.families.encoder_head import EncoderHeadConfig
-from emolake.models.families.encoder_head_network import EncoderNetwork, LinearHead, new_network
+from emolake.audio.feature_options import ConditioningOptions
+from emolake.messages import counted
+from emolake.models.families.encoder_head import EncoderHeadConfig, Pooling
+from emolake.models.families.encoder_head_network import (
+    EncoderNetwork,
+    LinearHead,
+    new_network,
+    read_encoder,
+)
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 from emolake.options import Options
+from emolake.training.call_channel import CallOptions
 from emolake.training.encoder_training import (
     PretrainedFolder,
     SpecAugmentOptions,
@@ -23,16 +32,23 @@ from emolake.training.encoder_training import (
     fit_waves,
     locate,
     prepare,
+    shown_on,
     unfreeze,
 )
+from emolake.training.epochs import HistoryRow
 from emolake.training.folds import Fold
 from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import compute_features, fit_heads
+from emolake.training.model_card import what_is_removed
 from emolake.training.seeds import seeded
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_bar import training_bar
 from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions
+from emolake.training.worker_processes import Report, side_by_side
+
+ENCODER_FOLDER = "encoder"
+_ENCODER_PREFIX = "encoder."
 
 
 class EncoderRecipe(Options):
@@ -44,6 +60,14 @@ class EncoderRecipe(Options):
     """Revision on the hub; a commit pins it."""
     unfreeze_layers: Annotated[int, Field(ge=0)] | Literal["all"] = 0
     """Last transformer layers that are trained: a number, or all. With 0 the encoder runs once for each clip."""
+    layers: int | None = Field(None, ge=1)
+    """First transformer layers that are kept; all when left out. The last ones of Whisper know words, not voices."""
+    pooling: Pooling = "mean"
+    """How frames become a vector: mean, or mean_std."""
+    conditioning: ConditioningOptions = ConditioningOptions()
+    """What is removed from every clip, also in inference: an offset and hum, the level."""
+    portable: bool = False
+    """The written folder holds the encoder too, in float16, and needs no other file."""
     projector: int | None = Field(256, ge=1)
     """Width of the layer before the output; none: null."""
     max_duration_s: float = Field(10.0, gt=0)
@@ -61,11 +85,13 @@ class EncoderRecipe(Options):
 class EncoderTrainer:
     """See `emolake.training.trainer.Trainer`."""
 
-    validates = True
-
     def __init__(self, recipe: EncoderRecipe, *, default_folds: int) -> None:
         self.recipe = recipe
         self.default_folds = default_folds
+
+    def validates(self, recipe: EncoderRecipe) -> bool:
+        """See `emolake.training.trainer.Trainer`."""
+        return recipe.loop.patience is not None
 
     def input_spec(self, recipe: EncoderRecipe) -> InputSpec:
         """See `emolake.training.trainer.Trainer`."""
@@ -78,49 +104,53 @@ class EncoderTrainer:
         located = _locate(recipe)
         if recipe.unfreeze_layers == 0:
             return self._fit_head(recipe, located, corpus, folds, run)
-        fits = []
+        work = partial(_fit_fold, recipe, located, self.input_spec(recipe), corpus, run)
         steps = recipe.loop.epochs * sum(len(fold.train) for fold in folds)
         with training_bar(steps, "clips") as bar:
-            for fold in folds:
-                with seeded(run.seed, fold.number):
-                    network = new_network(
-                        located.folder, labels=len(corpus.labels), projector=recipe.projector, own_frames=True
-                    )
-                unfreeze(network.encoder, recipe.unfreeze_layers)
-                prepare(network.encoder, recipe.spec_augment, checkpointing=recipe.checkpointing)
-                learner = WaveLearner(
-                    network, network.encoder, network, network.batching, corpus, recipe.augment,
-                    self.input_spec(recipe), run.device,
-                )  # fmt: skip
-                history, logits = fit_waves(learner, corpus, fold, recipe.loop, run, bar)
-                fits.append(_fit_result(network.tensors(), logits, history))
-        return fits
+            show = shown_on(bar, folds)
+            if len(folds) == 1:  # all threads are for it
+                fits = [work(folds[0], show)]
+            else:
+                workers = run.workers if run.device == "cpu" else 1
+                fits = side_by_side(work, folds, workers=workers, show=show)
+        return [_fit_result(_tensors(state), logits, history) for state, logits, history in fits]
 
-    def write(self, recipe: EncoderRecipe, result: FitResult, folder: Path, metadata: ModelMetadata) -> Path:
+    def write(
+        self, recipe: EncoderRecipe, result: FitResult, folder: Path, metadata: ModelMetadata
+    ) -> list[Path]:
         """See `emolake.training.trainer.Trainer`."""
         located = _locate(recipe)
-        save_file(result.state, folder / WEIGHTS_FILE)
+        state, spec, revision = result.state, located.spec, located.revision
+        files = [folder / WEIGHTS_FILE]
+        if recipe.portable:
+            state, encoder = _divided(result.state)
+            spec, revision = ENCODER_FOLDER, None
+            files.append(_write_encoder(recipe, located, encoder, folder / ENCODER_FOLDER))
+        save_file(state, folder / WEIGHTS_FILE)
         config = EncoderHeadConfig(
-            family="encoder_head", encoder=located.spec, revision=located.revision, context="clip",
-            labels=metadata.labels,
+            family="encoder_head", encoder=spec, revision=revision, context="clip",
+            conditioning=recipe.conditioning, pooling=recipe.pooling, labels=metadata.labels,
             projector=recipe.projector, temperature=metadata.temperature, licence=metadata.licence,
             training=metadata.training,
         )  # fmt: skip
         (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", "utf-8")
-        return folder / WEIGHTS_FILE
+        return files
 
     def describe(self, recipe: EncoderRecipe, result: FitResult) -> str:
         """See `emolake.training.trainer.Trainer`."""
-        layers = recipe.unfreeze_layers
-        last = "layer" if layers == 1 else f"{layers} layers"
+        tuned_layers = recipe.unfreeze_layers
+        last = "layer" if tuned_layers == 1 else f"{tuned_layers} layers"
         tuned = {
             0: "was not trained",
             "all": "was trained except for its convolutions",
-        }.get(layers, f"was trained in its last {last}")
+        }.get(tuned_layers, f"was trained in its last {last}")
+        pooled = "mean" if recipe.pooling == "mean" else "mean and standard deviation"
+        part = "" if recipe.layers is None else f"the first {counted(recipe.layers, 'transformer layer')} of "
+        removed = " ".join(what_is_removed(recipe.conditioning))
         return (
-            f"A linear head on the mean over time of the output of {Path(recipe.encoder).name}, which {tuned}; "
-            f"{result.parameters:,} parameters were trained."
-        )
+            f"A linear head on the {pooled} over time of the output of {part}{Path(recipe.encoder).name}, which "
+            f"{tuned}; {result.parameters:,} parameters were trained. {removed}"
+        ).rstrip()
 
     def _fit_head(
         self,
@@ -130,20 +160,97 @@ class EncoderTrainer:
         folds: Sequence[Fold],
         run: TrainingRun,
     ) -> list[FitResult]:
-        network = new_network(located.folder, labels=2, projector=None, own_frames=True).to(run.device).eval()
+        network = _new_network(recipe, located, labels=2).to(run.device).eval()
         # Of Whisper's states there are those of clips that were padded, from earlier versions.
         kind = "mean state of own frames" if network.config.model_type == "whisper" else "mean state"
-        key = {"kind": kind, "encoder": digest(located.folder), "device": run.device.split(":")[0]}
+        key: dict[str, JsonValue] = {
+            "kind": kind, "encoder": digest(located.folder), "device": run.device.split(":")[0],
+            "layers": recipe.layers, "pooling": recipe.pooling, "portable": recipe.portable,
+            "conditioning": recipe.conditioning.model_dump(mode="json"),
+        }  # fmt: skip
         features = compute_features(
             corpus, partial(_pooled, network, run.device), key, recipe.augment, self.input_spec(recipe), run
         )
         fits = fit_heads(
             corpus, features, folds, run, options=recipe.loop, standardise=False,
             build=partial(
-                LinearHead, network.config.hidden_size, labels=len(corpus.labels), projector=recipe.projector
+                LinearHead, network.width, labels=len(corpus.labels), projector=recipe.projector
             ),
         )  # fmt: skip
         return [_fit_result(each.module.state_dict(), each.logits, each.history) for each in fits]
+
+
+_Arrays = tuple[dict[str, np.ndarray], np.ndarray, list[HistoryRow]]
+
+
+def _fit_fold(
+    recipe: EncoderRecipe,
+    located: PretrainedFolder,
+    input_spec: InputSpec,
+    corpus: Corpus,
+    run: TrainingRun,
+    fold: Fold,
+    show: Callable[[Report], None],
+) -> _Arrays:
+    """Tune an encoder for one fold; return what was trained, logits [predicted, labels], and the history."""
+    with seeded(run.seed, fold.number):
+        network = _new_network(recipe, located, labels=len(corpus.labels))
+    unfreeze(network.encoder, recipe.unfreeze_layers)
+    prepare(network.encoder, recipe.spec_augment, checkpointing=recipe.checkpointing)
+    learner = WaveLearner(
+        network, network.encoder, network, network.batching, corpus, recipe.augment, input_spec, run.device
+    )
+    finish = partial(_round, network.encoder) if recipe.portable else _leave
+    history, logits = fit_waves(learner, corpus, fold, recipe.loop, run, show, finish=finish)
+    return {name: tensor.numpy() for name, tensor in network.tensors().items()}, logits, history
+
+
+def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _new_network(recipe: EncoderRecipe, located: PretrainedFolder, *, labels: int) -> EncoderNetwork:
+    """Return the recipe's network before training."""
+    described = read_encoder(located.folder, own_frames=True, conditioning=recipe.conditioning)
+    network = new_network(
+        described, labels=labels, projector=recipe.projector, pooling=recipe.pooling, layers=recipe.layers
+    )
+    if recipe.portable:
+        _round(network.encoder)
+    return network
+
+
+@torch.no_grad()
+def _round(encoder: nn.Module) -> None:
+    """Round an encoder's weights to what float16 holds, as they are written, so that figures are of these."""
+    for parameter in encoder.parameters():
+        parameter.copy_(parameter.half())
+
+
+def _leave() -> None:
+    """Change nothing."""
+
+
+def _divided(
+    state: dict[str, torch.Tensor],
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Return the tensors of the head, and those of the encoder by its own names."""
+    head = {name: tensor for name, tensor in state.items() if not name.startswith(_ENCODER_PREFIX)}
+    encoder = {
+        name.removeprefix(_ENCODER_PREFIX): tensor for name, tensor in state.items() if name not in head
+    }
+    return head, encoder
+
+
+def _write_encoder(
+    recipe: EncoderRecipe, located: PretrainedFolder, tuned: dict[str, torch.Tensor], folder: Path
+) -> Path:
+    """Write the layers that were kept of an encoder, in float16 and transformers' layout; return the weights' file."""
+    network = _new_network(recipe, located, labels=2)
+    network.encoder.load_state_dict(tuned, strict=False)
+    network.encoder.half().save_pretrained(folder)
+    read_encoder(located.folder).extractor.save_pretrained(folder)
+    return folder / WEIGHTS_FILE
 
 
 @torch.inference_mode()
@@ -164,6 +271,25 @@ def _locate(recipe: EncoderRecipe) -> PretrainedFolder:
 _HEAD_LOOP = OptimiseOptions(
     epochs=100, batch=32, accumulate=1, learning_rate=1e-3, warm_up_steps=50, patience=15
 )
+_CALLS = EncoderRecipe(
+    encoder="openai/whisper-base",
+    unfreeze_layers="all",
+    layers=3,
+    pooling="mean_std",
+    projector=None,
+    conditioning=ConditioningOptions(high_pass_hz=80.0, level_dbfs=-20.0),
+    portable=True,
+    augment=WaveAugmentOptions(gain_db=12.0, call=CallOptions()),
+    spec_augment=SpecAugmentOptions(
+        mask_time_prob=0.1, mask_time_length=20, mask_feature_prob=0.1, mask_feature_length=8
+    ),
+    loop=OptimiseOptions(
+        epochs=10, batch=16, accumulate=1, similar_lengths=8, learning_rate=1e-4, head_learning_rate=1e-3,
+        warm_up_steps=150, weight_decay=0.05, label_smoothing=0.05, class_weights=False, balance=0.5,
+        foreign_labels=0.1, average=0.99, patience=None, precision="bf16",
+    ),
+)  # fmt: skip
+WHISPER_FINETUNE = EncoderTrainer(_CALLS, default_folds=4)
 FROZEN = EncoderTrainer(EncoderRecipe(loop=_HEAD_LOOP), default_folds=4)
 FINETUNE = EncoderTrainer(EncoderRecipe(unfreeze_layers=4), default_folds=1)
 WHISPER = EncoderTrainer(EncoderRecipe(encoder="openai/whisper-small", loop=_HEAD_LOOP), default_folds=4)

@@ -22,6 +22,7 @@ from emolake.training.encoder_training import (
     fit_waves,
     locate,
     prepare,
+    shown_on,
     unfreeze,
 )
 from emolake.training.folds import Fold
@@ -69,7 +70,10 @@ class HfTrainer:
 
     recipe = HfRecipe()
     default_folds = 1
-    validates = True
+
+    def validates(self, recipe: HfRecipe) -> bool:
+        """See `emolake.training.trainer.Trainer`."""
+        return recipe.loop.patience is not None
 
     def input_spec(self, recipe: HfRecipe) -> InputSpec:
         """See `emolake.training.trainer.Trainer`."""
@@ -95,14 +99,14 @@ class HfTrainer:
                     model, encoder, partial(_logits, network, extractor), batching, corpus, recipe.augment,
                     self.input_spec(recipe), run.device,
                 )  # fmt: skip
-                history, logits = fit_waves(learner, corpus, fold, recipe.loop, run, bar)
+                history, logits = fit_waves(learner, corpus, fold, recipe.loop, run, shown_on(bar, folds))
                 count = sum(each.numel() for each in model.parameters() if each.requires_grad)
                 # Of several folds only the last model is written; the others would fill the memory.
                 state = _SavedClassifier(model.to("cpu"), extractor) if fold is folds[-1] else None
                 fits.append(FitResult(state, logits[None], history, count))
         return fits
 
-    def write(self, recipe: HfRecipe, result: FitResult, folder: Path, metadata: ModelMetadata) -> Path:
+    def write(self, recipe: HfRecipe, result: FitResult, folder: Path, metadata: ModelMetadata) -> list[Path]:
         """See `emolake.training.trainer.Trainer`."""
         result.state.model.save_pretrained(folder)
         result.state.extractor.save_pretrained(folder)
@@ -116,7 +120,7 @@ class HfTrainer:
             "training": metadata.training,
         }
         path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        return folder / "model.safetensors"
+        return [folder / "model.safetensors"]
 
     def describe(self, recipe: HfRecipe, result: FitResult) -> str:
         """See `emolake.training.trainer.Trainer`."""

@@ -49,7 +49,10 @@ class MfccMlpTrainer:
 
     recipe = MfccMlpRecipe()
     default_folds = 4
-    validates = True
+
+    def validates(self, recipe: MfccMlpRecipe) -> bool:
+        """See `emolake.training.trainer.Trainer`."""
+        return recipe.loop.patience is not None
 
     def input_spec(self, recipe: MfccMlpRecipe) -> InputSpec:
         """See `emolake.training.trainer.Trainer`."""
@@ -74,7 +77,9 @@ class MfccMlpTrainer:
         count = sum(each.numel() for each in fits[-1].module.parameters())
         return [FitResult(each, each.logits[None], each.history, count) for each in fits]
 
-    def write(self, recipe: MfccMlpRecipe, result: FitResult, folder: Path, metadata: ModelMetadata) -> Path:
+    def write(
+        self, recipe: MfccMlpRecipe, result: FitResult, folder: Path, metadata: ModelMetadata
+    ) -> list[Path]:
         """See `emolake.training.trainer.Trainer`."""
         save_file(result.state.module.state_dict(), folder / WEIGHTS_FILE)
         config = MfccMlpConfig(
@@ -84,7 +89,7 @@ class MfccMlpTrainer:
             training=metadata.training,
         )  # fmt: skip
         (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", "utf-8")
-        return folder / WEIGHTS_FILE
+        return [folder / WEIGHTS_FILE]
 
     def describe(self, recipe: MfccMlpRecipe, result: FitResult) -> str:
         """See `emolake.training.trainer.Trainer`."""

@@ -63,7 +63,10 @@ class MultimodalTrainer:
 
     recipe = MultimodalRecipe()
     default_folds = 4
-    validates = True
+
+    def validates(self, recipe: MultimodalRecipe) -> bool:
+        """See `emolake.training.trainer.Trainer`."""
+        return recipe.loop.patience is not None
 
     def input_spec(self, recipe: MultimodalRecipe) -> InputSpec:
         """See `emolake.training.trainer.Trainer`."""
@@ -107,12 +110,12 @@ class MultimodalTrainer:
 
     def write(
         self, recipe: MultimodalRecipe, result: FitResult, folder: Path, metadata: ModelMetadata
-    ) -> Path:
+    ) -> list[Path]:
         """See `emolake.training.trainer.Trainer`."""
         save_file(result.state, folder / WEIGHTS_FILE)
         config = _config(recipe, metadata)
         (folder / CONFIG_FILE).write_text(config.model_dump_json(indent=2) + "\n", "utf-8")
-        return folder / WEIGHTS_FILE
+        return [folder / WEIGHTS_FILE]
 
     def describe(self, recipe: MultimodalRecipe, result: FitResult) -> str:
         """See `emolake.training.trainer.Trainer`."""

@@ -77,7 +77,10 @@ class S3prlTrainer:
 
     recipe = S3prlRecipe()
     default_folds = 4
-    validates = True
+
+    def validates(self, recipe: S3prlRecipe) -> bool:
+        """See `emolake.training.trainer.Trainer`."""
+        return recipe.loop.patience is not None
 
     def input_spec(self, recipe: S3prlRecipe) -> InputSpec:
         """See `emolake.training.trainer.Trainer`."""
@@ -107,7 +110,9 @@ class S3prlTrainer:
         count = sum(each.numel() for each in fits[-1].module.parameters())
         return [FitResult(each.module, each.logits[None], each.history, count) for each in fits]
 
-    def write(self, recipe: S3prlRecipe, result: FitResult, folder: Path, metadata: ModelMetadata) -> Path:
+    def write(
+        self, recipe: S3prlRecipe, result: FitResult, folder: Path, metadata: ModelMetadata
+    ) -> list[Path]:
         """See `emolake.training.trainer.Trainer`."""
         located = locate(recipe.encoder, recipe.revision)
         head: S3prlHead = result.state
@@ -141,7 +146,7 @@ class S3prlTrainer:
         }
         text = json.dumps(config, indent=2, ensure_ascii=False)
         (folder / CONFIG_FILE).write_text(text + "\n", "utf-8")
-        return folder / CHECKPOINT_FILE
+        return [folder / CHECKPOINT_FILE]
 
     def describe(self, recipe: S3prlRecipe, result: FitResult) -> str:
         """See `emolake.training.trainer.Trainer`."""

@@ -1,7 +1,7 @@
 """logmel_cnn and mfcc_cnn: convolutional networks on log-mel or MFCC images; family "spectrogram_cnn"."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,12 @@ from emolake.models.families.spectrogram_options import FeatureOptions, NetworkO
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 from emolake.options import Options
 from emolake.training.folds import Fold
+from emolake.training.model_card import what_is_removed
+from emolake.training.spectrogram_jobs import NetworkJob, train_networks
 from emolake.training.spectrogram_store import build_store
 from emolake.training.spectrogram_training import LoopOptions, SpectrogramInputs
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_run import TrainingRun
-from emolake.training.worker_processes import NetworkJob, train_networks
 
 _CONDITIONED = FeatureOptions(conditioning=ConditioningOptions(high_pass_hz=80, level_dbfs=-20))
 
@@ -42,10 +43,13 @@ class SpectrogramTrainer:
     """See `emolake.training.trainer.Trainer`."""
 
     default_folds = 4
-    validates = False
 
     def __init__(self, recipe: SpectrogramRecipe) -> None:
         self.recipe = recipe
+
+    def validates(self, recipe: SpectrogramRecipe) -> bool:
+        """See `emolake.training.trainer.Trainer`."""
+        return False
 
     def input_spec(self, recipe: SpectrogramRecipe) -> InputSpec:
         """See `emolake.training.trainer.Trainer`."""
@@ -82,7 +86,7 @@ class SpectrogramTrainer:
 
     def write(
         self, recipe: SpectrogramRecipe, result: FitResult, folder: Path, metadata: ModelMetadata
-    ) -> Path:
+    ) -> list[Path]:
         """See `emolake.training.trainer.Trainer`."""
         save_file(state_to_tensors(result.state), folder / WEIGHTS_FILE)
         options = SpectrogramCnnOptions(
@@ -96,7 +100,7 @@ class SpectrogramTrainer:
             training=metadata.training,
         )
         (folder / CONFIG_FILE).write_text(options.model_dump_json(indent=2) + "\n", "utf-8")
-        return folder / WEIGHTS_FILE
+        return [folder / WEIGHTS_FILE]
 
     def describe(self, recipe: SpectrogramRecipe, result: FitResult) -> str:
         """See `emolake.training.trainer.Trainer`."""
@@ -110,26 +114,17 @@ class SpectrogramTrainer:
         )
         if recipe.members == 1:
             networks = f"A convolutional network of {size}. It sees"
+        removed = [*what_is_removed(features.conditioning)]
+        removed.append(
+            "The level seen is that of its loudest sound over its mean."
+            if features.conditioning.level_dbfs is not None
+            else "The level was varied little in training: speech recorded far louder or quieter than in the corpora "
+            "is outside of what the figures cover."
+        )
         hop_ms = 1000 * features.mel.hop / features.mel.sampling_rate
         return (
             f"{networks} {image} of every {hop_ms:.0f} ms, tracks of pitch, periodicity and energy, the level and the "
-            f"duration of a clip that was cut to its speech. {' '.join(_conditioning(features.conditioning))}"
-        )
-
-
-def _conditioning(options: ConditioningOptions) -> Iterator[str]:
-    """Yield sentences on what of a recording the networks do not see."""
-    if options.high_pass_hz is not None:
-        yield (
-            f"What is below {options.high_pass_hz:g} Hz is removed from the waveform first, so that a DC offset"
-            f"{' and mains hum of 50 or 60 Hz do' if options.high_pass_hz >= 80 else ' does'} not change an answer."
-        )
-    if options.level_dbfs is not None:
-        yield "Every clip is then brought to one level, and the level seen is that of its loudest sound over its mean."
-    else:
-        yield (
-            "The level was varied little in training: speech recorded far louder or quieter than in the corpora is "
-            "outside of what the figures cover."
+            f"duration of a clip that was cut to its speech. {' '.join(removed)}"
         )
 
 

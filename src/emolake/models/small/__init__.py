@@ -1,0 +1,1 @@
+"""The shipped classifier for whoever needs speed: weights, configuration and model card."""
