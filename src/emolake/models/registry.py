@@ -82,9 +82,8 @@ class ModelEntry:
     def _kept(self) -> tuple[bool, ...]:
         """For each output whether it is kept."""
         labels = self._whole.labels
-        if self.classes is None:
-            return (True,) * len(labels)
-        return kept_labels(labels, self.classes, model=self.name)
+        every = (True,) * len(labels)
+        return every if self.classes is None else kept_labels(labels, self.classes, model=self.name)
 
     @property
     def outputs(self) -> int:
@@ -130,8 +129,8 @@ class ModelEntry:
         if all(self._kept):
             return self._whole_fingerprint
         kept = [place for place, is_kept in enumerate(self._kept) if is_kept]
-        decides = {"model": self._whole_fingerprint, "kept": kept}
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]
+        decides = json.dumps({"model": self._whole_fingerprint, "kept": kept}, sort_keys=True)
+        return hashlib.sha256(decides.encode()).hexdigest()[:32]
 
     @cached_property
     def _whole_fingerprint(self) -> str:

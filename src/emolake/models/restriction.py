@@ -4,7 +4,9 @@ The logits of the other outputs are dropped before the softmax, so that the prob
 Weights and graphs are those of the whole model.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -22,13 +24,19 @@ CLASSES_KEY = "classes"
 def given_classes(value: object, *, model: str) -> tuple[str, ...] | None:
     """Return the value of the key as it is configured; which labels these are is found out with the description.
 
+    An environment variable gives the list as JSON.
+
     Raises:
         ConfigurationError: it is no list of texts.
     """
     if value is None:
         return None
-    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
-        return tuple(value)
+    classes = value
+    if isinstance(value, str):
+        with suppress(json.JSONDecodeError):
+            classes = json.loads(value)
+    if isinstance(classes, list | tuple) and all(isinstance(each, str) for each in classes):
+        return tuple(classes)
     raise ConfigurationError(
         f"[models.{model}] has {CLASSES_KEY} = {value!r}; expected a list of the model's labels, or of emotions"
     )
