@@ -177,6 +177,13 @@ EMOTION = Column(
     allowed=EMOTIONS,
 )
 CONFIDENCE = Column("confidence", pa.float32(), "probability of the label", nullable=True)
+UNCERTAIN = Column(
+    "uncertain",
+    pa.bool_(),
+    "whether confidence is below inference.abstain_below, by config_id; NULL when there is no label, and in rows of "
+    "versions that had no such column",
+    nullable=True,
+)
 PROBABILITIES = Column("probabilities", FLOAT_MAP, "probability by the model's own label", nullable=True)
 AFFECT = Column("affect", FLOAT_MAP, "arousal, dominance, valence of models that give them", nullable=True)
 TRANSCRIPT = Column(
@@ -188,6 +195,13 @@ TRANSCRIPT = Column(
 ENTROPY = Column("entropy", pa.float32(), "Shannon entropy of the probabilities", "nat", nullable=True)
 LOGIT_RANGE = Column("logit_range", pa.float32(), "largest minus smallest logit", nullable=True)
 
+UNCERTAIN_SECONDS = Column(
+    "uncertain_seconds",
+    pa.float64(),
+    "of speech_seconds those whose label is marked uncertain; NULL in rows of versions that had no such column",
+    "s",
+    nullable=True,
+)
 SHARE = Column(
     "share",
     pa.float64(),

@@ -54,6 +54,15 @@ class Scores:
         return int(self.probabilities.argmax()) if self.labelled and self.probabilities.size else None
 
     @property
+    def confidence(self) -> float | None:
+        """Probability of the label, or None where there is none."""
+        return None if self.best is None else float(self.probabilities[self.best])
+
+    def is_uncertain(self, abstain_below: float) -> bool | None:
+        """Return whether the label's probability is below one that it should have; None where there is no label."""
+        return None if self.confidence is None else self.confidence < abstain_below
+
+    @property
     def entropy(self) -> float:
         """Shannon entropy of the probabilities in nats."""
         positive = self.probabilities[self.probabilities > 0]

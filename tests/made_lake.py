@@ -113,6 +113,7 @@ def shard_rows(calls: Iterable[Call], *, key: AnalysisKey = KEY, run_id: str = "
             "label": piece.emotion,
             "emotion": piece.emotion,
             "confidence": None if piece.emotion is None else piece.confidence,
+            "uncertain": None if piece.emotion is None else piece.confidence < 0.5,
             "probabilities": None if piece.emotion is None else [(piece.emotion, piece.confidence)],
             "affect": None,
             "entropy": None if piece.emotion is None else 0.5,

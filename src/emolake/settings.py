@@ -233,6 +233,10 @@ def load_settings(config: Path | None = None) -> Settings:
     return _resolved(settings, (config.parent if config else Path()).resolve())
 
 
+# Keys of [models.NAME] whose values are words, even where a folder beside the configuration has the same name.
+_WORDS = {"family", "labels", "classes", "members"}
+
+
 def _resolved(settings: Settings, base: Path) -> Settings:
     """Make relative paths absolute, and fill in what one section takes from another."""
 
@@ -249,7 +253,10 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         "addressing": settings.warehouse.addressing or settings.source.addressing,
     }
     models = {
-        name: {key: _found(value, base) if key != "path" else absolute(value) for key, value in entry.items()}
+        name: {
+            key: absolute(value) if key == "path" else value if key in _WORDS else _found(value, base)
+            for key, value in entry.items()
+        }
         for name, entry in settings.models.items()
     }
     graphs = settings.inference.graph_cache

@@ -44,7 +44,9 @@ COMMANDS = (
     "forget",
     "relocate",
 )
-KEYS = {"path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "probabilities", "logits"}
+KEYS = {
+    "path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "uncertain", "probabilities", "logits"
+}  # fmt: skip
 
 
 def emolake(
@@ -425,6 +427,39 @@ def test_predict_writes_csv_with_a_column_for_each_label(site: Path) -> None:
     named = dict(zip(header, line, strict=True))
     assert float(named["confidence"]) == pytest.approx(max(float(named[f"p_{label}"]) for label in LABELS))
     assert {f"logit_{label}" for label in LABELS} <= set(named)
+
+
+def test_predict_marks_what_is_uncertain_in_each_format(site: Path) -> None:
+    clip, asked = "calls/2026/11/20/oslo/short.wav", {"EMOLAKE_INFERENCE__ABSTAIN_BELOW": "1.0"}
+    for environment, expected in (({}, False), (asked, True)):
+        done = emolake("predict", clip, "--format", "json", cwd=site, **environment)
+        assert [row["uncertain"] for row in json.loads(done.stdout)] == [expected]
+        done = emolake("predict", clip, "--format", "csv", cwd=site, **environment)
+        header, line = (each.split(",") for each in done.stdout.splitlines())
+        assert header.index("uncertain") == header.index("confidence") + 1
+        assert line[header.index("uncertain")] == str(expected)
+        done = emolake("predict", clip, cwd=site, COLUMNS="200", **environment)
+        head, line = done.stdout.splitlines()[0], done.stdout.splitlines()[-1]
+        assert head.split()[-1] == "uncertain"
+        assert line.split()[-1] == str(expected)
+
+
+def test_models_and_doctor_say_which_classes_and_what_is_uncertain(site: Path) -> None:
+    restricted = {"EMOLAKE_MODELS__SMALL__CLASSES": '["neutral", "ang"]', "COLUMNS": "250"}
+    listed = emolake("models", cwd=site, EMOLAKE_INFERENCE__ABSTAIN_BELOW="0.45", **restricted).stdout
+    assert "anger, neutral (2 of 9)" in listed
+    assert [line.split()[-1] for line in listed.splitlines() if "spectrogram_cnn" in line] == ["0.45", "0.45"]
+    wrong = emolake("models", cwd=site, EMOLAKE_MODELS__TINY__CLASSES='["neutral", "envy"]', COLUMNS="400")
+    assert wrong.returncode == 0
+    assert "names the class 'envy', which the model does not give" in " ".join(wrong.stdout.split())
+    done = emolake(
+        "doctor",
+        cwd=site,
+        EMOLAKE_INFERENCE__ABSTAIN_BELOW="0.45",
+        EMOLAKE_MODELS__TINY__CLASSES='["sad", "ang"]',
+    )
+    said = " ".join(done.stdout.split())
+    assert "labels anger, sadness (2 of 4), uncertain below 0.45 (inference.abstain_below)" in said
 
 
 def test_a_folder_is_judged_compared_counted_and_a_competition_filled(site: Path, tmp_path: Path) -> None:

@@ -71,6 +71,27 @@ def test_both_sides_are_of_the_shared_taxonomy(evaluated):
     assert evaluated["of_given_labels"]["clips"] == 5
 
 
+def test_of_a_restricted_model_the_figures_are_of_its_classes(evaluated, site, tmp_path):
+    models = {"narrow": {"path": str(site / "tiny"), "classes": ["anger", "sad"]}}
+    entry = Settings(models=models).registry.entry("narrow")
+    found = evaluate(entry=entry, settings=SETTINGS, data=site / "test.csv", out=tmp_path / "out")
+    # Like any emotion that a model cannot give: its clips count as wrong, and there are figures without them.
+    assert found["labels"] == ["anger", "disgust", "happiness", "neutral", "sadness"]
+    assert found["labels_not_given"] == ["disgust", "happiness", "neutral"]
+    assert (found["clips"], found["of_given_labels"]["clips"]) == (6, 3)
+    assert found["fingerprint"] != evaluated["fingerprint"]
+    remark = next(each for each in found["remarks"] if "cannot give" in each)
+    assert remark.endswith("so all 3 clips of it count as wrong; it gives anger, sadness")
+    with (site / "out" / "predictions.csv").open(encoding="utf-8") as lines:
+        whole = [[float(row[label]) for label in ("anger", "sadness")] for row in csv.DictReader(lines)]
+    with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    for place in (0, 2, 4):  # clips of one segment: the same logits without the others
+        pair = [float(rows[place][label]) for label in ("anger", "sadness")]
+        assert pair == pytest.approx(np.array(whole[place]) / sum(whole[place]), abs=1e-4)
+        assert float(rows[place]["neutral"]) == pytest.approx(0, abs=1e-12)
+
+
 def test_speakers_of_the_training_data_are_named(evaluated, site):
     assert evaluated["speakers_heard_in_training"] == ["s0"]
     assert evaluated["of_unheard_speakers"]["clips"] == 4

@@ -28,7 +28,7 @@ def install(site: Path, name: str, *points: str) -> None:
 def site(tmp_path: Path) -> Path:
     """A folder of installed distributions with the family of docs/models.md, registered as is shown there."""
     (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
-    (toml,) = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
+    (toml,) = re.findall(r"```toml\n(\[project.*?)```", DOCUMENT, re.DOTALL)
     points = tomllib.loads(toml)["project"]["entry-points"]["emolake.families"]
     install(tmp_path / "site", "emolake-loudness", *(f"{name} = {value}" for name, value in points.items()))
     (tmp_path / "site" / "loudness.py").write_text(code, "utf-8")

@@ -1,23 +1,35 @@
 """config_id changes with everything that changes a result, and with nothing else."""
 
 import json
+from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from emolake.errors import ConfigurationError
+from emolake.models.reliability import HeldOutAnswers, Reliability, write_reliability
+from emolake.pipeline.execution import planned_run
 from emolake.pipeline.identity import analysis_key, options_json
+from emolake.pipeline.run_request import RunRequest
 from emolake.settings import Settings
+
+
+def write_model(folder: Path) -> None:
+    (folder / "config.json").write_text(
+        json.dumps({"family": "spectrogram_cnn", "labels": ["anger", "sadness"]})
+    )
+    (folder / "model.safetensors").write_bytes(b"weights")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "config.json").write_text(
-        json.dumps({"family": "spectrogram_cnn", "labels": ["anger", "sadness"]})
-    )
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    write_model(tmp_path)
     return tmp_path
 
 
@@ -53,6 +65,58 @@ def test_what_changes_a_result_changes_the_id(folder: Path, sections: dict[str, 
 )
 def test_what_changes_no_result_keeps_the_id(folder: Path, sections: dict[str, dict[str, object]]) -> None:
     assert config_id(folder, **sections) == config_id(folder)
+
+
+def recommend(folder: Path, abstain_below: float) -> None:
+    """Put a recommendation beside a model's weights."""
+    of_all = HeldOutAnswers(
+        group="made", clips=(1, 1), predicted=((1, 0), (0, 1)), probability=((0.9, 0.1), (0.1, 0.9))
+    )
+    write_reliability(
+        folder,
+        Reliability(
+            split="corpus", labels=("anger", "sadness"), abstain_below=abstain_below, held_out=(of_all,)
+        ),
+    )
+
+
+@given(below=st.floats(0, 1), recommended=st.none() | st.floats(0, 1))
+def test_the_id_holds_the_value_that_marks_labels_and_not_who_said_it(
+    below: float, recommended: float | None
+) -> None:
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        write_model(folder)
+        whole = config_id(folder, inference={"abstain_below": 0.0})
+        asked = config_id(folder, inference={"abstain_below": below})
+        assert (asked == whole) is (below == 0)
+        assert config_id(folder) == whole  # nothing is recommended: nothing is marked, as in earlier versions
+        if recommended is not None:
+            recommend(folder, recommended)
+        settled = config_id(folder, inference={"abstain_below": recommended or 0.0})
+        assert config_id(folder, inference={"abstain_below": "auto"}) == config_id(folder) == settled
+        assert config_id(folder, inference={"abstain_below": below}) == asked
+
+
+def test_a_recommendation_that_cannot_be_read_is_named_where_it_is_asked_for(folder: Path) -> None:
+    (folder / "reliability.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match=r"reliability\.json is no record"):
+        config_id(folder)
+    assert config_id(folder, inference={"abstain_below": 0.4})
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.01, "nan", "always", float("nan")])
+def test_what_is_no_probability_marks_nothing(value: object) -> None:
+    with pytest.raises(ValidationError, match="abstain_below"):
+        Settings(inference={"abstain_below": value})
+
+
+def test_a_run_stores_the_value_and_not_that_it_was_the_models(folder: Path) -> None:
+    recommend(folder, 0.45)
+    settings = Settings(models={"m": {"path": str(folder)}}, inference={"model": "m", "runtime": "torch"})
+    run = planned_run(RunRequest("nightly", (date(2026, 11, 20),)), settings)
+    assert json.loads(options_json(run.settings))["inference"]["abstain_below"] == 0.45
+    assert run.key == analysis_key(settings, settings.registry.entry())
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

@@ -350,3 +350,49 @@ def test_a_scored_row_carries_what_the_model_said(tmp_path: Path, configure: Con
     assert dict(made["probabilities"]) == pytest.approx(dict(zip(LABELS, probabilities, strict=True)))
     assert made["logit_range"] == 4.0
     assert made["entropy"] == pytest.approx(-(probabilities * np.log(probabilities)).sum(), abs=1e-6)
+
+
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_what_is_below_is_marked_and_keeps_its_label(
+    tmp_path: Path, configure: Configure, place: int
+) -> None:
+    settings = configure("min_speech_ratio = 0.0", "window_s = 2.0", "hop_s = 2.0")
+    put(tmp_path, "call.wav", np.concatenate([noise(2.0) * level for level in (0.1, 0.3, 1.0, 2.0, 4.0)]))
+    objects = planned(settings)
+    columns = "start_s, label, emotion, confidence, probabilities, entropy"
+    committed(settings, objects)
+    with open_lake(settings.warehouse, read_only=True) as lake:
+        whole = lake.rows(f"SELECT {columns} FROM segments ORDER BY start_s")
+        assert lake.rows("SELECT DISTINCT uncertain FROM segments") == [(False,)]
+    below = sorted(row[3] for row in whole)[place]
+    inference = settings.inference.model_copy(update={"abstain_below": below})
+    settings = settings.model_copy(update={"inference": inference})
+    assert committed(settings, objects).done == 1  # of another config_id, and replaced
+    with open_lake(settings.warehouse, read_only=True) as lake:
+        assert lake.rows(f"SELECT {columns} FROM segments ORDER BY start_s") == whole
+        marked = lake.rows("SELECT confidence, uncertain FROM segments ORDER BY start_s")
+    assert marked == [(row[3], row[3] < below) for row in whole]
+    assert sum(uncertain for _, uncertain in marked) <= place
+
+
+def test_without_a_label_nothing_is_certain_or_uncertain(tmp_path: Path, configure: Configure) -> None:
+    settings = configure("min_speech_ratio = 1.0")
+    inference = settings.inference.model_copy(update={"abstain_below": 1.0})
+    put(tmp_path, "call.wav", noise(2.0) * 0)
+    settings = settings.model_copy(update={"inference": inference})
+    committed(settings, planned(settings))
+    with open_lake(settings.warehouse, read_only=True) as lake:
+        assert lake.rows("SELECT label, uncertain FROM segments") == [(None, None)]
+
+
+@given(
+    probabilities=st.lists(st.floats(0, 1, width=32), max_size=5),
+    labelled=st.booleans(),
+    below=st.floats(0, 1),
+)
+def test_a_label_is_uncertain_when_its_probability_is_below(
+    probabilities: list[float], labelled: bool, below: float
+) -> None:
+    numbers = np.array(probabilities, np.float32)
+    found = Scores(numbers, numbers, None, labelled).is_uncertain(below)
+    assert found is (max(probabilities) < below if labelled and probabilities else None)

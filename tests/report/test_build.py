@@ -187,11 +187,53 @@ def test_all_days_together_name_what_got_no_label(page):
     assert shown["neutral"]["Segments"] == "4"
     assert shown["no label"] == {
         "Emotion": "no label", "Share": "–", "Speech": "10.0 s", "Segments": "1", "Recordings": "1",
-        "Mean confidence": "–",
+        "Mean confidence": "–", "Uncertain": "–",
     }  # fmt: skip
     assert sum(
         float(row["Share"].rstrip(" %")) for row in shown.values() if row["Share"] != "–"
     ) == pytest.approx(100, abs=0.2)
+
+
+def test_what_is_uncertain_is_shown_beside_the_shares_of_the_same_labels(warehouse, tmp_path):
+    pieces = (
+        Piece(0, 10, 1.0, "anger", 0.4), Piece(10, 20, 1.0, "anger", 0.9, index=1), Piece(20, 30, 1.0, "fear", index=2),
+    )  # fmt: skip
+    with open_lake(warehouse) as lake:
+        fill(lake, [Call("a.wav", pieces=pieces), Call("b.wav", site="berlin", pieces=pieces)])
+        write_report(lake, first=DAY, last=DAY, out=tmp_path / "r.html")
+    page = Page(tmp_path / "r.html")
+    assert {row["Emotion"]: row["Uncertain"] for row in page.named("emotions")} == {
+        "anger": "50.0 %",
+        "fear": "0.0 %",
+    }
+    assert {row["Emotion"]: row["Share"] for row in page.named("emotions")} == {
+        "anger": "66.7 %",
+        "fear": "33.3 %",
+    }
+    assert "33.3\N{NO-BREAK SPACE}% of the labelled speech is uncertain" in page.text
+
+
+def test_where_nothing_is_marked_there_is_no_sentence(page):
+    assert "labelled speech is uncertain" not in page.text
+    assert {row["Uncertain"] for row in page.named("emotions")} == {percent(0.0), "–"}
+
+
+def test_a_lake_of_before_the_mark_has_a_report_and_gets_it_with_the_next_run(embedded, tmp_path):
+    with open_lake(embedded) as lake:
+        fill(lake, CALLS)
+        lake.connection.execute("ALTER TABLE lake.segments DROP COLUMN uncertain")
+        lake.connection.execute("ALTER TABLE lake.daily_emotions DROP COLUMN uncertain_seconds")
+    with open_lake(embedded, read_only=True) as lake:
+        write_report(lake, first=DAY, last=DAY, out=tmp_path / "r.html")
+        assert "Uncertain" not in (tmp_path / "r.html").read_text("utf-8")
+    with open_lake(embedded) as lake:
+        assert lake.rows("SELECT DISTINCT uncertain FROM segments") == [(None,)]
+        fill(lake, [Call("new.wav", pieces=tiled(["anger"]))])
+        assert lake.rows(
+            "SELECT DISTINCT uncertain_seconds FROM daily_emotions WHERE date = (SELECT max(date) FROM daily_emotions)"
+        ) == [(0.0,)]
+        write_report(lake, first=None, last=DAY, out=tmp_path / "r.html")
+    assert {row["Uncertain"] for row in Page(tmp_path / "r.html").named("emotions")} == {"0.0 %", "–"}
 
 
 def test_statuses_by_day(page):

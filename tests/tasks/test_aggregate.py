@@ -72,6 +72,18 @@ def test_overlapping_windows_count_no_second_twice(lake):
     assert daily(lake) == [("anger", 2, 13.0, 13 / 18), ("fear", 1, 5.0, 5 / 18)]
 
 
+def test_uncertain_seconds_are_those_of_the_labels_that_are_marked(lake):
+    fill(lake, [Call("a.wav", pieces=(
+        Piece(0, 10, 1.0, "anger", 0.4), Piece(5, 15, 0.5, "anger", 0.6, index=1), Piece(15, 20, 1.0, "fear", index=2),
+        Piece(20, 30, 0.5, None, index=3),
+    ))])  # fmt: skip
+    aggregate(lake)
+    expected = [("anger", 10.0, 5.0), ("fear", 5.0, 0.0), (None, 5.0, 0.0)]
+    assert daily(lake, "emotion, speech_seconds, uncertain_seconds") == expected
+    ((shares,),) = lake.rows("SELECT sum(share) FROM daily_emotions")
+    assert shares == pytest.approx(1)  # uncertain labels count like the rest
+
+
 def test_channels_do_not_overlap_one_another(lake):
     fill(
         lake, [Call("a.wav", pieces=(Piece(0, 10, emotion="anger"), Piece(0, 10, emotion="fear", channel=1)))]

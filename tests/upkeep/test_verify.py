@@ -181,7 +181,14 @@ CORRUPTIONS: dict[str, tuple[str, dict[str, int]]] = {
             f"UPDATE lake.daily_emotions SET {column} = {column} * 1.1 + 1 WHERE {OF_M}",
             {"aggregates": 1},
         )
-        for column in ("segments", "speech_seconds", "share", "mean_probability", "recordings")
+        for column in (
+            "segments",
+            "speech_seconds",
+            "uncertain_seconds",
+            "share",
+            "mean_probability",
+            "recordings",
+        )
     },
     "ledger changed after the aggregation": (
         f"UPDATE lake.analyses SET committed_at = now() WHERE recording_id = '{A}' AND model = 'm'",

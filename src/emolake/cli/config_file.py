@@ -31,6 +31,8 @@ _HEAD = """\
 _MODELS = """\
 
 # Models by name, for inference.model and `emolake predict --model NAME`.
+# [models.default]                   # the shipped one
+# classes = ["neutral", "happiness", "anger", "sadness"]   # of a model's labels or emotions only these; for any model
 # [models.mine]
 # path = "runs/mine"                 # a folder that `emolake train --out` wrote
 """

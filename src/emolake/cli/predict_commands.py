@@ -62,18 +62,23 @@ def predict(
 
 @app.command(epilog="Example: `emolake models --config emolake.toml`")
 def models(config: ConfigOption = None) -> None:
-    """List the models: family, labels, licence, fingerprint."""
+    """List the models: family, labels, licence, fingerprint, and the probability below which a label is uncertain."""
+    from emolake.models.restriction import labels_line
     from emolake.output.table import print_table
 
-    registry = settings_or_defaults(config).registry
+    settings = settings_or_defaults(config)
+    registry = settings.registry
     rows = []
     for name in registry.names():
         try:
             entry = registry.entry(name)
-            rows.append((name, entry.family, ", ".join(entry.labels), entry.licence, entry.fingerprint[:12]))
+            labels = labels_line(entry.labels, outputs=entry.outputs)
+            below = f"{entry.abstain_below(settings.inference):g}" if entry.labels else ""
+            rows.append((name, entry.family, labels, entry.licence, entry.fingerprint[:12], below))
         except EmolakeError as error:
-            rows.append((name, "unusable", str(error), "", ""))
-    print_table(("name", "family", "labels", "licence", "fingerprint"), rows, sys.stdout)
+            rows.append((name, "unusable", str(error), "", "", ""))
+    columns = ("name", "family", "labels", "licence", "fingerprint", "uncertain below")
+    print_table(columns, rows, sys.stdout)
 
 
 @app.command(epilog="Example: `emolake diagnose call.wav --model kushinada`")

@@ -18,7 +18,7 @@ from emolake.prediction.diagnosis import Diagnosis
 from emolake.prediction.files import audio_files, predict
 from emolake.settings import Settings
 
-_PLAIN = ("path", "channel", "start_s", "end_s", "label", "emotion", "confidence")
+_PLAIN = ("path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "uncertain")
 
 
 def show_predictions(

@@ -29,6 +29,9 @@ class InferenceOptions(Options):
     """Space that the folder may take; graphs unused for longest make room. One has the size of its model's weights."""
     batch_seconds: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     """Seconds of audio, padding included, that make a batch; auto is what suits the device."""
+    abstain_below: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
+    """A segment whose best probability is below it is marked `uncertain`, with its label kept; 0 marks none, auto is
+    what the model recommends for itself, if anything."""
     store_transcripts: bool = False
     """Keep the transcript of each segment in the lake, of models that write one: personal data."""
 

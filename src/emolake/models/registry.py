@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,9 +19,17 @@ from emolake.models.inference import DEFAULT_MODEL, InferenceOptions
 from emolake.models.known_families import family_class, family_names
 from emolake.models.personal_caches import named_folders
 from emolake.models.protocol import Description, EmotionModel, ExportableFamily, Family, Runtime
+from emolake.models.reliability import Reliability, read_reliability
+from emolake.models.restriction import CLASSES_KEY, given_classes, kept_labels, restricted
 from emolake.models.runtimes.choice import possible
 from emolake.models.runtimes.graph_cache import GraphCache, GraphRefusedError
-from emolake.models.trained_folder import CONFIG_FILE, TrainingRecord, read_config
+from emolake.models.trained_folder import (
+    CONFIG_FILE,
+    TrainingRecord,
+    family_of_folder,
+    options_of_folder,
+    read_config,
+)
 from emolake.schemas.labels import canonical
 
 if TYPE_CHECKING:
@@ -30,7 +39,6 @@ log = logging.getLogger(__name__)
 
 SHIPPED: Mapping[str, str] = {DEFAULT_MODEL: "emolake.models.default", "small": "emolake.models.small"}
 """Name of each model that comes with the program -> package that holds its folder."""
-OPTIONS_KEY = "options"  # of the configuration of a trained folder whose family takes no path
 
 
 class ModelChangedError(EmolakeError):
@@ -45,6 +53,7 @@ class ModelEntry:
     family: str
     options: BaseModel
     folder: Path | None = None  # that `emolake train` wrote, if the entry names one
+    classes: tuple[str, ...] | None = None  # that the model is restricted to; None for all
 
     @property
     def _family(self) -> Family:
@@ -57,12 +66,29 @@ class ModelEntry:
 
     @cached_property
     def description(self) -> Description:
-        """The family's description of the model, which is not loaded.
+        """The description of the model, which is not loaded; of its labels those that `classes` keeps.
 
         Raises:
-            ConfigurationError: a file is missing or wrong.
+            ConfigurationError: a file is missing or wrong, or `classes` does not fit the labels.
         """
+        return replace(self._whole, labels=tuple(compress(self._whole.labels, self._kept)))
+
+    @cached_property
+    def _whole(self) -> Description:
+        """The family's description of the model, with the labels of all outputs."""
         return self._family.describe(self.options)
+
+    @cached_property
+    def _kept(self) -> tuple[bool, ...]:
+        """For each output whether it is kept."""
+        labels = self._whole.labels
+        every = (True,) * len(labels)
+        return every if self.classes is None else kept_labels(labels, self.classes, model=self.name)
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of the whole model, of which `labels` may be some."""
+        return len(self._kept)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -82,9 +108,34 @@ class ModelEntry:
         return read_config(self.folder, TrainingRecord, self.family)
 
     @cached_property
+    def _reliability(self) -> Reliability | None:
+        return None if self.folder is None else read_reliability(self.folder)
+
+    def abstain_below(self, inference: InferenceOptions) -> float:
+        """Return the probability below which a label is uncertain: the one asked for, or what `auto` means here.
+
+        That is what the trained folder recommends; 0 where it recommends nothing, and of a model without a folder.
+
+        Raises:
+            ConfigurationError: the folder's recommendation cannot be read.
+        """
+        if inference.abstain_below != "auto":
+            return inference.abstain_below
+        return 0.0 if self._reliability is None else self._reliability.abstain_below
+
+    @cached_property
     def fingerprint(self) -> str:
+        """Hash of the whole model and of the outputs that are kept, where these are not all."""
+        if all(self._kept):
+            return self._whole_fingerprint
+        kept = [place for place, is_kept in enumerate(self._kept) if is_kept]
+        decides = json.dumps({"model": self._whole_fingerprint, "kept": kept}, sort_keys=True)
+        return hashlib.sha256(decides.encode()).hexdigest()[:32]
+
+    @cached_property
+    def _whole_fingerprint(self) -> str:
         """Hash of family, parameters, labels and every byte that a load reads: a changed file is a changed model."""
-        described = self.description
+        described = self._whole
         _ = self._files_state  # noted before the files are read: what changes meanwhile must show
         decides = {
             "family": self.family,
@@ -155,8 +206,12 @@ class ModelEntry:
                 lacks the precision or runtime.
             UnknownLabelError: the taxonomy does not know a label.
         """
-        runtimes = self._possible(inference)
         self.emotions()
+        model = self._load_whole(inference)
+        return model if all(self._kept) else restricted(model, self._kept)
+
+    def _load_whole(self, inference: InferenceOptions) -> EmotionModel:
+        runtimes = self._possible(inference)
         device, precision = resolve_device(inference.device), inference.precision
         if precision != "fp32":
             log.warning(
@@ -192,7 +247,7 @@ class ModelEntry:
         from emolake.models.runtimes.graphs import Graphs
 
         cache = GraphCache(inference.graph_folder, max_bytes=int(inference.graph_cache_gb * 1e9))
-        return Graphs(cache, self.fingerprint, inference.precision, self.check_unchanged)
+        return Graphs(cache, self._whole_fingerprint, inference.precision, self.check_unchanged)
 
 
 @dataclass(frozen=True)
@@ -219,16 +274,20 @@ class Registry:
             ConfigurationError: no model has that name, or its entry is wrong.
         """
         name = name or self.chosen
-        keys = self.models.get(name)
-        if keys is None:
-            if name not in SHIPPED:
-                known = ", ".join(self.names())
-                raise ConfigurationError(
-                    f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration"
-                )
-            keys = {"path": str(files(SHIPPED[name]))}
+        if name not in self.names():
+            known = ", ".join(self.names())
+            raise ConfigurationError(
+                f"no model is called {name!r}; known are {known}; add [models.{name}] to the configuration"
+            )
         # The context is for families that are made of other models of the configuration.
-        return _validated(name, keys, {"registry": self, "within": (*within, name)})
+        return _validated(name, self._keys(name), {"registry": self, "within": (*within, name)})
+
+    def _keys(self, name: str) -> Mapping[str, Any]:
+        """Return the keys of a model; a shipped one is in its own folder unless they name another, or a family."""
+        keys = self.models.get(name, {})
+        if name in SHIPPED and not {"path", "family"} & keys.keys():
+            return {"path": str(files(SHIPPED[name])), **keys}
+        return keys
 
     def cache_folders(self) -> list[Path]:
         """Return the folders that are there of those that the entries name as caches of personal data.
@@ -239,9 +298,9 @@ class Registry:
             ConfigurationError: the family of an entry is unknown, and with it which of its keys name caches.
         """
         folders: set[Path] = set()
-        for name, entry in self.models.items():
+        for name in self.models:
             try:
-                _, family, keys, _ = _family_and_keys(name, entry)
+                _, family, keys, _ = _family_and_keys(name, self._keys(name))
             except ConfigurationError as error:
                 raise ConfigurationError(
                     f"which caches of recordings [models.{name}] has is unknown: {error}; correct the entry or, when "
@@ -272,15 +331,17 @@ class Registry:
 
 def _validated(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) -> ModelEntry:
     """Check an entry against its family's options."""
-    family, found, given, folder = _family_and_keys(name, entry)
+    keys = dict(entry)
+    classes = given_classes(keys.pop(CLASSES_KEY, None), model=name)
+    family, found, given, folder = _family_and_keys(name, keys)
     try:
         options = found.Options.model_validate(given, context=dict(context))
     except ValidationError as error:
-        keys = ", ".join(found.Options.model_fields)
+        known = ", ".join((*found.Options.model_fields, CLASSES_KEY))
         raise ConfigurationError(
-            f"[models.{name}] is wrong: {validation_problems(error)}; the keys of {family} are {keys}"
+            f"[models.{name}] is wrong: {validation_problems(error)}; the keys of {family} are {known}"
         ) from error
-    return ModelEntry(name, family, options, folder)
+    return ModelEntry(name, family, options, folder, classes)
 
 
 def _family_and_keys(name: str, entry: Mapping[str, Any]) -> tuple[str, Family, dict[str, Any], Path | None]:
@@ -295,7 +356,7 @@ def _family_and_keys(name: str, entry: Mapping[str, Any]) -> tuple[str, Family, 
                 f"[models.{name}] holds {', '.join(sorted(entry)) or 'nothing'}; expected path = a folder that "
                 "`emolake train` wrote, or family and its keys"
             )
-        family = _family_of_folder(name, Path(path))
+        family = family_of_folder(name, Path(path))
     known = family_names()
     if family not in known:
         raise ConfigurationError(
@@ -303,7 +364,7 @@ def _family_and_keys(name: str, entry: Mapping[str, Any]) -> tuple[str, Family, 
         )
     found = family_class(family)
     if "family" not in entry and "path" not in found.Options.model_fields:
-        given = {**_options_of_folder(Path(given.pop("path"))), **given}
+        given = {**options_of_folder(Path(given.pop("path"))), **given}
     return family, found, given, folder
 
 
@@ -318,34 +379,6 @@ def _state(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
         else:
             states.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return tuple(states)
-
-
-def _family_of_folder(name: str, folder: Path) -> str:
-    path = folder / CONFIG_FILE
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ConfigurationError(
-            f"the model {name!r} has no {path}; give the folder that `emolake train --out` wrote"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} of the model {name!r} is not JSON: {error}") from error
-    return str(config.get("family")) if isinstance(config, dict) else "none"
-
-
-def _options_of_folder(folder: Path) -> dict[str, Any]:
-    """Return the family's own keys from a trained folder's `config.json`; files of the folder by their paths."""
-    config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
-    options = config.get(OPTIONS_KEY)
-    if not isinstance(options, dict):
-        raise ConfigurationError(
-            f"{folder / CONFIG_FILE} has no {OPTIONS_KEY} for its family {config.get('family')!r}; "
-            "give a folder that `emolake train --out` wrote"
-        )
-    return {
-        name: str(folder / value) if isinstance(value, str) and (folder / value).exists() else value
-        for name, value in options.items()
-    }
 
 
 def resolve_device(device: str) -> str:

@@ -1,8 +1,9 @@
 """Folders that `emolake train` writes: a `config.json` that names the family, and its weights as safetensors."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE: Final = "config.json"
 WEIGHTS_FILE: Final = "model.safetensors"
+OPTIONS_KEY: Final = "options"  # of the configuration of a folder whose family takes no path
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -55,6 +57,47 @@ def read_config(folder: Path, config: type[Config], family: str) -> Config:
         ) from error
     except ValidationError as error:
         raise ConfigurationError(f"{path} is not a configuration of the family {family}: {error}") from error
+
+
+def family_of_folder(name: str, folder: Path) -> str:
+    """Return the family that a folder's `config.json` names.
+
+    Args:
+        name: of the model, for errors.
+        folder: the folder.
+
+    Raises:
+        ConfigurationError: the file is missing, or is not JSON.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigurationError(
+            f"the model {name!r} has no {path}; give the folder that `emolake train --out` wrote"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} of the model {name!r} is not JSON: {error}") from error
+    return str(config.get("family")) if isinstance(config, dict) else "none"
+
+
+def options_of_folder(folder: Path) -> dict[str, Any]:
+    """Return the family's own keys from a folder's `config.json`, which is JSON; files of the folder by their paths.
+
+    Raises:
+        ConfigurationError: it has none.
+    """
+    config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+    options = config.get(OPTIONS_KEY)
+    if not isinstance(options, dict):
+        raise ConfigurationError(
+            f"{folder / CONFIG_FILE} has no {OPTIONS_KEY} for its family {config.get('family')!r}; "
+            "give a folder that `emolake train --out` wrote"
+        )
+    return {
+        name: str(folder / value) if isinstance(value, str) and (folder / value).exists() else value
+        for name, value in options.items()
+    }
 
 
 def fill(

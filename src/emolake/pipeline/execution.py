@@ -29,10 +29,14 @@ from emolake.settings import Settings
 
 
 def planned_run(request: RunRequest, settings: Settings) -> Run:
-    """Return the run that a request asks for, with its model's files at hand."""
+    """Return the run that a request asks for, with its model's files at hand and what the model decides settled."""
     entry = settings.registry.entry(request.model)
     entry.prepare(settings.inference)
-    return Run(request, analysis_key(settings, entry), settings)
+    inference = settings.inference.model_copy(
+        update={"abstain_below": entry.abstain_below(settings.inference)}
+    )
+    settled = settings.model_copy(update={"inference": inference})
+    return Run(request, analysis_key(settled, entry), settled)
 
 
 def shards_at_once(request: RunRequest, settings: Settings) -> int:

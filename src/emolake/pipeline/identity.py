@@ -27,7 +27,7 @@ _PACKAGES = (
 
 def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
     """Return the name, fingerprint and config_id that this configuration's rows have on this machine."""
-    decides = {
+    decides: dict[str, object] = {
         "pipeline": PIPELINE_VERSION,
         "segmentation": settings.segmentation.model_dump(mode="json"),
         "voice_activity": version("silero-vad"),
@@ -38,6 +38,8 @@ def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
         "headerless_rates": settings.decode.headerless_rates,
         "transcripts": settings.inference.store_transcripts,
     }
+    if abstain_below := model.abstain_below(settings.inference):
+        decides["abstain_below"] = abstain_below  # 0 marks nothing, and leaves the ids of earlier versions
     canonical = json.dumps(decides, sort_keys=True, separators=(",", ":"))
     return AnalysisKey(
         model=model.name,

@@ -23,7 +23,8 @@ def loaded_model(entry: ModelEntry, inference: InferenceOptions) -> EmotionModel
     """
     with _loading:
         entry.prepare(inference)
-        settled = inference.model_copy(update={"runtime": entry.runtime(inference)})
+        # What only says how its answers are read is no reason to load it again.
+        settled = inference.model_copy(update={"runtime": entry.runtime(inference), "abstain_below": "auto"})
         return _loaded(entry, entry.fingerprint, settled)
 
 

@@ -168,10 +168,12 @@ def shard_rows(
     run_id: str,
     zone: ZoneInfo,
     transcripts: bool = False,
+    abstain_below: float = 0.0,
 ) -> ShardRows:
     """Return the rows of a shard's analyses, with what was said if `transcripts` asks for it; `zone` is the calendar's.
 
-    A recording that may succeed at a later try gets no row in the ledger, so that the next run takes it up again.
+    A label whose probability is below `abstain_below` is marked uncertain. A recording that may succeed at a later try
+    gets no row in the ledger, so that the next run takes it up again.
     """
     now = datetime.now(UTC)
     recordings = [_recording_row(analysis, run_id, now, zone) for analysis in analyses]
@@ -192,7 +194,7 @@ def shard_rows(
         if analysis.error is None or not analysis.error.reason.transient
     ]
     segments = [
-        _segment_row(analysis, row, labels, emotions, key)
+        _segment_row(analysis, row, labels, emotions, key, abstain_below)
         | {
             "run_id": run_id,
             "transcript": row.scores.transcript if transcripts and row.scores is not None else None,
@@ -257,16 +259,18 @@ def _segment_row(
     labels: Sequence[str],
     emotions: Mapping[str, str],
     key: AnalysisKey,
+    abstain_below: float,
 ) -> dict[str, object]:
     scored: dict[str, object] = dict.fromkeys(
-        ("label", "emotion", "confidence", "probabilities", "entropy", "logit_range")
+        ("label", "emotion", "confidence", "uncertain", "probabilities", "entropy", "logit_range")
     )
     scores = row.scores
     if scores is not None and scores.best is not None:
         scored = {
             "label": labels[scores.best],
             "emotion": emotions[labels[scores.best]],
-            "confidence": float(scores.probabilities[scores.best]),
+            "confidence": scores.confidence,
+            "uncertain": scores.is_uncertain(abstain_below),
             "probabilities": list(zip(labels, scores.probabilities.tolist(), strict=True)),
             "entropy": scores.entropy,
             "logit_range": scores.logit_range,

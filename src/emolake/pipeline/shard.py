@@ -70,6 +70,7 @@ def run_shard(
         run_id=run_id,
         zone=settings.source.zone,
         transcripts=settings.inference.store_transcripts,
+        abstain_below=entry.abstain_below(settings.inference),
     )
     started = perf_counter()
     with open_lake(settings.warehouse) as lake:

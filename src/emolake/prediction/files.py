@@ -65,9 +65,9 @@ def predict(
         logits: give raw logits too; they are None otherwise.
     """
     model = loaded_model(entry, settings.inference)
-    emotions = entry.emotions()
+    emotions, abstain_below = entry.emotions(), entry.abstain_below(settings.inference)
     for path, analysis in analyses_of(files, settings=settings, entry=entry):
-        rows = [_row(path, row, model.labels, emotions, logits) for row in analysis.rows]
+        rows = [_row(path, row, model.labels, emotions, abstain_below, logits) for row in analysis.rows]
         scores = (row.scores for row in analysis.rows)
         ranges = [each.logit_range for each in scores if each is not None and each.best is not None]
         yield FilePrediction(str(path), rows, analysis.error, analysis.reason, ranges)
@@ -102,16 +102,22 @@ def source_object(path: Path) -> SourceObject:
 
 
 def _row(
-    path: Path, row: SegmentRow, labels: Sequence[str], emotions: dict[str, str], logits: bool
+    path: Path,
+    row: SegmentRow,
+    labels: Sequence[str],
+    emotions: dict[str, str],
+    abstain_below: float,
+    logits: bool,
 ) -> dict[str, Any]:
     scores = row.scores
     best = None if scores is None else scores.best
-    found: dict[str, Any] = dict.fromkeys(("label", "emotion", "confidence", "probabilities"))
+    found: dict[str, Any] = dict.fromkeys(("label", "emotion", "confidence", "uncertain", "probabilities"))
     if scores is not None and best is not None:
         found = {
             "label": labels[best],
             "emotion": emotions[labels[best]],
-            "confidence": float(scores.probabilities[best]),
+            "confidence": scores.confidence,
+            "uncertain": scores.is_uncertain(abstain_below),
             "probabilities": dict(zip(labels, scores.probabilities.tolist(), strict=True)),
         }
     return {

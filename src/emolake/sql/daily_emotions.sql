@@ -6,6 +6,7 @@ WITH owned AS (
         model,
         emotion,
         confidence,
+        uncertain,
         affect,
         speech_ratio::DOUBLE * (
             least(end_s, coalesce(lead(start_s) OVER in_time, end_s)) - start_s
@@ -31,6 +32,7 @@ summed AS (
         emotion,
         count(*) AS segments,
         sum(speech_s) AS speech_seconds,
+        coalesce(sum(speech_s) FILTER (uncertain), 0) AS uncertain_seconds,
         sum(confidence::DOUBLE * speech_s) / nullif(sum(speech_s), 0) AS mean_probability,
         CASE WHEN count(affect) > 0 THEN
             map_from_entries(
@@ -52,6 +54,7 @@ SELECT
     emotion,
     segments,
     speech_seconds,
+    uncertain_seconds,
     CASE WHEN emotion IS NOT NULL THEN
         speech_seconds / nullif(
             sum(CASE WHEN emotion IS NOT NULL THEN speech_seconds END) OVER (PARTITION BY model, dimensions), 0

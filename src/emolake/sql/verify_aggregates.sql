@@ -24,6 +24,11 @@ compared AS (
                 )
             WHEN abs(held.speech_seconds - made.speech_seconds) > 1e-6 * greatest(1, made.speech_seconds) THEN
                 format('has {:.3f} s of speech, and segments gives {:.3f} s', held.speech_seconds, made.speech_seconds)
+            WHEN abs(held.uncertain_seconds - made.uncertain_seconds) > 1e-6 * greatest(1, made.speech_seconds) THEN
+                format(
+                    'has {:.3f} s of uncertain speech, and segments gives {:.3f} s',
+                    held.uncertain_seconds, made.uncertain_seconds
+                )
             WHEN abs(held.share - made.share) > 1e-6 OR (held.share IS NULL) <> (made.share IS NULL) THEN
                 format('has the share {}, and segments gives {}', held.share, made.share)
             WHEN abs(held.mean_probability - made.mean_probability) > 1e-6

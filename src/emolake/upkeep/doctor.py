@@ -19,6 +19,7 @@ from emolake.lake.connect import lake_if_any
 from emolake.messages import counted
 from emolake.models.health_gate import judge
 from emolake.models.registry import ModelEntry, resolve_device
+from emolake.models.restriction import labels_line
 from emolake.pipeline.loaded_models import loaded_model, speech_detector
 from emolake.report.signals import has_signals, odd_signals
 from emolake.settings import Settings
@@ -145,8 +146,19 @@ def _model(settings: Settings, entry: ModelEntry) -> str:
     model = loaded_model(entry, settings.inference)
     return (
         f"{entry.name}: {entry.family} in {model.precision} on {entry.runtime(settings.inference)}, "
-        f"fingerprint {entry.fingerprint[:12]}, labels {', '.join(model.labels)}"
+        f"fingerprint {entry.fingerprint[:12]}, labels {labels_line(model.labels, outputs=entry.outputs)}, "
+        f"{_uncertain(settings, entry)}"
     )
+
+
+def _uncertain(settings: Settings, entry: ModelEntry) -> str:
+    """Say what marks a label as uncertain, and who decided it."""
+    below = entry.abstain_below(settings.inference)
+    if settings.inference.abstain_below != "auto":
+        source = "inference.abstain_below"
+    else:
+        source = "as the model recommends" if below else "the model recommends no value"
+    return f"uncertain below {below:g} ({source})" if below else f"none marked uncertain ({source})"
 
 
 def _model_health(settings: Settings, entry: ModelEntry) -> str:

@@ -1,6 +1,7 @@
 """What holds for every family: the batch changes no answer, odd input behaves the same, nothing needs a network."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from emolake.pipeline.timings import Timings
 from emolake.prediction.files import source_object
 from emolake.settings import Settings
 from emolake.source.folder import FolderSource
-from emolake.tasks.classify import Engine, classify
+from emolake.tasks.classify import Engine, classify, softmax
 from emolake.tasks.segment import Segment, SegmentOptions
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,33 @@ def test_the_batch_does_not_change_the_answer(model: EmotionModel) -> None:
     order = [3, 0, 6, 2, 5, 1, 4]
     shuffled = answers(model, [waves[position] for position in order], 5.0)
     assert np.abs(shuffled - alone[order]).max() < 1e-4
+
+
+def test_a_model_of_some_classes_is_the_whole_one_without_the_other_logits(
+    entries: dict[str, ModelEntry], model: EmotionModel
+) -> None:
+    every = entries[model.family]
+    labels = every.labels
+    if not labels:
+        with pytest.raises(ConfigurationError, match="gives no categories; take classes out"):
+            replace(every, classes=("anger", "neutral")).load(CPU)
+        return
+    entry = replace(every, classes=tuple(reversed(labels[::2])))
+    graphs = set(CPU.graph_folder.rglob("*"))
+    assert graphs or "onnx" not in every.precisions
+    some = entry.load(CPU)
+    assert set(CPU.graph_folder.rglob("*")) == graphs  # the whole model's is used
+    assert some.labels == entry.labels == labels[::2]
+    assert entry.fingerprint != every.fingerprint
+    waves = [clip(max(length, model.min_samples), length) for length in (16_000, 8_000, 8_000, 23_456)]
+    before, after = (Engine(each, 1).scores(waves) for each in (model, some))
+    for whole, found in zip(before, after, strict=True):
+        assert np.array_equal(found.logits, whole.logits[::2])
+        assert np.array_equal(found.probabilities, softmax(whole.logits[::2]))
+        assert (found.labelled, found.transcript) == (whole.labelled, whole.transcript)
+        assert np.array_equal(found.affect, whole.affect)  # type: ignore[arg-type]  # or both None
+    alone = np.stack([each.probabilities for each in after])
+    assert np.abs(answers(some, waves, 1000.0) - alone).max() < 1e-4
 
 
 @pytest.mark.parametrize("family", BUILDERS)

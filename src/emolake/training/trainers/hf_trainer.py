@@ -13,8 +13,7 @@ from pydantic import Field
 from emolake.models.encoders import encoder_input, speech_encoder
 from emolake.models.encoders.speech_encoder import load_part
 from emolake.models.families.transformers_network import Classifier
-from emolake.models.registry import OPTIONS_KEY
-from emolake.models.trained_folder import CONFIG_FILE
+from emolake.models.trained_folder import CONFIG_FILE, OPTIONS_KEY
 from emolake.options import Options
 from emolake.training.encoder_training import (
     SpecAugmentOptions,

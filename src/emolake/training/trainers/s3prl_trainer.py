@@ -15,8 +15,7 @@ from torch import nn
 from emolake.models.encoders import speech_encoder
 from emolake.models.encoders.speech_encoder import is_normalised
 from emolake.models.families.s3prl_network import Head, S3prlNetwork, load_encoder
-from emolake.models.registry import OPTIONS_KEY
-from emolake.models.trained_folder import CONFIG_FILE
+from emolake.models.trained_folder import CONFIG_FILE, OPTIONS_KEY
 from emolake.options import Options
 from emolake.training.encoder_training import digest, encoder_input_spec, locate
 from emolake.training.folds import Fold
