@@ -57,30 +57,42 @@ class Sample:
     cpu_s: float
 
 
-def side_by_side(work: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[Sample]]:
-    """Run each piece of work once unmeasured and then `repeats` times, in turns, so that all meet the same load."""
+def side_by_side(
+    work: Mapping[Name, Callable[[], object]], repeats: int, *, besides: str | None = None
+) -> dict[Name, list[Sample]]:
+    """Run each piece of work once unmeasured and then `repeats` times, in turns, so that all meet the same load.
+
+    The processor time of child processes of the program `besides` is not counted.
+    """
     for run in work.values():
         run()
-    return timed(work, repeats)
+    return timed(work, repeats, besides=besides)
 
 
-def timed(work: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[Sample]]:
+def timed(
+    work: Mapping[Name, Callable[[], object]], repeats: int, *, besides: str | None = None
+) -> dict[Name, list[Sample]]:
     """Compare as `side_by_side` does, of work that needs no first run."""
     samples: dict[Name, list[Sample]] = {name: [] for name in work}
     for _ in range(repeats):
         for name, run in work.items():
-            cpu, wall = _cpu_s(), perf_counter()
+            cpu, wall = _cpu_s(besides), perf_counter()
             run()
-            samples[name].append(Sample(perf_counter() - wall, _cpu_s() - cpu))
+            samples[name].append(Sample(perf_counter() - wall, _cpu_s(besides) - cpu))
     return samples
 
 
-def _cpu_s() -> float:
-    """Return the processor seconds of this process and of its children, those that ended included."""
+def _cpu_s(besides: str | None) -> float:
+    """Return the processor seconds of this process and of its children, those that ended included.
+
+    Those of the program `besides` are left out.
+    """
     ended = os.times()
     total = process_time() + ended.children_user + ended.children_system
     for child in psutil.Process().children(recursive=True):
         try:
+            if child.name() == besides:
+                continue
             times = child.cpu_times()
         except psutil.NoSuchProcess:
             continue
