@@ -134,13 +134,22 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return markdown_table(columns, [[str(value) for value in row] for row in rows])
 
 
-def machine() -> str:
-    """Describe processor, load, versions and commit, as a Markdown list."""
-    model = platform.processor() or platform.machine()
+def processor() -> str:
+    """Name the processor as precisely as it says: clouds call every EPYC the same, and its family tells them apart."""
+    said: dict[str, str] = {}
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        named = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = named[0].partition(":")[2].strip() if named else model
+        for line in cpuinfo.read_text().splitlines():
+            name, _, value = line.partition(":")
+            said.setdefault(name.strip(), value.strip())
+    if "model name" not in said:
+        return platform.processor() or platform.machine()
+    numbers = f", family {said['cpu family']} model {said['model']}" if "cpu family" in said else ""
+    return said["model name"] + numbers
+
+
+def machine() -> str:
+    """Describe processor, load, versions and commit, as a Markdown list."""
     has = torch.cpu.get_capabilities()
     known = [name for name in ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_int8") if has.get(name)]
     commit = subprocess.run(
@@ -149,7 +158,7 @@ def machine() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     return (
-        f"- {model}, {os.cpu_count()} cores ({', '.join(known)}), "
+        f"- {processor()}, {os.cpu_count()} cores ({', '.join(known)}), "
         f"{psutil.virtual_memory().total / 1e9:.0f} GB; load average before: {load}\n"
         f"- Python {platform.python_version()}, {versions}; commit {commit or 'unknown'}"
     )
@@ -309,4 +318,4 @@ def main(measure: Callable[[str], str]) -> None:
     facts = machine()
     command = f"python -m bench.{Path(sys.argv[0]).stem} --size {size}"
     title = (sys.modules["__main__"].__doc__ or "").strip().splitlines()[0]
-    print(f"## {title}\n\n`{command}`\n\n{measure(size).strip()}\n\n{facts}")
+    print(f"## {title}\n\n`{command}`, on {processor()}\n\n{measure(size).strip()}\n\n{facts}")
