@@ -1,4 +1,4 @@
-"""Silero's convolutions as products of dense matrices: the same probabilities for less than half of the processor time.
+"""Silero's convolutions as products of dense matrices: the same probabilities for a quarter of the processor time.
 
 A chunk gives a convolution one to four frames, and onnxruntime works chunk by chunk. Here all that a convolution makes
 of a chunk is one row of one product over all chunks of a call. The Fourier transform, whose window and cosines are
