@@ -2,7 +2,7 @@
 
 python -m bench.all --size short --only limit precision
 
-A bench that is not run keeps the section that it has there.
+A bench has a section there for each processor that it ran on; what is not run, and what ran elsewhere, is kept.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.common import SIZES
+from bench.common import SIZES, processor
 
 HERE = Path(__file__).parent
 BENCHES = (
@@ -24,14 +24,16 @@ BENCHES = (
     "planning",
     "warehouse",
     "decode",
+    "feed",
     "robustness",
 )
-_SECTION = re.compile(r"<!-- (\w+) -->\n(.*?)(?=\n<!-- |\Z)", re.DOTALL)
+_SECTION = re.compile(r"<!-- (\w+) on (.+?) -->\n(.*?)(?=\n<!-- |\Z)", re.DOTALL)
 _HEAD = """\
 # What was measured
 
 Written by `make bench`; every section by its own command, alone on its machine or not as its load average says.
 Work that is compared ran in turns in one process. Figures are medians, in brackets the least and the largest.
+A figure, and a factor too, holds on the processor that its section names: each processor has sections of its own.
 """
 
 
@@ -41,17 +43,23 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=BENCHES, default=BENCHES)
     arguments = parser.parse_args()
     results = HERE / "RESULTS.md"
-    sections = dict(_SECTION.findall(results.read_text("utf-8"))) if results.is_file() else {}
     for name in arguments.only:
         print(f"bench: {name}", file=sys.stderr)
         done = subprocess.run(
             [sys.executable, "-m", f"bench.{name}", "--size", arguments.size],
             stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent,
         )  # fmt: skip
-        sections[name] = done.stdout.strip() + "\n"
-        known = [each for each in BENCHES if each in sections]
-        text = "\n".join([_HEAD, *(f"<!-- {each} -->\n{sections[each].strip()}\n" for each in known)])
-        results.write_text(text, "utf-8")
+        before = results.read_text("utf-8") if results.is_file() else ""
+        results.write_text(with_section(before, name, processor(), done.stdout), "utf-8")
+
+
+def with_section(text: str, bench: str, processor: str, section: str) -> str:
+    """Return RESULTS.md with a bench's section of a processor in place of the one that it has, if any."""
+    sections = {(name, where): found for name, where, found in _SECTION.findall(text)}
+    sections[bench, processor] = section
+    known = sorted(sections, key=lambda key: (BENCHES.index(key[0]), key[1]))
+    parts = [f"<!-- {name} on {where} -->\n{sections[name, where].strip()}\n" for name, where in known]
+    return "\n".join([_HEAD, *parts])
 
 
 if __name__ == "__main__":

@@ -57,30 +57,42 @@ class Sample:
     cpu_s: float
 
 
-def side_by_side(work: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[Sample]]:
-    """Run each piece of work once unmeasured and then `repeats` times, in turns, so that all meet the same load."""
+def side_by_side(
+    work: Mapping[Name, Callable[[], object]], repeats: int, *, besides: str | None = None
+) -> dict[Name, list[Sample]]:
+    """Run each piece of work once unmeasured and then `repeats` times, in turns, so that all meet the same load.
+
+    The processor time of child processes of the program `besides` is not counted.
+    """
     for run in work.values():
         run()
-    return timed(work, repeats)
+    return timed(work, repeats, besides=besides)
 
 
-def timed(work: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name, list[Sample]]:
+def timed(
+    work: Mapping[Name, Callable[[], object]], repeats: int, *, besides: str | None = None
+) -> dict[Name, list[Sample]]:
     """Compare as `side_by_side` does, of work that needs no first run."""
     samples: dict[Name, list[Sample]] = {name: [] for name in work}
     for _ in range(repeats):
         for name, run in work.items():
-            cpu, wall = _cpu_s(), perf_counter()
+            cpu, wall = _cpu_s(besides), perf_counter()
             run()
-            samples[name].append(Sample(perf_counter() - wall, _cpu_s() - cpu))
+            samples[name].append(Sample(perf_counter() - wall, _cpu_s(besides) - cpu))
     return samples
 
 
-def _cpu_s() -> float:
-    """Return the processor seconds of this process and of its children, those that ended included."""
+def _cpu_s(besides: str | None) -> float:
+    """Return the processor seconds of this process and of its children, those that ended included.
+
+    Those of the program `besides` are left out.
+    """
     ended = os.times()
     total = process_time() + ended.children_user + ended.children_system
     for child in psutil.Process().children(recursive=True):
         try:
+            if child.name() == besides:
+                continue
             times = child.cpu_times()
         except psutil.NoSuchProcess:
             continue
@@ -122,13 +134,22 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return markdown_table(columns, [[str(value) for value in row] for row in rows])
 
 
-def machine() -> str:
-    """Describe processor, load, versions and commit, as a Markdown list."""
-    model = platform.processor() or platform.machine()
+def processor() -> str:
+    """Name the processor as precisely as it says: clouds call every EPYC the same, and its family tells them apart."""
+    said: dict[str, str] = {}
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        named = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = named[0].partition(":")[2].strip() if named else model
+        for line in cpuinfo.read_text().splitlines():
+            name, _, value = line.partition(":")
+            said.setdefault(name.strip(), value.strip())
+    if "model name" not in said:
+        return platform.processor() or platform.machine()
+    numbers = f", family {said['cpu family']} model {said['model']}" if "cpu family" in said else ""
+    return said["model name"] + numbers
+
+
+def machine() -> str:
+    """Describe processor, load, versions and commit, as a Markdown list."""
     has = torch.cpu.get_capabilities()
     known = [name for name in ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_int8") if has.get(name)]
     commit = subprocess.run(
@@ -137,7 +158,7 @@ def machine() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     return (
-        f"- {model}, {os.cpu_count()} cores ({', '.join(known)}), "
+        f"- {processor()}, {os.cpu_count()} cores ({', '.join(known)}), "
         f"{psutil.virtual_memory().total / 1e9:.0f} GB; load average before: {load}\n"
         f"- Python {platform.python_version()}, {versions}; commit {commit or 'unknown'}"
     )
@@ -297,4 +318,4 @@ def main(measure: Callable[[str], str]) -> None:
     facts = machine()
     command = f"python -m bench.{Path(sys.argv[0]).stem} --size {size}"
     title = (sys.modules["__main__"].__doc__ or "").strip().splitlines()[0]
-    print(f"## {title}\n\n`{command}`\n\n{measure(size).strip()}\n\n{facts}")
+    print(f"## {title}\n\n`{command}`, on {processor()}\n\n{measure(size).strip()}\n\n{facts}")

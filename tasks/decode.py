@@ -232,7 +232,7 @@ class AudioReader:
                 gathered.append(piece)
                 count += len(piece)
             if count and (piece is None or count >= wanted):
-                yield np.ascontiguousarray(np.concatenate(gathered))
+                yield np.ascontiguousarray(gathered[0] if len(gathered) == 1 else np.concatenate(gathered))
                 gathered, count = [], 0
             if piece is None:
                 break
@@ -240,10 +240,11 @@ class AudioReader:
             raise _StoppedError(stopped)
 
     def _check_finite(self, block: np.ndarray, before: int) -> None:
-        # NaN fails the comparison too, so one pass finds all three.
-        sound = np.abs(block) <= self.options.max_amplitude
-        if sound.all():
+        most = self.options.max_amplitude
+        # NaN is the least and the largest of what it is among, and fails both comparisons.
+        if -most <= block.min() and block.max() <= most:
             return
+        sound = np.abs(block) <= most
         frame, channel = (int(i) for i in np.argwhere(~sound)[0])
         position = (before + frame) / self.sampling_rate
         raise BadRecordingError(

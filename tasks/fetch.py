@@ -32,25 +32,24 @@ class FetchOptions(Options):
 
 @contextmanager
 def fetched(
-    source: Source, objects: Iterable[SourceObject], *, options: FetchOptions
+    source: Source, objects: Iterable[SourceObject], *, options: FetchOptions, folder: Path | None = None
 ) -> "Iterator[Iterator[tuple[SourceObject, Path | BadRecordingError]]]":
     """Give the objects in order with a local path or the reason why there is none, downloading ahead.
 
-    A path lives until the next object is asked for. An object that was replaced since it was listed comes
-    with its new version and size.
+    A path lives until the next object is asked for; one that lies in the `folder` of a caller lives until the caller
+    removes it. An object that was replaced since it was listed comes with its new version and size.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="emolake-") as folder,
+        tempfile.TemporaryDirectory(prefix="emolake-") as own_folder,
         ThreadPoolExecutor(options.parallel_downloads, thread_name_prefix="fetch") as pool,
     ):
+        target = folder or Path(own_folder)
         pending: deque[Future[tuple[SourceObject, Path | BadRecordingError]]] = deque()
         remaining = enumerate(objects)
 
         def submit(count: int) -> None:
             for index, item in islice(remaining, count):
-                pending.append(
-                    pool.submit(_fetch_or_reason, source, item, Path(folder) / str(index), options)
-                )
+                pending.append(pool.submit(_fetch_or_reason, source, item, target / str(index), options))
 
         def results() -> Iterator[tuple[SourceObject, Path | BadRecordingError]]:
             submit(options.parallel_downloads)
@@ -58,7 +57,7 @@ def fetched(
                 item, result = pending.popleft().result()
                 submit(1)
                 yield item, result
-                if isinstance(result, Path) and result.parent == Path(folder):
+                if isinstance(result, Path) and result.parent == Path(own_folder):
                     result.unlink()
 
         try:

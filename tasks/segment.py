@@ -1,7 +1,7 @@
 """Cuts a stream of audio into segments that tile it: fixed windows, or speech and what lies between.
 
-All positions are whole samples, so lengths add up exactly. Segments come out as soon as they are certain, and
-no more than the longest of them, and the silence before it, is held for each channel.
+All positions are whole samples, so lengths add up exactly. Segments come out when they are certain, a few seconds later at
+most, and no more than the longest of them, the silence before it and those seconds is held for each channel.
 """
 
 from collections.abc import Collection, Iterator
@@ -306,6 +306,8 @@ class _SpeechCutter:
 
 
 _SILENCE = np.empty(0, np.float32)
+_AT_ONCE_S = 4.0
+"""Seconds of a channel that are searched for speech together: each search has its costs, and moves what is held."""
 
 
 class _Track:
@@ -321,16 +323,27 @@ class _Track:
         self._stream = vad.stream()
         self._rate = sampling_rate
         self._held = np.empty(0, np.float32)
+        self._waiting: list[np.ndarray] = []
+        self._waiting_samples = 0
         self._offset = 0
         self._index = 0
 
     def push(self, samples: np.ndarray) -> Iterator[Segment]:
-        self._held = np.concatenate([self._held, samples])
-        yield from self._segments(self._cutter.advance(self._stream.push(samples)))
+        self._waiting.append(samples)
+        self._waiting_samples += len(samples)
+        if self._waiting_samples >= _AT_ONCE_S * self._rate:
+            yield from self._search()
+
+    def _search(self) -> Iterator[Segment]:
+        known = len(self._held)
+        self._held = np.concatenate([self._held, *self._waiting])
+        self._waiting, self._waiting_samples = [], 0
+        yield from self._segments(self._cutter.advance(self._stream.push(self._held[known:])))
         self._held = self._held[self._cutter.kept_from - self._offset :]
         self._offset = self._cutter.kept_from
 
     def finish(self) -> Iterator[Segment]:
+        yield from self._search()
         length = self._offset + len(self._held)
         yield from self._segments(self._cutter.finish(self._stream.flush(), length))
 

@@ -4,6 +4,7 @@ Each part declares its own options; those of parts that import this module are d
 relative to the configuration file.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -32,11 +33,20 @@ if TYPE_CHECKING:
     from emolake.tasks.decode import DecodeOptions
 
 
+def _usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class DecoderLimits(Options):
     """How recordings are decoded, and what one may take before it is given up; the keys of [decode]."""
 
     timeout_s: float = Field(120.0, gt=0)
     """How long a decoder may be silent; it is then killed, and its recording quarantined."""
+    processes: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Decoders that run side by side in a process, at least one for each shard at work; "auto" is one for each core."""
     memory_mb: int = Field(2048, ge=64)
     """Memory that a recording may take in its decoder."""
     unpacked_mb: int = Field(2048, ge=1)
@@ -44,6 +54,11 @@ class DecoderLimits(Options):
     headerless_rates: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     """Sampling rates in Hz of files without a header, by extension: `ulaw`, `alaw` and `sln` are taken to have 8000,
     `g722` 16000, and `sln16` and the like what they are named after."""
+
+    @property
+    def at_once(self) -> int:
+        """How many decoders run side by side, shards apart that have none."""
+        return _usable_cores() if self.processes == "auto" else self.processes
 
     @property
     def options(self) -> "DecodeOptions":

@@ -163,6 +163,33 @@ def test_an_error_in_the_last_part_drops_every_row(tmp_path: Path, configure: Co
     assert (counts.done, counts.quarantined, counts.segments, counts.audio_seconds) == (3, 1, 5, 10.0)
 
 
+def test_the_number_of_decoders_changes_no_byte_of_the_rows(tmp_path: Path, configure: Configure) -> None:
+    settings = configure("min_speech_ratio = 0.0", "window_s = 2.0", "hop_s = 2.0")
+    for number, seconds in enumerate((1.0, 9.0, 0.01, 5.0, 30.0, 2.0, 7.0)):
+        codec = ("wav", "mp3")[number % 2]
+        put(tmp_path, f"{number}.{codec}", (number + 1) * 0.1 * noise(seconds), codec=codec)
+    put(tmp_path, "2 broken.wav", np.full(40_000, np.nan, np.float32))
+    put(tmp_path, "3 junk.mp3", noise(1.0), codec="mp3").write_bytes(b"no audio at all")
+    objects = planned(settings)
+
+    def found(processes: int) -> list[tuple[object, ...]]:
+        decode = settings.decode.model_copy(update={"processes": processes})
+        analyses = analysed(settings.model_copy(update={"decode": decode}), objects).values()
+        return [
+            (
+                each.item,
+                each.status,
+                each.reason,
+                each.opened,
+                each.outcome,
+                [row._bytes for row in each.rows],
+            )
+            for each in analyses
+        ]
+
+    assert found(1) == found(4)
+
+
 def test_a_recording_too_short_for_the_model_is_quarantined(tmp_path: Path, configure: Configure) -> None:
     settings = configure()
     put(tmp_path, "short.wav", noise(399 / 16_000))

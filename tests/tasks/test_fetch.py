@@ -223,6 +223,19 @@ def test_no_more_lie_downloaded_than_were_asked_for(tmp_path):
             assert len(begun) <= position + 3
 
 
+def test_in_a_folder_of_the_caller_they_stay_until_the_caller_removes_them(calls, tmp_path):
+    url, folder = calls
+    source = bucket(url)
+    (tmp_path / "own").mkdir()
+    for number in range(3):
+        (folder / f"{number}.wav").write_bytes(bytes([number]) * 10)
+    items = [item(source, f"{number}.wav") for number in range(3)]
+    with fetched(source, items, options=OPTIONS, folder=tmp_path / "own") as results:
+        paths = [path for _, path in results]
+    assert {path.parent for path in paths} == {tmp_path / "own"}
+    assert [path.read_bytes() for path in paths] == [bytes([number]) * 10 for number in range(3)]
+
+
 def test_files_of_a_folder_are_read_in_place_and_stay(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"x")
     source = FolderSource(tmp_path)

@@ -18,6 +18,12 @@ _SHORT_CALL = 1024
 """Frames of libsndfile's short calls: an error costs the frames of its call."""
 
 
+_LONG_CALLS = frozenset(
+    {"flac", "pcm_u8", "pcm_s8", "pcm_16", "pcm_24", "pcm_32", "float", "double", "ulaw", "alaw"}
+)
+"""Codecs read a second at a time: soundfile seeks behind each call, and that takes longer than decoding."""
+
+
 class Decoder(Protocol):
     """An opened decoder."""
 
@@ -49,8 +55,7 @@ class LibsndfileDecoder:
     def read(self) -> Iterator[np.ndarray]:
         """See `Decoder`."""
         given, call = 0, _SHORT_CALL
-        if self.codec == "flac":
-            # A second: soundfile seeks behind each call, and that takes libFLAC longer than decoding.
+        if self.codec in _LONG_CALLS:
             call *= -(-self.sampling_rate // _SHORT_CALL)
         try:
             for frames in self._frames(self._file, call):
@@ -116,7 +121,7 @@ class FfmpegDecoder:
             self._container.close()
             raise
         self.sampling_rate: int = self._first.sample_rate if self._first else context.sample_rate
-        self.channels: int = len(self._first.layout.channels) if self._first else context.channels
+        self.channels: int = self._first.layout.nb_channels if self._first else context.channels
 
     def _decoded(self, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
         """Yield frames with samples; packets that do not decode are skipped, up to the tolerance in all."""
@@ -149,14 +154,35 @@ class FfmpegDecoder:
 
     def read(self) -> Iterator[np.ndarray]:
         """See `Decoder`."""
+        frames = self._checked()
+        held, broken = av.AudioFifo(), None
+        while True:
+            try:
+                frame = next(frames, None)
+            except DECODER_ERRORS as error:
+                frame, broken = None, error
+            # A second at a time, and what has another sample format by itself.
+            if frame is None or held.samples >= self.sampling_rate or not _fits(frame, held):
+                if held.samples:
+                    yield _to_float(held.read())
+                if frame is None:
+                    break
+                held = av.AudioFifo()
+            held.write(frame)
+        if broken is not None:
+            raise broken
+
+    def _checked(self) -> Iterator[av.AudioFrame]:
+        """Yield the frames, without their times; raise ValueError where the rate or the channels change."""
         frame = self._first
         while frame is not None:
-            if (frame.sample_rate, len(frame.layout.channels)) != (self.sampling_rate, self.channels):
+            if frame.sample_rate != self.sampling_rate or frame.layout.nb_channels != self.channels:
                 raise ValueError(
                     f"the stream changes from {self.channels} channels at {self.sampling_rate} Hz to "
-                    f"{len(frame.layout.channels)} at {frame.sample_rate} Hz"
+                    f"{frame.layout.nb_channels} at {frame.sample_rate} Hz"
                 )
-            yield _to_float(frame)
+            frame.pts = None
+            yield frame
             frame = next(self._frames, None)
 
     def close(self) -> None:
@@ -167,6 +193,11 @@ class FfmpegDecoder:
 def _body(path: Path, begins_at: int) -> Path | BinaryIO:
     """Return what a decoder opens: the file, or what is behind the tags in it."""
     return path if begins_at == 0 else cast("BinaryIO", BehindTags(path, begins_at))
+
+
+def _fits(frame: av.AudioFrame, held: av.AudioFifo) -> bool:
+    """Return whether a frame can be added to those that are held."""
+    return not held.samples or frame.format.name == held.format.name
 
 
 def _to_float(frame: av.AudioFrame) -> np.ndarray:

@@ -45,8 +45,10 @@ class Mixer:
 
     def _mixed(self, samples: np.ndarray) -> np.ndarray:
         signs = np.ones(samples.shape[1], np.float32) if self._signs is None else self._signs
-        wide = samples - samples.mean(axis=0, dtype=np.float64)
-        products = wide.T @ wide / len(wide)
+        # A row a channel: sums along rows are quick.
+        wide = np.ascontiguousarray(samples.T, np.float64)
+        wide -= wide.mean(axis=1, keepdims=True)
+        products = wide @ wide.T / len(samples)
         powers = np.diag(products)
         sounding = np.flatnonzero(powers > _SILENCE)
         if len(sounding):
@@ -57,4 +59,7 @@ class Mixer:
             signs = np.where(clear, signs[first] * np.sign(alike), signs).astype(np.float32)
         self._signs = signs
         turned = samples if (signs == 1).all() else samples * signs
+        if turned.shape[1] == 2:  # the same to the bit, and several times as quick
+            halves: np.ndarray = (turned[:, 0] + turned[:, 1]) * np.float32(0.5)
+            return halves
         return np.asarray(turned.mean(axis=1, dtype=np.float32))

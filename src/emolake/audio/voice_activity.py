@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from emolake.audio.mirrored_frames import folded
 from emolake.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -97,9 +98,10 @@ class SpeechStream:
         left = len(self._pending) - _CONTEXT
         return self.push(np.zeros(CHUNK - left, np.float32)) if left else np.empty(0, np.float32)
 
-    def _run(self, frames: np.ndarray) -> np.ndarray:
-        """Return the probabilities [n] of frames [n, 576], each a chunk behind its context."""
+    def _run(self, chunks: np.ndarray) -> np.ndarray:
+        """Return the probabilities [n] of chunks [n, 576], each behind its context."""
+        sums, differences = folded(chunks)
         probabilities, self._h, self._c = self._session.run(
-            None, {"input": np.ascontiguousarray(frames), "h": self._h, "c": self._c}
+            None, {"sums": sums, "differences": differences, "h": self._h, "c": self._c}
         )
         return np.asarray(probabilities, np.float32)

@@ -30,6 +30,8 @@ from emolake.pipeline.pipe import Pipe
 from emolake.tasks.decode import AudioReader, DecodeOptions, DecodeOutcome, Opened
 from emolake.tasks.segment import Segment, SegmentOptions, segment
 
+PROGRAM = "from emolake.pipeline.decoder_process import main; main()"
+"""What a decoder process runs; `bench.feed` runs another."""
 _USUAL = DecodeOptions()
 _MOST_OUTPUT = 10_000  # bytes of a decoder's standard error that are logged
 
@@ -125,12 +127,7 @@ class _Child:
         ours, theirs = socket.socketpair()
         with theirs:
             # -P: the working folder is on no search path, so no file there is taken for a module
-            command = [
-                sys.executable,
-                "-P",
-                "-c",
-                "from emolake.pipeline.decoder_process import main; main()",
-            ]
+            command = [sys.executable, "-P", "-c", PROGRAM]
             # What stops the run comes to every process of its group. This one ends with its pipe: were it to end
             # sooner, the recording at work would pass for one that crashes its decoder.
             with stop_signals_blocked():

@@ -1,10 +1,18 @@
 """Messages between processes, whose arrays travel beside them."""
 
 import mmap
-import os
 import pickle
-from multiprocessing.connection import Connection
+import socket
+from struct import Struct
 from typing import Any
+
+# Bytes of the body, and how many arrays follow it; the bytes of each come first.
+_HEAD = Struct("<QI")
+_SIZE = Struct("<Q")
+# What may be under way: a segment, so that its sender need not wait for the receiver. The system may allow less.
+_UNDER_WAY = 1 << 20
+# Faults of single pages take longer than reading what they are for; not every system knows of it.
+_POPULATED = getattr(mmap, "MAP_POPULATE", 0)
 
 
 class Pipe:
@@ -17,17 +25,19 @@ class Pipe:
 
     def __init__(self, descriptor: int) -> None:
         """Take the descriptor of a connected socket, which is closed with this end."""
-        self._connection = Connection(descriptor)
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNDER_WAY)
 
     def send(self, message: object) -> None:
         """Send a message; raises BrokenPipeError or ConnectionResetError when the other end is closed."""
         buffers: list[pickle.PickleBuffer] = []
         body = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
         arrays = [buffer.raw() for buffer in buffers]
-        self._connection.send(([array.nbytes for array in arrays], body))
+        sizes = b"".join(_SIZE.pack(array.nbytes) for array in arrays)
+        self._socket.settimeout(None)
+        self._socket.sendall(b"".join([_HEAD.pack(len(body), len(arrays)), sizes, body]))
         for array in arrays:
-            while array:
-                array = array[os.write(self._connection.fileno(), array) :]
+            self._socket.sendall(array)
 
     def receive(self, timeout_s: float | None = None) -> Any:
         """Return the next message.
@@ -37,27 +47,30 @@ class Pipe:
             EOFError: it is closed.
             ConnectionResetError: it was closed before it had read everything.
         """
-        self._wait(timeout_s)
-        sizes, body = self._connection.recv()
-        return pickle.loads(body, buffers=[self._array(size, timeout_s) for size in sizes])
+        self._socket.settimeout(timeout_s)
+        length, arrays = _HEAD.unpack(self._read(bytearray(_HEAD.size)))
+        rest = self._read(bytearray(arrays * _SIZE.size + length))
+        sizes = [size for (size,) in _SIZE.iter_unpack(rest[: arrays * _SIZE.size])]
+        return pickle.loads(rest[arrays * _SIZE.size :], buffers=[self._array(size) for size in sizes])
 
     def close(self) -> None:
         """Close this end; the other one's next message has nowhere to go."""
-        self._connection.close()
+        self._socket.close()
 
-    def _array(self, size: int, timeout_s: float | None) -> mmap.mmap | bytearray:
+    def _array(self, size: int) -> mmap.mmap | bytearray:
         if not size:
             return bytearray()
-        mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        missing = memoryview(mapping)
+        mapping = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _POPULATED)
+        with memoryview(mapping) as view:
+            self._read(view)
+        return mapping
+
+    def _read(self, into: Any) -> Any:
+        """Fill a buffer, and return it."""
+        missing = memoryview(into)
         while missing:
-            self._wait(timeout_s)
-            read = os.readv(self._connection.fileno(), [missing])
+            read = self._socket.recv_into(missing)
             if not read:
                 raise EOFError
             missing = missing[read:]
-        return mapping
-
-    def _wait(self, timeout_s: float | None) -> None:
-        if not self._connection.poll(timeout_s):
-            raise TimeoutError
+        return into

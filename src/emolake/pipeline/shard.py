@@ -1,10 +1,11 @@
 """A shard: fetch, decode, segment, featurize, classify and commit a handful of recordings.
 
-The steps run side by side: downloads in threads, decoding and segmentation in a process beside a thread that asks it,
-the model in the caller's thread. Bounded queues between them keep memory flat in the length of a recording and in the
-size of the shard's audio.
+The steps run side by side: downloads in threads, decoding and segmentation of several recordings in processes beside
+threads that ask them, the model in the caller's thread. What waits between them is bounded, which keeps memory flat in
+the length of a recording and in the size of the shard's audio.
 """
 
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,9 @@ from emolake.lake.connect import open_lake
 from emolake.models.protocol import EmotionModel, Transcribing
 from emolake.models.registry import ModelEntry
 from emolake.pipeline import run_progress
+from emolake.pipeline.abreast import Places, abreast
 from emolake.pipeline.decoder_process import decoded
 from emolake.pipeline.loaded_models import loaded_model
-from emolake.pipeline.prefetch import ahead
 from emolake.pipeline.rows import Analysis, SegmentRow, shard_rows, speech_seconds
 from emolake.pipeline.timings import Timings
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
@@ -32,6 +33,8 @@ from emolake.tasks.segment import Segment
 
 # Batches that wait decoded for the model: 20 MB on a processor, 160 MB for a GPU.
 _BATCHES_AHEAD = 16
+# Where the shards of this process have recordings decoded.
+_DECODERS = Places()
 
 
 def run_shard(
@@ -94,9 +97,13 @@ def analyse(
     _check(model, settings)
     batch_seconds = settings.inference.seconds_in_batch(model.device)
     with (
-        fetched(source, objects, options=settings.fetch) as downloads,
-        ahead(
-            timings.of("decode", _decoded(timings.of("wait_for_download", downloads), settings, model)),
+        tempfile.TemporaryDirectory(prefix="emolake-") as folder,
+        fetched(source, objects, options=settings.fetch, folder=Path(folder)) as downloads,
+        abreast(
+            timings.of("wait_for_download", downloads),
+            lambda download: timings.of("decode", _decoded(*download, Path(folder), settings, model)),
+            places=_DECODERS,
+            limit=settings.decode.at_once,
             capacity=int(_BATCHES_AHEAD * batch_seconds * model.sampling_rate),
             name="decode",
             # a segment without samples takes memory too, and counts as a second
@@ -129,28 +136,32 @@ _Piece = Segment | _End
 
 
 def _decoded(
-    downloads: Iterable[tuple[SourceObject, Path | BadRecordingError]],
+    item: SourceObject,
+    download: Path | BadRecordingError,
+    folder: Path,
     settings: Settings,
     model: EmotionModel,
 ) -> Iterator[tuple[SourceObject, _Piece]]:
-    """Decode and segment recordings one after the other."""
-    for item, download in downloads:
-        opened: Opened | None = None
-        outcome: DecodeOutcome | None = None
-        error: BadRecordingError | None = None
-        try:
-            for message in _messages(download, item, settings):
-                if isinstance(message, Segment):
-                    yield item, message
-                elif isinstance(message, Opened):
-                    opened = message
-                else:
-                    outcome = message
-            _check_long_enough(outcome, model)
-        except BadRecordingError as bad:
-            error = bad
-        yield item, _End(opened, outcome, error)
-        run_progress.advance(str(item.date), outcome.duration_s if outcome else 0.0)
+    """Decode and segment a recording, and remove it where it was downloaded into the folder."""
+    opened: Opened | None = None
+    outcome: DecodeOutcome | None = None
+    error: BadRecordingError | None = None
+    try:
+        for message in _messages(download, item, settings):
+            if isinstance(message, Segment):
+                yield item, message
+            elif isinstance(message, Opened):
+                opened = message
+            else:
+                outcome = message
+        _check_long_enough(outcome, model)
+    except BadRecordingError as bad:
+        error = bad
+    finally:
+        if isinstance(download, Path) and download.parent == folder:
+            download.unlink(missing_ok=True)
+    yield item, _End(opened, outcome, error)
+    run_progress.advance(str(item.date), outcome.duration_s if outcome else 0.0)
 
 
 def _messages(

@@ -1,6 +1,7 @@
 """Where the time of a shard goes."""
 
 from collections.abc import Iterable, Iterator
+from threading import Lock
 from time import perf_counter
 from typing import TypeVar
 
@@ -12,10 +13,12 @@ class Timings:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._lock = Lock()
 
     def add(self, stage: str, seconds: float) -> None:
         """Add seconds to a stage."""
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        with self._lock:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def of(self, stage: str, items: Iterable[T]) -> Iterator[T]:
         """Yield the items, adding the time that each took to come to a stage."""
