@@ -55,7 +55,8 @@ WITH answered AS (
     FROM made_recordings, range($segments) AS own(n)
 )
 SELECT
-    recording_id, date, 0 AS channel, NULL::VARCHAR AS role, n AS segment_index, n * {SEGMENT_S} AS start_s, (n + 1) * {SEGMENT_S} AS end_s,
+    recording_id, date, 0 AS channel, NULL::VARCHAR AS role, n AS segment_index,
+    n * {SEGMENT_S} AS start_s, (n + 1) * {SEGMENT_S} AS end_s,
     0.8::FLOAT AS speech_ratio, $model AS model,
     ['anger', 'happiness', 'neutral', 'sadness'][1 + said] AS label, label AS emotion, parts[1] AS confidence,
     map(['anger', 'happiness', 'neutral', 'sadness'],

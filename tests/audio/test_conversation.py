@@ -129,7 +129,7 @@ def conversations(draw: st.DrawFn) -> tuple[np.ndarray, int]:
     return speech, chunks * CHUNK - draw(st.integers(0, CHUNK - 1))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(conversations(), st.lists(st.integers(0, 10**6), max_size=5))
 def test_every_figure_is_what_its_definition_gives(made: tuple[np.ndarray, int], splits: list[int]) -> None:
     speech, samples = made

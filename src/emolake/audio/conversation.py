@@ -206,7 +206,7 @@ class _Talk:
         self._is_certain = False
         """Whether it is long enough to be no click."""
         self._pending = np.empty(0, np.float32)
-        # Samples, their sum and the sum of their squares: of all talk, of the stretch at hand, of the silence at its end.
+        # All talk, the stretch at hand, and the silence at its end.
         self._total, self._stretch, self._rest = _Power(), _Power(), _Power()
 
     @property
