@@ -230,6 +230,8 @@ def test_what_takes_two_to_tell_is_unknown_of_one_channel() -> None:
 def test_channels_of_the_same_voices_are_one_row_and_nothing_takes_two() -> None:
     speech = story(SAY + REST + SAY, SAY + REST + SAY)
     assert measured(speech, voices=(0, 0)) == measured(speech[:, :1])
+    fainter = story(SAY + REST + SAY, SAY + "x" * 2 + "." * (L - 2) + SAY)
+    assert measured(fainter, voices=(0, 0)) == measured(fainter[:, :1])
     three = story(SAY + REST + SAY, SAY + REST + SAY, "." * 3 * L)
     found = measured(three, voices=(0, 0, 2))
     assert [each.channel for each in found] == [0, 2]

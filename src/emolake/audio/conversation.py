@@ -327,17 +327,25 @@ class ConversationMeter:
         if 1 < len(first) == len(of):
             parties = self._together.parties
             talked = sum(party.talk for party in parties.values())
-            return Dynamics(tuple(self._row(channel, parties[channel], talked) for channel in of))
-        alone = {channel: self._alone[channel].parties[channel] for channel in sorted(first.values())}
-        return Dynamics(tuple(self._row(channel, party) for channel, party in alone.items()))
+            return Dynamics(
+                tuple(self._row(channel, parties[channel], self._together, talked) for channel in of)
+            )
+        alone = {channel: self._alone[channel] for channel in sorted(first.values())}
+        # Of one signal its first channel says when nobody speaks: a fainter copy may say a little else.
+        everyone = self._together if len(alone) > 1 else next(iter(alone.values()))
+        return Dynamics(
+            tuple(self._row(channel, floor.parties[channel], everyone) for channel, floor in alone.items())
+        )
 
-    def _row(self, channel: int, party: _Party, talked: int | None = None) -> ChannelDynamics:
+    def _row(
+        self, channel: int, party: _Party, everyone: _Floor, talked: int | None = None
+    ) -> ChannelDynamics:
         is_told_apart = talked is not None
         return ChannelDynamics(
             channel=channel,
             talk_s=party.talk / SAMPLING_RATE,
             talk_share=party.talk / talked if talked else None,
-            silence_s=self._together.silence / SAMPLING_RATE,
+            silence_s=everyone.silence / SAMPLING_RATE,
             overlap_s=party.overlap / SAMPLING_RATE if is_told_apart else None,
             interruptions=party.interruptions if is_told_apart else None,
             turns=party.turns.number if is_told_apart else None,
