@@ -196,11 +196,16 @@ TRANSCRIPT = Column(
 ENTROPY = Column("entropy", pa.float32(), "Shannon entropy of the probabilities", "nat", nullable=True)
 LOGIT_RANGE = Column("logit_range", pa.float32(), "largest minus smallest logit", nullable=True)
 
+DAILY_DIMENSIONS = Column(
+    "dimensions",
+    TEXT_MAP,
+    "those of aggregate.by, and `role` where roles are configured; '' where a recording lacks one",
+)
 TALK_S = Column("talk_s", pa.float64(), "time in which somebody speaks on the channel", "s")
 TALK_SHARE = Column(
     "talk_share",
     pa.float64(),
-    "talk_s over the sum of the recording's channels; NULL where nobody speaks" + _FOR_TWO,
+    "talk_s over the sum of the recording's channels; NULL where nobody speaks, or" + _FOR_TWO,
     nullable=True,
 )
 SILENCE_S = Column(

@@ -147,7 +147,7 @@ DAILY_EMOTIONS = Table(
     (
         c.DATE,
         c.MODEL,
-        c.DIMENSIONS,
+        c.DAILY_DIMENSIONS,
         c.EMOTION,
         c.SEGMENTS,
         c.SPEECH_SECONDS,

@@ -266,3 +266,7 @@ def test_what_is_kept_does_not_grow_with_the_length() -> None:
         meter.push(1, np.ones(100, np.float32), block)
         most = max(most, len(meter._waiting))
     assert most <= 8
+
+
+def test_a_recording_without_samples_has_no_rows() -> None:
+    assert ConversationMeter(0.5).dynamics().channels == ()

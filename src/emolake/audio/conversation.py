@@ -332,7 +332,7 @@ class ConversationMeter:
             )
         alone = {channel: self._alone[channel] for channel in sorted(first.values())}
         # Of one signal its first channel says when nobody speaks: a fainter copy may say a little else.
-        everyone = self._together if len(alone) > 1 else next(iter(alone.values()))
+        everyone = next(iter(alone.values())) if len(alone) == 1 else self._together
         return Dynamics(
             tuple(self._row(channel, floor.parties[channel], everyone) for channel, floor in alone.items())
         )
