@@ -33,13 +33,14 @@ from bench.common import (
     timed,
     transformers_model,
 )
+from emolake.audio.cutting import window_bounds
 from emolake.models.inference import InferenceOptions
 from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
 from emolake.prediction.files import source_object
 from emolake.settings import Settings
 from emolake.source.folder import FolderSource
-from emolake.tasks.segment import SegmentOptions, window_bounds
+from emolake.tasks.segment import SegmentOptions
 
 _SHAPE = "base"
 _PLAN = {"short": (2, 2), "full": (8, 3)}  # recordings, repeats

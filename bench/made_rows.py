@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from emolake.schemas.records import AnalysisKey
-from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
+from emolake.schemas.tables import ANALYSES, RECORDING_DYNAMICS, RECORDINGS, SEGMENTS
 from emolake.tasks.commit import ShardRows
 from emolake.tasks.plan import recording_id
 
@@ -55,7 +55,8 @@ WITH answered AS (
     FROM made_recordings, range($segments) AS own(n)
 )
 SELECT
-    recording_id, date, 0 AS channel, n AS segment_index, n * {SEGMENT_S} AS start_s, (n + 1) * {SEGMENT_S} AS end_s,
+    recording_id, date, 0 AS channel, NULL::VARCHAR AS role, n AS segment_index,
+    n * {SEGMENT_S} AS start_s, (n + 1) * {SEGMENT_S} AS end_s,
     0.8::FLOAT AS speech_ratio, $model AS model,
     ['anger', 'happiness', 'neutral', 'sadness'][1 + said] AS label, label AS emotion, parts[1] AS confidence,
     map(['anger', 'happiness', 'neutral', 'sadness'],
@@ -98,7 +99,10 @@ def made_shard(
         ).to_arrow_table()
         segments_table = connection.execute(_SEGMENTS, {**model, "segments": segments}).to_arrow_table()
     return ShardRows(
-        _as(made, RECORDINGS.schema), _as(ledger, ANALYSES.schema), _as(segments_table, SEGMENTS.schema)
+        _as(made, RECORDINGS.schema),
+        _as(ledger, ANALYSES.schema),
+        _as(segments_table, SEGMENTS.schema),
+        RECORDING_DYNAMICS.schema.empty_table(),
     )
 
 

@@ -23,6 +23,6 @@ def aggregate_day(first: date, last: date, config: Path | None = None) -> dict[s
     settings = load_settings(config)
     with open_lake(settings.warehouse, create=False) as lake:
         made = aggregate_days(
-            lake, DayRange(first, last), dimensions=settings.aggregate.by, run_id="aggregate-day"
+            lake, DayRange(first, last), dimensions=settings.breakdown, run_id="aggregate-day"
         )
         return {day.isoformat(): rows for day, rows in made}

@@ -101,7 +101,7 @@ CHANNELS = Column("channels", pa.int32(), "channels of the source", nullable=Tru
 EXCLUDED_CHANNELS = Column(
     "excluded_channels",
     pa.list_(pa.int32()),
-    "channels that the policy keeps from every model; NULL without any",
+    "channels that the policy keeps from every model, by their number or by their role; NULL without any",
     nullable=True,
 )
 CODEC = Column("codec", pa.string(), "codec that was decoded", nullable=True)
@@ -163,7 +163,15 @@ SPEECH_SECONDS = Column(
     "speech_seconds", pa.float64(), "seconds of speech; overlapping windows are not counted twice", "s"
 )
 
+_FOR_TWO = " where fewer than two channels are told apart"
 CHANNEL = Column("channel", pa.int32(), "channel index; 0 for the mix-down")
+ROLE = Column(
+    "role",
+    pa.string(),
+    "who speaks on the channel by [roles]; `unassigned` where none names it, and where it holds several voices, as one "
+    "channel of its own does, and channels of the same signal; NULL where no roles are configured",
+    nullable=True,
+)
 SEGMENT_INDEX = Column("segment_index", pa.int32(), "position in the channel, from 0")
 START_S = Column("start_s", pa.float64(), "start in the recording's own time", "s")
 END_S = Column("end_s", pa.float64(), "end in the recording's own time, exclusive", "s")
@@ -202,6 +210,72 @@ UNCERTAIN_SECONDS = Column(
     "s",
     nullable=True,
 )
+DAILY_DIMENSIONS = Column(
+    "dimensions",
+    TEXT_MAP,
+    "those of aggregate.by, and `role` where roles are configured; '' where a recording lacks one",
+)
+TALK_S = Column("talk_s", pa.float64(), "time in which somebody speaks on the channel", "s")
+TALK_SHARE = Column(
+    "talk_share",
+    pa.float64(),
+    "talk_s over the sum of the recording's channels; NULL where nobody speaks, or" + _FOR_TWO,
+    nullable=True,
+)
+SILENCE_S = Column(
+    "silence_s", pa.float64(), "time in which nobody speaks on any channel of the recording", "s"
+)
+OVERLAP_S = Column(
+    "overlap_s",
+    pa.float64(),
+    "time in which somebody speaks on the channel, and on another one too; NULL" + _FOR_TWO,
+    "s",
+    nullable=True,
+)
+INTERRUPTIONS = Column(
+    "interruptions",
+    pa.int64(),
+    "turns that began 120 ms or more before the other one, who had the turn, had ended; NULL" + _FOR_TWO,
+    nullable=True,
+)
+TURNS = Column(
+    "turns",
+    pa.int64(),
+    "how often the channel took the turn: who speaks alone has it, until another one speaks alone; NULL"
+    + _FOR_TWO,
+    nullable=True,
+)
+MEAN_TURN_S = Column(
+    "mean_turn_s",
+    pa.float64(),
+    "mean time from the beginning of a turn to the end of its last words; NULL without one",
+    "s",
+    nullable=True,
+)
+RESPONSE_S = Column(
+    "response_s",
+    pa.float64(),
+    "mean time from the end of the other one's words to the beginning of the turn that follows, below 0 where it began "
+    "before that end; NULL without such a turn",
+    "s",
+    nullable=True,
+)
+PAUSES = Column(
+    "pauses",
+    pa.int64(),
+    "silences of 200 ms or more after which the same one speaks on; of a channel that is the only one, all between its "
+    "words",
+)
+MEAN_PAUSE_S = Column("mean_pause_s", pa.float64(), "mean length of its pauses", "s", nullable=True)
+LONGEST_PAUSE_S = Column("longest_pause_s", pa.float64(), "its longest pause", "s", nullable=True)
+SPEECH_LEVEL_DBFS = Column(
+    "speech_level_dbfs",
+    pa.float64(),
+    "root mean square of what is spoken on the channel, without its offset; NULL where nothing is",
+    "dBFS",
+    nullable=True,
+)
+
 SHARE = Column(
     "share",
     pa.float64(),

@@ -92,6 +92,7 @@ SEGMENTS = Table(
         c.RECORDING_ID,
         c.DATE,
         c.CHANNEL,
+        c.ROLE,
         c.SEGMENT_INDEX,
         c.START_S,
         c.END_S,
@@ -113,6 +114,33 @@ SEGMENTS = Table(
     partition_by=("date",),
 )
 
+RECORDING_DYNAMICS = Table(
+    "recording_dynamics",
+    "One row per recording and channel, and so per role: what the conversation did, by voice activity alone, whatever "
+    "the models say. With the mix-down it is one row a recording; of channels with the same signal the first has one.",
+    (
+        c.RECORDING_ID,
+        c.DATE,
+        c.CHANNEL,
+        c.ROLE,
+        c.TALK_S,
+        c.TALK_SHARE,
+        c.SILENCE_S,
+        c.OVERLAP_S,
+        c.INTERRUPTIONS,
+        c.TURNS,
+        c.MEAN_TURN_S,
+        c.RESPONSE_S,
+        c.PAUSES,
+        c.MEAN_PAUSE_S,
+        c.LONGEST_PAUSE_S,
+        c.SPEECH_LEVEL_DBFS,
+        c.RUN_ID,
+    ),
+    key=("recording_id", "channel"),
+    partition_by=("date",),
+)
+
 DAILY_EMOTIONS = Table(
     "daily_emotions",
     "One row per day, model, dimensions and emotion; the row whose emotion is NULL holds what got no label, "
@@ -120,7 +148,7 @@ DAILY_EMOTIONS = Table(
     (
         c.DATE,
         c.MODEL,
-        c.DIMENSIONS,
+        c.DAILY_DIMENSIONS,
         c.EMOTION,
         c.SEGMENTS,
         c.SPEECH_SECONDS,
@@ -230,6 +258,7 @@ TABLES: tuple[Table, ...] = (
     RECORDINGS,
     ANALYSES,
     SEGMENTS,
+    RECORDING_DYNAMICS,
     DAILY_EMOTIONS,
     AGGREGATIONS,
     RUNS,

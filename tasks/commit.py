@@ -12,13 +12,13 @@ from emolake.lake.registration import registered
 from emolake.lake.schema import append, check_rows
 from emolake.lake.transact import Lake, take_guards
 from emolake.schemas.records import AnalysisKey
-from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
+from emolake.schemas.tables import ANALYSES, RECORDING_DYNAMICS, RECORDINGS, SEGMENTS, Table
 from emolake.sql import statement
 
 
 @dataclass(frozen=True)
 class ShardRows:
-    """Rows of one shard: every recording has one in `recordings`, at most one in `analyses`, any number in `segments`.
+    """Rows of one shard: every recording has one in `recordings`, at most one in `analyses`, any number in the others.
 
     A recording without a row in `analyses` is planned again by the next run.
     """
@@ -26,6 +26,16 @@ class ShardRows:
     recordings: pa.Table
     analyses: pa.Table
     segments: pa.Table
+    dynamics: pa.Table
+
+    def by_table(self) -> tuple[tuple[Table, pa.Table], ...]:
+        """Return each table of the lake with its rows."""
+        return (
+            (RECORDINGS, self.recordings),
+            (ANALYSES, self.analyses),
+            (SEGMENTS, self.segments),
+            (RECORDING_DYNAMICS, self.dynamics),
+        )
 
     def without(self, recording_ids: set[str]) -> "ShardRows":
         """Return the rows of the other recordings."""
@@ -36,7 +46,7 @@ class ShardRows:
         def remaining(table: pa.Table) -> pa.Table:
             return table.filter(pc.invert(pc.is_in(table.column("recording_id"), gone)))
 
-        return ShardRows(remaining(self.recordings), remaining(self.analyses), remaining(self.segments))
+        return ShardRows(*(remaining(rows) for _, rows in self.by_table()))
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ def commit_shard(
         SchemaError: the rows do not fit their tables.
         LakeError: the transaction lost against other writers in every attempt.
     """
-    for table, given in ((RECORDINGS, rows.recordings), (ANALYSES, rows.analyses), (SEGMENTS, rows.segments)):
+    for table, given in rows.by_table():
         check_rows(table, given)
 
     def work(connection: duckdb.DuckDBPyConnection) -> Committed:
@@ -110,9 +120,8 @@ def _replace(
         days |= {entry["date"] for entry in older}
         take_guards(connection, sorted(days))
         _delete(connection, older, key, versions, dates)
-    append(connection, SEGMENTS, rows.segments)
-    append(connection, RECORDINGS, rows.recordings)
-    append(connection, ANALYSES, rows.analyses)
+    for table, new in rows.by_table():
+        append(connection, table, new)
     return Committed(
         frozenset(_by_recording(rows.recordings, "version")),
         frozenset(already_done | erased),
@@ -147,8 +156,12 @@ def _delete(
     schema = pa.schema(
         [RECORDINGS.schema.field("recording_id"), RECORDINGS.schema.field("date"), ("model", pa.string())]
     )
-    for replaced, tables in ((recordings, ("recordings",)), (analyses, ("segments", "analyses"))):
+    for what, replaced, tables in (
+        ("recordings", recordings, (RECORDINGS, RECORDING_DYNAMICS)),
+        ("analyses", analyses, (SEGMENTS, ANALYSES)),
+    ):
         with registered(connection, replaced=pa.Table.from_pylist(replaced, schema=schema)):
             for day in sorted({entry["date"] for entry in replaced}):
                 for table in tables:
-                    connection.execute(statement(f"delete_replaced_{table}"), {"date": day})
+                    delete = statement(f"delete_replaced_{what}", table=table.name)
+                    connection.execute(delete, {"date": day})

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.schemas.records import AnalysisKey
-from emolake.schemas.tables import ANALYSES, RECORDINGS, RUNS, SEGMENTS
+from emolake.schemas.tables import ANALYSES, RECORDING_DYNAMICS, RECORDINGS, RUNS, SEGMENTS
 from emolake.tasks.commit import ShardRows
 from emolake.tasks.plan import recording_id
 
@@ -48,6 +48,8 @@ class Call:
     error: str | None = None
     duration_s: float | None = 10.0
     analysed: bool = True
+    talk_s: float | None = None
+    """Of its only channel; None leaves the conversation's row away."""
 
     @property
     def uri(self) -> str:
@@ -124,10 +126,24 @@ def shard_rows(calls: Iterable[Call], *, key: AnalysisKey = KEY, run_id: str = "
         for call in calls
         for piece in call.pieces
     ]
+    dynamics = [
+        {
+            "recording_id": call.recording_id,
+            "date": call.day,
+            "channel": 0,
+            "talk_s": call.talk_s,
+            "silence_s": (call.duration_s or 0.0) - call.talk_s,
+            "pauses": 0,
+            "run_id": run_id,
+        }
+        for call in calls
+        if call.talk_s is not None
+    ]
     return ShardRows(
         pa.Table.from_pylist(recordings, schema=RECORDINGS.schema),
         pa.Table.from_pylist(ledger, schema=ANALYSES.schema),
         pa.Table.from_pylist(segments, schema=SEGMENTS.schema),
+        pa.Table.from_pylist(dynamics, schema=RECORDING_DYNAMICS.schema),
     )
 
 

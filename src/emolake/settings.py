@@ -5,6 +5,7 @@ relative to the configuration file.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -26,6 +27,7 @@ from emolake.models.registry import Registry
 from emolake.options import Options
 from emolake.source.access import SourceOptions
 from emolake.source.policy import Policy
+from emolake.source.roles import Roles
 from emolake.tasks.fetch import FetchOptions
 from emolake.tasks.segment import SegmentOptions
 
@@ -160,6 +162,7 @@ class Settings(BaseSettings):
     fetch: FetchOptions = FetchOptions()
     decode: DecoderLimits = DecoderLimits()
     policy: Policy = Policy()
+    roles: Roles = Roles()
     segmentation: SegmentOptions = SegmentOptions()
     inference: InferenceOptions = InferenceOptions()
     warehouse: WarehouseOptions = WarehouseOptions()
@@ -175,6 +178,30 @@ class Settings(BaseSettings):
     def registry(self) -> Registry:
         """The models that can be named."""
         return Registry(self.models, self.inference.model)
+
+    @property
+    def _own_columns(self) -> dict[str, str]:
+        """Columns of segments that the daily table can be broken down by, by their names in `aggregate.by`.
+
+        A dimension of the same name comes first.
+        """
+        names = ("channel", "role") if self.roles.are_named else ("channel",)
+        return {name: f"segments.{name}" for name in names if name not in self.source.dimension_names()}
+
+    @property
+    def breakdown(self) -> tuple[str, ...]:
+        """What the daily table is broken down by: dimensions, and `segments.channel` and `segments.role`.
+
+        Where there are roles, `segments.role` is always among them.
+        """
+        roles = ("role",) if self.roles.are_named else ()
+        own = self._own_columns
+        return tuple(own.get(name, name) for name in dict.fromkeys((*self.aggregate.by, *roles)))
+
+    @property
+    def recording_breakdown(self) -> tuple[str, ...]:
+        """What recordings are counted by: the dimensions of `aggregate.by`."""
+        return tuple(name for name in self.aggregate.by if name not in self._own_columns)
 
     @classmethod
     def settings_customise_sources(
@@ -204,7 +231,9 @@ class Settings(BaseSettings):
                 f"source.dimensions names {', '.join(twice)}, which source.pattern gives; rename one of them"
             )
         known = self.source.dimension_names()
-        unknown = [name for name in self.aggregate.by if name not in known]
+        unknown = [name for name in self.aggregate.by if name not in (*known, *self._own_columns)]
+        if unknown == ["role"]:
+            raise ValueError("aggregate.by names role, and [roles] names none; name the channels there")
         if unknown:
             raise ValueError(
                 f"aggregate.by names {', '.join(unknown)}, but source.pattern gives "
@@ -216,7 +245,26 @@ class Settings(BaseSettings):
                 f"policy.exclude names {', '.join(unknown)}, but source.pattern gives "
                 f"{', '.join(known) or 'no dimension'}; what it rules out would be analysed"
             )
+        if self.roles.are_named:
+            self._check_roles(known)
         return self
+
+    def _check_roles(self, known: Sequence[str]) -> None:
+        if self.segmentation.channels == "mix":
+            raise ValueError(
+                '[roles] names channels, and segmentation.channels is "mix", which makes one of them; set it to '
+                '"split", or to the list of channels to analyse'
+            )
+        if "role" in known:
+            raise ValueError(
+                "the source gives a dimension role, which is what [roles] gives every segment; rename the dimension"
+            )
+        unknown = [name for layout in self.roles.layouts for name in layout.where if name not in known]
+        if unknown:
+            raise ValueError(
+                f"roles.layouts names {', '.join(unknown)}, but source.pattern gives "
+                f"{', '.join(known) or 'no dimension'}; its channels would be taken for those of [roles]"
+            )
 
 
 def load_settings(config: Path | None = None) -> Settings:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_plan import work_of
 
+from emolake.audio.cutting import window_bounds
 from emolake.demo.encode import write_audio
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.lake.connect import open_lake
@@ -32,7 +33,6 @@ from emolake.source.opening import open_source
 from emolake.source.policy import Policy
 from emolake.tasks.classify import ModelMemoryError, ModelOutputError, Scores
 from emolake.tasks.plan import plan_day
-from emolake.tasks.segment import window_bounds
 
 from made_model import LABELS, write_tiny_model
 

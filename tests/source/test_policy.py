@@ -1,6 +1,5 @@
 """What the policy excludes is recorded, is not fetched, and is in no number that a model gave."""
 
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from made_plan import work_of
+from made_site import DAY, Site
 
 from emolake.audio.voice_activity import SpeechDetector
-from emolake.demo.encode import write_audio
 from emolake.errors import BadRecordingError, ConfigurationError
-from emolake.lake.connect import open_lake
-from emolake.pipeline.identity import analysis_key
-from emolake.pipeline.shard import run_shard
-from emolake.schemas.days import DayRange
-from emolake.schemas.records import Counts
-from emolake.settings import Settings, load_settings
-from emolake.source.opening import open_source
+from emolake.settings import load_settings
 from emolake.source.policy import Policy
-from emolake.tasks.aggregate import aggregate_days
-from emolake.tasks.plan import plan_day
 from emolake.tasks.segment import SegmentOptions, segment
-
-from made_model import write_tiny_model
 
 pytestmark = pytest.mark.slow
 
-DAY = date(2026, 11, 20)
 WINDOW = SegmentOptions(window_s=1.0, hop_s=1.0, min_tail_s=0.5)
 
 
@@ -103,56 +90,11 @@ def test_a_policy_that_would_rule_out_nothing_is_refused(tmp_path: Path, text: s
         load_settings(tmp_path / "emolake.toml")
 
 
-class Site:
-    """A folder of calls with a lake, run without Prefect."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.model = write_tiny_model(folder / "tiny")
-
-    def settings(self, **sections: Any) -> Settings:
-        return Settings.model_validate(
-            {
-                "source": {"uri": str(self.folder / "calls")},
-                "segmentation": {"min_speech_ratio": 0.0},
-                "inference": {"model": "tiny", "device": "cpu"},
-                "models": {"tiny": {"path": str(self.model)}},
-                "warehouse": {
-                    "catalog": f"sqlite:{self.folder / 'catalog.sqlite'}",
-                    "data": str(self.folder / "data"),
-                },
-            }
-            | sections
-        )
-
-    def run(self, **sections: Any) -> Counts | None:
-        """Plan and analyse the day; None when there is nothing to do."""
-        settings = self.settings(**sections)
-        entry = settings.registry.entry()
-        key = analysis_key(settings, entry)
-        source = open_source(settings.source.uri, settings.source.s3)
-        pattern = settings.source.key_pattern()
-        with open_lake(settings.warehouse) as lake:
-            planned = work_of(plan_day(source, pattern, lake, DAY, key=key, policy=settings.policy))
-        if not planned:
-            return None
-        counts = run_shard(planned, settings=settings, entry=entry, key=key, run_id="run", message="run")
-        with open_lake(settings.warehouse) as lake:
-            list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=settings.aggregate.by, run_id="run"))
-        return counts
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with open_lake(self.settings().warehouse, read_only=True) as lake:
-            return lake.rows(sql)
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     made = Site(tmp_path)
     for place in ("oslo", "rome"):
-        path = tmp_path / "calls" / f"{DAY:%Y/%m/%d}" / place / "call.wav"
-        path.parent.mkdir(parents=True)
-        write_audio(path, noise(2), 16_000, "wav")
+        made.put("call.wav", noise(2), place=place)
     return made
 
 

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from emolake.audio.cutting import window_bounds
 from emolake.audio.voice_activity import CHUNK, SpeechDetector, SpeechStream
 from emolake.errors import BadRecordingError, Reason
 from emolake.tasks.decode import load_mono
-from emolake.tasks.segment import SegmentOptions, segment, window_bounds
+from emolake.tasks.segment import SegmentOptions, segment
 
 RATE = 16_000
 

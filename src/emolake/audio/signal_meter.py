@@ -51,6 +51,8 @@ class SignalFigures:
     """Lowest correlation of two channels with sound; None with fewer than two of them."""
     signal_notes: tuple[str, ...]
     """What is odd of it: some of `emolake.schemas.columns.SIGNAL_NOTES`."""
+    voices: tuple[int, ...] = ()
+    """For each channel the first one that carries the same voices, as channels of one signal do; else itself."""
 
 
 class SignalMeter:
@@ -127,6 +129,7 @@ class SignalMeter:
             None if level is None else self._bandwidth(),
             correlation,
             tuple(note for note, holds in notes.items() if holds),
+            _voices(covariance, sounding),
         )
 
     def _measure(self, samples: np.ndarray) -> None:
@@ -178,3 +181,14 @@ def _lowest_correlation(covariance: np.ndarray) -> float | None:
     deviations = np.sqrt(np.diag(covariance))
     correlations = covariance / np.outer(deviations, deviations)
     return float(np.clip(correlations[np.triu_indices(len(covariance), 1)].min(), -1.0, 1.0))
+
+
+def _voices(covariance: np.ndarray, sounding: np.ndarray) -> tuple[int, ...]:
+    """Return for each channel the first one that it correlates with as one signal does with itself, else itself."""
+    voices: list[int] = []
+    for channel in range(len(covariance)):
+        powers = covariance[channel, channel] * np.diag(covariance)[:channel]
+        alike = np.abs(covariance[channel, :channel]) >= -CANCELLING * np.sqrt(np.maximum(powers, 0.0))
+        same = np.flatnonzero(alike & sounding[:channel] & sounding[channel])
+        voices.append(voices[same[0]] if len(same) else channel)
+    return tuple(voices)

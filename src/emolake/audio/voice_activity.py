@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SAMPLING_RATE = 16_000
 CHUNK = 512
 """Samples of one decision, 32 ms."""
+HYSTERESIS = 0.15
+"""Speech ends below the threshold that began it less this, as in Silero's own segmentation."""
 _CONTEXT = 64
 """Samples of the chunk before, in front of each chunk; without them the network finds no speech."""
 _STATE = 128

@@ -11,6 +11,7 @@ from emolake.settings import Settings
 from emolake.upkeep.bucket_survey import Survey
 
 _EXAMPLES = {
+    ("policy", "purpose"): "safety: distress on an emergency line",
     ("source", "key_timezone"): "UTC",
     ("source", "date_from"): "last_modified",
     ("source", "sidecar"): "{stem}.json",
@@ -19,6 +20,17 @@ _EXAMPLES = {
     ("source", "region"): "eu-central-1",
     ("warehouse", "endpoint_url"): "http://127.0.0.1:9000",
     ("warehouse", "addressing"): "path",
+}
+
+# Names of one's own, and the tables below them, which `key = value` cannot show.
+_TABLES = {
+    ("roles", "layouts"): """\
+# agent = 0
+# customer = 1
+# [[roles.layouts]]                  # recordings whose channels lie otherwise: the first that fits counts
+# where = { site = ["berlin", "oslo"] }
+# agent = 1
+# customer = 0""",
 }
 
 _HEAD = """\
@@ -64,6 +76,9 @@ def _keys(
     notes: Mapping[tuple[str, str], Sequence[str]],
 ) -> Iterator[str]:
     for name, field in type(options).model_fields.items():
+        if (section, name) in _TABLES:
+            yield from _TABLES[section, name].splitlines()
+            continue
         for paragraph in (*(field.description or "").split("\n\n"), *notes.get((section, name), ())):
             yield from wrap(
                 printable(" ".join(paragraph.split())), 110, initial_indent="# ", subsequent_indent="# "

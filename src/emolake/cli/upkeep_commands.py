@@ -68,7 +68,7 @@ def gaps(
     days = judged_days(settings, first, last)
     with open_lake(settings.warehouse, read_only=True) as lake:
         found = find_gaps(lake, settings, days)
-    show_gaps(found, settings.aggregate.by, format)
+    show_gaps(found, settings.recording_breakdown, format)
     typer.echo(f"{counted(len(found), 'gap')}; [gaps] of the configuration says what counts as one", err=True)
 
 

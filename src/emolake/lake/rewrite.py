@@ -8,11 +8,11 @@ from datetime import date
 
 import duckdb
 
-from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS, Table
+from emolake.schemas.tables import ANALYSES, RECORDING_DYNAMICS, RECORDINGS, SEGMENTS, Table
 from emolake.sql import statement
 
 # The tables of a day that grow commit by commit; the others are replaced as a whole.
-GROWING: tuple[Table, ...] = (RECORDINGS, ANALYSES, SEGMENTS)
+GROWING: tuple[Table, ...] = (RECORDINGS, ANALYSES, SEGMENTS, RECORDING_DYNAMICS)
 
 
 def rewrite_day(

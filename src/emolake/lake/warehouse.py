@@ -41,7 +41,7 @@ class AggregateOptions(Options):
     """What the daily table is broken down by."""
 
     by: tuple[str, ...] = ("site",)
-    """Dimensions of daily_emotions."""
+    """Dimensions of daily_emotions, and "role" and "channel"; where there are roles, role is always one of them."""
 
 
 @dataclass(frozen=True)

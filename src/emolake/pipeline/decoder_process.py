@@ -22,6 +22,7 @@ from pathlib import Path
 from threading import Lock
 
 from emolake.audio.containers.gzipped import is_gzip
+from emolake.audio.conversation import ConversationMeter, Dynamics
 from emolake.audio.voice_activity import SpeechDetector
 from emolake.errors import BadRecordingError, EmolakeError, Reason
 from emolake.messages import printable
@@ -48,6 +49,7 @@ class _Job:
     name: str
     segmentation: SegmentOptions
     excluded_channels: Collection[int]
+    unscored_channels: Collection[int]
     options: DecodeOptions
     scratch: Path | None
 
@@ -57,23 +59,28 @@ class _Raised:
     traceback: str
 
 
+_Message = Opened | Segment | Dynamics | DecodeOutcome | BadRecordingError | _Raised
+
+
 def decoded(
     path: Path,
     *,
     name: str,
     segmentation: SegmentOptions,
     excluded_channels: Collection[int] = (),
+    unscored_channels: Collection[int] = (),
     timeout_s: float,
     memory_mb: int,
     options: DecodeOptions = _USUAL,
-) -> Iterator[Opened | Segment | DecodeOutcome]:
-    """Yield a recording's header, its segments in the order of time, and at last what decoding it came to.
+) -> Iterator[Opened | Segment | Dynamics | DecodeOutcome]:
+    """Yield a recording's header, its segments in the order of time, what its conversation did, and how decoding ended.
 
     Args:
         path: the file.
         name: its key, whose ending names a format without a header.
         segmentation: how it is cut.
         excluded_channels: what is kept from every model.
+        unscored_channels: what is kept from every model but that of voice activity.
         timeout_s: how long the decoder may be silent.
         memory_mb: what a decoder that is started for this may allocate; one that was kept has its own bound.
         options: how it is decoded.
@@ -86,7 +93,9 @@ def decoded(
     ended = False
     with _scratch(path) as scratch:
         try:
-            child.pipe.send(_Job(path, name, segmentation, excluded_channels, options, scratch))
+            child.pipe.send(
+                _Job(path, name, segmentation, excluded_channels, unscored_channels, options, scratch)
+            )
             while not ended:
                 message = child.receive(timeout_s)
                 ended = isinstance(message, DecodeOutcome | BadRecordingError)
@@ -144,12 +153,10 @@ class _Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def receive(self, timeout_s: float) -> "Opened | Segment | DecodeOutcome | BadRecordingError | _Raised":
+    def receive(self, timeout_s: float) -> "_Message":
         """Return the next message; raises BadRecordingError when none comes in time, or ever."""
         try:
-            message: Opened | Segment | DecodeOutcome | BadRecordingError | _Raised = self.pipe.receive(
-                timeout_s
-            )
+            message: _Message = self.pipe.receive(timeout_s)
         except TimeoutError:
             raise BadRecordingError(
                 Reason.TIMED_OUT, f"the decoder was silent for {timeout_s:g} s", stage="decode"
@@ -222,13 +229,18 @@ def _serve(pipe: Pipe, detector: SpeechDetector) -> None:
         try:
             with AudioReader(job.path, job.options, name=job.name, scratch=job.scratch) as reader:
                 pipe.send(Opened(reader.codec, reader.sampling_rate, reader.channels))
+                meter = ConversationMeter(job.segmentation.vad_threshold)
                 for piece in segment(
                     reader.blocks(),
                     options=job.segmentation,
                     excluded_channels=job.excluded_channels,
+                    unscored_channels=job.unscored_channels,
                     vad=detector,
+                    meter=meter,
                 ):
                     pipe.send(piece)
+                signal = reader.outcome.signal
+                pipe.send(meter.dynamics(signal.voices if signal else ()))
                 pipe.send(reader.outcome)
         except (BrokenPipeError, ConnectionResetError):
             return

@@ -37,6 +37,7 @@ def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
         "excluded_channels": sorted(set(settings.policy.exclude_channels)),
         "headerless_rates": settings.decode.headerless_rates,
         "transcripts": settings.inference.store_transcripts,
+        **_roles(settings),
     }
     if abstain_below := model.abstain_below(settings.inference):
         decides["abstain_below"] = abstain_below  # 0 marks nothing, and leaves the ids of earlier versions
@@ -46,6 +47,16 @@ def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
         model_fingerprint=model.fingerprint,
         config_id=hashlib.sha256(canonical.encode()).hexdigest()[:16],
     )
+
+
+def _roles(settings: Settings) -> dict[str, object]:
+    """Return what decides a role, and whether it is scored; nothing where there are no roles."""
+    if not settings.roles.are_named:
+        return {}
+    return {
+        "roles": settings.roles.model_dump(mode="json"),
+        "scores_people_at_work": settings.policy.purpose is not None,
+    }
 
 
 def package_versions() -> dict[str, str]:

@@ -22,7 +22,7 @@ def publish(run: Run, lake: Lake, log: Log, raise_interrupt: Callable[[], None])
         log.info("%s: %s", health.verdict, health.detail)
         if health.verdict == "flat":
             yield f"the model {run.key.model} is degenerate: {health.detail}"
-    by = settings.aggregate.by
+    by = settings.breakdown
     for day, rows in aggregate_days(lake, run.days, dimensions=by, run_id=run.run_id):
         log.info("aggregated %s: %d rows", day, rows)
         raise_interrupt()

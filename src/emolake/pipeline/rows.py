@@ -1,7 +1,7 @@
 """What became of recordings, and the rows of the lake that it makes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import zip_longest
 from struct import Struct
@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 
+from emolake.audio.conversation import ChannelDynamics
 from emolake.errors import BadRecordingError, Reason
 from emolake.models.protocol import AFFECT_DIMENSIONS
 from emolake.schemas.records import AnalysisKey, SourceObject
-from emolake.schemas.tables import ANALYSES, RECORDINGS, SEGMENTS
+from emolake.schemas.tables import ANALYSES, RECORDING_DYNAMICS, RECORDINGS, SEGMENTS
 from emolake.source.policy import EXCLUDED_CONFIG_ID
 from emolake.tasks.classify import Scores
 from emolake.tasks.commit import ShardRows
@@ -33,6 +34,9 @@ class Analysis:
     excluded_channels: Sequence[int] = ()
     rows: Sequence["SegmentRow"] = ()
     """By channel and time."""
+    roles: Mapping[int, str] = field(default_factory=dict)
+    """By channel; none where no roles are configured."""
+    dynamics: Sequence[ChannelDynamics] = ()
 
     @property
     def status(self) -> str:
@@ -202,10 +206,22 @@ def shard_rows(
         for analysis in analyses
         for row in analysis.rows
     ]
+    dynamics = [
+        asdict(each)
+        | {
+            "recording_id": analysis.item.recording_id,
+            "date": analysis.item.date,
+            "role": analysis.roles.get(each.channel),
+            "run_id": run_id,
+        }
+        for analysis in analyses
+        for each in analysis.dynamics
+    ]
     return ShardRows(
         pa.Table.from_pylist(recordings, schema=RECORDINGS.schema),
         pa.Table.from_pylist(ledger, schema=ANALYSES.schema),
         pa.Table.from_pylist(segments, schema=SEGMENTS.schema),
+        pa.Table.from_pylist(dynamics, schema=RECORDING_DYNAMICS.schema),
     )
 
 
@@ -282,6 +298,7 @@ def _segment_row(
         "recording_id": analysis.item.recording_id,
         "date": analysis.item.date,
         "channel": row.channel,
+        "role": analysis.roles.get(row.channel),
         "segment_index": row.index,
         "start_s": row.start_s,
         "end_s": row.end_s,

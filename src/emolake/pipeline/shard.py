@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from emolake.audio.conversation import Dynamics
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.lake.connect import open_lake
 from emolake.models.protocol import EmotionModel, Transcribing
@@ -128,6 +129,7 @@ class _End:
 
     opened: Opened | None
     outcome: DecodeOutcome | None
+    dynamics: Dynamics
     error: BadRecordingError | None
 
 
@@ -145,6 +147,7 @@ def _decoded(
     """Decode and segment a recording, and remove it where it was downloaded into the folder."""
     opened: Opened | None = None
     outcome: DecodeOutcome | None = None
+    dynamics = Dynamics()
     error: BadRecordingError | None = None
     try:
         for message in _messages(download, item, settings):
@@ -152,6 +155,8 @@ def _decoded(
                 yield item, message
             elif isinstance(message, Opened):
                 opened = message
+            elif isinstance(message, Dynamics):
+                dynamics = message
             else:
                 outcome = message
         _check_long_enough(outcome, model)
@@ -160,13 +165,13 @@ def _decoded(
     finally:
         if isinstance(download, Path) and download.parent == folder:
             download.unlink(missing_ok=True)
-    yield item, _End(opened, outcome, error)
+    yield item, _End(opened, outcome, dynamics, error)
     run_progress.advance(str(item.date), outcome.duration_s if outcome else 0.0)
 
 
 def _messages(
     download: Path | BadRecordingError, item: SourceObject, settings: Settings
-) -> Iterator[Opened | Segment | DecodeOutcome]:
+) -> Iterator[Opened | Segment | Dynamics | DecodeOutcome]:
     if isinstance(download, BadRecordingError):
         raise download
     return decoded(
@@ -174,6 +179,7 @@ def _messages(
         name=item.key,
         segmentation=settings.segmentation,
         excluded_channels=settings.policy.exclude_channels,
+        unscored_channels=settings.roles.unscored(item.dimensions, settings.policy.purpose),
         timeout_s=settings.decode.timeout_s,
         memory_mb=settings.decode.memory_mb,
         options=settings.decode.options,
@@ -195,10 +201,29 @@ def _gathered(
             piece.opened,
             piece.outcome,
             piece.error,
-            settings.policy.channels(piece.opened.channels) if piece.opened else (),
+            _excluded_channels(item, piece.opened, settings),
             () if piece.error else _in_order(rows, duration_s),
+            _roles(item, piece, settings),
+            () if piece.error else piece.dynamics.channels,
         )
         rows = []
+
+
+def _excluded_channels(item: SourceObject, opened: Opened | None, settings: Settings) -> Sequence[int]:
+    """Return the channels of a recording that no model was given: by the policy, or by their role."""
+    if opened is None:
+        return ()
+    by_role = settings.roles.unscored(item.dimensions, settings.policy.purpose) if opened.channels > 1 else []
+    excluded = {*settings.policy.channels(opened.channels), *by_role}
+    return sorted(channel for channel in excluded if channel < opened.channels)
+
+
+def _roles(item: SourceObject, piece: _End, settings: Settings) -> dict[int, str]:
+    """Return the role of each channel, which is certain only once all of the signal is known."""
+    if piece.opened is None or piece.outcome is None:
+        return {}
+    signal = piece.outcome.signal
+    return settings.roles.assigned(item.dimensions, piece.opened.channels, signal.voices if signal else ())
 
 
 def _in_order(rows: Sequence[SegmentRow], duration_s: float) -> list[SegmentRow]:

@@ -18,6 +18,11 @@ class Policy(Options):
     """Dimensions and their values whose recordings are never fetched; ["*"] is any value."""
     exclude_channels: tuple[NonNegativeInt, ...] = ()
     """Channels, counted from 0, that no model is given: neither by themselves nor in the mix."""
+    purpose: str | None = Field(None, pattern=r"\S")
+    """Why the emotions of people at work are inferred: without it no model is given the roles agent and employee.
+
+    The EU bans that since 2 February 2025, but for medical and safety reasons (Regulation 2024/1689, article 5(1)(f)).
+    It is stored with every run."""
 
     @field_validator("exclude")
     @classmethod

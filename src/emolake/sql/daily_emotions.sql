@@ -1,9 +1,12 @@
 -- One row per day, model, dimensions and emotion; the row whose emotion is NULL holds what got no label.
+-- Dimensions are those of recordings, and `segments.role` and `segments.channel`, which are what the segment is of.
 -- Models of `without` are left out. Overlapping windows own the time up to the start of the next one, so that no second of speech counts twice.
 WITH owned AS (
     SELECT
         recording_id,
         model,
+        channel,
+        role,
         emotion,
         confidence,
         uncertain,
@@ -19,7 +22,14 @@ described AS (
     SELECT
         owned.*,
         map_from_entries(
-            [(name, coalesce(recordings.dimensions[name], '')) FOR name IN $dimensions::VARCHAR[]]
+            [
+                CASE name
+                    WHEN 'segments.role' THEN ('role', coalesce(owned.role, ''))
+                    WHEN 'segments.channel' THEN ('channel', owned.channel::VARCHAR)
+                    ELSE (name, coalesce(recordings.dimensions[name], ''))
+                END
+                FOR name IN $dimensions::VARCHAR[]
+            ]
         ) AS dimensions
     FROM owned
     JOIN lake.recordings USING (recording_id)

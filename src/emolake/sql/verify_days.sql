@@ -5,5 +5,7 @@ SELECT date FROM lake.analyses WHERE date BETWEEN $first AND $last
 UNION
 SELECT date FROM lake.segments WHERE date BETWEEN $first AND $last
 UNION
+SELECT date FROM lake.recording_dynamics WHERE date BETWEEN $first AND $last
+UNION
 SELECT date FROM lake.daily_emotions WHERE date BETWEEN $first AND $last
 ORDER BY date

@@ -190,5 +190,5 @@ def _channels(found: Survey, source: Source, entries: Sequence[Listed]) -> None:
         found.note(
             "segmentation",
             "channels",
-            "If one channel is the agent's, rule it out by policy.exclude_channels.",
+            "[roles] says whose they are; an agent's is then kept from every model.",
         )

@@ -40,7 +40,7 @@ def find_gaps(lake: Lake, settings: Settings, days: DayRange) -> list[Gap]:
     parameters = {
         "first": days.first,
         "last": days.last,
-        "dimensions": list(settings.aggregate.by),
+        "dimensions": list(settings.recording_breakdown),
         "weeks": options.weeks,
         "least_share": options.least_share,
         "least_usual": options.least_usual,

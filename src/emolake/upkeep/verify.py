@@ -21,7 +21,7 @@ from emolake.upkeep.data_store import open_data_store
 # Over the whole range, because a row that is there twice may be on two days.
 _RANGE_CHECKS = ("recordings_twice", "analyses_twice")
 # Day by day, so that memory does not grow with the range.
-_DAY_CHECKS = ("segments_twice", "tiling", "segments_against_ledger", "rows_against_ledger")
+_DAY_CHECKS = ("segments_twice", "tiling", "segments_against_ledger", "rows_against_ledger", "dynamics")
 _FILES_AT_ONCE = 500
 
 
@@ -92,7 +92,7 @@ def verify_rows(lake: Lake, settings: Settings, days: DayRange) -> Verdict:
 
 
 def _verify_aggregates(lake: Lake, settings: Settings, days: DayRange, broken: set[date]) -> Verdict:
-    by = settings.aggregate.by
+    by = settings.breakdown
     outdated = {stale.date for stale in stale_days(lake.connection, days, by)}
     without: dict[date, list[str]] = {}
     for day, model in held_back(lake, days):
