@@ -69,13 +69,13 @@ def timed(work: Mapping[Name, Callable[[], object]], repeats: int) -> dict[Name,
     samples: dict[Name, list[Sample]] = {name: [] for name in work}
     for _ in range(repeats):
         for name, run in work.items():
-            cpu, wall = _cpu_s(), perf_counter()
+            cpu, wall = processor_s(), perf_counter()
             run()
-            samples[name].append(Sample(perf_counter() - wall, _cpu_s() - cpu))
+            samples[name].append(Sample(perf_counter() - wall, processor_s() - cpu))
     return samples
 
 
-def _cpu_s() -> float:
+def processor_s() -> float:
     """Return the processor seconds of this process and of its children, those that ended included."""
     ended = os.times()
     total = process_time() + ended.children_user + ended.children_system

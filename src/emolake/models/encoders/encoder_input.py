@@ -50,9 +50,11 @@ def prepared(
     clips = [wave[:length].cpu().numpy() for wave, length in zip(waves, lengths.tolist(), strict=True)]
     # The silence is longer than a window, so that no clip's last frame sees anything else, whoever is beside it.
     padded = {"max_length": int(lengths.max()) + extractor.n_fft, "truncation": False} if own_frames else {}
-    mel = extractor(
-        clips, sampling_rate=SAMPLING_RATE, return_tensors="pt", device=str(waves.device), **padded
-    )
+    # Not in a training's lower precision: the extractor fails in bf16.
+    with torch.autocast(waves.device.type, enabled=False):
+        mel = extractor(
+            clips, sampling_rate=SAMPLING_RATE, return_tensors="pt", device=str(waves.device), **padded
+        )
     features: torch.Tensor = mel.input_features.to(waves.device)
     if not own_frames:
         return features
