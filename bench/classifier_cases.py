@@ -67,7 +67,7 @@ EXPERIMENTS = (
         {"unfreeze_layers": 3, "loop.epochs": 10, "loop.batch": 8, "loop.accumulate": 1, "loop.learning_rate": 1e-4,
          "loop.patience": 10, "loop.precision": "bf16"},
         weights={"encoder": "whisper-base-encoder"},
-        by_size={"tiny": {"loop.epochs": 1}, "short": {"loop.epochs": 4}},
+        by_size={"tiny": {"loop.epochs": 1, "unfreeze_layers": 1}, "short": {"loop.epochs": 4}},
     ),
     Case(
         "Multimodal", "multimodal",
