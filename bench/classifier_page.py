@@ -62,9 +62,10 @@ def section(
     size: str,
     cases: Sequence[Case],
     finished: Mapping[tuple[str, str, str], Finished],
+    missing: Sequence[str],
     command: str,
 ) -> str:
-    """Return the section of a suite and a size; `finished` is by case, corpus and split."""
+    """Return the section of a suite and a size; `finished` is by case, corpus and split, `missing` is in words."""
     corpora = list(dict.fromkeys(corpus for _, corpus, _ in finished))
     parts = [f"## {_TITLES[suite]}, --size {size}", f"`{command}`"]
     if size in CLIPS:
@@ -73,6 +74,8 @@ def section(
         )
         parts.append(_PART.format(size=size, clips=CLIPS[size], fewer=fewer).strip())
     parts += [_of_corpus(cases, corpus, finished) for corpus in corpora]
+    if missing:
+        parts.append(f"Not finished yet, and the same command goes on with: {'; '.join(missing)}.")
     own = [case for case in cases if any(name == case.name for name, _, _ in finished)]
     options = "; ".join(f"{case.name}: {shown}" for case in own if (shown := _options(case, size)))
     if options:

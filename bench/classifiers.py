@@ -68,6 +68,16 @@ class Job:
         return cls(case, corpus, split, size, chosen, number, own, place / f"{corpus}-{split}-{case.folder}")
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """Case, corpus and split."""
+        return self.case.name, self.corpus, self.split
+
+    @property
+    def title(self) -> str:
+        """The job in words."""
+        return f"{self.case.name} on {self.corpus}, split by {self.split}"
+
+    @property
     def asked(self) -> dict[str, Any]:
         """All that decides the figures."""
         return {
@@ -190,24 +200,18 @@ def main(
         for split in SPLITS
     ]
     wanted = [job for job in jobs if not only or job.case.name in only]
-    finished: dict[tuple[str, str, str], Finished] = {}
-    for job in jobs:
-        if job in wanted:
-            of = f"{wanted.index(job) + 1}/{len(wanted)}"
-            typer.echo(f"{of} {job.case.name} on {job.corpus}, split by {job.split}", err=True)
-            try:
-                job.run(weights or out / "weights", out / "features")
-            except ConfigurationError as error:
-                typer.echo(f"{job.case.name} on {job.corpus}, split by {job.split}: {error}", err=True)
-                raise typer.Exit(2) from error
-        if (found := job.finished()) is not None:
-            finished[job.case.name, job.corpus, job.split] = found
-            write_page(
-                page or out / "classifiers.md",
-                f"{suite} {size}",
-                section(suite, size, cases, finished, command),
-            )
-    typer.echo(f"{counted(len(finished), 'training')} in {page or out / 'classifiers.md'}")
+    target = page or out / "classifiers.md"
+    for number, job in enumerate(wanted, 1):
+        typer.echo(f"{number}/{len(wanted)} {job.title}", err=True)
+        try:
+            job.run(weights or out / "weights", out / "features")
+        except ConfigurationError as error:
+            typer.echo(f"{job.title}: {error}", err=True)
+            raise typer.Exit(2) from error
+        finished = {job.key: found for job in jobs if (found := job.finished()) is not None}
+        missing = [job.title for job in jobs if job.key not in finished]
+        write_page(target, f"{suite} {size}", section(suite, size, cases, finished, missing, command))
+    typer.echo(f"{counted(len(finished), 'training')} of {len(jobs)} in {target}")
 
 
 def _require(asked: Sequence[str], known: Sequence[str], option: str) -> None:
