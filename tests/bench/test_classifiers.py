@@ -147,7 +147,7 @@ def test_what_was_stopped_is_resumed_and_what_is_asked_differently_is_trained_ag
     other = classifier_cases.Case("Head", "whisper_head", {**options, "loop.epochs": 1}, weights=case.weights)
     monkeypatch.setitem(classifier_cases.SUITES, "experiments", (other,))
     run(data, tmp_path, weights, only=["Head"])
-    assert {own["options"]["loop"]["epochs"] for own in results(tmp_path).values()} == {1}
+    assert {own["options"]["loop.epochs"] for own in results(tmp_path).values()} == {1}
 
 
 def test_the_small_suite_takes_a_number_of_folds_and_a_page_keeps_its_other_sections(
