@@ -103,6 +103,8 @@ class Job:
         resume = _read(self.folder / ASKED_FILE) == self.asked and (self.folder / CHECKPOINTS).exists()
         self.folder.mkdir(parents=True, exist_ok=True)
         cache.mkdir(parents=True, exist_ok=True)
+        if not resume:  # or figures of what was asked before would pass for those of this, should it fail
+            (self.folder / RESULTS_FILE).unlink(missing_ok=True)
         (self.folder / ASKED_FILE).write_text(json.dumps(self.asked, indent=1), "utf-8")
         before = (_read(self.folder / TIME_FILE) or {}).get("cpu_s", 0.0) if resume else 0.0
         start = processor_s()

@@ -149,6 +149,12 @@ def test_what_was_stopped_is_resumed_and_what_is_asked_differently_is_trained_ag
     run(data, tmp_path, weights, only=["Head"])
     assert {own["options"]["loop.epochs"] for own in results(tmp_path).values()} == {1}
 
+    wrong = classifier_cases.Case("Head", "whisper_head", {"loop.epochs": 0}, weights=case.weights)
+    monkeypatch.setitem(classifier_cases.SUITES, "experiments", (wrong,))
+    with pytest.raises(typer.Exit):
+        run(data, tmp_path, weights)
+    assert "ravdess-speaker-head" not in results(tmp_path)  # figures of other options would pass for its own
+
 
 def test_the_small_suite_takes_a_number_of_folds_and_a_page_keeps_its_other_sections(
     data: Path, weights: Path, tmp_path: Path
