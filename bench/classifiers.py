@@ -193,7 +193,7 @@ def main(
     names = corpus or (_smallest(sorted(corpora)) if size == "tiny" else sorted(corpora))
 
     place = out / (f"{suite}-{size}" if folds is None else f"{suite}-{size}-{folds}-folds")
-    command = f"python -m bench.classifiers --suite {suite} --size {size}"
+    command = f"python -m bench.classifiers --data {data} --out OUT --suite {suite} --size {size}"
     command += "" if folds is None else f" --folds {folds}"
     jobs = [
         Job.of(case, corpora[name], name, split, size, folds, place)
