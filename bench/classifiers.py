@@ -1,193 +1,238 @@
-"""How well do small classifiers recognise emotions of new voices, and how much does a random split flatter?
+"""How well do classifiers recognise emotions of new voices, and how much does a random split flatter?
 
-    python -m bench.classifiers --data ../shared/data --out runs/classifiers
+    python -m bench.classifiers --data ../shared/data/manifest_all.csv --out runs/classifiers --size short
 
-trains every classifier on each corpus by itself, split once by speaker and once at random, and writes
-`docs/classifiers.md`. What an earlier call finished in `--out` is not trained again.
+trains the four experiments of the field on real weights, each on each corpus by itself, split once by speaker and once
+at random, and writes a section of the page. What an earlier call finished in `--out` is not trained again, and what it
+began is resumed.
 """
 
 import csv
 import json
-import platform
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
-from pydantic import JsonValue
 
+from bench.classifier_cases import EMOTIONS, FOLDS, SIZES, SUITES, Case, groups_of, spread
+from bench.classifier_page import SPLITS, Finished, section, write_page
+from bench.common import processor_s
+from bench.pretrained import weights_folder
+from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, read_dataset
-from emolake.evaluation.markdown_report import with_interval
 from emolake.evaluation.results import RESULTS_FILE
 from emolake.messages import counted
-from emolake.output.table import markdown_table
 from emolake.training.train import train
 from emolake.training.training_run import CHECKPOINTS
 
-ROOT = Path(__file__).parents[1]
-SPLITS = ("speaker", "random")
-FIGURES = ("uar", "accuracy")
+ASKED_FILE = "asked.json"
+"""In the folder of a training: all that was asked for."""
+TIME_FILE = "time.json"
+"""Beside it: the processor time that it took, of every call that worked on it."""
 
 
 @dataclass(frozen=True)
-class Case:
-    """A classifier: its name in the table, what `emolake train` calls it, and its options."""
+class Job:
+    """One cross-validation of a case on a corpus."""
 
-    name: str
-    model: str
-    options: dict[str, JsonValue] = field(default_factory=dict)
+    case: Case
+    corpus: str
+    split: str
+    size: str
+    clips: tuple[Clip, ...]
+    folds: int
+    groups: list[list[str]] | None
+    """The speakers whom each fold tests; None: drawn."""
+    folder: Path
+
+    @classmethod
+    def of(
+        cls,
+        case: Case,
+        clips: Sequence[Clip],
+        corpus: str,
+        split: str,
+        size: str,
+        folds: int | None,
+        place: Path,
+    ) -> Self:
+        """Choose the clips, and as many folds for the random split as for that by speaker."""
+        chosen = tuple(spread(clips, case.clips_of(size), EMOTIONS.get(size)))
+        speakers = sorted({clip.speaker for clip in chosen if clip.speaker})
+        groups = groups_of(corpus, speakers) if folds is None else None
+        number = folds or (len(groups) if groups else min(FOLDS, max(2, len(speakers))))
+        own = groups if split == "speaker" else None
+        return cls(case, corpus, split, size, chosen, number, own, place / f"{corpus}-{split}-{case.folder}")
 
     @property
-    def folder(self) -> str:
-        return self.name.lower().replace(" + ", "-").replace(" ", "-")
+    def key(self) -> tuple[str, str, str]:
+        """Case, corpus and split."""
+        return self.case.name, self.corpus, self.split
 
+    @property
+    def title(self) -> str:
+        """The job in words."""
+        return f"{self.case.name} on {self.corpus}, split by {self.split}"
 
-CASES = (
-    # Without the conditioning of newer recipes, as its figures were measured.
-    Case("MFCC-CNN", "mfcc_cnn", {"members": 1, "loop.epochs": 60, "features.conditioning": {}}),
-    Case("MFCC-MLP", "mfcc_mlp"),
-    Case("librosa + SVC", "classical", {"classifier": "svc"}),
-    Case("librosa + random forest", "classical", {"classifier": "random_forest"}),
-    Case("librosa + logistic regression", "classical", {"classifier": "logistic_regression"}),
-    Case("eGeMAPS + SVC", "classical", {"classifier": "svc", "features": {"kind": "egemaps"}}),
-)
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All that decides the figures."""
+        return {
+            "model": self.case.model,
+            "options": self.case.options_of(self.size, self.corpus),
+            "weights": self.case.weights,
+            "split": self.split,
+            "folds": self.folds,
+            "groups": self.groups,
+            "clips": [str(clip.path.resolve()) for clip in self.clips],
+        }
 
-# (corpus, classifier, protocol, figure, source); all of the whole corpus, of which the data here are a part.
-PUBLISHED = (
-    (
-        "EmoDB", "SVM on 300 features of openSMILE", "leave one speaker out", "accuracy 0.73, tuned 0.77",
-        "Gjoreski, Gjoreski & Kulakov 2014, Machine learning approach for emotion recognition in speech",
-    ),
-    (
-        "EmoDB", "the same", "10 folds at random", "accuracy 0.86", "the same",
-    ),
-    (
-        "RAVDESS", "wav2vec 2.0 base (95 M parameters), fine-tuned", "three actors held out", "accuracy 0.683",
-        "model card of sbh013/wav2vec2-ser-ravdess-optimized",
-    ),
-    (
-        "RAVDESS", "XLSR wav2vec 2.0 (317 M parameters), fine-tuned", "5 folds by actor", "accuracy 0.818",
-        "Luna-Jiménez et al. 2022, Applied Sciences 12(1), 327, doi 10.3390/app12010327",
-    ),
-)  # fmt: skip
+    def run(self, weights: Path, cache: Path) -> None:
+        """Train, unless that is done; resume what was begun, and replace what was asked differently.
 
+        `cache` is for features and transcripts, which trainings of all sizes share.
+        """
+        if self.finished() is not None:
+            return
+        options = self.case.options_of(self.size, self.corpus)
+        for option, name in self.case.weights.items():
+            options[option] = str(weights_folder(name, weights).resolve())
+        resume = _read(self.folder / ASKED_FILE) == self.asked and (self.folder / CHECKPOINTS).exists()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        if not resume:  # or figures of what was asked before would pass for those of this, should it fail
+            (self.folder / RESULTS_FILE).unlink(missing_ok=True)
+        (self.folder / ASKED_FILE).write_text(json.dumps(self.asked, indent=1), "utf-8")
+        before = (_read(self.folder / TIME_FILE) or {}).get("cpu_s", 0.0) if resume else 0.0
+        start = processor_s()
+        try:
+            train(
+                model=self.case.model, data=self._list(), split=self.split, out=self.folder, device="cpu",
+                folds=None if self.groups else self.folds, groups=self.groups, options=options, cache=cache,
+                workers=1, resume=resume, force=not resume,
+            )  # fmt: skip
+        finally:
+            spent = {"cpu_s": before + processor_s() - start}
+            (self.folder / TIME_FILE).write_text(json.dumps(spent), "utf-8")
 
-PROTOCOL = """every clip is predicted once by a classifier whose training data did not include it, nor, split by
-speaker, its speaker. In brackets: 95 % intervals over speakers. UAR is the unweighted average recall. The
-random split is there to show how much it flatters: it lets voices leak from training into the test."""
-COMPARABLE = """Of the same emotions, but on the whole corpora, of which these data are a subset (and EmoDB's clips here
-were cut or padded to two seconds), so the figures can be read beside those above, but not subtracted from them."""
+    def finished(self) -> Finished | None:
+        """Return the figures of the training that was asked, if it is finished, else None."""
+        if _read(self.folder / ASKED_FILE) != self.asked:
+            return None
+        results, spent = _read(self.folder / RESULTS_FILE), _read(self.folder / TIME_FILE)
+        if results is None or spent is None or (self.folder / CHECKPOINTS).exists():
+            return None
+        return Finished(results, spent["cpu_s"])
+
+    def _list(self) -> Path:
+        """Write the list of clips."""
+        path = self.folder / "clips.csv"
+        with path.open("w", encoding="utf-8", newline="") as lines:
+            writer = csv.writer(lines)
+            writer.writerow(["file_path", "emotion", "speaker", "corpus"])
+            writer.writerows(
+                [clip.path.resolve(), clip.emotion, clip.speaker, clip.corpus] for clip in self.clips
+            )
+        return path
 
 
 def main(
     data: Annotated[Path, typer.Option(help="Labelled clips with speakers and corpora.")],
     out: Annotated[Path, typer.Option(help="Folder for the trained models; what is finished is kept.")],
-    page: Annotated[Path, typer.Option(help="What is written.")] = ROOT / "docs" / "classifiers.md",
+    size: Annotated[
+        str,
+        typer.Option(
+            help="tiny: does it run, under a minute; short: some 30 minutes of one core; full: all clips, many hours."
+        ),
+    ] = "short",
+    suite: Annotated[
+        str, typer.Option(help="experiments: the four of the field; small: without pretrained weights.")
+    ] = ("experiments"),
     only: Annotated[list[str] | None, typer.Option(help="Name of a classifier; may be repeated.")] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Of each cross-validation.")] = 4,
+    corpus: Annotated[list[str] | None, typer.Option(help="Name of a corpus; may be repeated.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Gets a section of this suite and size; OUT/classifiers.md when left out."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of pretrained weights; OUT/weights when left out, made if it is not there."
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Of every corpus; when left out EmoBox's six groups of actors for RAVDESS, else 4."
+        ),
+    ] = None,
 ) -> None:
-    """Train what is missing and write the table.
+    """Train what is missing and write the tables.
 
-    Example: python -m bench.classifiers --data ../shared/data --out runs/classifiers
+    Examples:
+
+    python -m bench.classifiers --data ../shared/data/manifest_all.csv --out runs/classifiers --size tiny
+
+    python -m bench.classifiers --data ../shared/data/manifest_all.csv --out runs/classifiers --page docs/classifiers.md
+
+    python -m bench.classifiers --data ../shared/data/manifest_all.csv --out runs/classifiers --suite small --size full
     """
-    cases = [case for case in CASES if not only or case.name in only]
-    if not cases:
-        raise typer.BadParameter(f"known are {', '.join(case.name for case in CASES)}", param_hint="--only")
-    corpora = dict(_corpora(read_dataset(data), out))
-    results: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for case in cases:
-        for corpus, clips in corpora.items():
-            for split in SPLITS:
-                results[case.name, corpus, split] = _trained(
-                    case, clips, split, out / f"{corpus}-{split}-{case.folder}", out / "features", folds
-                )
-    page.write_text(_page(cases, list(corpora), results, folds), "utf-8")
-    typer.echo(f"wrote {page}")
+    known = {"--size": SIZES, "--suite": tuple(SUITES)}
+    for option, value in (("--size", size), ("--suite", suite)):
+        if value not in known[option]:
+            raise typer.BadParameter(f"{value!r}; known are {', '.join(known[option])}", param_hint=option)
+    cases = SUITES[suite]
+    _require(only or [], [case.name for case in cases], "--only")
+    corpora: dict[str, list[Clip]] = defaultdict(list)
+    for clip in read_dataset(data):
+        corpora[clip.corpus].append(clip)
+    _require(corpus or [], sorted(corpora), "--corpus")
+    names = corpus or (_smallest(sorted(corpora)) if size == "tiny" else sorted(corpora))
+
+    place = out / (f"{suite}-{size}" if folds is None else f"{suite}-{size}-{folds}-folds")
+    command = f"python -m bench.classifiers --data {data} --out OUT --suite {suite} --size {size}"
+    command += "" if folds is None else f" --folds {folds}"
+    jobs = [
+        Job.of(case, corpora[name], name, split, size, folds, place)
+        for case in cases
+        for name in names
+        for split in SPLITS
+    ]
+    wanted = [job for job in jobs if not only or job.case.name in only]
+    target = page or out / "classifiers.md"
+    for number, job in enumerate(wanted, 1):
+        typer.echo(f"{number}/{len(wanted)} {job.title}", err=True)
+        try:
+            job.run(weights or out / "weights", out / "features")
+        except ConfigurationError as error:
+            typer.echo(f"{job.title}: {error}", err=True)
+            raise typer.Exit(2) from error
+        finished = {job.key: found for job in jobs if (found := job.finished()) is not None}
+        missing = [job.title for job in jobs if job.key not in finished]
+        write_page(target, f"{suite} {size}", section(suite, size, cases, finished, missing, command))
+    typer.echo(f"{counted(len(finished), 'training')} of {len(jobs)} in {target}")
 
 
-def _corpora(clips: Sequence[Clip], out: Path) -> Iterator[tuple[str, Path]]:
-    """Write the clips of each corpus into a list of its own, and yield its name and path."""
-    out.mkdir(parents=True, exist_ok=True)
-    for corpus in sorted({clip.corpus for clip in clips}):
-        path = out / f"{corpus}.csv"
-        with path.open("w", encoding="utf-8", newline="") as lines:
-            writer = csv.writer(lines)
-            writer.writerow(["file_path", "emotion", "speaker", "corpus"])
-            writer.writerows(
-                [clip.path.resolve(), clip.emotion, clip.speaker, corpus]
-                for clip in clips
-                if clip.corpus == corpus
-            )
-        yield corpus, path
+def _require(asked: Sequence[str], known: Sequence[str], option: str) -> None:
+    for name in asked:
+        if name not in known:
+            raise typer.BadParameter(f"{name!r}; known are {', '.join(known)}", param_hint=option)
 
 
-def _trained(case: Case, clips: Path, split: str, folder: Path, features: Path, folds: int) -> dict[str, Any]:
-    """Return the results of a training, which is resumed if an earlier call began it, and not repeated if it ended."""
-    if not (folder / RESULTS_FILE).is_file():
-        typer.echo(f"{case.name} on {clips.stem}, split by {split}", err=True)
-        train(
-            model=case.model, data=clips, split=split, out=folder, folds=folds, options=case.options, device="cpu",
-            cache=features, resume=(folder / CHECKPOINTS).exists(),
-        )  # fmt: skip
-    found: dict[str, Any] = json.loads((folder / RESULTS_FILE).read_text("utf-8"))
-    return found
+def _smallest(corpora: Sequence[str]) -> list[str]:
+    """Return the corpus that a test of the plumbing takes: one of published folds, if there is one."""
+    return ["ravdess"] if "ravdess" in corpora else [*corpora[:1]]
 
 
-def _page(
-    cases: Sequence[Case],
-    corpora: Sequence[str],
-    results: dict[tuple[str, str, str], dict[str, Any]],
-    folds: int,
-) -> str:
-    sections = ["# Small classifiers on new voices"]
-    first = next(iter(results.values()))
-    sections.append(f"Each corpus by itself, {folds} folds: {PROTOCOL}")
-    for corpus in corpora:
-        own = results[cases[0].name, corpus, SPLITS[0]]
-        sections.append(
-            f"## {corpus}: {counted(own['clips'], 'clip')}, {counted(len(own['labels']), 'emotion')}, "
-            f"{counted(len(own['per_speaker']), 'speaker')}"
-        )
-        header = ["classifier", *(f"{figure.upper() if figure == 'uar' else figure}, {_shown(split)}"
-                                  for split in SPLITS for figure in FIGURES)]  # fmt: skip
-        rows = [
-            [
-                case.name,
-                *(
-                    with_interval(results[case.name, corpus, split], figure)
-                    for split in SPLITS
-                    for figure in FIGURES
-                ),
-            ]
-            for case in cases
-        ]
-        sections.append(markdown_table(header, rows))
-    sections.append("## Published figures")
-    sections.append(COMPARABLE)
-    sections.append(
-        markdown_table(
-            ["corpus", "classifier", "protocol", "figure", "source"], [list(row) for row in PUBLISHED]
-        )
-    )
-    sections.append("## How to make this page")
-    sections.append(
-        "```\npython -m bench.classifiers --data ../shared/data --out runs/classifiers\n```\n\n"
-        f"with torch {first['torch']}, scikit-learn {version('scikit-learn')}, librosa {version('librosa')}, Python "
-        f"{platform.python_version()}. Options that are not the defaults of `emolake train`: "
-        + "; ".join(f"{case.name}: {_options(case)}" for case in cases if case.options)
-        + "."
-    )
-    return "\n\n".join(sections) + "\n"
-
-
-def _shown(split: str) -> str:
-    return "new speakers" if split == "speaker" else "random split"
-
-
-def _options(case: Case) -> str:
-    return ", ".join(f"{name} {json.dumps(value)}" for name, value in case.options.items())
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return an object of JSON; None where there is no such file."""
+    if not path.is_file():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return content
 
 
 if __name__ == "__main__":

@@ -76,13 +76,13 @@ def timed(
     samples: dict[Name, list[Sample]] = {name: [] for name in work}
     for _ in range(repeats):
         for name, run in work.items():
-            cpu, wall = _cpu_s(besides), perf_counter()
+            cpu, wall = processor_s(besides), perf_counter()
             run()
-            samples[name].append(Sample(perf_counter() - wall, _cpu_s(besides) - cpu))
+            samples[name].append(Sample(perf_counter() - wall, processor_s(besides) - cpu))
     return samples
 
 
-def _cpu_s(besides: str | None) -> float:
+def processor_s(besides: str | None = None) -> float:
     """Return the processor seconds of this process and of its children, those that ended included.
 
     Those of the program `besides` are left out.

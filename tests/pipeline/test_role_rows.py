@@ -99,8 +99,14 @@ def test_what_an_agent_says_changes_nothing_that_a_model_gave(site: Site) -> Non
     site.put("one.wav", TALK)
     site.put("other.wav", call(16, (0, 3.0, ANGRY), (1, 7.0, ANGRY)))
     site.run(segmentation=SPLIT, roles=ROLES)
-    assert len(site.rows(scores.format("one"))) == 4
-    assert site.rows(scores.format("one")) == site.rows(scores.format("other"))
+    one, other = site.rows(scores.format("one")), site.rows(scores.format("other"))
+    assert len(one) == 4
+    assert [row[:3] for row in one] == [row[:3] for row in other]
+    for (*_, mine), (*_, its) in zip(
+        one, other, strict=True
+    ):  # batches may differ, and with them the last digits
+        assert (mine is None) == (its is None)
+        assert mine is None or mine == pytest.approx(its, abs=1e-5)
 
 
 def mixed(samples: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import Clip, read_dataset, require_speakers
-from emolake.training.folds import plan_folds, possible_folds, random_folds, speaker_folds
+from emolake.training.folds import group_folds, plan_folds, possible_folds, random_folds, speaker_folds
 
 SPEAKERS = st.lists(st.sampled_from("abcdefghij"), min_size=2, max_size=80).filter(
     lambda names: len(set(names)) > 1
@@ -188,3 +188,52 @@ def test_a_corpus_alone_cannot_be_left_out():
     two = [*clips, Clip("x", Path("x"), "joy", "b", speaker="x")]
     with pytest.raises(ConfigurationError, match="4 folds cannot be made of 2 corpora"):
         plan_folds(two, split="corpus", folds=4, seed=0, validates=False)
+
+
+@given(data=st.data(), seed=st.integers(0, 9), validates=st.booleans())
+def test_a_fold_of_a_group_tests_that_group_and_nothing_else(data, seed, validates):
+    size = data.draw(st.integers(2, 5))
+    voices = data.draw(
+        st.lists(st.sampled_from("abcdefghijkl"), min_size=6, max_size=60).filter(
+            lambda names: len(set(names)) >= size + 2
+        )
+    )
+    order = data.draw(st.permutations(sorted(set(voices))))
+    groups = [[*order[number::size]] for number in range(size)]
+    groups[0].append("not in the data")
+    clips = [
+        Clip(str(i), Path(str(i)), ("anger", "fear")[i % 2], "c", speaker=voice)
+        for i, voice in enumerate(voices)
+    ]
+    planned = plan_folds(clips, split="speaker", folds=7, seed=seed, validates=validates, groups=groups)
+    assert [fold.name for fold in planned] == [*(f"fold {n + 1}/{size}" for n in range(size)), "all clips"]
+    for fold, group in zip(planned, groups, strict=False):
+        assert [i for i, voice in enumerate(voices) if voice in group] == fold.test.tolist()
+        rest = sorted(np.concatenate([fold.train, fold.validation]).tolist())
+        assert rest == [i for i, voice in enumerate(voices) if voice not in group]
+        assert not {voices[i] for i in fold.train} & {voices[i] for i in fold.validation}
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ([["a"], ["b"]], "the speakers c are in no group"),
+        ([["a", "b"], ["b", "c"]], "the speakers b are in two groups"),
+        ([["a", "b", "c"], ["d", "e"]], "the group d, e has no clip"),
+        ([["a", "b", "c"], []], "has no clip"),
+        ([["a", "b", "c"]], "there is 1 group; expected two groups or more"),
+        ([], "the speakers a, b, c are in no group"),
+    ],
+)
+def test_groups_that_are_no_folds_are_refused(groups, said):
+    with pytest.raises(ConfigurationError, match=said):
+        group_folds(["a", "b", "c", "a"], groups)
+
+
+def test_groups_are_of_known_speakers_and_of_their_split():
+    clips = [Clip(str(i), Path(str(i)), "ab"[i % 2], "c", speaker="xyz"[i % 3]) for i in range(12)]
+    planned = {"folds": 2, "seed": 0, "validates": False, "groups": [["x"], ["y", "z"]]}
+    with pytest.raises(ConfigurationError, match="split by speaker, and random was asked"):
+        plan_folds(clips, split="random", **planned)
+    with pytest.raises(ConfigurationError, match="has no speaker"):
+        plan_folds([*clips, Clip("12", Path("12"), "a", "c")], split="speaker", **planned)

@@ -200,3 +200,9 @@ def test_data_of_one_emotion_are_refused(tmp_path):
         soundfile.write(tmp_path / "data" / "anger" / f"{name}.wav", np.ones(1000) * 0.1, 16000)
     with pytest.raises(ConfigurationError, match="two emotions"):
         train(model="logmel_cnn", data=tmp_path / "data", split="random", out=tmp_path / "out", folds=2)
+
+
+def test_folds_and_groups_of_speakers_are_not_asked_together(voices, tmp_path):
+    groups = [["speaker-0", "speaker-1"], ["speaker-2", "speaker-3"]]
+    with pytest.raises(ConfigurationError, match="both 2 folds and groups of speakers"):
+        train(model="mfcc_mlp", data=voices, split="speaker", out=tmp_path, folds=2, groups=groups)

@@ -56,26 +56,37 @@ def possible_folds(clips: Sequence[Clip], *, split: str, wanted: int) -> int:
 
 
 def plan_folds(
-    clips: Sequence[Clip], *, split: str, folds: int, seed: int, validates: bool
+    clips: Sequence[Clip],
+    *,
+    split: str,
+    folds: int,
+    seed: int,
+    validates: bool,
+    groups: Sequence[Sequence[str]] | None = None,
 ) -> tuple[Fold, ...]:
     """Return the folds of a training; the fit of the last one gives the weights that are written.
 
     With `folds` of 1 there is one, with clips for training, validation and testing. With more, each clip is tested
     once by a fit on the other folds, and one more fit is trained on all clips. `validates` takes the clips for
     validation out of those that train these fits. Split by corpus there is a fold for each, which leaves it out whole.
+    `groups` names the speakers whom each fold tests, `len(groups)` folds, so that a published protocol can be followed.
 
     Raises:
-        ConfigurationError: there is no such split, too few speakers or clips for it, or a clip without a speaker.
+        ConfigurationError: there is no such split, too few speakers or clips for it, a clip without a speaker, or a
+            speaker who is not in one group.
     """
     if split == "corpus":
         return _by_corpus(clips, folds=folds, seed=seed, validates=validates)
     fold_of = _assignment(clips, split, seed)
     everything = np.arange(len(clips))
 
-    if folds == 1:
+    if groups is None and folds == 1:
         tested = fold_of(everything, _SHARES, at_most=True) == 0
         return (_with_validation(fold_of, 0, "one split", everything[~tested], everything[tested]),)
-    fold = fold_of(everything, folds, at_most=False)
+    if groups is None:
+        fold = fold_of(everything, folds, at_most=False)
+    else:
+        fold, folds = group_folds(_voices(clips, split), groups), len(groups)
     fits = [
         *(
             (f"fold {number + 1}/{folds}", everything[fold != number], everything[fold == number])
@@ -145,6 +156,15 @@ def _assignment(clips: Sequence[Clip], split: str, seed: int) -> Callable[..., n
     return fold_of
 
 
+def _voices(clips: Sequence[Clip], split: str) -> list[str]:
+    """Return the speaker of each clip, for folds that are groups of speakers."""
+    if split != "speaker":
+        raise ConfigurationError(
+            f"groups of speakers are folds of the split by speaker, and {split} was asked; leave the groups out"
+        )
+    return require_speakers(clips)
+
+
 def _at_most(folds: int, available: int, noun: str) -> int:
     if available < 2:
         raise ConfigurationError(
@@ -187,6 +207,34 @@ def speaker_folds(
         chosen[name] = fold
         filled[fold].update(counts[name])
     return np.array([chosen[speaker] for speaker in speakers], dtype=np.int64)
+
+
+def group_folds(speakers: Sequence[str], groups: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return the fold of each clip, [N] int64: the place of its speaker's group.
+
+    >>> group_folds(["a", "b", "c", "a"], [["c", "a"], ["b"]]).tolist()
+    [0, 1, 0, 0]
+
+    Raises:
+        ConfigurationError: a speaker is in no group or in two, or a group has none of the speakers.
+    """
+    found = Counter(speaker for group in groups for speaker in group)
+    missing, twice = sorted(set(speakers) - set(found)), [name for name, count in found.items() if count > 1]
+    idle = [group for group in groups if not set(group) & set(speakers)]
+    for wrong, what in ((missing, "are in no group"), (twice, "are in two groups")):
+        if wrong:
+            raise ConfigurationError(
+                f"the speakers {', '.join(wrong)} {what} of folds; name each speaker in one of the groups"
+            )
+    if idle or len(groups) < 2:
+        named = (
+            f"the group {', '.join(idle[0])} has no clip"
+            if idle
+            else f"there is {counted(len(groups), 'group')}"
+        )
+        raise ConfigurationError(f"{named}; expected two groups or more, each of speakers in the data")
+    of_speaker = {speaker: number for number, group in enumerate(groups) for speaker in group}
+    return np.array([of_speaker[speaker] for speaker in speakers], dtype=np.int64)
 
 
 def random_folds(labels: Sequence[str], *, folds: int, seed: int) -> np.ndarray:

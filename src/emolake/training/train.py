@@ -76,6 +76,7 @@ def train(
     out: Path,
     seed: int = 0,
     folds: int | None = None,
+    groups: Sequence[Sequence[str]] | None = None,
     options: Mapping[str, JsonValue] | None = None,
     recipe: Options | None = None,
     device: str = "auto",
@@ -98,6 +99,7 @@ def train(
         out: folder to write.
         seed: decides everything that is drawn; on the same kind of processor the weights are the same again.
         folds: of the cross-validation; 1 for a single split, the trainer's own when left out.
+        groups: the speakers whom each fold of the cross-validation tests, of a published protocol; instead of `folds`.
         options: of the recipe, by dotted name: `{"loop.epochs": 3}`.
         recipe: replaces the one that `model` names.
         device: auto, cpu, cuda.
@@ -122,14 +124,21 @@ def train(
     )
     listed = read_dataset(data)
     usual = trainer.default_folds
+    if groups is not None:
+        if folds is not None:
+            raise ConfigurationError(
+                f"both {folds} folds and groups of speakers were asked; give one of them"
+            )
+        folds = len(groups)
 
     def number_of_folds(clips: Sequence[Clip]) -> int:
         return possible_folds(clips, split=split, wanted=usual) if folds is None else folds
 
     def plan(clips: Sequence[Clip]) -> tuple[Fold, ...]:
         return plan_folds(
-            clips, split=split, folds=number_of_folds(clips), seed=seed, validates=trainer.validates(recipe)
-        )
+            clips, split=split, folds=number_of_folds(clips), seed=seed, validates=trainer.validates(recipe),
+            groups=groups,
+        )  # fmt: skip
 
     plan(listed)  # refuses what cannot be divided before hours of decoding
     corpus, hashes, skipped = _load(listed, trainer.input_spec(recipe), data)
@@ -141,6 +150,7 @@ def train(
         "split": split,
         "seed": seed,
         "folds": number_of_folds(corpus.clips),
+        **({} if groups is None else {"groups": [[*group] for group in groups]}),
         "data_sha256": data_hash(corpus.clips, corpus.waves),
         "recipe": recipe.model_dump(mode="json"),
     }

@@ -220,6 +220,16 @@ def test_the_mean_never_sees_the_padding() -> None:
     assert mean_over_frames(states, torch.tensor([2, 3])).tolist() == [[2.0], [5.0]]
 
 
+def test_the_log_mel_of_whisper_is_not_computed_in_a_trainings_lower_precision(tmp_path: Path) -> None:
+    write_encoder("Whisper", tmp_path / "encoder")
+    described = read_encoder(tmp_path / "encoder", own_frames=True)
+    waves, lengths = torch.randn(2, 16_000), torch.tensor([16_000, 9_000])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        lower = described.prepare(waves, lengths)
+    assert lower.dtype == torch.float32
+    assert torch.equal(lower, described.prepare(waves, lengths))
+
+
 def test_whisper_takes_no_more_than_it_pads_to(tmp_path: Path) -> None:
     write_encoder("Whisper", tmp_path / "encoder")
     model = load(write_head(tmp_path, tuned=False))
