@@ -1,7 +1,8 @@
 """Cuts a stream of audio into segments that tile it: fixed windows, or speech and what lies between.
 
-All positions are whole samples, so lengths add up exactly. Segments come out when they are certain, a few seconds later at
-most, and no more than the longest of them, the silence before it and those seconds is held for each channel.
+All positions are whole samples, so lengths add up exactly. Segments come out when they are certain, a few
+seconds later at most, and no more than the longest of them, the silence before it and those seconds is held for each
+channel.
 """
 
 from collections.abc import Collection, Iterator
