@@ -163,8 +163,9 @@ class FfmpegDecoder:
                 frame, broken = None, error
             # A second at a time, and what has another sample format by itself.
             if frame is None or held.samples >= self.sampling_rate or not _fits(frame, held):
-                if held.samples:
-                    yield _to_float(held.read())
+                whole = held.read()
+                if whole is not None:
+                    yield _to_float(whole)
                 if frame is None:
                     break
                 held = av.AudioFifo()
