@@ -193,7 +193,7 @@ def test_who_speaks_when(site: Site, codec: str) -> None:
     answer, end = 7.0, 7.0 + len(ANGRY) / RATE
     site.put(
         f"call.{codec[:3]}",
-        call(20, (0, 0.5, HELLO), (1, answer, ANGRY), (0, end - 0.8, HELLO)),
+        call(20, (0, 0.5, HELLO), (1, answer, ANGRY), (0, end - 0.5, HELLO)),
         codec,
     )
     site.run(segmentation=SPLIT, roles=ROLES)
@@ -203,8 +203,8 @@ def test_who_speaks_when(site: Site, codec: str) -> None:
     assert (one["turns"], other["turns"]) == (2, 1)
     assert (one["interruptions"], other["interruptions"]) == (1, 0)
     assert other["response_s"] == pytest.approx(answer - 0.5 - hello, abs=0.15)
-    assert one["response_s"] == pytest.approx(-0.8, abs=0.15)
-    assert other["overlap_s"] == one["overlap_s"] == pytest.approx(0.8, abs=0.15)
+    assert one["response_s"] == pytest.approx(-0.5, abs=0.15)
+    assert other["overlap_s"] == one["overlap_s"] == pytest.approx(0.5, abs=0.15)
     pauses = {
         name: row["pauses"] * (row["mean_pause_s"] or 0.0) for name, row in (("one", one), ("other", other))
     }
