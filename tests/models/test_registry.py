@@ -24,7 +24,7 @@ def write_model(folder: Path, **config: object) -> Path:
 
 def test_the_default_needs_no_configuration() -> None:
     assert Settings().registry.entry().name == "default"
-    assert Settings().registry.names() == ["default"]
+    assert Settings().registry.names() == ["default", "small"]
 
 
 def test_a_named_model_is_found_by_its_path(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_named_model_is_found_by_its_path(tmp_path: Path) -> None:
 
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"'nobody'; known are default, mine; add \[models\.nobody\]"
+        ConfigurationError, match=r"'nobody'; known are default, small, mine; add \[models\.nobody\]"
     ):
         Settings(models={"mine": {"path": "x"}}).registry.entry("nobody")
 
