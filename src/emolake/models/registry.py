@@ -18,6 +18,7 @@ from emolake.models.inference import DEFAULT_MODEL, InferenceOptions
 from emolake.models.known_families import family_class, family_names
 from emolake.models.personal_caches import named_folders
 from emolake.models.protocol import Description, EmotionModel, ExportableFamily, Family, Runtime
+from emolake.models.reliability import Reliability, read_reliability
 from emolake.models.runtimes.choice import possible
 from emolake.models.runtimes.graph_cache import GraphCache, GraphRefusedError
 from emolake.models.trained_folder import CONFIG_FILE, TrainingRecord, read_config
@@ -78,6 +79,15 @@ class ModelEntry:
         if self.folder is None:
             return TrainingRecord()
         return read_config(self.folder, TrainingRecord, self.family)
+
+    @property
+    def reliability(self) -> Reliability | None:
+        """The trained folder's record of what the model confuses; None where there is none.
+
+        Raises:
+            ConfigurationError: the record is broken.
+        """
+        return None if self.folder is None else read_reliability(self.folder)
 
     @cached_property
     def fingerprint(self) -> str:

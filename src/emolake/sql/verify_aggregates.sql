@@ -1,7 +1,12 @@
 -- One row per row of the daily table of a day that is missing, left over, or not what a query over segments gives;
 -- models of `without` are not compared.
 WITH held AS (
-    SELECT *, dimensions::VARCHAR AS shown, count(*) OVER (PARTITION BY model, dimensions::VARCHAR, emotion) AS copies
+    SELECT
+        *,
+        dimensions::VARCHAR AS shown,
+        count(*) OVER (PARTITION BY model, dimensions::VARCHAR, emotion) AS copies,
+        -- A day that an earlier version aggregated has no intervals at all.
+        count(share_low) OVER () > 0 AS has_intervals
     FROM lake.daily_emotions
     WHERE date = $date AND NOT list_contains($without::VARCHAR[], model)
 ),
@@ -26,6 +31,25 @@ compared AS (
                 format('has {:.3f} s of speech, and segments gives {:.3f} s', held.speech_seconds, made.speech_seconds)
             WHEN abs(held.share - made.share) > 1e-6 OR (held.share IS NULL) <> (made.share IS NULL) THEN
                 format('has the share {}, and segments gives {}', held.share, made.share)
+            WHEN has_intervals AND (
+                abs(held.share_low - made.share_low) > 1e-6 OR (held.share_low IS NULL) <> (made.share_low IS NULL)
+                OR abs(held.share_high - made.share_high) > 1e-6 OR (held.share_high IS NULL) <> (made.share_high IS NULL)
+            ) THEN
+                format(
+                    'has the interval {} to {}, and segments gives {} to {}',
+                    held.share_low, held.share_high, made.share_low, made.share_high
+                )
+            WHEN abs(held.share_adjusted - made.share_adjusted) > 1e-6
+                OR (held.share_adjusted IS NULL) <> (made.share_adjusted IS NULL) THEN
+                format('has the adjusted share {}, and segments gives {}', held.share_adjusted, made.share_adjusted)
+            WHEN abs(held.share_adjusted_low - made.share_adjusted_low) > 1e-6
+                OR (held.share_adjusted_low IS NULL) <> (made.share_adjusted_low IS NULL)
+                OR abs(held.share_adjusted_high - made.share_adjusted_high) > 1e-6
+                OR (held.share_adjusted_high IS NULL) <> (made.share_adjusted_high IS NULL) THEN
+                format(
+                    'has the adjusted interval {} to {}, and segments gives {} to {}',
+                    held.share_adjusted_low, held.share_adjusted_high, made.share_adjusted_low, made.share_adjusted_high
+                )
             WHEN abs(held.mean_probability - made.mean_probability) > 1e-6
                 OR (held.mean_probability IS NULL) <> (made.mean_probability IS NULL) THEN
                 format('has the mean probability {}, and segments gives {}', held.mean_probability, made.mean_probability)
