@@ -14,17 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import soundfile
-import soxr
-import torch
 import typer
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from bench.share_intervals import PAGE, write_between
-from emolake.models.encoders import encoder_input
 from emolake.models.quantification import Speech, adjusted_shares
 from emolake.models.reliability import HeldOutAnswers, Reliability
 from emolake.output.progress import track
@@ -84,10 +78,16 @@ def _rows(data: Path) -> list[dict[str, str]]:
 
 
 def encoded(data: Path, folder: Path) -> np.ndarray:
-    """Return mean and deviation over a clip's own frames of the states of the encoder's first layers, [clips, 2 × hidden]."""
+    """Return mean and deviation over a clip's own frames of the encoder's first states, [clips, 2 × hidden]."""
+    import soundfile
+    import soxr
+    import torch
     from transformers import WhisperFeatureExtractor
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+    from emolake.models.encoders import encoder_input
+
+    torch.set_num_threads(1)
     extractor: Any = WhisperFeatureExtractor.from_pretrained(folder)
     encoder: Any = WhisperEncoder.from_pretrained(folder, num_hidden_layers=LAYERS).float().eval()
     encoder.layer_norm = torch.nn.Identity()
@@ -128,6 +128,9 @@ def settings_of(clips: Clips, repeats: int) -> Iterator[Setting]:
 
 
 def _trained(clips: Clips, chosen: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(clips.states[chosen])
     model = LogisticRegression(C=0.003, max_iter=100, tol=1e-3)
     model.fit(scaler.transform(clips.states[chosen]), clips.emotion[chosen], clips.weights(chosen))
@@ -186,8 +189,8 @@ def _rows_of(matrix: np.ndarray) -> tuple[tuple[Any, ...], ...]:
 def errors(clips: Clips, setting: Setting, draws: int, seed: int) -> Iterator[Mapping[str, Any]]:
     """Yield the errors of the counted and of the corrected shares on days drawn from what was held back.
 
-    The shares of a day are drawn from a Dirichlet distribution over the emotions that there are, and its calls' own shares
-    around them; a call has five segments.
+    The shares of a day are drawn from a Dirichlet distribution over the emotions that there are, and its calls' own
+    shares around them; a call has five segments.
     """
     random = np.random.default_rng(seed)
     for number in range(draws):
@@ -233,22 +236,39 @@ def figures(clips: Clips, *, draws: int, repeats: int) -> str:
         counted, corrected, covered = (
             float(np.mean([error[key] for error in each])) for key in ("counted", "corrected", "covered")
         )
-        cells = [f"{100 * counted:.2f}", f"{100 * corrected:.2f}", f"{corrected / counted:.2f}", f"{covered:.2f}"]
+        cells = [
+            f"{100 * counted:.2f}",
+            f"{100 * corrected:.2f}",
+            f"{corrected / counted:.2f}",
+            f"{covered:.2f}",
+        ]
         rows.append([name, f"{concentration:g}", str(len(each)), *cells])
     return markdown_table(
-        ["drawn from", "Dirichlet", "days", "counting errs by", "corrected", "ratio", "interval holds the truth"], rows
+        [
+            "drawn from",
+            "Dirichlet",
+            "days",
+            "counting errs by",
+            "corrected",
+            "ratio",
+            "interval holds the truth",
+        ],
+        rows,
     )
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="Folder with manifest_all.csv and the clips.")] = Path("../shared/data"),
-    encoder: Annotated[Path, typer.Option(help="Folder of the encoder.")] = Path("../shared/models/whisper-base-encoder"),
+    data: Annotated[Path, typer.Option(help="Folder with manifest_all.csv and the clips.")] = Path(
+        "../shared/data"
+    ),
+    encoder: Annotated[Path, typer.Option(help="Folder of the encoder.")] = Path(
+        "../shared/models/whisper-base-encoder"
+    ),
     states: Annotated[Path | None, typer.Option(help="File that keeps the states.")] = None,
     draws: int = 600,
     repeats: int = 5,
 ) -> None:
     """Measure corrected against counted shares, and write the table of docs/shares.md."""
-    torch.set_num_threads(1)
     kept = np.load(states) if states is not None and states.is_file() else encoded(data, encoder)
     if states is not None:
         np.save(states, kept)

@@ -39,8 +39,8 @@ class Coverage:
 def coverage(recordings: int, share: float, likeness: float, *, days: int, seed: int) -> Coverage:
     """Return how often the interval of an emotion holds its share, over days of some recordings.
 
-    Recordings have 1 to about 60 segments of up to 10 s of speech, whatever their emotion is. The emotion's probability in
-    a recording has a beta distribution with mean `share` and the intraclass correlation `likeness`.
+    Recordings have 1 to about 60 segments of up to 10 s of speech, whatever their emotion is. The emotion's probability
+    in a recording has a beta distribution with mean `share` and the intraclass correlation `likeness`.
     """
     drawn = _drawn(recordings, share, likeness, days, np.random.default_rng(seed))
     connection = duckdb.connect()
@@ -49,12 +49,13 @@ def coverage(recordings: int, share: float, likeness: float, *, days: int, seed:
     connection.execute(
         "CREATE TABLE lake.segments AS SELECT recording_id, $1::DATE AS date, 'm' AS model, 0 AS channel, "
         "segment_index, 10.0 * segment_index AS start_s, 10.0 * segment_index + 10 AS end_s, speech_ratio, emotion, "
-        "0.5::FLOAT AS confidence, NULL::MAP(VARCHAR, FLOAT) AS probabilities, NULL::MAP(VARCHAR, FLOAT) AS affect FROM drawn",
+        "0.5::FLOAT AS confidence, NULL::MAP(VARCHAR, FLOAT) AS probabilities, NULL::MAP(VARCHAR, FLOAT) AS affect "
+        "FROM drawn",
         [DAY],
     )
     connection.execute(
-        "CREATE TABLE lake.recordings AS SELECT DISTINCT recording_id, $1::DATE AS date, MAP {'site': site} AS dimensions "
-        "FROM drawn",
+        "CREATE TABLE lake.recordings AS "
+        "SELECT DISTINCT recording_id, $1::DATE AS date, MAP {'site': site} AS dimensions FROM drawn",
         [DAY],
     )
     connection.execute(

@@ -207,15 +207,15 @@ SHARE_HIGH = Column(
 SHARE_ADJUSTED = Column(
     "share_adjusted",
     pa.float64(),
-    "share corrected for what the model is known to confuse; NULL without a label, and where the day has no record of "
+    "share corrected for what the model is known to confuse; NULL without a label, and where there is no record of "
     "left-out speakers in model_reliability for its one version of the model",
     nullable=True,
 )
 SHARE_ADJUSTED_LOW = Column(
     "share_adjusted_low",
     pa.float64(),
-    "lower end of the 95 % interval of share_adjusted, by recordings and by how little is known of the model; NULL like "
-    "share_adjusted, and of a single recording",
+    "lower end of the 95 % interval of share_adjusted, by recordings and by how little is known of the model; NULL "
+    "like share_adjusted, and of a single recording",
     nullable=True,
 )
 SHARE_ADJUSTED_HIGH = Column(
@@ -277,7 +277,9 @@ LEDGER_STATE = Column(
 )
 
 RELIABILITY = Column(
-    "reliability", pa.string(), "reliability.json of the trained folder: what the model confused when it was trained"
+    "reliability",
+    pa.string(),
+    "reliability.json of the trained folder: what the model confused when it was trained",
 )
 
 LOGIT_RANGE_MEAN = Column(

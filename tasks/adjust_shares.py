@@ -89,7 +89,9 @@ def _of_group(
     if not heard.any():
         return
     flat = labelled.field("probabilities").flatten().to_numpy(zero_copy_only=False).astype(np.float64)
-    probabilities = flat.reshape(len(labelled), len(order))[:, [order.index(each) for each in reliability.labels]]
+    probabilities = flat.reshape(len(labelled), len(order))[
+        :, [order.index(each) for each in reliability.labels]
+    ]
     recordings = labelled.field("recording").to_numpy(zero_copy_only=False)
     # DuckDB gives the segments in whatever order its threads had them.
     sorting = np.lexsort((*probabilities.T, seconds, recordings))

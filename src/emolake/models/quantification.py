@@ -6,15 +6,17 @@ Decaestecker 2002, Neural Computation 14, 21-41), which starts from the shares o
 granted: its mean probabilities over the clips of its record, each corpus alike. Two things hold it back:
 
 - every step is drawn towards the counted shares, `SHRINKAGE` of the step's weight;
-- the counted labels and the record's confusion matrix give a second estimate, by maximum likelihood. Where the two differ
-  (total variation distance) the record does not describe this day, and the result moves towards counting.
+- the counted labels and the record's confusion matrix give a second estimate, by maximum likelihood. Where the two
+  differ (total variation distance) the record does not describe this day, and the result moves towards counting.
 
 Both were chosen by `bench/quantification.py`, on speakers and on corpora that were held back. Only records of left-out
 speakers are used: one of left-out corpora describes data so different that correcting by it is worse than counting.
 
-The interval is Wilson's score interval for as many draws as tell as much, from the sum of these variances: of the
-recordings, linearised at the solution; of the record's few clips; of the corpora, which differ in what they confuse; and
-a quarter of the squared distances to the second estimate and to the correction without restraint. Nothing is random.
+The interval is the wider one at each end of Wilson's score interval for as many draws as tell as much, and of the
+normal one, which reaches 0 where all of a share may be confusion. Both are of the sum of these variances: of the recordings,
+linearised at the solution; of the record's few clips; of the corpora, which differ in what they confuse; and half the
+squared distances of the two estimates, and of the result from the correction without restraint and from counting.
+Nothing is random.
 """
 
 from collections.abc import Sequence
@@ -42,7 +44,7 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Speech:
-    """The labelled segments of one row of dimensions: probabilities [segments, labels], seconds and recordings of each."""
+    """Labelled segments of one value of the dimensions: probabilities [segments, labels], seconds and recordings."""
 
     probabilities: np.ndarray
     seconds: np.ndarray
@@ -195,8 +197,8 @@ class _Estimate:
             spread = spread + np.outer(apart, apart) * (1 + 1 / number) / max(number - 1, 1)
         back = np.linalg.solve(mean @ mean.T + 0.1 * np.eye(len(given)), mean) * self.trust
         covariance: np.ndarray = back @ spread @ back.T
-        for apart in (self.free - self.second, shares - self.free):
-            covariance = covariance + np.outer(apart, apart) / 4
+        for apart in (self.free - self.second, shares - self.free, shares - self.counted):
+            covariance = covariance + np.outer(apart, apart) / 2
         return covariance
 
 
@@ -239,13 +241,15 @@ def _most_likely(counted: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _bounds(share: float, variance: float, alike: float) -> tuple[float, float]:
-    """Return Wilson's interval of a share with a variance, of as many recordings as equally long ones tell as much.
+    """Return the interval of a share with a variance, of as many recordings as equally long ones tell as much.
 
     The draws are those of a share that is a little away from 0 and 1, where the variance of a share vanishes.
     """
     inner = (share * alike + 0.5) / (alike + 1)
     draws = min(inner * (1 - inner) / max(variance, 1e-12), 1e6)
-    squared = float(stats.t.ppf((1 + _LEVEL) / 2, max(alike - 1, 1.0))) ** 2 / draws
+    quantile = float(stats.t.ppf((1 + _LEVEL) / 2, max(alike - 1, 1.0)))
+    normal = quantile * float(np.sqrt(variance))
+    squared = quantile**2 / draws
     centre = (share + squared / 2) / (1 + squared)
     half = float(np.sqrt(squared * share * (1 - share) + squared**2 / 4)) / (1 + squared)
-    return max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)
+    return max(min(centre - half, share - normal), 0.0), min(max(centre + half, share + normal), 1.0)

@@ -13,6 +13,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from emolake.errors import ConfigurationError
 from emolake.lake.recording_stages import recording_stages
+from emolake.lake.schema import missing_columns
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.report.signals import has_signals, odd_signals
@@ -126,16 +127,25 @@ def _models(lake: Lake, days: Mapping[str, date]) -> list[Row]:
     """Return the models, each with its rows of the other statements."""
     emotions = _by(_rows(lake, "report_emotions", **days), "model")
     daily = _by(_rows(lake, "report_daily_shares", **days), "model")
+    adjusted = _adjusted(lake, days)
     breakdown = _by(_rows(lake, "report_breakdown", **days, most_values=MOST_VALUES), "model")
     return [
         model
         | {
             "by_emotion": emotions[model["model"]],
             "daily": daily[model["model"]],
+            "adjusted": adjusted.get(model["model"]),
             "dimensions": _by(breakdown.get(model["model"], []), "dimension"),
         }
         for model in _rows(lake, "report_models", **days)
     ]
+
+
+def _adjusted(lake: Lake, days: Mapping[str, date]) -> dict[str, dict[str, float]]:
+    """Return the shares that are corrected for confusion by model and emotion; nothing of a lake from before."""
+    if any(column.name == "share_adjusted" for _, column in missing_columns(lake.connection)):
+        return {}
+    return {row["model"]: row["shares"] for row in _rows(lake, "report_adjusted", **days)}
 
 
 def _rows(lake: Lake, name: str, **parameters: date | int | None) -> list[Row]:
