@@ -124,6 +124,6 @@ def write_between(page: Path, name: str, text: str) -> None:
 
 
 if __name__ == "__main__":
-    shown = coverage_table(days=4000)
+    shown = coverage_table(days=500)
     print(shown)
     write_between(PAGE, "share_intervals", shown)

@@ -55,9 +55,9 @@ def with_probabilities(rows: ShardRows) -> ShardRows:
 
 def calls(number: int = 6) -> list[Call]:
     emotions = ["neutral", "neutral", "anger", "neutral", "happiness", None]
+    cut = [tiled(emotions[each % 4 :] + emotions[: 1 + each % 3]) for each in range(number)]
     return [
-        Call(f"{each}.wav", pieces=tiled(emotions[each % 4 :] + emotions[: 1 + each % 3]))
-        for each in range(number)
+        Call(f"{each}.wav", pieces=pieces, duration_s=10.0 * len(pieces)) for each, pieces in enumerate(cut)
     ]
 
 

@@ -13,10 +13,10 @@ Both were chosen by `bench/quantification.py`, on speakers and on corpora that w
 speakers are used: one of left-out corpora describes data so different that correcting by it is worse than counting.
 
 The interval is the wider one at each end of Wilson's score interval for as many draws as tell as much, and of the
-normal one, which reaches 0 where all of a share may be confusion. Both are of the sum of these variances: of the recordings,
-linearised at the solution; of the record's few clips; of the corpora, which differ in what they confuse; and half the
-squared distances of the two estimates, and of the result from the correction without restraint and from counting.
-Nothing is random.
+normal one, which reaches 0 where all of a share may be confusion. Both are of the sum of these variances: of the
+recordings, linearised at the solution; of the record's few clips; of the corpora, which differ in what they confuse;
+and half the squared distances of the two estimates, and of the result from the correction without restraint and from
+counting. Nothing is random.
 """
 
 from collections.abc import Sequence

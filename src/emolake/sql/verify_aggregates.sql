@@ -30,29 +30,35 @@ compared AS (
             WHEN abs(held.speech_seconds - made.speech_seconds) > 1e-6 * greatest(1, made.speech_seconds) THEN
                 format('has {:.3f} s of speech, and segments gives {:.3f} s', held.speech_seconds, made.speech_seconds)
             WHEN abs(held.share - made.share) > 1e-6 OR (held.share IS NULL) <> (made.share IS NULL) THEN
-                format('has the share {}, and segments gives {}', held.share, made.share)
+                format('has the share {}, and segments gives {}', coalesce(held.share::VARCHAR, 'NULL'), coalesce(made.share::VARCHAR, 'NULL'))
             WHEN has_intervals AND (
                 abs(held.share_low - made.share_low) > 1e-6 OR (held.share_low IS NULL) <> (made.share_low IS NULL)
                 OR abs(held.share_high - made.share_high) > 1e-6 OR (held.share_high IS NULL) <> (made.share_high IS NULL)
             ) THEN
                 format(
                     'has the interval {} to {}, and segments gives {} to {}',
-                    held.share_low, held.share_high, made.share_low, made.share_high
+                    coalesce(held.share_low::VARCHAR, 'NULL'),
+                    coalesce(held.share_high::VARCHAR, 'NULL'),
+                    coalesce(made.share_low::VARCHAR, 'NULL'),
+                    coalesce(made.share_high::VARCHAR, 'NULL')
                 )
             WHEN abs(held.share_adjusted - made.share_adjusted) > 1e-6
                 OR (held.share_adjusted IS NULL) <> (made.share_adjusted IS NULL) THEN
-                format('has the adjusted share {}, and segments gives {}', held.share_adjusted, made.share_adjusted)
+                format('has the adjusted share {}, and segments gives {}', coalesce(held.share_adjusted::VARCHAR, 'NULL'), coalesce(made.share_adjusted::VARCHAR, 'NULL'))
             WHEN abs(held.share_adjusted_low - made.share_adjusted_low) > 1e-6
                 OR (held.share_adjusted_low IS NULL) <> (made.share_adjusted_low IS NULL)
                 OR abs(held.share_adjusted_high - made.share_adjusted_high) > 1e-6
                 OR (held.share_adjusted_high IS NULL) <> (made.share_adjusted_high IS NULL) THEN
                 format(
                     'has the adjusted interval {} to {}, and segments gives {} to {}',
-                    held.share_adjusted_low, held.share_adjusted_high, made.share_adjusted_low, made.share_adjusted_high
+                    coalesce(held.share_adjusted_low::VARCHAR, 'NULL'),
+                    coalesce(held.share_adjusted_high::VARCHAR, 'NULL'),
+                    coalesce(made.share_adjusted_low::VARCHAR, 'NULL'),
+                    coalesce(made.share_adjusted_high::VARCHAR, 'NULL')
                 )
             WHEN abs(held.mean_probability - made.mean_probability) > 1e-6
                 OR (held.mean_probability IS NULL) <> (made.mean_probability IS NULL) THEN
-                format('has the mean probability {}, and segments gives {}', held.mean_probability, made.mean_probability)
+                format('has the mean probability {}, and segments gives {}', coalesce(held.mean_probability::VARCHAR, 'NULL'), coalesce(made.mean_probability::VARCHAR, 'NULL'))
             WHEN abs(coalesce(held.affect['arousal'], 0) - coalesce(made.affect['arousal'], 0)) > 1e-5
                 OR abs(coalesce(held.affect['dominance'], 0) - coalesce(made.affect['dominance'], 0)) > 1e-5
                 OR abs(coalesce(held.affect['valence'], 0) - coalesce(made.affect['valence'], 0)) > 1e-5 THEN
