@@ -9,7 +9,7 @@ granted: its mean probabilities over the clips of its record, each corpus alike.
 - the counted labels and the record's confusion matrix give a second estimate, by maximum likelihood. Where the two
   differ (total variation distance) the record does not describe this day, and the result moves towards counting.
 
-Both were chosen by `bench/quantification.py`, on speakers and on corpora that were held back. Only records of left-out
+Both were chosen by trials like `bench/quantification.py`, on speakers and on corpora that were held back. Only records of left-out
 speakers are used: one of left-out corpora describes data so different that correcting by it is worse than counting.
 
 The interval is the wider one at each end of Wilson's score interval for as many draws as tell as much, and of the
