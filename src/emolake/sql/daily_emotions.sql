@@ -104,7 +104,7 @@ varied AS (
 scored AS (
     SELECT
         *,
-        -- Student's quantile of 0.975 within 0.1 % from one degree of freedom on.
+        -- Student's quantile of 0.975 within 0.2 % from one degree of freedom on.
         1.959964 * exp(1.2103 / freedom + 0.7225 / freedom ** 2 + 0.07 / freedom ** 3 - 0.134 / freedom ** 4) AS student,
         CASE WHEN share * (1 - share) > 0 AND variance > 0 THEN share * (1 - share) / variance ELSE equal_recordings END
             AS draws
