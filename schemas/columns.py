@@ -282,6 +282,36 @@ SHARE = Column(
     "share of the labelled speech of this date, model and dimensions; NULL without a label",
     nullable=True,
 )
+SHARE_LOW = Column(
+    "share_low",
+    pa.float64(),
+    "lower end of the 95 % interval of share, by how the recordings differ; NULL of a single recording, and in rows of "
+    "versions that had no such column",
+    nullable=True,
+)
+SHARE_HIGH = Column(
+    "share_high", pa.float64(), "upper end of the 95 % interval of share; NULL like share_low", nullable=True
+)
+SHARE_ADJUSTED = Column(
+    "share_adjusted",
+    pa.float64(),
+    "share corrected for what the model is known to confuse; NULL without a label, and where there is no record of "
+    "left-out speakers in model_reliability for its one version of the model",
+    nullable=True,
+)
+SHARE_ADJUSTED_LOW = Column(
+    "share_adjusted_low",
+    pa.float64(),
+    "lower end of the 95 % interval of share_adjusted, by recordings and by how little is known of the model; NULL "
+    "like share_adjusted, and of a single recording",
+    nullable=True,
+)
+SHARE_ADJUSTED_HIGH = Column(
+    "share_adjusted_high",
+    pa.float64(),
+    "upper end of the 95 % interval of share_adjusted; NULL like share_adjusted_low",
+    nullable=True,
+)
 MEAN_PROBABILITY = Column(
     "mean_probability",
     pa.float64(),
@@ -332,6 +362,12 @@ OPTIONS = Column("options", pa.string(), "the resolved options of the run as JSO
 
 LEDGER_STATE = Column(
     "ledger_state", pa.string(), "hash of the day's ledger that the aggregates were made from"
+)
+
+RELIABILITY = Column(
+    "reliability",
+    pa.string(),
+    "reliability.json of the trained folder: what the model confused when it was trained",
 )
 
 LOGIT_RANGE_MEAN = Column(

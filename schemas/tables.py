@@ -154,6 +154,11 @@ DAILY_EMOTIONS = Table(
         c.SPEECH_SECONDS,
         c.UNCERTAIN_SECONDS,
         c.SHARE,
+        c.SHARE_LOW,
+        c.SHARE_HIGH,
+        c.SHARE_ADJUSTED,
+        c.SHARE_ADJUSTED_LOW,
+        c.SHARE_ADJUSTED_HIGH,
         c.MEAN_PROBABILITY,
         c.MEAN_AFFECT,
         c.RECORDINGS,
@@ -232,6 +237,14 @@ MODEL_HEALTH = Table(
     key=("run_id", "model"),
 )
 
+MODEL_RELIABILITY = Table(
+    "model_reliability",
+    "One row per version of a model that came with a record of its confusion, copied from its folder by a run: what "
+    "share_adjusted is made with, on every machine.",
+    (c.MODEL_FINGERPRINT, c.RELIABILITY, c.RUN_ID, c.COMMITTED_AT),
+    key=("model_fingerprint",),
+)
+
 ERASURES = Table(
     "erasures",
     "The receipts: one row per recording that was erased, without whose it was; it is never analysed again.",
@@ -263,6 +276,7 @@ TABLES: tuple[Table, ...] = (
     AGGREGATIONS,
     RUNS,
     MODEL_HEALTH,
+    MODEL_RELIABILITY,
     ERASURES,
     FORGOTTEN,
     GUARDS,

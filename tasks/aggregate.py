@@ -12,6 +12,7 @@ from emolake.lake.transact import Lake, take_guards
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import AGGREGATIONS, DAILY_EMOTIONS
 from emolake.sql import statement
+from emolake.tasks.adjust_shares import reliability_of_day, with_adjusted_shares
 
 
 class HeldBack(NamedTuple):
@@ -85,8 +86,15 @@ def daily_emotions(
     connection: duckdb.DuckDBPyConnection, day: date, *, dimensions: Sequence[str], without: Sequence[str]
 ) -> pa.Table:
     """Return what the segments of a day give as the daily table's rows, without those of some models."""
-    parameters = {"date": day, "dimensions": list(dimensions), "without": list(without)}
-    return connection.execute(statement("daily_emotions"), parameters).to_arrow_table()
+    records = reliability_of_day(connection, day)
+    parameters = {
+        "date": day,
+        "dimensions": list(dimensions),
+        "without": list(without),
+        "with_segments": list(records),
+    }
+    rows = connection.execute(statement("daily_emotions"), parameters).to_arrow_table()
+    return with_adjusted_shares(rows, records).select(DAILY_EMOTIONS.schema.names)
 
 
 def held_back(lake: Lake, days: DayRange) -> list[HeldBack]:

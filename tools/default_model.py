@@ -88,7 +88,8 @@ def _write(given: argparse.Namespace, corpora: Path, speakers: Sequence[Path]) -
     config["temperature"] *= scale
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     reliability = measured_reliability(abroad, "corpus")
-    write_reliability(folder, reliability)
+    known = [own for each in at_home for own in measured_reliability(each, "speaker").held_out]
+    write_reliability(folder, reliability.model_copy(update={"held_out": (*reliability.held_out, *known)}))
     found = figures(abroad)
     for corpus, own in found["per_corpus"].items():
         own["single_network_uar"] = results["per_corpus"][corpus]["single_network_uar"]

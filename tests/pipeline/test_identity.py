@@ -70,13 +70,15 @@ def test_what_changes_no_result_keeps_the_id(folder: Path, sections: dict[str, d
 def recommend(folder: Path, abstain_below: float) -> None:
     """Put a recommendation beside a model's weights."""
     of_all = HeldOutAnswers(
-        group="made", clips=(1, 1), predicted=((1, 0), (0, 1)), probability=((0.9, 0.1), (0.1, 0.9))
+        group="made",
+        split="corpus",
+        clips=(1, 1),
+        predicted=((1, 0), (0, 1)),
+        probability=((0.9, 0.1), (0.1, 0.9)),
     )
     write_reliability(
         folder,
-        Reliability(
-            split="corpus", labels=("anger", "sadness"), abstain_below=abstain_below, held_out=(of_all,)
-        ),
+        Reliability(labels=("anger", "sadness"), abstain_below=abstain_below, held_out=(of_all,)),
     )
 
 

@@ -25,10 +25,11 @@ def test_the_record_holds_every_prediction(tmp_path: Path) -> None:
     found = measured_reliability(made, "corpus")
     write_reliability(tmp_path, found)
     assert read_reliability(tmp_path) == found
-    assert found.counts.sum() == len(made.clips)
-    np.testing.assert_array_equal(
-        found.counts.sum(axis=1), np.bincount(made.targets, minlength=len(made.labels))
-    )
+    assert found.left_out_by("corpus") == found.held_out
+    assert found.left_out_by("speaker") == ()
+    counts = np.sum([own.predicted for own in found.held_out], axis=0)
+    assert counts.sum() == len(made.clips)
+    np.testing.assert_array_equal(counts.sum(axis=1), np.bincount(made.targets, minlength=len(made.labels)))
     assert [own.group for own in found.held_out] == sorted({clip.corpus for clip in made.clips})
     probabilities = softmax(made.logits, axis=1)
     for label in range(len(made.labels)):

@@ -108,7 +108,12 @@ class ModelEntry:
         return read_config(self.folder, TrainingRecord, self.family)
 
     @cached_property
-    def _reliability(self) -> Reliability | None:
+    def reliability(self) -> Reliability | None:
+        """The trained folder's record of what the model confuses; None where there is none.
+
+        Raises:
+            ConfigurationError: the record is broken.
+        """
         return None if self.folder is None else read_reliability(self.folder)
 
     def abstain_below(self, inference: InferenceOptions) -> float:
@@ -121,7 +126,7 @@ class ModelEntry:
         """
         if inference.abstain_below != "auto":
             return inference.abstain_below
-        return 0.0 if self._reliability is None else self._reliability.abstain_below
+        return 0.0 if self.reliability is None else self.reliability.abstain_below
 
     @cached_property
     def fingerprint(self) -> str:

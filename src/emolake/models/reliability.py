@@ -1,12 +1,12 @@
 """How far a trained model can be believed on data unlike its own: `reliability.json` beside its weights.
 
 `emolake train` writes it from predictions for clips that did not train the networks that predicted them: of left-out
-speakers or, with `--split corpus`, of corpora that were left out whole, which is what new data are like.
+speakers or, with `--split corpus`, of corpora that were left out whole, which is what new data are like. The shipped
+default has both.
 """
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from emolake.errors import ConfigurationError
 from emolake.options import Options
 
+Split = Literal["corpus", "speaker", "random"]
 RELIABILITY_FILE: Final = "reliability.json"
 
 
@@ -35,6 +36,8 @@ class HeldOutAnswers(Options):
 
     group: str
     """Name of the corpus."""
+    split: Split
+    """What the clips were left out by; of `corpus` the answers are those to data unlike the training data."""
     clips: tuple[int, ...]
     """Number of clips of each true label."""
     predicted: tuple[tuple[int, ...], ...]
@@ -46,16 +49,14 @@ class HeldOutAnswers(Options):
 class Reliability(Options):
     """The contents of `reliability.json`."""
 
-    split: Literal["corpus", "speaker", "random"]
-    """What the clips were left out by; of `corpus` the figures are those of data unlike the training data."""
     labels: tuple[str, ...] = Field(min_length=2)
     """The model's labels, in the order of rows and columns."""
     abstain_below: float = Field(default=0.0, ge=0, le=1)
     """The recommended value of `[inference] abstain_below`."""
     coverage: tuple[CoveragePoint, ...] = ()
-    """Coverage against accuracy, by rising threshold."""
+    """Coverage against accuracy, by rising threshold, of left-out corpora where there are such answers."""
     held_out: tuple[HeldOutAnswers, ...] = Field(min_length=1)
-    """Answers for the clips that were left out, by corpus."""
+    """Answers for the clips that were left out, by split and corpus."""
 
     @model_validator(mode="after")
     def _check_shapes(self) -> Self:
@@ -66,10 +67,9 @@ class Reliability(Options):
                 raise ValueError(f"the matrices of {own.group} are not of {size} labels")
         return self
 
-    @cached_property
-    def counts(self) -> np.ndarray:
-        """Confusion matrix of all that was left out, [labels, labels] int64, rows the truth."""
-        return np.asarray(np.sum([own.predicted for own in self.held_out], axis=0, dtype=np.int64))
+    def left_out_by(self, split: Split) -> tuple[HeldOutAnswers, ...]:
+        """Return the answers for clips that were left out by speaker, by corpus or at random."""
+        return tuple(own for own in self.held_out if own.split == split)
 
 
 def read_reliability(folder: Path) -> Reliability | None:

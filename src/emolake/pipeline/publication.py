@@ -8,6 +8,7 @@ from emolake.pipeline.empty_days import judge_listings
 from emolake.pipeline.run_health import record_run_health
 from emolake.pipeline.runs import Log, Run
 from emolake.schemas.days import DayRange
+from emolake.tasks.adjust_shares import record_reliability
 from emolake.tasks.aggregate import aggregate_days, held_back
 
 
@@ -22,6 +23,9 @@ def publish(run: Run, lake: Lake, log: Log, raise_interrupt: Callable[[], None])
         log.info("%s: %s", health.verdict, health.detail)
         if health.verdict == "flat":
             yield f"the model {run.key.model} is degenerate: {health.detail}"
+    reliability = settings.registry.entry(run.key.model).reliability
+    if reliability is not None:
+        record_reliability(lake, reliability, key=run.key, run_id=run.run_id)
     by = settings.breakdown
     for day, rows in aggregate_days(lake, run.days, dimensions=by, run_id=run.run_id):
         log.info("aggregated %s: %d rows", day, rows)

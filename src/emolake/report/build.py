@@ -128,6 +128,7 @@ def _models(lake: Lake, days: Mapping[str, date]) -> list[Row]:
     emotions = _by(_rows(lake, "report_emotions", **days), "model")
     daily = _by(_rows(lake, "report_daily_shares", **days), "model")
     uncertain = _uncertain(lake, days)
+    adjusted = _adjusted(lake, days)
     breakdown = _by(_rows(lake, "report_breakdown", **days, most_values=MOST_VALUES), "model")
     return [
         model
@@ -135,6 +136,7 @@ def _models(lake: Lake, days: Mapping[str, date]) -> list[Row]:
             "by_emotion": emotions[model["model"]],
             "daily": daily[model["model"]],
             "uncertain": uncertain.get(model["model"]),
+            "adjusted": adjusted.get(model["model"]),
             "dimensions": _by(breakdown.get(model["model"], []), "dimension"),
         }
         for model in _rows(lake, "report_models", **days)
@@ -147,6 +149,13 @@ def _uncertain(lake: Lake, days: Mapping[str, date]) -> dict[str, Row]:
     if ("daily_emotions", "uncertain_seconds") in missing:
         return {}
     return {row["model"]: row for row in _rows(lake, "report_uncertain", **days)}
+
+
+def _adjusted(lake: Lake, days: Mapping[str, date]) -> dict[str, dict[str, float]]:
+    """Return the shares that are corrected for confusion by model and emotion; nothing of a lake from before."""
+    if any(column.name == "share_adjusted" for _, column in missing_columns(lake.connection)):
+        return {}
+    return {row["model"]: row["shares"] for row in _rows(lake, "report_adjusted", **days)}
 
 
 def _rows(lake: Lake, name: str, **parameters: date | int | None) -> list[Row]:

@@ -1,7 +1,12 @@
 -- One row per row of the daily table of a day that is missing, left over, or not what a query over segments gives;
 -- models of `without` are not compared.
 WITH held AS (
-    SELECT *, dimensions::VARCHAR AS shown, count(*) OVER (PARTITION BY model, dimensions::VARCHAR, emotion) AS copies
+    SELECT
+        *,
+        dimensions::VARCHAR AS shown,
+        count(*) OVER (PARTITION BY model, dimensions::VARCHAR, emotion) AS copies,
+        -- A day that an earlier version aggregated has no intervals at all.
+        count(share_low) OVER () > 0 AS has_intervals
     FROM lake.daily_emotions
     WHERE date = $date AND NOT list_contains($without::VARCHAR[], model)
 ),
@@ -30,10 +35,35 @@ compared AS (
                     held.uncertain_seconds, made.uncertain_seconds
                 )
             WHEN abs(held.share - made.share) > 1e-6 OR (held.share IS NULL) <> (made.share IS NULL) THEN
-                format('has the share {}, and segments gives {}', held.share, made.share)
+                format('has the share {}, and segments gives {}', coalesce(held.share::VARCHAR, 'NULL'), coalesce(made.share::VARCHAR, 'NULL'))
+            WHEN has_intervals AND (
+                abs(held.share_low - made.share_low) > 1e-6 OR (held.share_low IS NULL) <> (made.share_low IS NULL)
+                OR abs(held.share_high - made.share_high) > 1e-6 OR (held.share_high IS NULL) <> (made.share_high IS NULL)
+            ) THEN
+                format(
+                    'has the interval {} to {}, and segments gives {} to {}',
+                    coalesce(held.share_low::VARCHAR, 'NULL'),
+                    coalesce(held.share_high::VARCHAR, 'NULL'),
+                    coalesce(made.share_low::VARCHAR, 'NULL'),
+                    coalesce(made.share_high::VARCHAR, 'NULL')
+                )
+            WHEN abs(held.share_adjusted - made.share_adjusted) > 1e-6
+                OR (held.share_adjusted IS NULL) <> (made.share_adjusted IS NULL) THEN
+                format('has the adjusted share {}, and segments gives {}', coalesce(held.share_adjusted::VARCHAR, 'NULL'), coalesce(made.share_adjusted::VARCHAR, 'NULL'))
+            WHEN abs(held.share_adjusted_low - made.share_adjusted_low) > 1e-6
+                OR (held.share_adjusted_low IS NULL) <> (made.share_adjusted_low IS NULL)
+                OR abs(held.share_adjusted_high - made.share_adjusted_high) > 1e-6
+                OR (held.share_adjusted_high IS NULL) <> (made.share_adjusted_high IS NULL) THEN
+                format(
+                    'has the adjusted interval {} to {}, and segments gives {} to {}',
+                    coalesce(held.share_adjusted_low::VARCHAR, 'NULL'),
+                    coalesce(held.share_adjusted_high::VARCHAR, 'NULL'),
+                    coalesce(made.share_adjusted_low::VARCHAR, 'NULL'),
+                    coalesce(made.share_adjusted_high::VARCHAR, 'NULL')
+                )
             WHEN abs(held.mean_probability - made.mean_probability) > 1e-6
                 OR (held.mean_probability IS NULL) <> (made.mean_probability IS NULL) THEN
-                format('has the mean probability {}, and segments gives {}', held.mean_probability, made.mean_probability)
+                format('has the mean probability {}, and segments gives {}', coalesce(held.mean_probability::VARCHAR, 'NULL'), coalesce(made.mean_probability::VARCHAR, 'NULL'))
             WHEN abs(coalesce(held.affect['arousal'], 0) - coalesce(made.affect['arousal'], 0)) > 1e-5
                 OR abs(coalesce(held.affect['dominance'], 0) - coalesce(made.affect['dominance'], 0)) > 1e-5
                 OR abs(coalesce(held.affect['valence'], 0) - coalesce(made.affect['valence'], 0)) > 1e-5 THEN

@@ -1,20 +1,18 @@
 """What `reliability.json` says of a trained model, from its predictions for clips that did not train it."""
 
-from typing import Literal, cast
-
 import numpy as np
 from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
 
 from emolake.evaluation.results import Predictions
-from emolake.models.reliability import CoveragePoint, HeldOutAnswers, Reliability
+from emolake.models.reliability import CoveragePoint, HeldOutAnswers, Reliability, Split
 
 _STEP = 0.05
 _WANTED_ACCURACY = 2 / 3
 _LEAST_COVERAGE = 0.2
 
 
-def measured_reliability(predictions: Predictions, split: str) -> Reliability:
+def measured_reliability(predictions: Predictions, split: Split) -> Reliability:
     """Return the record of a model, with the threshold that it recommends.
 
     Args:
@@ -23,12 +21,11 @@ def measured_reliability(predictions: Predictions, split: str) -> Reliability:
     """
     coverage = _coverage(predictions)
     return Reliability(
-        split=cast("Literal['corpus', 'speaker', 'random']", split),
         labels=predictions.labels,
         abstain_below=recommended(coverage),
         coverage=coverage,
         held_out=tuple(
-            _answers(predictions.subset(own), corpus) for corpus, own in _corpora(predictions).items()
+            _answers(predictions.subset(own), corpus, split) for corpus, own in _corpora(predictions).items()
         ),
     )
 
@@ -61,7 +58,7 @@ def _coverage(predictions: Predictions) -> tuple[CoveragePoint, ...]:
     return tuple(points)
 
 
-def _answers(predictions: Predictions, corpus: str) -> HeldOutAnswers:
+def _answers(predictions: Predictions, corpus: str, split: Split) -> HeldOutAnswers:
     size = len(predictions.labels)
     probabilities = softmax(predictions.logits, axis=1)
     rows = [predictions.targets == label for label in range(size)]
@@ -69,6 +66,7 @@ def _answers(predictions: Predictions, corpus: str) -> HeldOutAnswers:
     counts = confusion_matrix(predictions.targets, predictions.predicted, labels=np.arange(size))
     return HeldOutAnswers(
         group=corpus,
+        split=split,
         clips=tuple(int(own.sum()) for own in rows),
         predicted=tuple(tuple(row) for row in counts.tolist()),
         probability=tuple(tuple(row.round(6).tolist()) for row in mean),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from emolake.evaluation.training_audio import (
 )
 from emolake.messages import counted
 from emolake.models.registry import resolve_device
-from emolake.models.reliability import write_reliability
+from emolake.models.reliability import Split, write_reliability
 from emolake.options import Options
 from emolake.training.folds import Fold, plan_folds, possible_folds
 from emolake.training.model_card import licence_of, model_card
@@ -186,7 +186,7 @@ def train(
         weights = trainer.write(recipe, fits[-1], out, metadata)
         chosen = (hashes[i] for i in (*planned[-1].train, *planned[-1].validation))
         write_training_audio(out, chosen)
-        reliability = measured_reliability(tested.predictions, split)
+        reliability = measured_reliability(tested.predictions, cast("Split", split))
         write_reliability(out, reliability)
         results = {
             **{name: value for name, value in record.items() if name != "recipe"},
