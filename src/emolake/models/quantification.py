@@ -10,7 +10,8 @@ granted: its mean probabilities over the clips of its record, each corpus alike.
   differ (total variation distance) the record does not describe this day, and the result moves towards counting.
 
 Both were chosen by trials like `bench/quantification.py`, on speakers and on corpora that were held back. Only answers
-for left-out speakers are used: one of left-out corpora describes data so different that correcting by it is worse than counting.
+for left-out speakers are used: those for left-out corpora describe data so different that correcting by them is worse
+than counting.
 
 The interval is the wider one at each end of Wilson's score interval for as many draws as tell as much, and of the
 normal one, which reaches 0 where all of a share may be confusion. Both are of the sum of these variances: of the
@@ -63,7 +64,7 @@ class AdjustedShare:
 def can_adjust(reliability: Reliability) -> bool:
     """Return whether shares are corrected by a record: one of left-out speakers with clips of two labels or more."""
     clips = [own.clips for own in reliability.left_out_by("speaker")]
-    return bool(clips) and np.count_nonzero(np.sum(clips, axis=0)) > 1
+    return bool(clips) and int(np.count_nonzero(np.sum(clips, axis=0))) > 1
 
 
 def adjusted_shares(speech: Speech, reliability: Reliability) -> dict[str, AdjustedShare]:
