@@ -14,8 +14,8 @@ import soundfile
 import soxr
 
 from bench.common import CORPORA, RATE, main, table
-from emolake.models.inference import InferenceOptions
-from emolake.models.registry import SHIPPED, Registry
+from emolake.models.inference import SHIPPED, InferenceOptions
+from emolake.models.registry import Registry
 from emolake.tasks.classify import Engine
 from emolake.training.call_channel import CodecName, round_trip
 

@@ -26,8 +26,7 @@ from bench.robustness import real_clips, share_kept
 from emolake.evaluation.dataset import read_dataset
 from emolake.evaluation.metrics import expected_calibration_error
 from emolake.evaluation.results import PREDICTIONS_FILE, Predictions, figures, read_predictions
-from emolake.models.inference import DEFAULT_MODEL
-from emolake.models.registry import SHIPPED
+from emolake.models.inference import DEFAULT_MODEL, SHIPPED
 from emolake.models.reliability import write_reliability
 from emolake.training.model_card import licence_of, model_card
 from emolake.training.reliability_figures import measured_reliability

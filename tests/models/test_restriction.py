@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emolake.errors import ConfigurationError
-from emolake.models.inference import InferenceOptions
+from emolake.models.inference import SHIPPED, InferenceOptions
 from emolake.models.protocol import Inspectable, Prediction, Transcribing
-from emolake.models.registry import SHIPPED, ModelEntry, Registry
+from emolake.models.registry import ModelEntry, Registry
 from emolake.models.restriction import kept_labels, restricted
 from emolake.pipeline.identity import analysis_key
 from emolake.schemas.labels import EMOTIONS, canonical

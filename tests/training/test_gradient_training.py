@@ -13,16 +13,16 @@ from torch import nn
 
 from emolake.errors import ConfigurationError
 from emolake.models.threads import one_thread
+from emolake.training.balance import by_length
+from emolake.training.goals import Goals
 from emolake.training.gradient_training import (
-    Goals,
     GradientTraining,
-    OptimiseOptions,
     backward,
-    by_length,
     fit,
     predict_logits,
     trained_weights,
 )
+from emolake.training.optimise_options import OptimiseOptions
 from emolake.training.seeds import seeded
 from emolake.training.training_run import Checkpoint
 

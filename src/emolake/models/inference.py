@@ -1,5 +1,6 @@
 """Which model runs and how: the keys of [inference]."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,8 @@ from emolake.environment import cache_folder
 from emolake.options import Options
 
 DEFAULT_MODEL = "default"
+SHIPPED: Mapping[str, str] = {DEFAULT_MODEL: "emolake.models.default", "small": "emolake.models.small"}
+"""Name of each model that comes with the program -> package that holds its folder."""
 _BATCH_S_CPU, _BATCH_S_GPU = 20.0, 160.0
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import validation_problems
-from emolake.models.inference import DEFAULT_MODEL, InferenceOptions
+from emolake.models.inference import DEFAULT_MODEL, SHIPPED, InferenceOptions
 from emolake.models.known_families import family_class, family_names
 from emolake.models.personal_caches import named_folders
 from emolake.models.protocol import Description, EmotionModel, ExportableFamily, Family, Runtime
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from emolake.models.runtimes.graphs import Graphs
 
 log = logging.getLogger(__name__)
-
-SHIPPED: Mapping[str, str] = {DEFAULT_MODEL: "emolake.models.default", "small": "emolake.models.small"}
-"""Name of each model that comes with the program -> package that holds its folder."""
 
 
 class ModelChangedError(EmolakeError):
@@ -109,11 +106,7 @@ class ModelEntry:
 
     @cached_property
     def reliability(self) -> Reliability | None:
-        """The trained folder's record of what the model confuses; None where there is none.
-
-        Raises:
-            ConfigurationError: the record is broken.
-        """
+        """See `emolake.models.reliability.read_reliability`; None of a model without a trained folder."""
         return None if self.folder is None else read_reliability(self.folder)
 
     def abstain_below(self, inference: InferenceOptions) -> float:

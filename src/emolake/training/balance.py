@@ -1,4 +1,4 @@
-"""Corpora and emotions balanced against each other: which clips are drawn, and which labels their loss is over."""
+"""In which order clips come: corpora and emotions balanced, lengths alike; and which labels their loss is over."""
 
 from collections.abc import Sequence
 
@@ -31,3 +31,25 @@ def own_labels(groups: Sequence[str], targets: np.ndarray, labels: int) -> np.nd
     has = np.zeros((place.max() + 1, labels), dtype=bool)
     has[place, targets] = True
     return has[place]
+
+
+def by_length(
+    order: np.ndarray, lengths: np.ndarray, size: int, steps: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Return a drawn order [n] in which each `size` clips have similar lengths, out of `steps` times as many.
+
+    The steps come in a random order too, so that training does not go from short clips to long ones. The short last
+    one stays last.
+
+    >>> by_length(np.arange(6), np.array([1, 9, 2, 8, 3, 7]), 2, 3, np.random.default_rng(0)).tolist()
+    [3, 1, 0, 2, 4, 5]
+    """
+    found = []
+    for start in range(0, len(order), size * steps):
+        block = order[start : start + size * steps]
+        block = block[np.argsort(lengths[block], kind="stable")]
+        whole = len(block) // size
+        chosen = generator.permutation(whole)
+        found += [block[size * step : size * (step + 1)] for step in chosen]
+        found.append(block[size * whole :])
+    return np.concatenate(found)

@@ -20,7 +20,8 @@ from emolake.models.protocol import Batching
 from emolake.options import Options
 from emolake.training.epochs import HistoryRow, log_report
 from emolake.training.folds import Fold, fold_seed
-from emolake.training.gradient_training import OptimiseOptions, fit, predict_logits
+from emolake.training.gradient_training import fit, predict_logits
+from emolake.training.optimise_options import OptimiseOptions
 from emolake.training.trainer import Corpus, InputSpec
 from emolake.training.training_bar import TrainingBar
 from emolake.training.training_run import TrainingRun

@@ -9,18 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from emolake.errors import ConfigurationError
-from emolake.options import Options
-from emolake.training.balance import drawing_weights, own_labels
+from emolake.training.balance import by_length, drawing_weights
 from emolake.training.epochs import (
     EpochPolicy,
     EpochReport,
@@ -32,60 +30,10 @@ from emolake.training.epochs import (
     log_report,
     train_epochs,
 )
+from emolake.training.goals import Goals, class_weights
+from emolake.training.optimise_options import Monitor, OptimiseOptions
 from emolake.training.seeds import seeded
 from emolake.training.training_run import Checkpoint
-
-Monitor = Literal["valid_uar", "valid_loss"]
-
-
-class OptimiseOptions(Options):
-    """How a network is trained; the key `loop` of a recipe."""
-
-    epochs: int = Field(5, ge=1)
-    """Passes over the training clips, at most."""
-    batch: int = Field(4, ge=1)
-    """Clips that go through the network at once."""
-    accumulate: int = Field(4, ge=1)
-    """Batches whose gradients are averaged, clip by clip, for one step."""
-    similar_lengths: int = Field(1, ge=1)
-    """Out of so many steps' clips, those of similar length make a step together, which saves padding; 1: none."""
-    learning_rate: float = Field(3e-5, gt=0)
-    """Highest rate of AdamW."""
-    head_learning_rate: float | None = Field(None, gt=0)
-    """That of what is not pretrained; the same when left out."""
-    weight_decay: float = Field(0.01, ge=0)
-    """Of AdamW."""
-    warm_up_steps: int = Field(1000, ge=0)
-    """Steps until the highest rate; no more than a third of all steps, nor of those of `patience` epochs."""
-    schedule: Literal["linear", "plateau", "constant"] = "linear"
-    """After it: down to 0 at the last step, down by a factor when validation no longer improves, or unchanged."""
-    plateau_factor: float = Field(0.5, gt=0, lt=1)
-    """What the plateau's schedule multiplies the rate by."""
-    plateau_patience: int = Field(2, ge=0)
-    """Epochs without a better validation that it waits for."""
-    clip_norm: float = Field(1.0, gt=0)
-    """Longest gradient."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """Share of the target spread over all labels."""
-    class_weights: bool = True
-    """A clip counts by the inverse of its label's share of the training clips."""
-    balance: float | None = Field(None, ge=0, le=1)
-    """As many clips as there are are drawn in an epoch, by corpus and label: 0 evenly, 1 each label of each corpus
-    equally often. Left out, each clip comes once."""
-    foreign_labels: float = Field(1.0, gt=0, le=1)
-    """How much labels that a clip's corpus does not have count in its loss: their probabilities are multiplied by it
-    before the softmax's sum, so that another language is no evidence against an emotion that it was not recorded in."""
-    average: float = Field(0.0, ge=0, lt=1)
-    """Decay per step of the averaged weights that result; 0: those of the last step."""
-    monitor: Monitor = "valid_uar"
-    """What says which epoch is best."""
-    patience: int | None = Field(3, ge=1)
-    """Epochs without a better one after which training ends; null: it ends after the last epoch, whose weights are
-    kept, and no clip is taken from training to measure epochs by."""
-    threshold: float = Field(1e-3, ge=0)
-    """By how much an epoch must be better to count as such."""
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    """What the training's forward pass runs in; fp16 needs a GPU. Validation and predictions are always in fp32."""
 
 
 class Learner(Protocol):
@@ -173,35 +121,6 @@ def fit(
     if options.patience is not None:
         policy = EarlyStopping(options.monitor, options.threshold, options.patience)
     return train_epochs(training, plan, policy=policy, report=report)
-
-
-@dataclass(frozen=True)
-class Goals:
-    """What a network is trained towards, for each of N clips."""
-
-    wanted: torch.Tensor
-    """[N, labels]: the target distribution."""
-    offsets: torch.Tensor
-    """[N, labels]: what is added to the logits in the loss."""
-    weights: torch.Tensor
-    """[N]: how much a clip counts."""
-    strata: tuple[str, ...]
-    """[N]: corpus and label."""
-
-    @classmethod
-    def of(
-        cls, targets: np.ndarray, corpora: Sequence[str], weights: torch.Tensor, options: OptimiseOptions
-    ) -> Self:
-        """Return the goals of clips of these labels [N] and corpora, where a label counts by `weights` [labels]."""
-        own = torch.from_numpy(own_labels(corpora, targets, len(weights)))
-        foreign = options.foreign_labels < 1
-        spread = (own if foreign else torch.ones_like(own)).double()
-        certain = functional.one_hot(torch.from_numpy(targets), len(weights)).double()
-        share = options.label_smoothing
-        wanted = certain * (1 - share) + spread / spread.sum(dim=1, keepdim=True) * share
-        offsets = torch.zeros(own.shape).masked_fill(~own, math.log(options.foreign_labels))
-        strata = tuple(f"{corpus} {target}" for corpus, target in zip(corpora, targets, strict=True))
-        return cls(wanted.float(), offsets, weights[targets], strata)
 
 
 class GradientTraining:
@@ -405,39 +324,6 @@ def backward(
         scaler.scale(part).backward()
         loss += part.item()
     return loss
-
-
-def by_length(
-    order: np.ndarray, lengths: np.ndarray, size: int, steps: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Return a drawn order [n] in which each `size` clips have similar lengths, out of `steps` times as many.
-
-    The steps come in a random order too, so that training does not go from short clips to long ones. The short last
-    one stays last.
-
-    >>> by_length(np.arange(6), np.array([1, 9, 2, 8, 3, 7]), 2, 3, np.random.default_rng(0)).tolist()
-    [3, 1, 0, 2, 4, 5]
-    """
-    found = []
-    for start in range(0, len(order), size * steps):
-        block = order[start : start + size * steps]
-        block = block[np.argsort(lengths[block], kind="stable")]
-        whole = len(block) // size
-        chosen = generator.permutation(whole)
-        found += [block[size * step : size * (step + 1)] for step in chosen]
-        found.append(block[size * whole :])
-    return np.concatenate(found)
-
-
-def class_weights(targets: np.ndarray, labels: int, *, enabled: bool) -> torch.Tensor:
-    """Return the weight of each label, [labels] float32: the inverse of its share, of mean 1 over the clips.
-
-    >>> class_weights(np.array([0, 0, 0, 1]), 2, enabled=True).tolist()
-    [0.6666666865348816, 2.0]
-    """
-    counts = np.bincount(targets, minlength=labels)
-    weights = len(targets) / np.maximum(counts, 1) / max(1, int(np.count_nonzero(counts)))
-    return torch.from_numpy((weights if enabled else np.ones(labels)).astype(np.float32))
 
 
 def trained_weights(module: nn.Module) -> Weights:

@@ -12,7 +12,8 @@ from emolake.models.feature_cache import FeatureCache
 from emolake.models.threads import one_thread
 from emolake.training.epochs import HistoryRow
 from emolake.training.folds import Fold, fold_seed
-from emolake.training.gradient_training import OptimiseOptions, fit, predict_logits
+from emolake.training.gradient_training import fit, predict_logits
+from emolake.training.optimise_options import OptimiseOptions
 from emolake.training.seeds import seeded
 from emolake.training.trainer import Corpus, InputSpec
 from emolake.training.training_bar import training_bar

@@ -37,9 +37,9 @@ from emolake.training.encoder_training import (
 )
 from emolake.training.epochs import HistoryRow
 from emolake.training.folds import Fold
-from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import compute_features, fit_heads
 from emolake.training.model_card import what_is_removed
+from emolake.training.optimise_options import OptimiseOptions
 from emolake.training.seeds import seeded
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_bar import training_bar

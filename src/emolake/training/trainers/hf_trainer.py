@@ -26,7 +26,7 @@ from emolake.training.encoder_training import (
     unfreeze,
 )
 from emolake.training.folds import Fold
-from emolake.training.gradient_training import OptimiseOptions
+from emolake.training.optimise_options import OptimiseOptions
 from emolake.training.seeds import seeded
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_bar import training_bar

@@ -16,8 +16,8 @@ from emolake.models.families.mfcc_mlp_network import MfccMlpNetwork, mean_over_t
 from emolake.models.trained_folder import CONFIG_FILE, WEIGHTS_FILE
 from emolake.options import Options
 from emolake.training.folds import Fold
-from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import compute_features, fit_heads
+from emolake.training.optimise_options import OptimiseOptions
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions

@@ -20,8 +20,8 @@ from emolake.models.transcriber import Transcriber
 from emolake.options import Options
 from emolake.training.encoder_training import PretrainedFolder, digest, encoder_input_spec, locate
 from emolake.training.folds import Fold
-from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import HeadFit, compute_features, fit_heads
+from emolake.training.optimise_options import OptimiseOptions
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions

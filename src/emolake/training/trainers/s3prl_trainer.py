@@ -19,8 +19,8 @@ from emolake.models.trained_folder import CONFIG_FILE, OPTIONS_KEY
 from emolake.options import Options
 from emolake.training.encoder_training import digest, encoder_input_spec, locate
 from emolake.training.folds import Fold
-from emolake.training.gradient_training import OptimiseOptions
 from emolake.training.heads import compute_features, fit_heads
+from emolake.training.optimise_options import OptimiseOptions
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
 from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions
