@@ -171,7 +171,8 @@ def _coverage(results: dict[str, Any]) -> str:
     return (
         "## Coverage and accuracy\n\nOf the same predictions, each corpus counting alike. What is below "
         "`[inference] abstain_below` is stored as uncertain; this model recommends "
-        f"**{results['abstain_below']:.2f}**, which is in force unless another value is given.\n\n{table}"
+        f"**{results['abstain_below']:.2f}**, the lowest value above which a label is rather right than wrong, and it "
+        f"is in force unless another one is given.\n\n{table}"
     )
 
 
@@ -210,6 +211,7 @@ def _calibration(results: dict[str, Any]) -> str:
         if results["folds"] > 1
         else "fitted on the validation clips; the errors are of the test clips"
     )
+    fitted = results.get("temperature_fitted_on", fitted)
     return (
         f"## Calibration\n\nThe logits are divided by {results['temperature']:.3f}, {fitted}. Expected calibration "
         f"error (15 bins): {error['before']:.3f} before, {error['after']:.3f} after."

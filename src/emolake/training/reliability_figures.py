@@ -8,7 +8,7 @@ from emolake.evaluation.results import Predictions
 from emolake.models.reliability import CoveragePoint, HeldOutAnswers, Reliability, Split
 
 _STEP = 0.05
-_WANTED_ACCURACY = 2 / 3
+_WANTED_ACCURACY = 0.5
 _LEAST_COVERAGE = 0.2
 
 
@@ -31,7 +31,7 @@ def measured_reliability(predictions: Predictions, split: Split) -> Reliability:
 
 
 def recommended(coverage: tuple[CoveragePoint, ...]) -> float:
-    """Return the lowest threshold above which two of three labels are right, with a fifth of the clips or more left.
+    """Return the lowest threshold above which a label is rather right than wrong, with a fifth of the clips left.
 
     Where there is none it is the one with the highest accuracy of those that leave so many.
     """
