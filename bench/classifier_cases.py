@@ -61,7 +61,7 @@ EXPERIMENTS = (
     Case(
         "Frozen Whisper head", "whisper_head", {"layers": 3, "pooling": "mean_std"},
         weights={"encoder": "whisper-base-encoder"},
-        by_size={"tiny": {"loop.epochs": 2, "augment.copies": 0}, "short": {"augment.copies": 1}},
+        by_size={"tiny": {"loop.epochs": 2, "augment.copies": 0, "layers": 1}, "short": {"augment.copies": 1}},
     ),
     Case(
         "Fine-tuned Whisper", FINETUNED,

@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 from emolake.errors import ConfigurationError
+from emolake.evaluation.markdown_report import with_interval
 from emolake.models.families.spectrogram_cnn import SpectrogramCnn
 from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions
 from emolake.models.threads import one_thread
@@ -58,7 +59,7 @@ def test_the_folder_is_whole(trained):
     names = {path.name for path in trained.folder.iterdir()}
     assert names == {
         "model.safetensors", "config.json", "README.md", "results.json", "predictions.csv", "report.md", "train.log",
-        "training_audio.json",
+        "training_audio.json", "reliability.json",
         "training_history.png", "confusion_matrix.png", "class_metrics.png",
     }  # fmt: skip
     assert trained.labels == ("anger", "sadness")
@@ -98,7 +99,7 @@ def test_results_predictions_and_card_agree(trained):
     )
     card = (trained.folder / "README.md").read_text()
     (corpus,) = results["per_corpus"]
-    assert f"| {corpus} | 32 | 2 | 0.500 | **{results['per_corpus'][corpus]['uar']:.3f}**" in card
+    assert f"| {corpus} | 32 | 2 | 0.500 | **{with_interval(results['per_corpus'][corpus], 'uar')}**" in card
     assert results["data_sha256"] in card
     assert results["weights_sha256"] in card
     assert "broken.wav" in card
