@@ -47,7 +47,8 @@ class Clips:
         for corpus in np.unique(self.corpus[chosen]):
             own = self.corpus[chosen] == corpus
             weights[own] = len(chosen) / own.sum()
-        return weights / weights.mean()
+        mean_of_1: np.ndarray = weights / weights.mean()
+        return mean_of_1
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def errors(clips: Clips, setting: Setting, draws: int, seed: int) -> Iterator[Ma
         counted = np.bincount(probabilities.argmax(axis=1), minlength=size_of) / size
         corrected = np.array([found[each].share if each in found else 0.0 for each in clips.labels])
         held = [
-            found[each].low <= expected[index] <= found[each].high  # type: ignore[operator]
+            found[each].low <= expected[index] <= found[each].high
             for index, each in enumerate(clips.labels)
             if each in found
         ]

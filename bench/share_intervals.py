@@ -48,9 +48,9 @@ def coverage(recordings: int, share: float, likeness: float, *, days: int, seed:
     connection.register("drawn", drawn)
     connection.execute(
         "CREATE TABLE lake.segments AS SELECT recording_id, $1::DATE AS date, 'm' AS model, 0 AS channel, "
-        "segment_index, 10.0 * segment_index AS start_s, 10.0 * segment_index + 10 AS end_s, speech_ratio, emotion, "
-        "0.5::FLOAT AS confidence, NULL::MAP(VARCHAR, FLOAT) AS probabilities, NULL::MAP(VARCHAR, FLOAT) AS affect "
-        "FROM drawn",
+        "NULL::VARCHAR AS role, segment_index, 10.0 * segment_index AS start_s, 10.0 * segment_index + 10 AS end_s, "
+        "speech_ratio, emotion, 0.5::FLOAT AS confidence, false AS uncertain, "
+        "NULL::MAP(VARCHAR, FLOAT) AS probabilities, NULL::MAP(VARCHAR, FLOAT) AS affect FROM drawn",
         [DAY],
     )
     connection.execute(

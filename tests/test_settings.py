@@ -129,7 +129,8 @@ def test_the_commented_file_is_the_defaults_and_names_every_key(tmp_path):
     assert loaded(tmp_path, text).model_dump() == loaded(tmp_path, "").model_dump()
     for name, section in Settings.model_fields.items():
         for key in getattr(section.annotation, "model_fields", {}):
-            assert f"\n{key} = " in text or f"\n# {key} = " in text, f"{name}.{key} is not in the file"
+            written = (f"\n{key} = ", f"\n# {key} = ", f"\n# [[{name}.{key}]]")
+            assert any(each in text for each in written), f"{name}.{key} is not in the file"
 
 
 def test_every_key_carries_a_sentence():

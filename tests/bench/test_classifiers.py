@@ -11,6 +11,7 @@ import pytest
 import typer
 from models.families.test_encoder_head import write_encoder
 from models.families.test_multimodal import write_bert, write_whisper
+from pydantic import JsonValue
 
 from bench import classifier_cases, classifiers
 from emolake.evaluation.results import RESULTS_FILE
@@ -118,7 +119,7 @@ def test_what_was_stopped_is_resumed_and_what_is_asked_differently_is_trained_ag
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    options = {"loop.epochs": 12, "loop.patience": 12, "augment.copies": 0}
+    options: dict[str, JsonValue] = {"loop.epochs": 12, "loop.patience": 12, "augment.copies": 0}
     case = classifier_cases.Case("Head", "whisper_head", options, weights={"encoder": "whisper-base-encoder"})
     monkeypatch.setitem(classifier_cases.SUITES, "experiments", (case,))
     folder = tmp_path / "experiments-tiny" / "ravdess-random-head"

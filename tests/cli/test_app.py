@@ -435,13 +435,13 @@ def test_predict_marks_what_is_uncertain_in_each_format(site: Path) -> None:
         done = emolake("predict", clip, "--format", "json", cwd=site, **environment)
         assert [row["uncertain"] for row in json.loads(done.stdout)] == [expected]
         done = emolake("predict", clip, "--format", "csv", cwd=site, **environment)
-        header, line = (each.split(",") for each in done.stdout.splitlines())
+        header, values = (each.split(",") for each in done.stdout.splitlines())
         assert header.index("uncertain") == header.index("confidence") + 1
-        assert line[header.index("uncertain")] == str(expected)
+        assert values[header.index("uncertain")] == str(expected)
         done = emolake("predict", clip, cwd=site, COLUMNS="200", **environment)
-        head, line = done.stdout.splitlines()[0], done.stdout.splitlines()[-1]
+        head, *_, last = done.stdout.splitlines()
         assert head.split()[-1] == "uncertain"
-        assert line.split()[-1] == str(expected)
+        assert last.split()[-1] == str(expected)
 
 
 def test_models_and_doctor_say_which_classes_and_what_is_uncertain(site: Path) -> None:

@@ -182,14 +182,19 @@ def test_users_share_the_places_and_each_has_its_own() -> None:
         with lock:
             at_work[0] -= 1
 
-    def consume(found: list[Any]) -> None:
-        with run(range(20), work, places=places, limit=4, capacity=99) as items:
+    def jobs(everyone: threading.Barrier) -> Iterator[int]:
+        everyone.wait(20)  # who is alone yet takes places that the others' own come on top of
+        yield from range(20)
+
+    def consume(found: list[Any], everyone: threading.Barrier) -> None:
+        with run(jobs(everyone), work, places=places, limit=4, capacity=99) as items:
             found.extend(items)
 
     for users, expected in ((1, 4), (2, 4), (6, 6)):
         most[0] = 0
         found: list[list[int]] = [[] for _ in range(users)]
-        threads = [threading.Thread(target=consume, args=[each]) for each in found]
+        everyone = threading.Barrier(users)
+        threads = [threading.Thread(target=consume, args=[each, everyone]) for each in found]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import soundfile
 
+from emolake.audio.conversation import ConversationMeter, Dynamics
 from emolake.audio.voice_activity import SpeechDetector
 from emolake.errors import BadRecordingError
 from emolake.pipeline.decoder_process import DecoderError, decoded, end_idle_decoders
@@ -57,6 +58,8 @@ POISON = textwrap.dedent(
     """
 )
 OPTIONS = SegmentOptions(window_s=1.0, hop_s=1.0, min_tail_s=0.6)
+# Of a recording of 2.5 s: its header, two segments, its conversation, its end.
+MESSAGES = 5
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def write(path: Path, seconds: float = 2.5) -> Path:
     return path
 
 
-def run(path: Path, **changed: Any) -> list[Opened | Segment | DecodeOutcome]:
+def run(path: Path, **changed: Any) -> list[Opened | Segment | Dynamics | DecodeOutcome]:
     options: dict[str, Any] = {"segmentation": OPTIONS, "timeout_s": 10.0, "memory_mb": 500} | changed
     return list(decoded(path, name=path.name, **options))
 
@@ -96,11 +99,15 @@ def children() -> list[psutil.Process]:
 
 def test_the_process_gives_what_decoding_here_gives(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav")
-    opened, *segments, outcome = run(path)
+    opened, *segments, dynamics, outcome = run(path)
+    meter = ConversationMeter(OPTIONS.vad_threshold)
     with AudioReader(path) as reader:
-        wanted = list(segment(reader.blocks(), options=OPTIONS, vad=SpeechDetector()))
+        wanted = list(segment(reader.blocks(), options=OPTIONS, vad=SpeechDetector(), meter=meter))
     assert opened == Opened(reader.codec, 16_000, 1)
     assert outcome == reader.outcome
+    assert dynamics == meter.dynamics()
+    assert isinstance(dynamics, Dynamics)
+    assert [each.channel for each in dynamics.channels] == [0]
     assert len(segments) == len(wanted) == 2
     for found, own in zip(segments, wanted, strict=True):
         assert isinstance(found, Segment)
@@ -119,7 +126,7 @@ def test_one_process_serves_one_recording_after_the_other(tmp_path: Path) -> Non
     assert children() == [first]
     first.kill()
     first.wait()
-    assert len(run(tmp_path / "a.wav")) == 4, "one that died while it was idle is replaced"
+    assert len(run(tmp_path / "a.wav")) == MESSAGES, "one that died while it was idle is replaced"
 
 
 def test_a_reader_that_stops_half_way_leaves_no_process_behind(tmp_path: Path) -> None:
@@ -147,7 +154,7 @@ def test_poison_has_a_reason_and_its_process_an_end(
     with pytest.raises(BadRecordingError, match=said) as caught:
         run(next(poisoned.glob(f"*{name}.wav")), timeout_s=timeout_s)
     assert (caught.value.reason, caught.value.stage) == (reason, "decode")
-    assert len(run(poisoned / "c good.wav")) == 4
+    assert len(run(poisoned / "c good.wav")) == MESSAGES
 
 
 def test_a_mistake_of_the_program_is_not_the_recordings(poisoned: Path) -> None:
@@ -184,7 +191,7 @@ def test_what_is_unpacked_goes_with_its_recording(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     packed = tmp_path / "a.wav.gz"
     packed.write_bytes(gzip.compress(write(tmp_path / "a.wav").read_bytes()))
-    assert len(run(packed)) == len(run(tmp_path / "a.wav")) == 4
+    assert len(run(packed)) == len(run(tmp_path / "a.wav")) == MESSAGES
     messages: Any = decoded(packed, name="a.wav", segmentation=OPTIONS, timeout_s=10, memory_mb=500)
     next(messages)
     assert list(scratch.iterdir())
@@ -227,7 +234,7 @@ def test_the_working_folder_is_no_place_for_modules(tmp_path: Path, monkeypatch:
         "import pathlib; pathlib.Path('executed').touch(); raise SystemExit"
     )
     monkeypatch.chdir(tmp_path)
-    assert len(run(path)) == 4
+    assert len(run(path)) == MESSAGES
     assert not (tmp_path / "executed").exists()
 
 
@@ -256,7 +263,7 @@ def test_what_stops_the_run_does_not_end_its_decoder(tmp_path: Path, when: str) 
     end_idle_decoders()
     path, before = write(tmp_path / "a.wav"), set(psutil.Process().children())
     if when == "while it waits":
-        assert len(run(path)) == 4
+        assert len(run(path)) == MESSAGES
 
     def send() -> None:
         while not (started := set(psutil.Process().children()) - before):
@@ -267,5 +274,5 @@ def test_what_stops_the_run_does_not_end_its_decoder(tmp_path: Path, when: str) 
 
     sender = Thread(target=send)
     sender.start()
-    assert len(run(path)) == 4
+    assert len(run(path)) == MESSAGES
     sender.join(20)

@@ -179,16 +179,22 @@ def test_a_held_back_model_whose_rows_have_left_the_day_leaves_its_aggregates_to
 
 
 def test_a_run_fails_by_its_own_flat_model_and_not_by_another(
-    lake: Lake, caplog: pytest.LogCaptureFixture
+    lake: Lake, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial(lake, logit_range=0.2, run_id="trial-1")
     night(lake, shard("run-1", logit_range=8.0), "run-1")
     log = logging.getLogger("emolake.test")
-    settings = Settings(health=OPTIONS)  # the trial's entry is in no configuration
+    entry = {"path": str(write_tiny_model(tmp_path / "tiny"))}
+
+    def knows(model: str) -> Settings:
+        return Settings.model_validate({"health": OPTIONS, "models": {model: entry}})
+
+    nightly = Run(RunRequest("nightly", (DAY,)), KEY, knows(KEY.model))  # which lacks the trial's entry
+    backfill = Run(RunRequest("backfill", (DAY,)), TRIAL, knows(TRIAL.model))
     with caplog.at_level(logging.WARNING, logger=log.name):
-        assert list(publish(Run(RunRequest("nightly", (DAY,)), KEY, settings), lake, log, lambda: None)) == []
+        assert list(publish(nightly, lake, log, lambda: None)) == []
     assert f"`emolake forget --model {TRIAL.model}`" in caplog.text
-    (said,) = publish(Run(RunRequest("backfill", (DAY,)), TRIAL, settings), lake, log, lambda: None)
+    (said,) = publish(backfill, lake, log, lambda: None)
     assert said.startswith(f"not aggregated: {DAY} of the model {TRIAL.model}")
 
 

@@ -1,6 +1,8 @@
 """Intervals of shares, and shares corrected for what the model confuses: laws of the daily table."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,7 +50,7 @@ def with_probabilities(rows: ShardRows) -> ShardRows:
             segment["probabilities"] = [
                 (each, own if each == segment["label"] else others) for each in LABELS
             ]
-    return ShardRows(rows.recordings, rows.analyses, pa.Table.from_pylist(segments, schema=SEGMENTS.schema))
+    return replace(rows, segments=pa.Table.from_pylist(segments, schema=SEGMENTS.schema))
 
 
 def calls(number: int = 6) -> list[Call]:
@@ -87,7 +89,7 @@ def aggregate(lake: Lake) -> list[object]:
     return list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=("site",), run_id="run-1"))
 
 
-def daily(lake: Lake) -> dict[str | None, tuple[float | None, ...]]:
+def daily(lake: Lake) -> dict[str | None, tuple[Any, ...]]:
     return {row[0]: row[1:] for row in lake.rows(f"SELECT {COLUMNS} FROM daily_emotions")}
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,7 +233,7 @@ def test_groups_that_are_no_folds_are_refused(groups, said):
 
 def test_groups_are_of_known_speakers_and_of_their_split():
     clips = [Clip(str(i), Path(str(i)), "ab"[i % 2], "c", speaker="xyz"[i % 3]) for i in range(12)]
-    planned = {"folds": 2, "seed": 0, "validates": False, "groups": [["x"], ["y", "z"]]}
+    planned: dict[str, Any] = {"folds": 2, "seed": 0, "validates": False, "groups": [["x"], ["y", "z"]]}
     with pytest.raises(ConfigurationError, match="split by speaker, and random was asked"):
         plan_folds(clips, split="random", **planned)
     with pytest.raises(ConfigurationError, match="has no speaker"):

@@ -109,7 +109,7 @@ class _Knowledge:
             for own in reliability.left_out_by("speaker")
             if sum(own.clips)
         ]
-        clips = sum(own for own, _, _ in groups)
+        clips = np.sum([own for own, _, _ in groups], axis=0)
         weight = sum(own / own.sum() for own, _, _ in groups)[:, None]
         identity = np.eye(len(weight))
         known = np.maximum(weight, 1e-12)
@@ -164,7 +164,8 @@ class _Estimate:
     @property
     def counted(self) -> np.ndarray:
         """Share of each label."""
-        return self.weights @ self.labels
+        shares: np.ndarray = self.weights @ self.labels
+        return shares
 
     @property
     def shares(self) -> np.ndarray:
