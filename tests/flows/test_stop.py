@@ -88,6 +88,7 @@ def running(site: Site) -> Iterator[Terminal]:
     with terminal([EMOLAKE, "backfill", str(DAY), str(DAY)], site.folder) as made:
         wait_until(lambda: bool(site.rows("SELECT run_id FROM runs")) or made.process.poll() is not None)
         assert made.process.poll() is None, made.shown
+        wait_until(lambda: len(made.family()) > 1)  # a decoder is at work
         yield made
 
 

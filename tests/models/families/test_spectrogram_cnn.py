@@ -292,7 +292,7 @@ def test_the_committed_weights_know_the_clips_that_they_were_trained_on(shared_d
 
     from emolake.evaluation.dataset import read_dataset
 
-    folder = Path(str(files("emolake.models.default")))
+    folder = Path(str(files("emolake.models.small")))
     default = SpectrogramCnn.load(TrainedFolder(path=folder), device="cpu", precision="fp32")
     clips = read_dataset(shared_data)[::12]
     waves = [torch.from_numpy(soundfile.read(each.path, dtype="float32")[0]) for each in clips]
