@@ -92,7 +92,7 @@ def measure(size: str) -> str:
                 slowest = max(("bare", "decode"), key=lambda name: wall(samples[name]))
                 busy = cpu(samples["night"]) / wall(samples["night"]) / (os.cpu_count() or 1)
                 alone = (
-                    f"Alone, the model, whose operators keep to one thread, takes {spread(samples['bare'])} s, and "
+                    f"Alone, the model takes {spread(samples['bare'])} s, and "
                     f"fetching, decoding and voice activity take {spread(samples['decode'])} s. The night takes "
                     f"{ratio(samples['night'], samples[slowest])} times the slower of the two, and keeps "
                     f"{os.cpu_count()} cores busy for {busy:.0%} of their time."
