@@ -163,7 +163,7 @@ SPEECH_SECONDS = Column(
     "speech_seconds", pa.float64(), "seconds of speech; overlapping windows are not counted twice", "s"
 )
 
-_FOR_TWO = " where fewer than two channels are told apart"
+_FOR_TWO = " where fewer than two channels can be distinguished"
 CHANNEL = Column("channel", pa.int32(), "channel index; 0 for the mix-down")
 ROLE = Column(
     "role",

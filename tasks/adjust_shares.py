@@ -85,8 +85,8 @@ def _of_group(
         return
     labelled = rows.column("labelled").combine_chunks().flatten()
     seconds = labelled.field("seconds").to_numpy(zero_copy_only=False)
-    heard = seconds > 0
-    if not heard.any():
+    spoken = seconds > 0
+    if not spoken.any():
         return
     flat = labelled.field("probabilities").flatten().to_numpy(zero_copy_only=False).astype(np.float64)
     probabilities = flat.reshape(len(labelled), len(order))[
@@ -95,7 +95,7 @@ def _of_group(
     recordings = labelled.field("recording").to_numpy(zero_copy_only=False)
     # DuckDB gives the segments in whatever order its threads had them.
     sorting = np.lexsort((*probabilities.T, seconds, recordings))
-    sorting = sorting[heard[sorting]]
+    sorting = sorting[spoken[sorting]]
     speech = Speech(probabilities[sorting], seconds[sorting], recordings[sorting])
     shares = adjusted_shares(speech, reliability)
     for index, emotion in zip(indices, rows.column("emotion").to_pylist(), strict=True):

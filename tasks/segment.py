@@ -285,7 +285,7 @@ def segment(
             own = chosen if mixer is None else [0]
             tracks = {c: _Track(c, options, vad, sampling_rate, meter) for c in own}
             if meter is not None:
-                # Beside a mix, whose channels are not told apart, there is nothing to measure.
+                # Beside a mix, whose channels are not distinguished, there is nothing to measure.
                 tracks |= {c: _Measured(c, vad, meter) for c in aside if mixer is None}
                 meter.begin(list(tracks))
         for channel, track in tracks.items():

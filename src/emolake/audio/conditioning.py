@@ -11,7 +11,7 @@ import torch
 from scipy.fft import next_fast_len
 from scipy.signal import firwin
 
-from emolake.audio.feature_options import ConditioningOptions
+from emolake.audio.feature_options import AS_IT_IS, ConditioningOptions
 from emolake.audio.features import valid_mask, wide
 
 _TRANSITION = 0.45  # width of the filter's slope, as a share of its cutoff
@@ -29,6 +29,8 @@ def condition(
 
     They come back in float64 where anything was removed (in float32 on devices without it).
     """
+    if options == AS_IT_IS:
+        return waves
     lengths = lengths.to(waves.device)
     mask = valid_mask(lengths, waves.shape[1])
     if options.high_pass_hz is not None:

@@ -212,10 +212,10 @@ def _of_own_labels(predictions: Predictions) -> dict[str, float]:
     own = np.unique(predictions.targets)
     logits = np.full_like(predictions.logits, -np.inf)
     logits[:, own] = predictions.logits[:, own]
-    restricted = replace(predictions, logits=logits)
+    found = scores(replace(predictions, logits=logits))
     return {
-        "uar": scores(restricted)["uar"],
-        "accuracy": scores(restricted)["accuracy"],
+        "uar": found["uar"],
+        "accuracy": found["accuracy"],
         "expected_calibration_error": expected_calibration_error(logits, predictions.targets),
     }
 

@@ -131,7 +131,7 @@ def fit_waves(
     run: TrainingRun,
     show: Callable[[Report], None],
     *,
-    finish: Callable[[], None] = lambda: None,
+    finish: Callable[[], None] | None = None,
 ) -> tuple[list[HistoryRow], np.ndarray]:
     """Train on a fold's clips, or resume what an earlier, killed call left.
 
@@ -150,7 +150,8 @@ def fit_waves(
         seed=fold_seed(run.seed, fold), name=fold.name, checkpoint=run.checkpoint(f"fit-{fold.number}"),
         corpora=corpus.corpora, on_step=show_step, report=show,
     )  # fmt: skip
-    finish()
+    if finish is not None:
+        finish()
     return history, predict_logits(learner, fold.predicted, batch=options.batch, labels=labels)
 
 

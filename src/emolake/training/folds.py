@@ -75,39 +75,42 @@ def plan_folds(
         ConfigurationError: there is no such split, too few speakers or clips for it, a clip without a speaker, or a
             speaker who is not in one group.
     """
-    if split == "corpus":
-        return _by_corpus(clips, folds=folds, seed=seed, validates=validates)
-    fold_of = _assignment(clips, split, seed)
     everything = np.arange(len(clips))
-
-    if groups is None and folds == 1:
-        tested = fold_of(everything, _SHARES, at_most=True) == 0
-        return (_with_validation(fold_of, 0, "one split", everything[~tested], everything[tested]),)
-    if groups is None:
-        fold = fold_of(everything, folds, at_most=False)
+    if groups is not None:
+        fold, names = group_folds(_voices(clips, split), groups), _numbered(len(groups))
+    elif split == "corpus":
+        fold, names = _corpus_folds(clips, folds)
     else:
-        fold, folds = group_folds(_voices(clips, split), groups), len(groups)
+        fold_of = _assignment(clips, split, seed)
+        if folds == 1:
+            tested = fold_of(everything, _SHARES, at_most=True) == 0
+            return (_with_validation(fold_of, 0, "one split", everything[~tested], everything[tested]),)
+        fold, names = fold_of(everything, folds, at_most=False), _numbered(folds)
     fits = [
         *(
-            (f"fold {number + 1}/{folds}", everything[fold != number], everything[fold == number])
-            for number in range(folds)
+            (name, everything[fold != number], everything[fold == number])
+            for number, name in enumerate(names)
         ),
         ("all clips", everything, everything[:0]),
     ]
     if validates:
+        fold_of = _assignment(clips, "speaker" if split == "corpus" else split, seed)
         return tuple(_with_validation(fold_of, number, *fit) for number, fit in enumerate(fits))
     return tuple(
         Fold(number, name, train, everything[:0], test) for number, (name, train, test) in enumerate(fits)
     )
 
 
-def _by_corpus(clips: Sequence[Clip], *, folds: int, seed: int, validates: bool) -> tuple[Fold, ...]:
-    """Return a fold for each corpus, which tests it whole, and one of all clips; speakers validate."""
-    corpora = np.array([clip.corpus for clip in clips])
-    names = sorted(set(corpora.tolist()))
+def _numbered(folds: int) -> list[str]:
+    return [f"fold {number + 1}/{folds}" for number in range(folds)]
+
+
+def _corpus_folds(clips: Sequence[Clip], folds: int) -> tuple[np.ndarray, list[str]]:
+    """Return the fold of each clip, [N] int64, which is that of its corpus, and the names of the folds."""
+    names, fold = np.unique([clip.corpus for clip in clips], return_inverse=True)
     if len(names) < 2:
         raise ConfigurationError(
-            f"the clips are of one corpus, {names[0] if names else '-'}, so none can be left out; give the column "
+            f"the clips are of one corpus, {names[0] if len(names) else '-'}, so none can be left out; give the column "
             "`corpus` another value for each, or ask for --split speaker"
         )
     if folds != len(names):
@@ -115,17 +118,7 @@ def _by_corpus(clips: Sequence[Clip], *, folds: int, seed: int, validates: bool)
             f"{counted(folds, 'fold')} cannot be made of {len(names)} corpora, of which each is left out once; leave "
             "--folds out"
         )
-    everything = np.arange(len(clips))
-    fits = [
-        *((f"without {name}", everything[corpora != name], everything[corpora == name]) for name in names),
-        ("all clips", everything, everything[:0]),
-    ]
-    if validates:
-        fold_of = _assignment(clips, "speaker", seed)
-        return tuple(_with_validation(fold_of, number, *fit) for number, fit in enumerate(fits))
-    return tuple(
-        Fold(number, name, train, everything[:0], test) for number, (name, train, test) in enumerate(fits)
-    )
+    return fold, [f"without {name}" for name in names]
 
 
 def _with_validation(

@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from emolake.errors import ConfigurationError
+from emolake.training.averaging import average_into
 from emolake.training.balance import by_length, drawing_weights
 from emolake.training.epochs import (
     EpochPolicy,
@@ -152,7 +153,10 @@ class GradientTraining:
         self._optimizer = torch.optim.AdamW(
             _rates(self._parameters, learner.pretrained, options), weight_decay=options.weight_decay
         )
-        self._average = trained_weights(learner.module) if options.average else None
+        live = live_weights(learner.module)
+        self._average = (
+            {name: each.detach().clone() for name, each in live.items()} if options.average else None
+        )
         self._steps_done = 0
         steps = math.ceil(len(train) / (options.batch * options.accumulate))
         # Of little data an epoch is a step or two: training must not end for lack of patience before the rate is up.
@@ -233,7 +237,8 @@ class GradientTraining:
         _load(self._learner.module, state["weights"])
         self._steps_done = state["steps_done"]
         if self._average is not None:
-            self._average = state["average"]
+            for name, value in state["average"].items():
+                self._average[name].copy_(value)
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
 
@@ -254,14 +259,8 @@ class GradientTraining:
             self._schedule.step()
         self._steps_done += 1
         if self._average is not None:
-            # Early on a shorter memory, or a short training would end near the weights that it began with.
-            decay = min(options.average, self._steps_done / (self._steps_done + 9))
-            for name, value in trained_weights(self._learner.module).items():
-                mean = self._average[name]
-                if value.is_floating_point():
-                    mean.lerp_(value, 1 - decay)
-                else:
-                    mean.copy_(value)
+            current = live_weights(self._learner.module)
+            average_into(self._average, current, decay=options.average, step=self._steps_done)
         return loss
 
     @contextmanager
@@ -326,10 +325,15 @@ def backward(
     return loss
 
 
+def live_weights(module: nn.Module) -> Weights:
+    """Return all that training changes, itself: later steps reach it."""
+    trained = [(name, each) for name, each in module.named_parameters() if each.requires_grad]
+    return dict([*trained, *module.named_buffers()])
+
+
 def trained_weights(module: nn.Module) -> Weights:
     """Return a copy, on the CPU, of all that training changes: later steps do not reach it."""
-    trained = [(name, each) for name, each in module.named_parameters() if each.requires_grad]
-    return {name: each.detach().to("cpu", copy=True) for name, each in [*trained, *module.named_buffers()]}
+    return {name: each.detach().to("cpu", copy=True) for name, each in live_weights(module).items()}
 
 
 def _rates(

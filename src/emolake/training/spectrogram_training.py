@@ -19,6 +19,7 @@ from emolake.models.families.spectrogram_network import ClipFeatures, EmotionNet
 from emolake.models.families.spectrogram_options import FeatureOptions, NetworkOptions
 from emolake.options import Options
 from emolake.training.augment import AugmentOptions, choose_warps, crop_and_hide, disturb, mix, stretch
+from emolake.training.averaging import average_into
 from emolake.training.balance import drawing_weights
 from emolake.training.epochs import HistoryRow, Weights
 from emolake.training.spectrogram_store import SpectrogramStore
@@ -181,9 +182,8 @@ class SpectrogramTraining:
         self._optimizer.step()
         self._schedule.step()
         self._step += 1
-        # early on a shorter memory, or a short training would end near the random weights that it began with
-        decay = min(loop.average, self._step / (self._step + 9))
-        _average(self._averaged.state_dict(), self._network.state_dict(), decay)
+        current = self._network.state_dict()
+        average_into(self._averaged.state_dict(), current, decay=loop.average, step=self._step)
         return loss.item()
 
     def _fit_scale(self) -> None:
@@ -237,13 +237,3 @@ def _padded(
     power = nn.utils.rnn.pad_sequence([power.T for power, _ in pairs], batch_first=True).transpose(1, 2)
     pitch = nn.utils.rnn.pad_sequence([pitch.T for _, pitch in pairs], batch_first=True).transpose(1, 2)
     return power.contiguous(), pitch.contiguous(), frames
-
-
-@torch.no_grad()
-def _average(averaged: Mapping[str, torch.Tensor], current: Mapping[str, torch.Tensor], decay: float) -> None:
-    """Move the averaged weights towards the current ones."""
-    for name, value in current.items():
-        if value.is_floating_point():
-            averaged[name].lerp_(value, 1 - decay)
-        else:
-            averaged[name].copy_(value)

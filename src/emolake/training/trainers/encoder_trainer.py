@@ -200,7 +200,7 @@ def _fit_fold(
     learner = WaveLearner(
         network, network.encoder, network, network.batching, corpus, recipe.augment, input_spec, run.device
     )
-    finish = partial(_round, network.encoder) if recipe.portable else _leave
+    finish = partial(_round, network.encoder) if recipe.portable else None
     history, logits = fit_waves(learner, corpus, fold, recipe.loop, run, show, finish=finish)
     return {name: tensor.numpy() for name, tensor in network.tensors().items()}, logits, history
 
@@ -225,10 +225,6 @@ def _round(encoder: nn.Module) -> None:
     """Round an encoder's weights to what float16 holds, as they are written, so that figures are of these."""
     for parameter in encoder.parameters():
         parameter.copy_(parameter.half())
-
-
-def _leave() -> None:
-    """Change nothing."""
 
 
 def _divided(
