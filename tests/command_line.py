@@ -17,13 +17,17 @@ def emolake(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder and with more environment; return its exit status and what it wrote."""
     line = ["emolake", *map(str, arguments)]
-    with _caught() as (output, errors), _environment(environment), contextlib.chdir(cwd or Path.cwd()):
-        with mock.patch.object(sys, "argv", line):
-            try:
-                main()
-                status = 0
-            except SystemExit as ended:
-                status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    with (
+        _caught() as (output, errors),
+        _environment(environment),
+        contextlib.chdir(cwd or Path.cwd()),
+        mock.patch.object(sys, "argv", line),
+    ):
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return subprocess.CompletedProcess(line, status, _text(output), _text(errors))
 
 

@@ -1,7 +1,6 @@
 """The command line as scripts see it: exit codes, one sentence on standard error, rows on standard output."""
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -20,7 +19,7 @@ from emolake.settings import Settings, load_settings
 from command_line import emolake
 from made_model import LABELS, write_tiny_model
 
-pytestmark = pytest.mark.server
+pytestmark = pytest.mark.slow
 
 COMMANDS = (
     "demo",
