@@ -160,8 +160,8 @@ EXPECTED_SHARE = Column(
 )
 KAPPA = _figure(
     "kappa",
-    "Cohen's kappa, (agree_share - expected_share) / (1 - expected_share); NULL where both give one and the same emotion "
-    "only",
+    "Cohen's kappa, (agree_share - expected_share) / (1 - expected_share); NULL where both give one and the same "
+    "emotion only",
 )
 MOST_CONFUSED = Column(
     "most_confused", pa.string(), "the commonest two emotions that differ, model_a's first", nullable=True
