@@ -1,4 +1,7 @@
-"""The data dictionary of the lake, derived from its tables and views: `python -m emolake.schemas.dictionary > docs/tables.md`."""
+"""The data dictionary of the lake, derived from its tables and views.
+
+`python -m emolake.schemas.dictionary > docs/tables.md` writes it.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,20 +14,20 @@ _SHARES_OF_DAYS = """\
 Shares of several days, or sites, are those of their seconds. `avg(share)` is not: it gives a day of ten calls the
 weight of one of a thousand, and leaves out the days on which an emotion did not occur, as these have no row of it."""
 _VIEWS = """\
-[cookbook.md](cookbook.md) has questions and their answers from these. All of them leave out what a run said that found its
-model flat (`model_health`), as the daily table does. A recording that is no longer at the source is in them as it is in the daily
-table, with `deleted_at`; `listen_first` leaves it out.
+[cookbook.md](cookbook.md) has questions, and their answers from these. What a run said that found its model flat
+(`model_health`) is in none of them, as in the daily table; `coverage` counts it. A recording that is no longer at the
+source is there as in the daily table, with `deleted_at`; `listen_first` leaves it out.
 
-`dimensions` is a map and not a column for each: a view's columns are fixed when it is made, and a key's pattern can change the next
-day. `dimensions['site']` is the site, and NULL where a recording has none.
+`dimensions` is a map and not a column for each: a view's columns are fixed when it is made, and the key's pattern can
+change the next day. `dimensions['site']` is the site, and NULL where a recording has none.
 
-The views are made with the lake. One of an earlier version gets them from the next run, or `emolake maintain`. Until then
-whoever only reads has them too, for the time of the connection, as far as the lake has the columns they are made from; what is missing
-ends as an error that says so."""
+The views are made with the lake. One of an earlier version gets them from the next run, or `emolake maintain`. Until
+then, whoever only reads has them for the time of the connection, as far as the lake has the columns that they are made
+from; a view that cannot be made ends as an error that says so."""
 _ADJUSTED_OF_DAYS = """\
-Nor is an interval of several days the mean of their intervals, which is too wide: `weekly_emotions` and `trend` have the right
-ones. [shares.md](shares.md) says how
-`share_low`, `share_high` and `share_adjusted` are made, and how far they can be believed."""
+Nor is an interval of several days the mean of their intervals, which is too wide: `weekly_emotions` and `trend` have
+the right ones. [shares.md](shares.md) says how `share_low`, `share_high` and `share_adjusted` are made, and how far
+they can be believed."""
 
 
 def data_dictionary() -> str:

@@ -188,8 +188,8 @@ FROM weekly_emotions WHERE dimension IS NULL AND emotion = 'anger' ORDER BY week
 TREND = View(
     "trend",
     "One row per day with labelled speech, model, dimension, value of it, emotion and number of days, 7 or 28: the "
-    "share of the days that end with this one, that of as many days before them, and the change, each with its interval. "
-    "Dimensions are as in weekly_emotions.",
+    "share of the days that end with this one, that of as many days before them, and the change, each with its "
+    "interval. Dimensions are as in weekly_emotions.",
     (
         c.DATE,
         c.MODEL,

@@ -69,7 +69,9 @@ class LakeOpening(AbstractContextManager[Lake]):
 
 
 def open_lake(config: Config = None, *, read_only: bool = True) -> LakeOpening:
-    """Open the lake of a configuration, for a `with` block or one `.query(sql)`; a reader's times are in source.timezone.
+    """Open the lake of a configuration, for a `with` block or one `.query(sql)`.
+
+    A reader's times are in source.timezone.
 
     Args:
         config: as of `load_settings`.

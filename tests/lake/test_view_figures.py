@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import duckdb
 import pyarrow as pa
@@ -155,7 +156,7 @@ def test_a_call_has_the_figures_of_its_segments(lake, calls):
             expected = shares(pieces)
             assert row["shares"] == (None if expected is None else pytest.approx(expected))
             assert row["turning_points"] == (
-                sum(one != other for one, other in zip(labels, labels[1:], strict=False)) if labels else None
+                sum(one != other for one, other in pairwise(labels)) if labels else None
             )
             if expected is None:
                 assert (row["dominant_emotion"], row["mixture"], row["uncertain_share"]) == (None, None, None)
@@ -248,10 +249,8 @@ def test_a_timeline_holds_every_segment_and_each_stretch_differs_from_the_next(l
             found, pieces = stretches[call.uri, channel], owned(call, channel)
             labels = [label for row in found for label in [row["emotion"]] * row["segments"]]
             assert labels == [piece.emotion for piece, _ in pieces]
-            assert all(
-                one["emotion"] != other["emotion"] for one, other in zip(found, found[1:], strict=False)
-            )
-            assert all(one["end_s"] == other["start_s"] for one, other in zip(found, found[1:], strict=False))
+            assert all(one["emotion"] != other["emotion"] for one, other in pairwise(found))
+            assert all(one["end_s"] == other["start_s"] for one, other in pairwise(found))
             assert [row["stretch"] for row in found] == [*range(1, len(found) + 1)]
             assert sum(row["speech_s"] for row in found) == pytest.approx(sum(speech for _, speech in pieces))
 
@@ -331,11 +330,11 @@ def test_each_recording_is_counted_where_it_fell_out_first(lake):
 
 
 def test_the_calls_to_listen_to_first_are_those_of_their_reason(lake):
-    long = ["neutral"] * 8
+    long, mixed = ["neutral"] * 8, ["anger", "fear", "sadness", "neutral"]
     fill(lake, [
         Call("plain.wav", pieces=tiled(long), duration_s=80),
         Call("angry.wav", pieces=tiled(["anger"] * 7 + ["neutral"]), duration_s=80),
-        Call("mixed.wav", pieces=tiled(["anger", "fear", "sadness", "neutral", "neutral", "sadness", "fear", "anger"]), duration_s=80),
+        Call("mixed.wav", pieces=tiled(mixed + mixed[::-1]), duration_s=80),
         Call("turned.wav", pieces=tiled(["neutral"] * 4 + ["sadness"] * 4), duration_s=80),
         Call("unsure.wav", pieces=tuple(replace(piece, confidence=0.3 if piece.index == 5 else 0.4)
                                         for piece in tiled(long)), duration_s=80),
