@@ -92,7 +92,7 @@ def aggregate_within(
 
 
 def _seems_of_earlier_version(emotions: pa.Table) -> bool:
-    """Return whether rows of a day have no interval, and recordings enough for one, like those that `stale_days` finds."""
+    """Return whether rows of a day have no interval, and recordings enough for one; `stale_days` takes such for old."""
     of_several = emotions.filter(
         pc.and_(pc.is_valid(emotions["share"]), pc.greater(emotions["recordings"], 1))
     )

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
-import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,8 +23,8 @@ from emolake.schemas.tables import (
     SEGMENTS,
     TABLES,
 )
-from emolake.schemas.views import VIEWS
 from emolake.tasks.aggregate import daily_emotions
+from tools.cookbook_lake import plain_lake
 
 from made_lake import DAY, KEY, Call, Piece, shard_rows, tiled
 
@@ -35,15 +34,7 @@ EMOTIONS = ("anger", "neutral", "sadness", None)
 
 @pytest.fixture(scope="module")
 def plain():
-    """The tables and views in a plain DuckDB, which is much faster to fill than a lake."""
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("ATTACH ':memory:' AS lake")
-        for table in TABLES:
-            connection.execute(table.ddl)
-        for view in VIEWS:
-            connection.execute(f"CREATE VIEW lake.{view.name} AS\n{view.select}")
-        connection.execute("USE lake")
+    with plain_lake() as connection:
         yield connection
 
 
