@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -47,7 +47,7 @@ class Words:
 
     def element(self, key: str, **values: Any) -> Markup:
         """Return the text as an element that the page can say in another language."""
-        given = Markup(' data-values="{}"').format(json.dumps(values)) if values else ""
+        given = Markup(' data-values="{}"').format(json.dumps(values, default=str)) if values else ""
         return Markup('<span data-word="{}"{}>{}</span>').format(key, given, self(key, **values))
 
     def value(self, value: Any, format: str) -> Markup:
@@ -56,7 +56,7 @@ class Words:
             return escape(NOTHING)
         if format in ("text", "date"):
             return escape(value)
-        plain = value.isoformat() if isinstance(value, datetime) else value
+        plain = json.dumps(value, default=datetime.isoformat)
         return Markup('<data value="{}" data-format="{}">{}</data>').format(
             plain, format, self.formatted(value, format)
         )
@@ -77,6 +77,8 @@ class Words:
             "precise": lambda value: self._decimal(value, 3),
             "percent": lambda value: self._decimal(100 * value, 1) + self._percent_sign,
             "points": lambda value: self._signed(100 * value),
+            "share": self._share,
+            "change": self._change,
             "duration": self._duration,
             "moment": _moment,
             "emotion": lambda value: self(f"emotion_{value}"),
@@ -94,6 +96,23 @@ class Words:
     def _signed(self, value: float) -> str:
         sign = "+" if round(value, 1) > 0 else "−" if round(value, 1) < 0 else "±"
         return sign + self._decimal(abs(value), 1)
+
+    def _share(self, value: Sequence[float | None]) -> str:
+        share, low, high = value
+        if share is None:
+            return NOTHING
+        text = self.formatted(share, "percent")
+        if low is None or high is None:
+            return f"{text} ({self('no_interval')})"
+        return f"{text} ({self._decimal(100 * low, 1)}–{self._decimal(100 * high, 1)})"
+
+    def _change(self, value: Sequence[float | None]) -> str:
+        change, low, high = value
+        if change is None:
+            return NOTHING
+        if low is None:
+            return f"{self._signed(100 * change)} ({self('no_interval')})"
+        return self("points_between", change=change, low=low, high=high)
 
     def _duration(self, seconds: float) -> str:
         for limit, size, unit in ((60, 1, "unit_s"), (3600, 60, "unit_min")):

@@ -28,6 +28,14 @@ emolake.formats = (() => {
       const [size, unit] = seconds < 60 ? [1, "unit_s"] : seconds < 3600 ? [60, "unit_min"] : [3600, "unit_h"];
       return `${decimal(1)(seconds / size)}\u00a0${emolake.word(unit)}`;
     },
+    // A share with its interval, [share, low, high]; null ends are those of a single recording.
+    share: ([share, low, high]) => (share === null ? "–" : low === null
+      ? `${emolake.formats.percent(share)} (${emolake.word("no_interval")})`
+      : `${emolake.formats.percent(share)} (${decimal(1)(100 * low)}–${decimal(1)(100 * high)})`),
+    // A change in percentage points with its interval.
+    change: ([change, low, high]) => (change === null ? "–" : low === null
+      ? `${emolake.formats.points(change)} (${emolake.word("no_interval")})`
+      : emolake.word("points_between", { change, low, high })),
     moment: (moment) => new Date(moment).toISOString().slice(0, 16).replace("T", " "),
     emotion: (emotion) => emolake.word(`emotion_${emotion}`),
     word: (key) => emolake.word(key),
@@ -52,8 +60,7 @@ emolake.say = (root = document) => {
   }
   for (const element of root.querySelectorAll("data[data-format]")) {
     const format = element.dataset.format;
-    const isText = ["text", "moment", "emotion", "word"].includes(format);
-    element.textContent = emolake.formatted(isText ? element.value : Number(element.value), format);
+    element.textContent = emolake.formatted(JSON.parse(element.value), format);
   }
 };
 
@@ -63,6 +70,40 @@ emolake.tell = (element, key, values = {}) => {
   element.dataset.values = JSON.stringify(values);
   element.textContent = emolake.word(key, values);
   return element;
+};
+
+// An element of a value, which is written again when the language changes.
+emolake.value = (value, format) => {
+  if (value === null || value === undefined) return document.createTextNode("–");
+  if (format === "text" || format === "date") return document.createTextNode(value);
+  const element = document.createElement("data");
+  element.value = JSON.stringify(value);
+  element.dataset.format = format;
+  element.textContent = emolake.formatted(value, format);
+  return element;
+};
+
+// Give a table other columns, { word or text, format }, and rows. The first column names the row.
+emolake.table = (table, columns, rows) => {
+  const element = (name, kind, ...children) => {
+    const made = document.createElement(name);
+    if (kind) made.className = kind;
+    made.append(...children);
+    return made;
+  };
+  const kindOf = ({ format }) => (format === "text" ? "name" : ["date", "word", "emotion"].includes(format) ? "" : "n");
+  const head = columns.map((column) => {
+    const cell = element("th", kindOf(column));
+    cell.scope = "col";
+    return column.word ? emolake.tell(cell, column.word) : (cell.append(column.text), cell);
+  });
+  const body = rows.map((row) => element("tr", "", ...row.map((value, place) => {
+    const cell = element(place ? "td" : "th", kindOf(columns[place]), emolake.value(value, columns[place].format));
+    if (!place) cell.scope = "row";
+    return cell;
+  })));
+  table.tHead.replaceChildren(element("tr", "", ...head));
+  table.tBodies[0].replaceChildren(...body);
 };
 
 // Call a function whenever the language or the appearance was changed.
