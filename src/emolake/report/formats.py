@@ -54,7 +54,7 @@ class Words:
         """Return a value as an element that the page can write in another language's format."""
         if value is None:
             return escape(NOTHING)
-        if format in ("text", "date"):
+        if format in ("text", "date", "long"):
             return escape(value)
         plain = json.dumps(value, default=datetime.isoformat)
         return Markup('<data value="{}" data-format="{}">{}</data>').format(
@@ -82,7 +82,9 @@ class Words:
             "duration": self._duration,
             "moment": _moment,
             "emotion": lambda value: self(f"emotion_{value}"),
+            "long": str,
             "word": lambda value: self(value),
+            "said": lambda value: self(value[0], **value[1]),
         }
 
     @property

@@ -61,7 +61,7 @@ def prepare(lake: Lake, periods: Periods) -> list[str]:
     rows_of(
         lake,
         "report_cells",
-        **days,
+        last=periods.last,
         dimensions=dimensions,
         periods=periods.number,
         period_days=periods.days,

@@ -38,7 +38,9 @@ emolake.formats = (() => {
       : emolake.word("points_between", { change, low, high })),
     moment: (moment) => new Date(moment).toISOString().slice(0, 16).replace("T", " "),
     emotion: (emotion) => emolake.word(`emotion_${emotion}`),
+    long: String,
     word: (key) => emolake.word(key),
+    said: ([key, values]) => emolake.word(key, values),
   };
 })();
 
@@ -75,7 +77,7 @@ emolake.tell = (element, key, values = {}) => {
 // An element of a value, which is written again when the language changes.
 emolake.value = (value, format) => {
   if (value === null || value === undefined) return document.createTextNode("–");
-  if (format === "text" || format === "date") return document.createTextNode(value);
+  if (["text", "date", "long"].includes(format)) return document.createTextNode(value);
   const element = document.createElement("data");
   element.value = JSON.stringify(value);
   element.dataset.format = format;
@@ -91,7 +93,7 @@ emolake.table = (table, columns, rows) => {
     made.append(...children);
     return made;
   };
-  const kindOf = ({ format }) => (format === "text" ? "name" : ["date", "word", "emotion"].includes(format) ? "" : "n");
+  const kindOf = ({ format }) => (({ text: "name", long: "long", date: "nowrap", word: "", emotion: "", said: "" })[format] ?? "n");
   const head = columns.map((column) => {
     const cell = element("th", kindOf(column));
     cell.scope = "col";
