@@ -26,7 +26,8 @@ _MOST_HEALTH = 200
 # Of each reason and model; and of each day, so that a short selection finds some too.
 _MOST_CALLS = 120
 _CALLS_OF_DAY = 3
-_QUIET = ("neutral", "calm")
+_QUIET = ("neutral", "calm", "folded")
+_HARD = ("anger", "frustration", "sadness", "fear", "disgust", "contempt")
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,6 @@ def _add_shares(
     model = Shares([row for row in rows if row["model"] == names.models[0]], names)
     listen = rows_of(lake, "report_listen", **days, of_each_day=_CALLS_OF_DAY, most_calls=_MOST_CALLS)
     hours = shares.hours(lake, periods, names=names)
-    shown = next((each for each in model.emotions if each not in _QUIET), model.emotions[0])
     content |= {
         "models": names.models,
         "selection": _selection(model.of("range")["", ""].values(), models[0]),
@@ -190,7 +190,7 @@ def _add_shares(
         "listen": operations.listen_table([row for row in listen if row["model"] == names.models[0]]),
         "daily": model.daily(periods),
         "breakdown": model.values(),
-        "hours": tables.hour_table(hours.get("0 0", ()), names.emotion(shown)),
+        "hours": tables.hour_table(hours.get("0 0", ()), names.emotion(_subject(model.emotions))),
         "totals": tables.totals(rows, rows_of(lake, "report_adjusted", **days)),
     }
     return {
@@ -210,6 +210,13 @@ def _add_shares(
             if row[3] is not None
         ],
     }
+
+
+def _subject(emotions: Sequence[str]) -> str:
+    """Return the emotion that a map is of: of the hard ones the commonest."""
+    hard = (each for each in emotions if each in _HARD)
+    loud = (each for each in emotions if each not in _QUIET)
+    return next(hard, None) or next(loud, emotions[0])
 
 
 def _selection(rows: Any, model: Row) -> Row:

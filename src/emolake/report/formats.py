@@ -72,6 +72,7 @@ class Words:
         return {
             "text": str,
             "date": str,
+            "day": lambda value: str(value)[5:].replace("-", "\N{NON-BREAKING HYPHEN}"),
             "number": lambda value: self._decimal(value, 0),
             "decimal": lambda value: self._decimal(value, 1),
             "precise": lambda value: self._decimal(value, 3),

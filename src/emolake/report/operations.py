@@ -160,7 +160,7 @@ def stage_table(rows: Iterable[Row]) -> Table:
     return Table(
         "stages",
         "stages",
-        columns(started="moment", run="text", stages="long"),
+        columns(started="moment", run="text", left="long"),
         [[run["started_at"], run["run_id"], stages_line(_stages_of(run))] for run in rows],
     )
 

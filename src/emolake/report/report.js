@@ -8,6 +8,12 @@
   let state = fresh();
 
   for (const details of document.querySelectorAll("details.behind")) details.open = false;
+  // Of what the filters leave, a phone shows more without them.
+  const narrow = matchMedia("(max-width: 40rem)");
+  if (at("filter-box")) {
+    at("filter-box").open = !narrow.matches;
+    narrow.addEventListener("change", () => { at("filter-box").open = !narrow.matches; });
+  }
 
   function hours() {
     if (!table("hours")) return;
@@ -81,7 +87,7 @@
       const chart = made("div", { className: "chart" });
       requestAnimationFrame(() => emolake.chart(chart, () => `${nameOf(emotion)}, ${dimension}`, (width) => emolake.plot(width, {
         height: 30 + 26 * rows.length, marginTop: 4, marginLeft: sections.roomFor(rows.map((row) => sections.shortened(row.value)), width),
-        x: { ...asPercent, zero: true, ticks: width < 330 ? 3 : 5 },
+        x: { ...asPercent, inset: 8, ticks: width < 330 ? 3 : 5 },
         y: { domain: rows.map((row) => row.value), label: null, tickSize: 0, tickFormat: (value) => sections.shortened(value) },
         marks: [
           Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1, ticks: width < 330 ? 3 : 5 }),
@@ -169,9 +175,9 @@
       });
       return button;
     }));
-    const most = 6;
+    const most = 5;
     const of = (reason, number) => found.filter((call) => call[2] === reason).slice(0, number);
-    const shown = state.reason ? of(state.reason, most) : reasons.flatMap((reason, place) => of(reason, place < 2 ? 2 : 1));
+    const shown = state.reason ? of(state.reason, most) : reasons.flatMap((reason, place) => of(reason, place ? 1 : 2));
     const list = at("calls");
     list.hidden = false;
     list.replaceChildren(...shown.map(([day, , , role, , name, clock, key, values, second]) => made("li", {},

@@ -2,7 +2,8 @@
 // What each section shows of a selection: a chart and the table behind it.
 emolake.sections = (() => {
   const { data, figures, word, formatted } = emolake;
-  const QUIET = ["neutral", "calm"];
+  const QUIET = ["neutral", "calm", "folded"];
+  const HARD = ["anger", "frustration", "sadness", "fear", "disgust", "contempt"];
   const at = (id) => document.getElementById(id);
   const table = (name) => at(`table-${name}`);
   const nameOf = (emotion) => word(`emotion_${data.emotions[emotion]}`);
@@ -37,9 +38,10 @@ emolake.sections = (() => {
     const isFolded = (emotion) => data.emotions[emotion] === "folded";
     return given.sort((a, b) => isFolded(a) - isFolded(b) || seconds(b) - seconds(a));
   };
-  // The emotion that maps and breakdowns are of: the chosen one, or the commonest beside neutral and calm.
+  // The emotion that maps and breakdowns are of: the chosen one, or of the hard ones the commonest; `build.py` does the same.
   const subject = (state, emotions) => (
-    state.emotion ?? emotions.find((emotion) => ![...QUIET, "folded"].includes(data.emotions[emotion])) ?? emotions[0]
+    state.emotion ?? emotions.find((emotion) => HARD.includes(data.emotions[emotion]))
+    ?? emotions.find((emotion) => !QUIET.includes(data.emotions[emotion])) ?? emotions[0]
   );
   const asPercent = { label: null, tickFormat: (value) => formatted(value, "number") + "\u202f%", percent: true };
   const asList = ({ share, low, high }) => [share, low, high];
@@ -93,8 +95,8 @@ emolake.sections = (() => {
       const labels = new Map(shown.map((row) => [row.emotion, nameOf(row.emotion)]));
       const reach = 1.12 * d3.max(shown, (row) => Math.max(Math.abs(row.low ?? row.change), Math.abs(row.high ?? row.change), 0.01));
       return emolake.plot(width, {
-        height: 34 + 34 * shown.length, marginLeft: roomFor([...labels.values()], width), marginRight: 58, marginTop: 4,
-        x: { domain: [-reach, reach], label: null, ticks: width < 330 ? 3 : 5, tickFormat: (value) => emolake.formats.points(value).replace(/[.,]0$/, "") },
+        height: 34 + 46 * shown.length, marginLeft: roomFor([...labels.values()], width), marginRight: 58, marginTop: 4,
+        x: { domain: [-reach, reach], label: null, ticks: width < 330 ? 3 : 5, tickFormat: (value) => emolake.formats.points(value).replace(/[.,]0$/, "").replace("±", "") },
         y: { domain: shown.map((row) => row.emotion), label: null, tickFormat: (emotion) => labels.get(emotion), tickSize: 0 },
         marks: [
           Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1, ticks: width < 330 ? 3 : 5 }),
@@ -108,10 +110,10 @@ emolake.sections = (() => {
             stroke: { value: (row) => (isClear(row) ? colourOf(row.emotion) : "var(--quiet)"), scale: null },
             fill: { value: (row) => (isClear(row) ? colourOf(row.emotion) : "var(--card)"), scale: null },
           }),
-          Plot.text(shown, {
+          ...[true, false].map((clear) => Plot.text(shown.filter((row) => isClear(row) === clear), {
             y: "emotion", frameAnchor: "right", dx: 54, textAnchor: "end", fill: "var(--text)", fontSize: 13,
-            fontWeight: (row) => (isClear(row) ? 700 : 400), text: (row) => formatted(row.change, "points"),
-          }),
+            fontWeight: clear ? 700 : 400, text: (row) => formatted(row.change, "points"),
+          })),
           Plot.tip(shown, Plot.pointerY({
             x: "change", y: "emotion", fill: "var(--card)", stroke: "var(--line)",
             title: (row) => `${nameOf(row.emotion)}: ${formatted([row.change, row.low, row.high], "change")}\n${formatted(asList(row.then), "share")} → ${formatted(asList(row.now), "share")}`,
@@ -136,7 +138,7 @@ emolake.sections = (() => {
     )));
     legend(at("legend-roles"), found.map((each, place) => [roleWord(each.role), colour(place)]));
     emolake.chart(at("chart-roles"), () => word("roles"), (width) => (points.length ? emolake.plot(width, {
-      height: 34 + 34 * Math.min(emotions.length, 7), marginTop: 4,
+      height: 34 + 46 * Math.min(emotions.length, 7), marginTop: 4,
       marginLeft: roomFor(emotions.slice(0, 7).map(nameOf), width),
       x: { ...asPercent, zero: true, ticks: width < 330 ? 3 : 5 },
       y: { domain: emotions.slice(0, 7), label: null, tickFormat: nameOf, tickSize: 0 },
@@ -144,7 +146,7 @@ emolake.sections = (() => {
         Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1, ticks: width < 330 ? 3 : 5 }),
         ...found.flatMap((each, place) => {
           const own = points.filter((point) => point.place === place);
-          const dy = (place - (found.length - 1) / 2) * (found.length > 2 ? 8 : 11);
+          const dy = (place - (found.length - 1) / 2) * (found.length > 2 ? 9 : 13);
           return [
             Plot.link(own.filter((point) => point.low !== null), {
               x1: "low", x2: "high", y1: "emotion", y2: "emotion", dy, stroke: colour(place), strokeWidth: 4,

@@ -19,6 +19,7 @@ emolake.formats = (() => {
   return {
     text: String,
     date: String,
+    day: (value) => value.slice(5).replaceAll("-", "\u2011"),
     number: (value) => decimal(0)(value),
     decimal: (value) => decimal(1)(value),
     precise: (value) => decimal(3)(value),
@@ -93,7 +94,7 @@ emolake.table = (table, columns, rows) => {
     made.append(...children);
     return made;
   };
-  const kindOf = ({ format }) => (({ text: "name", long: "long", date: "nowrap", word: "", emotion: "", said: "" })[format] ?? "n");
+  const kindOf = ({ format }) => (({ text: "name", long: "long", date: "nowrap", moment: "nowrap", word: "", emotion: "", said: "" })[format] ?? "n");
   const head = columns.map((column) => {
     const cell = element("th", kindOf(column));
     cell.scope = "col";
