@@ -1,7 +1,6 @@
 """The report in a real browser: its scripts agree with SQL, it fits a phone, and hostile names execute nothing."""
 
 import re
-import shutil
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,16 +19,12 @@ from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
 from made_lake import Call, run_row, shard_rows, sqlite_warehouse, tiled
+from report_browser import Opened, needs_browser
 from report_page import Page
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is of the extra dev")
-_BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _AXE = find_spec("axe_core_python")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(_BROWSER is None, reason="neither chromium nor google-chrome is installed"),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 STORY = Story(days=9, calls=90, segments=4)
 HOSTILE = [
@@ -40,14 +35,6 @@ HOSTILE = [
     "a site with a rather long name " * 3,
 ]
 KEY = AnalysisKey(STORY.models[0], f"{1:032x}", "0" * 16)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=_BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -80,52 +67,6 @@ def report(lake, tmp_path_factory) -> Path:
     return write_report(
         lake, first=None, last=None, out=tmp_path_factory.mktemp("report") / "report.html"
     ).out
-
-
-class Opened:
-    """A page in the browser, with all that it complained of and asked for."""
-
-    def __init__(self, browser, path: Path, *, width: int = 1280, **context) -> None:
-        self.said: list[str] = []
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, **context)
-        self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on(
-            "request",
-            lambda request: None if request.url == path.as_uri() else self.said.append(request.url),
-        )
-        self.page.goto(path.as_uri())
-        if context.get("java_script_enabled", True):
-            self.settle()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.context.close()
-
-    def settle(self) -> None:
-        """Wait until the charts that know their width are drawn."""
-        self.page.evaluate(
-            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
-
-    def cells(self) -> dict[str, list[list[str]]]:
-        """The tables' texts, as `Page` has them."""
-        return self.page.evaluate(
-            """() => Object.fromEntries([...document.querySelectorAll("table[id]")].map(table => [
-                table.id.replace("table-", ""),
-                [...table.rows].map(row => [...row.cells].map(cell => cell.textContent.replaceAll("\\u00a0", " ").trim())),
-            ]))"""
-        )
-
-    def text(self, id: str) -> str:
-        return self.page.locator(f"#{id}").inner_text()
-
-    def choose(self, filter: str, label: str) -> None:
-        self.page.select_option(f"#filter-{filter}", label=label)
-        self.settle()
 
 
 def is_alike(found: list[list[str]], expected: list[list[str]]) -> bool:

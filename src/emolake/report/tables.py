@@ -10,7 +10,7 @@ from emolake.messages import redacted
 from emolake.report.rows import Row
 from emolake.report.shares import Names, Periods
 
-_KINDS = {"text": "name", "long": "long", "date": "nowrap", "moment": "nowrap", "word": "", "emotion": "", "said": ""}
+_KINDS = {"text": "name", "long": "long", "date": "nowrap", "moment": "nowrap", "word": "", "emotion": "", "said": "", "role": ""}
 
 
 @dataclass(frozen=True)
