@@ -400,7 +400,7 @@ def test_a_range_backwards_is_refused(lake, tmp_path):
         write_report(lake, first=DAY, last=EARLIER, out=tmp_path / "r.html")
 
 
-@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize("language", [Language.de, Language.ko])
 def test_the_page_opens_in_a_language(lake, tmp_path, language):
     write_report(lake, first=None, last=None, out=tmp_path / "r.html", language=language)
     page = Page(tmp_path / "r.html")
