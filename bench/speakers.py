@@ -283,7 +283,7 @@ def measured(
     """Return what is found in some calls; the same calls for every embedding. With one party, one speaks both parts."""
     random = np.random.default_rng(17)
     sexes = {clip.speaker: clip.sex for clip in manifest(folder) if clip.corpus == setting.corpus}
-    result = []
+    result: list[Found] = []
     while len(result) < calls:
         pair = random.choice(sorted(sexes), 2, replace=False).tolist()
         if (sexes[pair[0]] == sexes[pair[1]]) != setting.same_sex:
@@ -292,8 +292,10 @@ def measured(
             folder, setting, pair if parties_of_call == 2 else pair[:1] * 2, random
         )
         found, likeness = parties(samples, embed)
-        errors = [error_rate(reference, found, len(samples), alone=alone) for alone in (False, True)]
-        result.append(Found(*errors, likeness))
+        error, error_alone = (
+            error_rate(reference, found, len(samples), alone=alone) for alone in (False, True)
+        )
+        result.append(Found(error, error_alone, likeness))
     return result
 
 
