@@ -40,7 +40,9 @@ def shares(table: pa.Table, days: int) -> alt.LayerChart:
         *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("share", "share_low", "share_high")),
         "recordings:Q",
     ]
-    colour = _emotion(_emotions(table), legend=alt.Legend(orient="top", columns=4, symbolType="stroke"))
+    colour = _emotion(
+        _emotions(table), legend=alt.Legend(orient="top", columns=5, symbolType="circle", symbolOpacity=1)
+    )
     base = alt.Chart(table).encode(x=day, color=colour, tooltip=tooltip)
     band = base.mark_area(opacity=0.16).encode(y=alt.Y("share_low:Q"), y2="share_high:Q")
     line = base.mark_line(strokeWidth=2.5, point=alt.OverlayMarkDef(size=45)).encode(
@@ -107,9 +109,7 @@ def coverage(table: pa.Table) -> alt.Chart:
         .encode(
             x=alt.X("yearmonthdate(date):O", title=None, axis=alt.Axis(format="%b %d", labelOverlap=True)),
             y=alt.Y("recordings:Q", title="recordings"),
-            color=alt.Color(
-                "stage:N", scale=scale, sort=stages, title=None, legend=alt.Legend(orient="top", columns=4)
-            ),
+            color=alt.Color("stage:N", scale=scale, sort=stages, title=None, legend=legend),
             order=alt.Order("rank:Q"),
             tooltip=[alt.Tooltip("date:T", format="%Y-%m-%d"), "stage:N", "recordings:Q"],
         )

@@ -23,6 +23,7 @@ SHOWN_DAYS = 31
 SHOWN_EMOTIONS = 5
 FRESH_S = 15
 ALL = "all recordings"
+_OUTCOME_COLOURS = {"completed": "green", "failed": "red", "died": "red", "running": "blue"}
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -139,16 +140,25 @@ def _show_totals(shown: Board) -> None:
     totals = shown.totals
     listed, labelled = totals["listed"], totals["labelled"]
     run = shown.runs.slice(0, 1).to_pylist()
+    outcome = run[0]["outcome"] if run else None
     figures = [
         ("Recordings", f"{listed:,}"),
         ("Labelled", f"{100 * labelled / listed:.0f} %" if listed else "–"),
         ("Audio", f"{totals['audio_hours']:,.1f} h"),
         ("Speech", f"{totals['speech_hours']:,.1f} h"),
         ("Quarantined", f"{totals['quarantined']:,}"),
-        ("Last run", run[0]["outcome"] if run else "–"),
     ]
-    for column, (name, value) in zip(st.columns(len(figures)), figures, strict=True):
+    *columns, last = st.columns(len(figures) + 1)
+    for column, (name, value) in zip(columns, figures, strict=True):
         column.metric(name, value, border=True)
+    last.metric(
+        "Last run",
+        f"{run[0]['started_at']:%d %b}" if run else "–",
+        outcome,
+        delta_color=_OUTCOME_COLOURS.get(outcome or "", "off"),
+        delta_arrow="off",
+        border=True,
+    )
 
 
 def _show_changes(shown: Board, choice: Choice) -> None:
