@@ -54,7 +54,7 @@ class Words:
         """Return a value as an element that the page can write in another language's format."""
         if value is None:
             return escape(NOTHING)
-        if format in ("text", "date"):
+        if format in ("text", "date", "long"):
             return escape(value)
         plain = json.dumps(value, default=datetime.isoformat)
         return Markup('<data value="{}" data-format="{}">{}</data>').format(
@@ -72,6 +72,7 @@ class Words:
         return {
             "text": str,
             "date": str,
+            "day": lambda value: str(value)[5:].replace("-", "\N{NON-BREAKING HYPHEN}"),
             "number": lambda value: self._decimal(value, 0),
             "decimal": lambda value: self._decimal(value, 1),
             "precise": lambda value: self._decimal(value, 3),
@@ -82,7 +83,9 @@ class Words:
             "duration": self._duration,
             "moment": _moment,
             "emotion": lambda value: self(f"emotion_{value}"),
+            "long": str,
             "word": lambda value: self(value),
+            "said": lambda value: self(value[0], **value[1]),
         }
 
     @property

@@ -13,8 +13,9 @@ ALL_ROLES = "*"
 
 # Beyond so many days a period is a week, and the hours of all of them are one map.
 MOST_DAYS_BY_DAY = 92
-# About 150 bytes each in the page.
-MOST_CELLS = 12_000
+# Some 360 bytes each in the page, and some 17.
+MOST_CELLS = 6_000
+MOST_HOURS = 25_000
 _MOST_VALUES = (20, 10, 5, 2, 0)
 _CHANGE_DAYS = 7
 
@@ -61,7 +62,7 @@ def prepare(lake: Lake, periods: Periods) -> list[str]:
     rows_of(
         lake,
         "report_cells",
-        **days,
+        last=periods.last,
         dimensions=dimensions,
         periods=periods.number,
         period_days=periods.days,
@@ -105,15 +106,13 @@ def cells(lake: Lake, *, most_values: int, names: "Names") -> dict[str, list[Any
 
 
 def hours(lake: Lake, periods: Periods, *, names: "Names") -> dict[str, list[list[Any]]]:
-    """Return labelled seconds by `MODEL ROLE`: period, weekday, hour, emotion, seconds, recordings."""
+    """Return labelled seconds by `MODEL ROLE`: period, weekday, hour, emotion, seconds; the period is -1 of many."""
     found: dict[str, list[list[Any]]] = defaultdict(list)
-    parameters = {
-        "last": periods.last,
-        "periods": periods.number,
-        "period_days": periods.days,
-        "by_period": periods.days == 1,
-    }
-    for row in rows_of(lake, "report_hours", **parameters):
+    parameters = {"last": periods.last, "periods": periods.number, "period_days": periods.days}
+    rows = rows_of(lake, "report_hours", **parameters, by_period=periods.days == 1)
+    if len(rows) > MOST_HOURS:
+        rows = rows_of(lake, "report_hours", **parameters, by_period=False)
+    for row in rows:
         found[f"{names.model(row['model'])} {names.role(row['role'])}"].append(
             [row["period"], row["weekday"], row["hour"], names.emotion(row["emotion"]), _short(row["seconds"])]
         )

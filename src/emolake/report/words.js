@@ -19,6 +19,7 @@ emolake.formats = (() => {
   return {
     text: String,
     date: String,
+    day: (value) => value.slice(5).replaceAll("-", "\u2011"),
     number: (value) => decimal(0)(value),
     decimal: (value) => decimal(1)(value),
     precise: (value) => decimal(3)(value),
@@ -38,7 +39,9 @@ emolake.formats = (() => {
       : emolake.word("points_between", { change, low, high })),
     moment: (moment) => new Date(moment).toISOString().slice(0, 16).replace("T", " "),
     emotion: (emotion) => emolake.word(`emotion_${emotion}`),
+    long: String,
     word: (key) => emolake.word(key),
+    said: ([key, values]) => emolake.word(key, values),
   };
 })();
 
@@ -75,7 +78,7 @@ emolake.tell = (element, key, values = {}) => {
 // An element of a value, which is written again when the language changes.
 emolake.value = (value, format) => {
   if (value === null || value === undefined) return document.createTextNode("–");
-  if (format === "text" || format === "date") return document.createTextNode(value);
+  if (["text", "date", "long"].includes(format)) return document.createTextNode(value);
   const element = document.createElement("data");
   element.value = JSON.stringify(value);
   element.dataset.format = format;
@@ -91,7 +94,7 @@ emolake.table = (table, columns, rows) => {
     made.append(...children);
     return made;
   };
-  const kindOf = ({ format }) => (format === "text" ? "name" : ["date", "word", "emotion"].includes(format) ? "" : "n");
+  const kindOf = ({ format }) => (({ text: "name", long: "long", date: "nowrap", moment: "nowrap", word: "", emotion: "", said: "" })[format] ?? "n");
   const head = columns.map((column) => {
     const cell = element("th", kindOf(column));
     cell.scope = "col";

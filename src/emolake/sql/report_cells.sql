@@ -40,16 +40,11 @@ by_recording AS (
 placed AS (
     SELECT
         by_recording.*,
-        entry.dimension,
-        entry.value
+        names.dimension,
+        CASE WHEN names.dimension = '' THEN '' ELSE coalesce(recordings.dimensions[names.dimension], '') END AS value
     FROM by_recording
-    JOIN recordings USING (recording_id),
-    LATERAL (
-        SELECT unnest(
-            [{dimension: '', value: ''}]
-            || [{dimension: name, value: coalesce(dimensions[name], '')} FOR name IN $dimensions::VARCHAR[]]
-        ) AS entry
-    )
+    JOIN recordings USING (date, recording_id)
+    CROSS JOIN (SELECT unnest([''] || $dimensions::VARCHAR[]) AS dimension) AS names
 ),
 cells AS (
     SELECT
@@ -60,6 +55,7 @@ cells AS (
         role,
         emotion,
         sum(segments)::BIGINT AS segments,
+        count(*) AS recordings,
         sum(e) AS seconds,
         sum(e * e) AS emotion_squared,
         sum(e * a) AS emotion_by_all,

@@ -1,7 +1,6 @@
 -- One row per model, selection and emotion: its share of the selection's labelled speech, with the interval that
--- daily_emotions.sql explains. Selections (`kind`, `dimension`, `value`): the range; each role; each value of a dimension;
--- each period by its number, and the `smooth_periods` periods up to it; the last `recent` periods, and up to `before`
--- ones before them.
+-- share_bounds.sql explains. Selections (`kind`, `dimension`, `value`): the range; each role; each value of a dimension;
+-- each period by its number; the last `change` periods (recent), and as many before them.
 WITH pools AS (
     SELECT 'range' AS kind, '' AS dimension, '' AS value, cells.* EXCLUDE (dimension, value)
     FROM report_cells AS cells
@@ -17,17 +16,13 @@ WITH pools AS (
     FROM report_cells AS cells
     WHERE dimension = '' AND role = '*'
     UNION ALL BY NAME
-    SELECT 'smooth' AS kind, '' AS dimension, (period + ahead)::VARCHAR AS value, cells.* EXCLUDE (dimension, value)
-    FROM report_cells AS cells, range($smooth_periods) AS later(ahead)
-    WHERE dimension = '' AND role = '*' AND period + ahead < $periods
-    UNION ALL BY NAME
     SELECT
-        CASE WHEN period >= $periods - $recent THEN 'recent' ELSE 'before' END AS kind,
+        CASE WHEN period >= $periods - $change THEN 'recent' ELSE 'before' END AS kind,
         '' AS dimension,
         '' AS value,
         cells.* EXCLUDE (dimension, value)
     FROM report_cells AS cells
-    WHERE dimension = '' AND role = '*' AND period >= $periods - $recent - $before
+    WHERE dimension = '' AND role = '*' AND period >= $periods - 2 * $change
 ),
 summed AS (
     SELECT
@@ -37,6 +32,7 @@ summed AS (
         value,
         emotion,
         sum(segments)::BIGINT AS segments,
+        sum(recordings) AS recordings_with,
         sum(seconds) AS seconds,
         sum(emotion_squared) AS emotion_squared,
         sum(emotion_by_all) AS emotion_by_all,
@@ -57,6 +53,7 @@ whole AS (
         value,
         emotion,
         coalesce(segments, 0) AS segments,
+        coalesce(recordings_with, 0)::BIGINT AS recordings_with,
         coalesce(seconds, 0) AS seconds,
         coalesce(emotion_squared, 0) AS emotion_squared,
         coalesce(emotion_by_all, 0) AS emotion_by_all,
@@ -88,7 +85,8 @@ SELECT
     value,
     emotion,
     segments,
-    clusters::BIGINT AS recordings,
+    recordings_with AS recordings,
+    clusters::BIGINT AS all_recordings,
     seconds,
     all_seconds,
     share,
