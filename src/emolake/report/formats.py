@@ -98,7 +98,7 @@ class Words:
         return f"{_NO_BREAK}%" if self.language is Language.de else "%"
 
     def _decimal(self, value: float, places: int) -> str:
-        text = f"{value:,.{places}f}"
+        text = f"{round(value, places) + 0:,.{places}f}"  # adding 0 takes the sign of -0
         return text.translate(str.maketrans(",.", ".,")) if self.language is Language.de else text
 
     def _signed(self, value: float) -> str:

@@ -9,7 +9,7 @@ emolake.language = emolake.data.language;
 
 emolake.formats = (() => {
   const decimal = (places) => (value) => new Intl.NumberFormat(emolake.language, {
-    minimumFractionDigits: places, maximumFractionDigits: places,
+    minimumFractionDigits: places, maximumFractionDigits: places, signDisplay: "negative",
   }).format(value);
   const signed = (value) => {
     const rounded = Math.round(10 * value) / 10;
