@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from report_page import Page
 
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
@@ -21,7 +22,6 @@ from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
 from made_lake import DAY, KEY, Call, Piece, run_row, shard_rows, sqlite_warehouse, tiled
-from report_page import Page
 
 HOSTILE = "<script>document.title='owned'</script>"
 EARLIER = DAY - timedelta(days=2)
@@ -267,7 +267,9 @@ def test_secrets_stay_out(embedded, tmp_path):
         append(
             lake.connection,
             RUNS,
-            run_row("run-1", outcome="failed", error="host=db password=hunter2", named_keys=["a?token=hunter2"]),
+            run_row(
+                "run-1", outcome="failed", error="host=db password=hunter2", named_keys=["a?token=hunter2"]
+            ),
         )
         page = report(lake, tmp_path)
     assert "hunter2" not in page.text
@@ -360,6 +362,18 @@ def test_long_lists_are_cut_and_say_so(embedded, tmp_path, monkeypatch):
     assert "The newest 3; 2 more are in" in page.seen
     assert "The newest 2; 2 more are in" in page.seen
     assert "more are in daily_emotions: site +5" in page.seen
+
+
+def test_the_page_does_not_grow_with_the_recordings(embedded, tmp_path):
+    """Absolute figures: `python -m bench.reporting`."""
+    pieces = tiled(["anger", "neutral", "sadness"])
+    with open_lake(embedded) as lake:
+        fill(lake, [Call(f"{n}.wav", pieces=pieces) for n in range(10)])
+        few = len(report(lake, tmp_path).text)
+        fill(lake, [Call(f"{n}.wav", pieces=pieces) for n in range(10, 400)])
+        page = report(lake, tmp_path)
+    assert page.by_id["recordings"] == "400"
+    assert len(page.text) < 1.01 * few
 
 
 def test_an_empty_lake_is_a_page_that_says_so(embedded, tmp_path):

@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from report_browser import Opened, needs_browser
+from report_page import Page
 
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
@@ -14,8 +16,6 @@ from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
 from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse, tiled
-from report_browser import Opened, needs_browser
-from report_page import Page
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
@@ -24,7 +24,10 @@ BAD = Call("bad.wav", status="quarantined", error="empty: fetch: none", pieces=(
 
 
 def models(number: int) -> list[AnalysisKey]:
-    return [AnalysisKey(f"model {each} {'with a long name ' * 2}", f"{each:032x}", f"{each:016x}") for each in range(number)]
+    return [
+        AnalysisKey(f"model {each} {'with a long name ' * 2}", f"{each:032x}", f"{each:016x}")
+        for each in range(number)
+    ]
 
 
 EDGES = {

@@ -56,9 +56,7 @@ def listen_data(rows: Iterable[Row], names: Names) -> list[list[Any]]:
     found = []
     for row in rows:
         groups = [
-            names.groups.index(each)
-            for each in (row["dimensions"] or {}).items()
-            if each in names.groups[1:]
+            names.groups.index(each) for each in (row["dimensions"] or {}).items() if each in names.groups[1:]
         ]
         key, values = why(row["why"])
         found.append(
