@@ -243,12 +243,14 @@ def _runs(story: Story, drawn: np.random.Generator, found: np.ndarray) -> pa.Tab
                 **{column.name: 0 for column in RUNS.columns if column.field.type == pa.int64()},
                 "run_id": run_id, "flow": "nightly", "outcome": "failed" if each == 9 else "completed",
                 "started_at": begun, "finished_at": begun + timedelta(seconds=took),
-                "first_date": day - timedelta(days=2), "last_date": day, "model": story.models[0], "config_id": "0" * 16, "found": number, "done": number,
+                "first_date": day - timedelta(days=2), "last_date": day, "model": story.models[0],
+                "config_id": "0" * 16, "found": number, "done": number,
                 "decoded": number, "with_speech": number, "with_label": number, "not_matched": int(each % 7 == 3),
                 "not_audio": 1, "named_keys": [f"not audio: {day:%Y/%m/%d}/index.json"], "warnings": [],
                 "audio_seconds": 160.0 * number, "speech_seconds": 90.0 * number, "wall_s": took,
                 "real_time_factor": took / max(160.0 * number, 1),
-                "timings": [("decode", 11.0), ("classify", took - 20)], "device": "cpu", "versions": [("emolake", "0.1.0"), ("torch", "2.13.0")], "options": "{}",
+                "timings": [("decode", 11.0), ("classify", took - 20)],
+                "device": "cpu", "versions": [("emolake", "0.1.0"), ("torch", "2.13.0")], "options": "{}",
                 "error": "the source did not answer: connection refused" if each == 9 else None,
             }
         )  # fmt: skip

@@ -34,7 +34,7 @@ EDGES = {
     "an empty lake": ([], [KEY], []),
     "all quarantined": ([BAD], [KEY], ["site"]),
     "one recording": ([Call("a.wav", pieces=SPEECH)], [KEY], ["site"]),
-    "one day, no dimensions": ([Call(f"{n}.wav", site=None, pieces=SPEECH) for n in range(3)], [KEY], []),
+    "no dimensions": ([Call(f"{n}.wav", site=None, pieces=SPEECH) for n in range(3)], [KEY], []),
     "a dimension that recordings lack": ([Call(f"{n}.wav", site=None, pieces=SPEECH) for n in range(3)], [KEY], ["site"]),
     "one emotion": ([Call(f"{n}.wav", pieces=tiled(["calm"] * 3)) for n in range(3)], [KEY], ["site"]),
     "nothing labelled": ([Call("a.wav", status="silent", pieces=tiled([None]))], [KEY], ["site"]),
@@ -48,6 +48,15 @@ EDGES = {
     ),
     "20 models": ([Call(f"{n}.wav", pieces=SPEECH) for n in range(2)], models(20), ["site"]),
 }  # fmt: skip
+
+
+SENTENCES = {
+    "an empty lake": "The lake is empty",
+    "all quarantined": "nothing to say of emotions",
+    "nothing labelled": "nothing to say of emotions",
+    "one recording": "A change needs two days",
+    "no dimensions": "broken down by no dimension",
+}
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -64,6 +73,7 @@ def test_a_lake_at_the_edge_has_a_page_that_makes_sense(browser, tmp_path, edge)
             list(aggregate_days(lake, days, dimensions=dimensions, run_id="run-1"))
         out = write_report(lake, first=None, last=None, out=tmp_path / "r.html").out
     page = Page(out)
+    assert SENTENCES.get(edge, "") in page.seen
     assert "None" not in page.seen
     assert "nan" not in page.seen.lower().split()
     with Opened(browser, out, width=390) as opened:
