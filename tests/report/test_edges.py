@@ -20,6 +20,7 @@ from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse, tiled
 pytestmark = [pytest.mark.slow, needs_browser]
 
 SPEECH = tiled(["anger", "neutral", "sadness", None])
+NOWHERE = [Call(f"{n}.wav", site=None, pieces=SPEECH) for n in range(3)]
 BAD = Call("bad.wav", status="quarantined", error="empty: fetch: none", pieces=(), duration_s=None)
 
 
@@ -34,8 +35,8 @@ EDGES = {
     "an empty lake": ([], [KEY], []),
     "all quarantined": ([BAD], [KEY], ["site"]),
     "one recording": ([Call("a.wav", pieces=SPEECH)], [KEY], ["site"]),
-    "no dimensions": ([Call(f"{n}.wav", site=None, pieces=SPEECH) for n in range(3)], [KEY], []),
-    "a dimension that recordings lack": ([Call(f"{n}.wav", site=None, pieces=SPEECH) for n in range(3)], [KEY], ["site"]),
+    "no dimensions": (NOWHERE, [KEY], []),
+    "a dimension that recordings lack": (NOWHERE, [KEY], ["site"]),
     "one emotion": ([Call(f"{n}.wav", pieces=tiled(["calm"] * 3)) for n in range(3)], [KEY], ["site"]),
     "nothing labelled": ([Call("a.wav", status="silent", pieces=tiled([None]))], [KEY], ["site"]),
     "days far apart": (

@@ -47,8 +47,8 @@ def lake(tmp_path_factory):
             for name in HOSTILE
         ]
         bad = [
-            Call(f"{'long' * 40}/{name}.wav", day=STORY.last, status="quarantined", error=f"undecodable: decode: {name}",
-                 pieces=(), duration_s=None)
+            Call(f"{'long' * 40}/{name}.wav", day=STORY.last, status="quarantined", pieces=(), duration_s=None,
+                 error=f"undecodable: decode: {name}")
             for name in HOSTILE
         ]  # fmt: skip
         commit_shard(lake, shard_rows(calls + bad, key=KEY), key=KEY, run_id="run-1", message="made")
@@ -118,7 +118,7 @@ def test_scripts_write_the_tables_that_were_there_without_them(opened, report):
 def test_filters_choose_what_sql_chooses(browser, report, lake):
     def asked(condition: str) -> tuple[str, str]:
         ((recordings, seconds, anger),) = lake.rows(
-            "SELECT count(DISTINCT recording_id), sum(speech_s), sum(speech_s) FILTER (emotion = 'anger') / sum(speech_s) "
+            "SELECT count(DISTINCT recording_id), sum(speech_s) AS s, sum(speech_s) FILTER (emotion = 'anger') / s "
             f"FROM segments_wide WHERE emotion IS NOT NULL AND {condition}"
         )
         words = Words(Language.en)
@@ -167,7 +167,8 @@ def test_a_language_that_is_chosen_is_the_one_that_is_asked_for(opened, report, 
     opened.page.select_option("#language", "en")
     assert opened.said == []
     for name in (
-        "changes", "roles", "daily", "coverage", "totals", "listen", "fell-out", "signals", "health", "agreement", "runs",
+        "changes", "roles", "daily", "coverage", "totals", "listen", "fell-out", "signals", "health", "agreement",
+        "runs",
     ):  # fmt: skip
         assert is_alike(chosen[name], asked.tables[name]), name
     assert catalogue(language)["trends"] in asked.seen
@@ -191,7 +192,8 @@ def test_hostile_names_execute_nothing(browser, report):
         assert opened.page.locator("img, iframe, object, embed").count() == 0
         assert (
             opened.page.evaluate(
-                "() => [...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames()).filter(n => n.startsWith('on'))"
+                "() => [...document.querySelectorAll('*')].flatMap(each => each.getAttributeNames())"
+                ".filter(name => name.startsWith('on'))"
             )
             == []
         )
