@@ -28,6 +28,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
+from tools.docs_times import with_times
+
 ROOT = Path(__file__).parents[1]
 SHOWN_FOLDER = "/srv/emolake"
 """What the scratch folder is called in the pages; as long as its own name, so that tables keep their columns."""
@@ -42,6 +44,7 @@ _LIMIT_S = 600
 
 # What differs from one run to the next.
 _VARYING = re.compile(
+    "(?m)"
     r"\d{8}T\d{6}-[0-9a-f]{6}"  # of a run's id
     r"|\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?([+-]\d{2}(:\d{2})?)?"
     r"|\d+:\d{2}:\d{2}"
@@ -51,6 +54,7 @@ _VARYING = re.compile(
     r"|127\.0\.0\.1:\d+"
     r"|\b[\d.]+ [GM]B\b"
     r"|(?<=wall_s {9}│ )[\d.]+"
+    r"|\b\d+ s(?= \|$)"  # of the table of times
 )
 _RULES = re.compile(r"[━╇┃│\s]+")
 _FRACTION = re.compile(r"-?\d+\.\d+")
@@ -78,7 +82,9 @@ def refreshed(page: str) -> tuple[str, list[Command]]:
             parts.append(page[end : part.start()])
             parts.append(_refreshed(part, folder, commands))
             end = part.end()
-    return "".join(parts) + page[end:], commands
+    new = "".join(parts) + page[end:]
+    timed = with_times(new, [command.seconds for command in commands])
+    return new if is_alike(new, timed) else timed, commands
 
 
 def unmarked_blocks(page: str) -> list[int]:
