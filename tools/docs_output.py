@@ -6,6 +6,7 @@ A page says by comments, which a reader does not see, what is run:
 
     <!-- run -->                 the commands (`$ …`) of the console block below; what they print is written behind each
     <!-- run: head=9 tail=3 -->  the same, with the first and the last lines of a long output, and `…` between them
+    <!-- run: match=A|B -->      the same, with those lines only that match the regular expression, and `…` for the others
     <!-- file: emolake.toml -->  the code block below is written to a file first
     <!-- hidden: COMMAND -->     a command that is run and not shown
     <!-- not run: REASON -->     the console block below is pasted by hand, and why
@@ -22,8 +23,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -133,7 +135,7 @@ def _refreshed(part: re.Match[str], folder: Path, commands: list[Command]) -> st
     elif kind == "file":
         (folder / text).write_text(body, "utf-8")
     elif kind == "run":
-        options = dict(word.split("=") for word in text.split())
+        options = dict(word.split("=", 1) for word in text.split())
         new = "".join(_shown(command, folder, commands, options) for command in _commands(body))
         if not is_alike(body, new):
             start, end = (part.start(), part.end())
@@ -160,11 +162,19 @@ def _shown(command: str, folder: Path, commands: list[Command], options: dict[st
     commands.append(Command(command, seconds))
     lines = [line.rstrip() for line in printed.replace(str(folder), SHOWN_FOLDER).splitlines()]
     head, tail = int(options.get("head", 0)), int(options.get("tail", 0))
-    if (head or tail) and len(lines) > head + tail + 1:
+    if "match" in options:
+        lines = list(_matching(lines, re.compile(options["match"])))
+    elif (head or tail) and len(lines) > head + tail + 1:
         lines = [*lines[:head], "…", *lines[len(lines) - tail :]]
     if status:
         lines.append(f"[exit {status}]")
     return "\n".join([f"$ {command}", *lines]) + "\n"
+
+
+def _matching(lines: Sequence[str], wanted: re.Pattern[str]) -> Iterator[str]:
+    """Yield the lines that match, and `…` for each stretch of others."""
+    for matches, stretch in groupby(lines, lambda line: bool(wanted.search(line))):
+        yield from stretch if matches else ["…"]
 
 
 def _run(command: str, folder: Path) -> tuple[str, int, float]:
