@@ -11,7 +11,8 @@ A page says by comments, which a reader does not see, what is run:
     <!-- hidden: COMMAND -->     a command that is run and not shown
     <!-- not run: REASON -->     the console block below is pasted by hand, and why
 
-All commands of a page run one after the other in a scratch folder, which is shown as /srv/emolake, with a clean environment.
+All commands of a page run one after the other in a scratch folder, which is shown as /srv/emolake, with a clean environment
+in which $REPOSITORY is the checkout.
 Where what they print differs in times, identifiers and the last digit of a fraction only, the page stays as it is.
 """
 
@@ -201,6 +202,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "HOME": str(folder),
+        "REPOSITORY": str(ROOT),
         "EMOLAKE_CACHE": str(folder / ".cache"),
         "TZ": "UTC",
         "COLUMNS": "200",
