@@ -4,16 +4,16 @@
 
 A page says by comments, which a reader does not see, what is run:
 
-    <!-- run -->                 the commands (`$ …`) of the console block below; what they print is written behind each
+    <!-- run -->                 the commands (`$ …`) of the console block below; what each prints is written behind it
     <!-- run: head=9 tail=3 -->  the same, with the first and the last lines of a long output, and `…` between them
-    <!-- run: match=A|B -->      the same, with those lines only that match the regular expression, and `…` for the others
+    <!-- run: match=A|B -->      the same, with only the lines that match the regular expression, and `…` for others
     <!-- file: emolake.toml -->  the code block below is written to a file first
     <!-- hidden: COMMAND -->     a command that is run and not shown
     <!-- not run: REASON -->     the console block below is pasted by hand, and why
 
-All commands of a page run one after the other in a scratch folder, which is shown as /srv/emolake, with a clean environment
-in which $REPOSITORY is the checkout.
-Where what they print differs in times, identifiers and the last digit of a fraction only, the page stays as it is.
+All commands of a page run one after the other in a scratch folder, which is shown as /srv/emolake, with a clean
+environment in which $REPOSITORY is the checkout. Where what they print differs in times, identifiers and the last
+digits of a fraction only, the page stays as it is.
 """
 
 import argparse
@@ -71,7 +71,7 @@ class Command(NamedTuple):
     seconds: float
 
 
-class Stale(Exception):  # noqa: N818 - what a page is
+class Stale(Exception):
     """A page does not show what its commands print."""
 
 
@@ -93,7 +93,9 @@ def refreshed(page: str) -> tuple[str, list[Command]]:
 def unmarked_blocks(page: str) -> list[int]:
     """Return the lines of the console blocks that are neither run nor say why they are not."""
     marked = {
-        part.start("fence") for part in _PART.finditer(page) if part["kind"] in ("run", "not run") and part["fence"]
+        part.start("fence")
+        for part in _PART.finditer(page)
+        if part["kind"] in ("run", "not run") and part["fence"]
     }
     return [
         page.count("\n", 0, block.start()) + 1
@@ -213,14 +215,22 @@ def _environment(folder: Path) -> dict[str, str]:
 def pages() -> list[Path]:
     """Return the pages that have console blocks: README and the like, and those of docs/."""
     others = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "deployments/README.md")]
-    return [page for page in (*others, *sorted((ROOT / "docs").glob("*.md"))) if _CONSOLE.search(page.read_text("utf-8"))]
+    return [
+        page
+        for page in (*others, *sorted((ROOT / "docs").glob("*.md")))
+        if _CONSOLE.search(page.read_text("utf-8"))
+    ]
 
 
 def main() -> None:
     """Bring pages up to date, or say which are not."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("pages", nargs="*", type=Path, metavar="PAGE", help="all that show commands, when left out")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is not up to date")
+    parser.add_argument(
+        "pages", nargs="*", type=Path, metavar="PAGE", help="all that show commands, when left out"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 where a page is not up to date"
+    )
     arguments = parser.parse_args()
     stale = []
     for path in arguments.pages or pages():

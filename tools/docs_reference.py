@@ -43,10 +43,11 @@ _CONFIGURATION = """\
 
 Made by `python -m tools.docs_reference` of the program itself; a test compares them.
 
-One TOML file. A command takes `--config FILE`, or else the file that `EMOLAKE_CONFIG` names, or else `emolake.toml` in the folder
-where it is called. `emolake init` writes one with all of this as comments. Every key may be left out. Unknown keys are refused, and
-named. Relative paths are relative to the file. No secret belongs into it: credentials come from the usual AWS chain,
-from `~/.pgpass` or `PGPASSWORD`, and from `HF_TOKEN`.
+One TOML file. A command takes `--config FILE`, or else the file that `EMOLAKE_CONFIG` names, or else
+`emolake.toml` in the folder where it is called. `emolake init` writes one with all of this as comments.
+Every key may be left out. Unknown keys are refused, and named. Relative paths are relative to the file. No
+secret belongs into it: credentials come from the usual AWS chain, from `~/.pgpass` or `PGPASSWORD`, and
+from `HF_TOKEN`.
 
 A variable of the environment wins over the file: `EMOLAKE_`, the section, two underscores, the key.
 
@@ -58,7 +59,7 @@ $ EMOLAKE_SOURCE__URI=s3://calls EMOLAKE_SEGMENTATION__WINDOW_S=5 emolake doctor
 | variable | is |
 |---|---|
 | `EMOLAKE_CONFIG` | the configuration file, where `--config` is left out |
-| `EMOLAKE_CACHE` | the folder of what can be computed again, graphs of models above all; `~/.cache/emolake` when left out |
+| `EMOLAKE_CACHE` | a folder for what can be computed again, as graphs of models; `~/.cache/emolake` when left out |
 | `EMOLAKE_SECTION__KEY` | a key of the configuration |
 | `AWS_…` | credentials, profile and region of S3, as every program of AWS reads them |
 | `PGPASSWORD` | the password of a PostgreSQL catalog; better in `~/.pgpass` |
@@ -69,22 +70,25 @@ $ EMOLAKE_SOURCE__URI=s3://calls EMOLAKE_SEGMENTATION__WINDOW_S=5 emolake doctor
 _MODELS = """\
 ## [models.NAME]
 
-Models by name, for `inference.model` and `--model NAME`. A folder that `emolake train` wrote is named by `path` alone; any other model by
-`family` and the keys of its family. [models.md](models.md) says what each family is. For every model, the shipped `default` and `small` included:
+Models by name, for `inference.model` and `--model NAME`. A folder that `emolake train` wrote is named by
+`path` alone; any other model by `family` and the keys of its family. [models.md](models.md) says what each
+family is. For every model, the shipped `default` and `small` included:
 
 | key | type | default | meaning |
 |---|---|---|---|
 | `family` | text | of the folder's `config.json` | one of the families below |
-| `classes` | list of text | all | of the model's labels or emotions only these; the others are dropped before the softmax |
+| `classes` | list of text | all | labels or emotions to keep; the others are dropped before the softmax |
 """
 _COMMANDS = """\
 # Commands
 
-Made by `python -m tools.docs_reference` of the program itself; a test compares them. `emolake COMMAND --help` says the same.
+Made by `python -m tools.docs_reference` of the program itself; a test compares them. `emolake COMMAND
+--help` says the same.
 
-Rows go to standard output, everything else to standard error. The exit status is 0 when the command did its work, 1 when the
-work failed, 2 when the call or the configuration was wrong; 130 after Ctrl-C and 143 after SIGTERM. An error is one sentence that names the
-remedy; `--debug`, anywhere on the line, shows a traceback with it.
+Rows go to standard output, everything else to standard error. The exit status is 0 when the command did its
+work, 1 when the work failed, 2 when the call or the configuration was wrong; 130 after Ctrl-C and 143 after
+SIGTERM. An error is one sentence that names the remedy; `--debug`, anywhere on the line, shows a traceback
+with it.
 
 | command | does |
 |---|---|
@@ -116,7 +120,7 @@ def _configuration_lines() -> Iterator[str]:
             yield from _section(f"[{name}]", type(section.default), section.default)
     yield _MODELS
     for family in sorted(FAMILIES):
-        yield f"### family = \"{family}\"\n"
+        yield f'### family = "{family}"\n'
         yield from _key_table(family_class(family).Options, None)
 
 
@@ -134,7 +138,9 @@ def _section(title: str, options: type[BaseModel], values: BaseModel) -> Iterato
 def _key_table(options: type[BaseModel], values: BaseModel | None) -> Iterator[str]:
     yield from ("| key | type | default | meaning |", "|---|---|---|---|")
     for name, field in options.model_fields.items():
-        default = getattr(values, name) if values is not None else field.get_default(call_default_factory=True)
+        default = (
+            getattr(values, name) if values is not None else field.get_default(call_default_factory=True)
+        )
         meaning = _cell(field.description or "")
         yield f"| `{name}` | {_cell(_field_type(field))} | {_cell(_default(default))} | {meaning} |"
     yield ""
@@ -171,7 +177,9 @@ def _type_name(annotation: Any) -> str:
 
 
 def _bounds(metadata: Sequence[Any]) -> str:
-    found = [inner for each in metadata for inner in (each.metadata if isinstance(each, FieldInfo) else [each])]
+    found = [
+        inner for each in metadata for inner in (each.metadata if isinstance(each, FieldInfo) else [each])
+    ]
     words = [
         f"{sign} {getattr(each, attribute):.6g}"
         for each in found

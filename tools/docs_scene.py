@@ -1,7 +1,7 @@
 """Folders of made-up calls that the commands of the documentation are run on.
 
-    python -m tools.docs_scene calls      two days of two sites, eight calls of agent and customer, one broken file
-    python -m tools.docs_scene fridays    four Fridays of three sites, an upload that failed on the last of them
+python -m tools.docs_scene calls      two days of two sites, eight calls of agent and customer, one broken file
+python -m tools.docs_scene fridays    four Fridays of three sites, an upload that failed on the last of them
 """
 
 import sys
@@ -23,7 +23,7 @@ _JUNK = b"RIFF" + bytes(range(256)) * 20
 def _call(mood: str, number: int) -> NDArray[np.float32]:
     """Speak an agent and a customer in turns: [n, 2] at 22,050 Hz."""
     lines = SCRIPTS["en"]
-    turns = []
+    turns: list[tuple[int, NDArray[np.float32]]] = []  # side, samples with the pause after them
     for side, role, voice in ((0, AGENT, "en+f1"), (1, mood, "en+m2"), (1, mood, "en+m2")):
         line = lines[role][(number + len(turns)) % len(lines[role])]
         prosody = PROSODY["neutral" if role == AGENT else mood]
@@ -68,7 +68,7 @@ def make_fridays(folder: Path) -> None:
     _write(day_folder / "oslo/silent.wav", np.zeros((3 * _RATE, 2), np.float32))
     (day_folder / "oslo/junk.wav").write_bytes(_JUNK)
     (day_folder / "oslo/notes.txt").write_text("Headset 4 crackles.\n", "utf-8")
-    _write(day_folder.with_name("oslo-3.wav"), voices["neutral"][: 3 * _RATE])
+    _write(day_folder / "oslo-3.wav", voices["neutral"][: 3 * _RATE])
 
 
 if __name__ == "__main__":
