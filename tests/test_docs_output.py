@@ -24,7 +24,6 @@ def run_block(body: str, options: str = "") -> str:
     ("body", "shown"),
     [
         ("$ echo new\nold\n", "$ echo new\nnew\n"),
-        ("$ echo a; false\n", "$ echo a; false\na\n[exit 1]\n"),
         ("$ echo a >&2\n$ echo b\n", "$ echo a >&2\na\n$ echo b\nb\n"),
         ("$ echo a \\\n  b\n", "$ echo a \\\n  b\na b\n"),
         ("$ pwd\n", f"$ pwd\n{SHOWN_FOLDER}\n"),
@@ -53,6 +52,12 @@ def test_what_is_pasted_is_what_commands_print(
 )
 def test_long_output_is_shortened(options: str, lines: str) -> None:
     assert run_block("$ seq 9\n", options).split()[3:] == lines.split()
+
+
+def test_a_command_that_fails_is_meant_to() -> None:
+    assert run_block("$ echo a; false\n", "fails") == "$ echo a; false\na\n[exit 1]\n"
+    with pytest.raises(SystemExit, match="exit 1, and its block does not say"):
+        run_block("$ echo a; false\n")
 
 
 def test_a_page_runs_in_one_folder_with_its_files_and_hidden_commands() -> None:

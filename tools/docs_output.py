@@ -7,6 +7,7 @@ A page says by comments, which a reader does not see, what is run:
     <!-- run -->                 the commands (`$ …`) of the console block below; what each prints is written behind it
     <!-- run: head=9 tail=3 -->  the same, with the first and the last lines of a long output, and `…` between them
     <!-- run: match=A|B -->      the same, with only the lines that match the regular expression, and `…` for others
+    <!-- run: fails -->          the same, with a command that is meant to fail: elsewhere that ends the tool
     <!-- file: emolake.toml -->  the code block below is written to a file first
     <!-- hidden: COMMAND -->     a command that is run and not shown
     <!-- not run: REASON -->     the console block below is pasted by hand, and why
@@ -138,7 +139,7 @@ def _refreshed(part: re.Match[str], folder: Path, commands: list[Command]) -> st
     elif kind == "file":
         (folder / text).write_text(body, "utf-8")
     elif kind == "run":
-        options = dict(word.split("=", 1) for word in text.split())
+        options = {name: value for name, _, value in (word.partition("=") for word in text.split())}
         new = "".join(_shown(command, folder, commands, options) for command in _commands(body))
         if not is_alike(body, new):
             start, end = (part.start(), part.end())
@@ -170,6 +171,8 @@ def _shown(command: str, folder: Path, commands: list[Command], options: dict[st
     elif (head or tail) and len(lines) > head + tail + 1:
         lines = [*lines[:head], "…", *lines[len(lines) - tail :]]
     if status:
+        if "fails" not in options:
+            raise SystemExit(f"{command}: exit {status}, and its block does not say `fails`\n{printed}")
         lines.append(f"[exit {status}]")
     return "\n".join([f"$ {command}", *lines]) + "\n"
 

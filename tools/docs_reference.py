@@ -1,13 +1,13 @@
 """The reference pages that are made of the program: `python -m tools.docs_reference` writes them, a test compares them.
 
-docs/configuration.md is of the settings' classes and the attributes' docstrings, docs/commands.md of the command line,
-docs/tables.md of `schemas/`.
+docs/configuration.md is of the settings' classes and the attributes' docstrings, docs/training_options.md of the
+trainers' recipes, docs/commands.md of the command line, docs/tables.md of `schemas/`.
 """
 
 import json
 import re
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -22,6 +22,8 @@ from emolake.cli.app import app
 from emolake.models.known_families import FAMILIES, family_class
 from emolake.schemas.dictionary import data_dictionary
 from emolake.settings import Settings
+from emolake.training.trainer import find_trainer
+from emolake.training.trainer_names import TRAINERS
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,6 +95,14 @@ with it.
 | command | does |
 |---|---|
 """
+_TRAINING = """\
+# Options of trainers
+
+Made by `python -m tools.docs_reference` of the program itself; a test compares them.
+
+What `emolake train --set NAME=VALUE` takes, with the value that holds otherwise. The usual ones have options of
+their own ([train](commands.md#train)), and [training.md](training.md) says what they are for. Values are JSON.
+"""
 
 
 def configuration_page() -> str:
@@ -105,8 +115,14 @@ def commands_page() -> str:
     return "\n".join(_command_lines()).rstrip("\n") + "\n"
 
 
+def training_page() -> str:
+    """Return the reference of the trainers' options as Markdown."""
+    return "\n".join(_training_lines()).rstrip("\n") + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/configuration.md": configuration_page,
+    "docs/training_options.md": training_page,
     "docs/commands.md": commands_page,
     "docs/tables.md": data_dictionary,
 }
@@ -122,6 +138,39 @@ def _configuration_lines() -> Iterator[str]:
     for family in sorted(FAMILIES):
         yield f'### family = "{family}"\n'
         yield from _key_table(family_class(family).Options, None)
+
+
+def _training_lines() -> Iterator[str]:
+    yield _TRAINING
+    recipes = {name: find_trainer(name).recipe for name in TRAINERS}
+    of_class: dict[type[BaseModel], dict[str, BaseModel]] = {}
+    for name, recipe in recipes.items():
+        of_class.setdefault(type(recipe), {})[name] = recipe
+    for trainers in of_class.values():
+        yield f"## {', '.join(f'`{name}`' for name in trainers)}\n"
+        yield from ("| option | type | default | meaning |", "|---|---|---|---|")
+        yield from _recipe_rows(trainers, "")
+        yield ""
+
+
+def _recipe_rows(recipes: Mapping[str, BaseModel], prefix: str) -> Iterator[str]:
+    """Yield a row for each option of the recipes of some trainers, all of one class; those of parts by their path."""
+    first = next(iter(recipes.values()))
+    for name, field in type(first).model_fields.items():
+        values = {trainer: getattr(recipe, name) for trainer, recipe in recipes.items()}
+        parts = {trainer: value for trainer, value in values.items() if isinstance(value, BaseModel)}
+        shown = {trainer: _default(value) for trainer, value in values.items() if trainer not in parts}
+        if not shown:
+            yield from _recipe_rows(parts, f"{prefix}{name}.")
+            continue
+        shown |= dict.fromkeys(parts, "the following")
+        default = next(iter(shown.values()))
+        others = [f"{trainer} {value}" for trainer, value in shown.items() if value != default]
+        meaning = _cell(field.description or "")
+        yield (
+            f"| `{prefix}{name}` | {_cell(_field_type(field))} | {_cell('; '.join([default, *others]))} | {meaning} |"
+        )
+        yield from _recipe_rows(parts, f"{prefix}{name}.") if parts else ()
 
 
 def _section(title: str, options: type[BaseModel], values: BaseModel) -> Iterator[str]:
