@@ -17,6 +17,7 @@ from tenacity import (
 )
 
 from emolake.errors import EmolakeError
+from emolake.lake.questions import Answer, ask, asking
 from emolake.lake.schema import GUARD_SLOTS, missing_columns, missing_tables
 from emolake.lake.trouble import trouble
 from emolake.lake.turns import turn
@@ -243,6 +244,15 @@ class Lake:
     def latest_snapshot(self) -> int:
         """Return the id of the newest snapshot."""
         return int(self.rows(statement("latest_snapshot"))[0][0])
+
+    def query(self, sql: str) -> Answer:
+        """Return the answer to one reading statement by itself, all of it from one snapshot; see `answer`.
+
+        Raises:
+            QueryError: not exactly one SELECT (or EXPLAIN), or an error in it.
+        """
+        with asking():
+            return Answer(self.answer(lambda: ask(self.connection, sql).to_arrow_table()))
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows of a query, which is a part of a transaction, or changes something.
