@@ -1,36 +1,33 @@
-"""The HTML report: one self-contained page made from one snapshot; all figures come from `sql/report_*.sql`."""
+"""The HTML report: one self-contained page made from one snapshot; all figures come from the views and `sql/report_*.sql`."""
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from importlib.resources import files
-from itertools import groupby
-from operator import itemgetter
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-
 from emolake.errors import ConfigurationError
-from emolake.lake.recording_stages import recording_stages
-from emolake.lake.schema import missing_columns
 from emolake.lake.transact import Lake
-from emolake.messages import redacted
-from emolake.report.signals import has_signals, odd_signals
+from emolake.report import operations, shares, tables
+from emolake.report.formats import Language, Words
+from emolake.report.layout import render
+from emolake.report.rows import Row, rows_of
+from emolake.report.shares import Names, Periods
+from emolake.report.tables import Shares, Table
+from emolake.report.todays_schema import use_todays_schema
 from emolake.schemas.days import DayRange
-from emolake.schemas.funnel import FunnelStage, listed_of_row, listed_stages, stages_line
-from emolake.schemas.labels import EMOTIONS
 from emolake.sql import statement
 
 MOST_DAYS = 31
 MOST_RECORDINGS = 200
-MOST_RUNS = 20
-MOST_VALUES = 20
-
-# Labels under a chart that still fit side by side on a phone.
-_MOST_DATE_LABELS = 6
-
-Row = dict[str, Any]
+MOST_RUNS = 31
+_MOST_HEALTH = 200
+# Of each reason and model; and of each day, so that a short selection finds some too.
+_MOST_CALLS = 120
+_CALLS_OF_DAY = 3
+_QUIET = ("neutral", "calm", "folded")
+_HARD = ("anger", "frustration", "sadness", "fear", "disgust", "contempt")
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,9 @@ class ReportSummary:
     recordings: int
 
 
-def write_report(lake: Lake, *, first: date | None, last: date | None, out: Path) -> ReportSummary:
+def write_report(
+    lake: Lake, *, first: date | None, last: date | None, out: Path, language: Language = Language.en
+) -> ReportSummary:
     """Write the report of some days as one HTML file.
 
     Args:
@@ -52,6 +51,7 @@ def write_report(lake: Lake, *, first: date | None, last: date | None, out: Path
         first: first day; without it the last 31 days up to `last` that the lake holds.
         last: last day, inclusive; the last that the lake holds when left out.
         out: file to write; its folder is made when needed.
+        language: that the page opens in; a reader can change it.
 
     Raises:
         ConfigurationError: the range ends before it begins.
@@ -60,167 +60,194 @@ def write_report(lake: Lake, *, first: date | None, last: date | None, out: Path
         raise ConfigurationError(
             f"the range ends on {last}, before it begins on {first}; give the earlier date first"
         )
-    content = lake.answer(lambda: _content(lake, first, last))
-    page = _environment().get_template("page.html").render(content)
+    use_todays_schema(lake)
+    content, data = lake.answer(lambda: _content(lake, first, last, Words(language)))
+    page = render(
+        "report.html",
+        content,
+        language=language,
+        data=data,
+        scripts=("figures.js", "sections.js", "report.js"),
+        styles=("report.css",),
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, "utf-8")
-    snapshot, covered = content["snapshot"], content["covered"]
     return ReportSummary(
         out=out,
-        first=covered["first"],
-        last=covered["last"],
-        snapshot_id=snapshot["snapshot_id"],
+        first=content["first"],
+        last=content["last"],
+        snapshot_id=content["snapshot"]["snapshot_id"],
         recordings=content["totals"]["recordings"] if content["totals"] else 0,
     )
 
 
-def _content(lake: Lake, first: date | None, last: date | None) -> Row:
-    """Return what the template shows, by name."""
-    covered = _rows(lake, "report_range", first=first, last=last, most_days=MOST_DAYS)[0]
-    days = {"first": covered["first"], "last": covered["last"]}
+def _content(lake: Lake, first: date | None, last: date | None, words: Words) -> tuple[Row, Row]:
+    """Return what the template shows, by name, and what the page's scripts read."""
+    held = rows_of(lake, "report_range", first=first, last=last, most_days=MOST_DAYS)[0]
+    first, last = held["first"], held["last"]
+    runs = rows_of(lake, "report_runs", first=first, last=last, most_runs=MOST_RUNS)
     content: Row = {
-        "covered": covered,
-        "snapshot": _rows(lake, "report_snapshot")[0],
+        "held": held,
+        "first": first,
+        "last": last,
+        "made": datetime.now(UTC),
+        "snapshot": rows_of(lake, "report_snapshot")[0],
         "totals": None,
-        "runs": [
-            run | {"stages": _stages_of_run(run)}
-            for run in _rows(lake, "report_runs", **days, most_runs=MOST_RUNS)
+        "models": [],
+        "outdated": [],
+        "signals": None,
+        "more_runs": (runs[0]["total"] - len(runs)) if runs else 0,
+        "said_by_runs": operations.said_by_runs(runs),
+        "tables": {
+            "runs": operations.run_table(runs),
+            "stages": operations.stage_table(runs),
+            "configurations": None,
+            "health": Table("health", "health", (), ()),
+            "agreement": Table("agreement", "agreement", (), ()),
+        },
+    }
+    if first is None or last is None:
+        return content, {}
+    content["totals"] = rows_of(lake, "report_totals", first=first, last=last)[0]
+    if not content["totals"]["recordings"]:
+        return content, {}
+    periods = Periods(first, last)
+    dimensions = shares.prepare(lake, periods)
+    models = rows_of(lake, "report_models")
+    _add_operations(content, lake, periods, models)
+    data: Row = {
+        "first": first,
+        "last": last,
+        "periods": [str(day) for day in periods.dates],
+        "coverage": content["coverage"],
+    }
+    return content, data | _add_shares(content, lake, periods, dimensions, models, words)
+
+
+def _add_operations(content: Row, lake: Lake, periods: Periods, models: Sequence[Row]) -> None:
+    """Add what became of the recordings, how their signals are, and what analysed them."""
+    days = {"first": periods.first, "last": periods.last}
+    bad = rows_of(lake, "report_fell_out", **days, most_recordings=MOST_RECORDINGS)
+    coverage = rows_of(lake, "report_coverage", **days)
+    content |= {
+        "outdated": [str(row["date"]) for row in rows_of(lake, "report_outdated", **days)],
+        "signals": rows_of(lake, "report_signals", **days)[0],
+        "more_bad": (bad[0]["total"] - len(bad)) if bad else 0,
+        "coverage": [
+            [row["date"], row["model"], row["listed"], row["audio_seconds"]]
+            + [row[stage.removeprefix("stage_")] for stage in tables.STAGES]
+            for row in coverage
         ],
     }
-    if days["first"] is None or days["last"] is None:
-        return content
-    totals = _rows(lake, "report_totals", **days)[0]
-    if not totals["recordings"]:
-        return content
-    return content | {
-        "totals": totals,
-        "models": _models(lake, days),
-        "configurations": _rows(lake, "report_configurations", **days),
-        "days": _rows(lake, "report_days", **days),
-        "reasons": _rows(lake, "report_reasons", **days),
-        "stages": recording_stages(lake, DayRange(days["first"], days["last"])),
-        "bad": _rows(lake, "report_bad", **days, most_recordings=MOST_RECORDINGS),
-        **_signals(lake, days),
-        "number_of_days": (days["last"] - days["first"]).days + 1,
-        "date_labels": _date_labels(days["first"], days["last"]),
+    content["tables"] |= {
+        "coverage": tables.coverage_table(coverage, models[0]["model"] if models else None),
+        "bad": tables.fell_out_table(bad),
+        "signals": operations.signal_table(lake, DayRange(periods.first, periods.last)),
+        "health": operations.health_table(rows_of(lake, "report_health", **days, most_rows=_MOST_HEALTH)),
+        "agreement": operations.agreement_table(lake) if len(models) > 1 else content["tables"]["agreement"],
+        "configurations": operations.configuration_table(rows_of(lake, "report_configurations", **days)),
     }
 
 
-def _signals(lake: Lake, days: Mapping[str, date]) -> Row:
-    """Return what the signals of the range are like, and what is odd of them; nothing of a lake from before."""
-    if not has_signals(lake):
-        return {"signals": None, "odd_signals": []}
-    return {
-        "signals": _rows(lake, "report_signal_totals", **days)[0],
-        "odd_signals": odd_signals(lake, **days),
-    }
-
-
-def _stages_of_run(run: Row) -> list[FunnelStage]:
-    """Return the stages of a run by the figures in its row; runs of earlier versions have none after the audio."""
-    stages = list(listed_stages(listed_of_row(run)))
-    counts = [("done", "done"), ("decoded", "decoded"), ("speech", "with_speech"), ("labelled", "with_label")]
-    return [*stages, *(FunnelStage(name, run[column]) for name, column in counts if run[column] is not None)]
-
-
-def _models(lake: Lake, days: Mapping[str, date]) -> list[Row]:
-    """Return the models, each with its rows of the other statements."""
-    emotions = _by(_rows(lake, "report_emotions", **days), "model")
-    daily = _by(_rows(lake, "report_daily_shares", **days), "model")
-    uncertain = _uncertain(lake, days)
-    adjusted = _adjusted(lake, days)
-    breakdown = _by(_rows(lake, "report_breakdown", **days, most_values=MOST_VALUES), "model")
-    return [
-        model
-        | {
-            "by_emotion": emotions[model["model"]],
-            "daily": daily[model["model"]],
-            "uncertain": uncertain.get(model["model"]),
-            "adjusted": adjusted.get(model["model"]),
-            "dimensions": _by(breakdown.get(model["model"], []), "dimension"),
-        }
-        for model in _rows(lake, "report_models", **days)
-    ]
-
-
-def _uncertain(lake: Lake, days: Mapping[str, date]) -> dict[str, Row]:
-    """Return what is marked uncertain by model; nothing of a lake that is of before there was a mark."""
-    missing = [(table, column.name) for table, column in missing_columns(lake.connection)]
-    if ("daily_emotions", "uncertain_seconds") in missing:
-        return {}
-    return {row["model"]: row for row in _rows(lake, "report_uncertain", **days)}
-
-
-def _adjusted(lake: Lake, days: Mapping[str, date]) -> dict[str, dict[str, float]]:
-    """Return the shares that are corrected for confusion by model and emotion; nothing of a lake from before."""
-    if any(column.name == "share_adjusted" for _, column in missing_columns(lake.connection)):
-        return {}
-    return {row["model"]: row["shares"] for row in _rows(lake, "report_adjusted", **days)}
-
-
-def _rows(lake: Lake, name: str, **parameters: date | int | None) -> list[Row]:
-    """Return a statement's rows by the names of their columns."""
-    result = lake.connection.execute(statement(name), parameters)
-    names = [column[0] for column in result.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
-def _by(rows: list[Row], name: str) -> dict[str, list[Row]]:
-    """Return rows, which come in the order of a column, by its values."""
-    return {value: list(group) for value, group in groupby(rows, key=itemgetter(name))}
-
-
-def _date_labels(first: date, last: date) -> list[tuple[date, int]]:
-    """Return the dates that are shown under a chart, with their distance from the first."""
-    step = -(-((last - first).days + 1) // _MOST_DATE_LABELS)
-    return [(first + timedelta(days=offset), offset) for offset in range(0, (last - first).days + 1, step)]
-
-
-def _environment() -> Environment:
-    folder = files("emolake.report")
-    environment = Environment(
-        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def _add_shares(
+    content: Row,
+    lake: Lake,
+    periods: Periods,
+    dimensions: Sequence[str],
+    models: Sequence[Row],
+    words: Words,
+) -> Row:
+    """Add the shares and their tables, and return what the page computes others with."""
+    days = {"first": periods.first, "last": periods.last}
+    most_values = shares.values_that_fit(lake)
+    rows = rows_of(
+        lake,
+        "report_shares",
+        {"share_bounds": statement("share_bounds")},
+        most_values=most_values,
+        periods=periods.number,
+        change=periods.change,
     )
-    filters: dict[str, Callable[..., str]] = {
-        "percent": _percent,
-        "duration": _duration,
-        "number": lambda value: f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
-        "moment": _moment,
-        "redacted": redacted,
-        "stages": stages_line,
+    names = Names.of(rows, [row["model"] for row in models])
+    if not names.emotions:
+        return {}
+    model = Shares([row for row in rows if row["model"] == names.models[0]], names)
+    listen = rows_of(lake, "report_listen", **days, of_each_day=_CALLS_OF_DAY, most_calls=_MOST_CALLS)
+    hours = shares.hours(lake, periods, names=names)
+    content |= {
+        "models": names.models,
+        "selection": _selection(model.of("range")["", ""].values(), models[0]),
+        "dimensions": [name for name in dimensions if any(group[0] == name for group in names.groups)],
+        "values_cut": _values_cut(lake, dimensions, most_values),
+        "change_days": tables.days_of_change(periods),
+        "roles_title": "roles_two" if {"agent", "customer"} <= set(names.roles) else "roles",
+        "trends_explained": "trends_explained" if periods.days == 1 else "trends_explained_weeks",
+        "folded": _folded(lake, words),
     }
-    environment.filters |= filters
-    environment.globals |= {"EMOTIONS": EMOTIONS, "made_at": datetime.now(UTC)}
-    return environment
+    content["tables"] |= {
+        "changes": model.changes(),
+        "roles": model.roles(),
+        "listen": operations.listen_table([row for row in listen if row["model"] == names.models[0]]),
+        "daily": model.daily(periods),
+        "breakdown": model.values(),
+        "hours": tables.hour_table(hours.get("0 0", ()), names.emotion(_subject(model.emotions))),
+        "totals": tables.totals(rows, rows_of(lake, "report_adjusted", **days)),
+    }
+    return {
+        "period_days": periods.days,
+        "smooth_periods": periods.smooth,
+        "change_periods": 7 // periods.days,
+        "models": names.models,
+        "groups": names.groups,
+        "roles": [None, *names.roles[1:]],
+        "emotions": names.emotions,
+        "cells": shares.cells(lake, most_values=most_values, names=names),
+        "hours": hours,
+        "calls": operations.listen_data(listen, names),
+        "drift": [
+            [row[0].isoformat(), row[1], row[3]]
+            for row in content["tables"]["health"].rows
+            if row[3] is not None
+        ],
+    }
 
 
-def _percent(share: float | None) -> str:
-    """Return a share of 1 in per cent.
-
-    >>> _percent(0.12345), _percent(None)
-    ('12.3\\xa0%', '–')
-    """
-    return "–" if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+def _subject(emotions: Sequence[str]) -> str:
+    """Return the emotion that a map is of: of the hard ones the commonest."""
+    hard = (each for each in emotions if each in _HARD)
+    loud = (each for each in emotions if each not in _QUIET)
+    return next(hard, None) or next(loud, emotions[0])
 
 
-def _duration(seconds: float | None) -> str:
-    """Return seconds in the unit that reads best.
+def _selection(rows: Any, model: Row) -> Row:
+    """Return the figures of the whole range at the top of the page."""
+    rows = list(rows)
+    seconds = sum(row["seconds"] for row in rows)
 
-    >>> _duration(42), _duration(90), _duration(7200), _duration(None)
-    ('42.0\\xa0s', '1.5\\xa0min', '2.0\\xa0h', '–')
-    """
-    if seconds is None:
-        return "–"
-    for limit, size, unit in ((60, 1, "s"), (3600, 60, "min")):
-        if seconds < limit:
-            return f"{seconds / size:.1f}\N{NO-BREAK SPACE}{unit}"
-    return f"{seconds / 3600:.1f}\N{NO-BREAK SPACE}h"
+    def mean(name: str) -> float | None:
+        return sum((row[name] or 0) * row["seconds"] for row in rows) / seconds if seconds else None
+
+    return {
+        "recordings": rows[0]["all_recordings"],
+        "seconds": seconds,
+        "uncertain": mean("uncertain"),
+        "confidence": mean("confidence"),
+        "unlabelled": model["unlabelled"] / model["segments"],
+    }
 
 
-def _moment(moment: datetime) -> str:
-    """Return a moment to the minute, in UTC."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+def _values_cut(lake: Lake, dimensions: Sequence[str], most_values: int) -> str:
+    """Return how many values of which dimensions the page does not have."""
+    counts = rows_of(lake, "report_number_of_values")
+    cut = {row["dimension"]: row["number"] - most_values for row in counts if row["number"] > most_values}
+    return ", ".join(f"{name} +{cut[name]}" for name in dimensions if name in cut)
+
+
+def _folded(lake: Lake, words: Words) -> dict[str, str]:
+    """Return the emotions that are folded into one, with their shares, by model."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in rows_of(lake, "report_folded"):
+        found[row["model"]].append(
+            f"{words('emotion_' + row['emotion'])} {words.formatted(row['share'], 'percent')}"
+        )
+    return {model: ", ".join(emotions) for model, emotions in found.items()}

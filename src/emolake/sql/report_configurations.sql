@@ -7,7 +7,7 @@ SELECT
     sum(segments)::BIGINT AS segments,
     min(date) AS first,
     max(date) AS last
-FROM lake.analyses
+FROM analyses
 WHERE date BETWEEN $first AND $last
 GROUP BY model, model_fingerprint, config_id
 ORDER BY model, first, last, config_id

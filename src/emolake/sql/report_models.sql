@@ -1,14 +1,6 @@
--- One row per model of the daily table: how much it was asked, and how much of that got no label.
-SELECT
-    model,
-    sum(segments)::BIGINT AS segments,
-    coalesce(sum(segments) FILTER (emotion IS NULL), 0)::BIGINT AS unlabelled_segments,
-    coalesce(sum(segments) FILTER (emotion IS NULL), 0) / sum(segments) AS unlabelled_share,
-    coalesce(sum(speech_seconds) FILTER (emotion IS NOT NULL), 0) AS labelled_seconds,
-    coalesce(
-        list_sort(list_distinct(list(emotion) FILTER (emotion IS NOT NULL))), []
-    ) AS emotions
-FROM lake.daily_emotions
-WHERE date BETWEEN $first AND $last
+-- One row per model with segments in the range, the one with the most labelled speech first.
+SELECT model, coalesce(sum(seconds) FILTER (emotion IS NOT NULL), 0) AS seconds, sum(segments)::BIGINT AS segments,
+    coalesce(sum(segments) FILTER (emotion IS NULL), 0)::BIGINT AS unlabelled
+FROM report_speech
 GROUP BY model
-ORDER BY model
+ORDER BY seconds DESC, model

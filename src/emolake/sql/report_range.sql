@@ -1,6 +1,6 @@
 -- One row: the days that the report covers and those that the lake holds; NULL where nothing says them.
 WITH held AS (
-    SELECT min(date) AS held_first, max(date) AS held_last FROM lake.recordings
+    SELECT min(date) AS held_first, max(date) AS held_last FROM recordings
 )
 SELECT
     coalesce(

@@ -26,7 +26,7 @@ SELECT
     device,
     error,
     count(*) OVER () AS total
-FROM lake.runs
+FROM runs
 WHERE $first::DATE IS NULL OR (last_date >= $first::DATE AND first_date <= $last::DATE)
 ORDER BY started_at DESC, run_id
 LIMIT $most_runs

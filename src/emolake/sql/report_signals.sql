@@ -6,5 +6,5 @@ SELECT
     median(level_dbfs) AS median_level_dbfs,
     quantile_cont(level_dbfs, 0.05) AS low_level_dbfs,
     quantile_cont(level_dbfs, 0.95) AS high_level_dbfs
-FROM lake.recordings
-WHERE date BETWEEN $first AND $last
+FROM recordings
+WHERE date BETWEEN $first AND $last AND deleted_at IS NULL

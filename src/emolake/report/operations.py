@@ -1,0 +1,197 @@
+"""What a report says of the pipeline: signals, health, agreement, runs, configurations, and the calls to listen to."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from emolake.lake.transact import Lake
+from emolake.messages import redacted
+from emolake.report.rows import Row, rows_of
+from emolake.report.shares import Names
+from emolake.report.signals import odd_signals
+from emolake.report.tables import Table, columns
+from emolake.schemas.days import DayRange
+from emolake.schemas.funnel import FunnelStage, listed_of_row, listed_stages, stages_line
+
+# The words of the view `listen_first`, by the key of the sentence that says the same.
+_WHY = {
+    "why_extreme": re.compile(r"(?P<share>\d+) % (?P<emotion>\w+)"),
+    "why_mixed": re.compile(r"(?P<emotions>\d+) emotions, none above (?P<share>\d+) %"),
+    "why_changed": re.compile(
+        r"(?P<emotion>\w+) (?P<points>[+-]\d+) points from the first to the last quarter"
+    ),
+    "why_unsure": re.compile(r"mean probability (?P<probability>[\d.]+)"),
+}
+REASONS = ("most extreme", "most changed", "most mixed", "least sure")
+
+
+def why(said: str | None) -> tuple[str, dict[str, str]]:
+    """Return the key of the sentence that says a reason of `listen_first`, and its values.
+
+    >>> why("62 % anger")
+    ('why_extreme', {'share': '62', 'emotion': 'anger'})
+    """
+    for key, pattern in _WHY.items():
+        if found := pattern.fullmatch(said or ""):
+            return key, found.groupdict()
+    return "why_said", {"said": said or ""}
+
+
+def listen_table(rows: Sequence[Row]) -> Table:
+    """Return the first calls of each reason."""
+    first = [row for reason in REASONS for row in [each for each in rows if each["reason"] == reason][:5]]
+    return Table(
+        "listen",
+        "listen",
+        columns(reason="word", why="said", recording="long", day="date", role="text"),
+        [
+            [_reason_word(row["reason"]), why(row["why"]), redacted(row["uri"]), row["date"], row["role"] or "–"]
+            for row in first
+        ],
+    )  # fmt: skip
+
+
+def listen_data(rows: Iterable[Row], names: Names) -> list[list[Any]]:
+    """Return the calls as the page reads them: day, model, reason, role, groups, name, time, why, values, second."""
+    found = []
+    for row in rows:
+        groups = [
+            names.groups.index(each)
+            for each in (row["dimensions"] or {}).items()
+            if each in names.groups[1:]
+        ]
+        key, values = why(row["why"])
+        found.append(
+            [
+                row["date"], names.models.index(row["model"]), _reason_word(row["reason"]), row["role"], groups,
+                redacted(row["uri"]), row["recorded_at_local"] and f"{row['recorded_at_local']:%H:%M}", key, values,
+                round(row["listen_from_s"] or 0),
+            ]
+        )  # fmt: skip
+    return found
+
+
+def signal_table(lake: Lake, days: DayRange) -> Table:
+    """Return what is odd of the signals."""
+    return Table(
+        "signals",
+        "signals",
+        columns(oddity="text", recordings="number", meaning_signal="long", example="long"),
+        [
+            [each.note, each.recordings, each.meaning, redacted(each.example)]
+            for each in odd_signals(lake, first=days.first, last=days.last)
+        ],
+    )
+
+
+def health_table(rows: Iterable[Row]) -> Table:
+    """Return each run's look at its models."""
+    return Table(
+        "health",
+        "health",
+        columns(
+            started="moment", model="text", verdict="text", drift="precise", logit_range="decimal",
+            label_entropy="precise", commonest="text", commonest_share="percent", segments="number",
+        ),
+        [
+            [
+                row["started_at"], row["model"], row["verdict"], row["drift"], row["logit_range_mean"], row["label_entropy"],
+                row["commonest_label"] or "–", row["commonest_share"], row["segments"],
+            ]
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def agreement_table(lake: Lake) -> Table:
+    """Return how far each two models agree, over all that the lake holds."""
+    rows = rows_of(lake, "report_agreement")
+    return Table(
+        "agreement",
+        "agreement",
+        columns(
+            models="text", agree="percent", by_chance="percent", kappa="precise", segments="number",
+            most_confused="text",
+        ),
+        [
+            [
+                f"{row['model_a']} / {row['model_b']}", row["agree_share"], row["expected_share"], row["kappa"],
+                row["segments"], row["most_confused"] or "–",
+            ]
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def run_table(rows: Iterable[Row]) -> Table:
+    """Return the runs, the newest first."""
+    return Table(
+        "runs",
+        "runs",
+        columns(
+            started="moment", flow="text", outcome="text", days="date", found="number", skipped="number",
+            done="number", stage_quarantined="number", audio="duration", took="duration", speed="decimal",
+            model="text", config_id="text", device="text", run="text",
+        ),
+        [
+            [
+                run["started_at"], run["flow"], run["outcome"], f"{run['first_date']} – {run['last_date']}", run["found"],
+                run["skipped"], run["done"], run["quarantined"], run["audio_seconds"], run["wall_s"],
+                1 / run["real_time_factor"] if run["real_time_factor"] else None, run["model"], run["config_id"],
+                run["device"] or "–", run["run_id"],
+            ]
+            for run in rows
+        ],
+    )  # fmt: skip
+
+
+def said_by_runs(rows: Iterable[Row]) -> list[dict[str, str]]:
+    """Return the errors and warnings of runs."""
+    found = []
+    for run in rows:
+        if run["error"]:
+            found.append({"run_id": run["run_id"], "kind": "bad", "text": run["error"]})
+        found += [{"run_id": run["run_id"], "kind": "quiet", "text": text} for text in run["warnings"]]
+    return found
+
+
+def stage_table(rows: Iterable[Row]) -> Table:
+    """Return from listed keys to labelled recordings by run, with names of what fell out."""
+    return Table(
+        "stages",
+        "stages",
+        columns(started="moment", run="text", left="long"),
+        [[run["started_at"], run["run_id"], stages_line(_stages_of(run))] for run in rows],
+    )
+
+
+def configuration_table(rows: Iterable[Row]) -> Table:
+    """Return what made the numbers."""
+    return Table(
+        "configurations",
+        "configurations",
+        columns(
+            model="text", fingerprint="text", config_id="text", recordings="number", segments="number", days="date"
+        ),
+        [
+            [
+                row["model"], row["model_fingerprint"], row["config_id"], row["recordings"], row["segments"],
+                f"{row['first']} – {row['last']}",
+            ]
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _stages_of(run: Row) -> list[FunnelStage]:
+    """Return the stages of a run by the figures in its row; runs of earlier versions have none after the audio."""
+    stages = [
+        FunnelStage(stage.name, stage.left, stage.fell_out, tuple(map(redacted, stage.examples)))
+        for stage in listed_stages(listed_of_row(run))
+    ]
+    counts = [("done", "done"), ("decoded", "decoded"), ("speech", "with_speech"), ("labelled", "with_label")]
+    return [*stages, *(FunnelStage(name, run[column]) for name, column in counts if run[column] is not None)]
+
+
+def _reason_word(reason: str) -> str:
+    return "reason_" + reason.replace(" ", "_")
