@@ -28,7 +28,8 @@ test-fast: $(STAMP) $(VENV)/.families ## run the tests that need no server and a
 	$(PYTEST) -m "not server and not slow"
 
 # Without conftest.py, which needs all of the lock.
-test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed ## set up environments for the families that conflict with the lock, run their tests
+test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed $(STAMP) $(VENV)/.dashboard ## run the tests of what conflicts with the lock, in environments of its own, and of the dashboard
+	$(VENV)/bin/python -m pytest tests/dashboard
 	$(VENV_EXTRAS)/bin/python -m pytest --noconftest tests/extras
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV_TENSORFLOW)/bin/python -m pytest --noconftest tests/extras_tensorflow
 
@@ -78,6 +79,11 @@ clean: ## remove the environments and what the demo and the install wrote
 # The packages of the optional families that live beside the lock.
 $(VENV)/.families: $(VENV)/.locked requirements-families.lock
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements-families.lock
+	touch $@
+
+# Beside the lock too, but nothing that make test needs.
+$(VENV)/.dashboard: $(VENV)/.locked requirements-dashboard.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-dashboard.lock
 	touch $@
 
 $(VENV)/bin/python:

@@ -18,7 +18,6 @@ Speech is told from silence in chunks of 32 ms, and everything here is a whole n
 no rate of speech: what voice activity gives is how long, not how many syllables.
 """
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -26,10 +25,9 @@ from operator import itemgetter
 
 import numpy as np
 
-from emolake.audio.voice_activity import CHUNK, HYSTERESIS, SAMPLING_RATE
+from emolake.audio.talk import Talk
+from emolake.audio.voice_activity import SAMPLING_RATE
 
-_BRIDGED = round(0.2 * SAMPLING_RATE)
-_CLICK = round(0.1 * SAMPLING_RATE)
 _NOTICED = round(0.12 * SAMPLING_RATE)
 
 
@@ -168,122 +166,13 @@ class _Floor:
             holder.turns.add_one(holder.end - self._turn_start)
 
 
-@dataclass(slots=True)
-class _Power:
-    """Some samples: how many, their sum, and the sum of their squares."""
-
-    samples: int = 0
-    first: float = 0.0
-    second: float = 0.0
-
-    def __iadd__(self, other: "_Power") -> "_Power":
-        self.samples += other.samples
-        self.first += other.first
-        self.second += other.second
-        return self
-
-    @property
-    def level_dbfs(self) -> float | None:
-        """Root mean square without the offset; None of no sample, and of digital silence."""
-        if not self.samples:
-            return None
-        square = self.second / self.samples
-        power = square - (self.first / self.samples) ** 2
-        return 10 * math.log10(power) if power > 1e-12 * square else None
-
-
-class _Talk:
-    """The stretches of speech of one channel, and how loud they are."""
-
-    def __init__(self, threshold: float) -> None:
-        self._on = threshold
-        self._off = max(threshold - HYSTERESIS, 0.01)
-        self._seen = 0
-        self._voice: int | None = None
-        """Where the stretch at hand begins."""
-        self._quiet: int | None = None
-        """Where the silence at its end begins, which may yet be bridged."""
-        self._is_certain = False
-        """Whether it is long enough to be no click."""
-        self._pending = np.empty(0, np.float32)
-        # All talk, the stretch at hand, and the silence at its end.
-        self._total, self._stretch, self._rest = _Power(), _Power(), _Power()
-
-    @property
-    def certain_until(self) -> int:
-        """Up to which sample no later one changes who speaks."""
-        if self._voice is None:
-            return self._seen
-        if not self._is_certain:
-            return self._voice
-        return self._seen if self._quiet is None else self._quiet
-
-    @property
-    def level_dbfs(self) -> float | None:
-        """Root mean square of all talk without its offset; None of no talk, and of digital silence."""
-        return self._total.level_dbfs
-
-    def push(self, probabilities: np.ndarray, samples: np.ndarray) -> list[tuple[int, bool]]:
-        """Take the next samples and the chunks that they complete; return where speech begins (True) and stops."""
-        self._pending = np.concatenate([self._pending, samples])
-        used = len(probabilities) * CHUNK
-        chunks = self._pending[:used].reshape(-1, CHUNK).astype(np.float64)
-        self._pending = self._pending[used:].copy()
-        sums, squares = chunks.sum(axis=1).tolist(), (chunks**2).sum(axis=1).tolist()
-        changes: list[tuple[int, bool]] = []
-        for probability, first, second in zip(probabilities.tolist(), sums, squares, strict=True):
-            self._take(probability, _Power(CHUNK, first, second), changes)
-        return changes
-
-    def finish(self, probabilities: np.ndarray) -> tuple[int, list[tuple[int, bool]]]:
-        """Take the chunk that the end cut short, if any; return how many samples there were, and the last changes."""
-        changes: list[tuple[int, bool]] = []
-        if len(probabilities):
-            left = self._pending.astype(np.float64)
-            power = _Power(len(left), float(left.sum()), float((left**2).sum()))
-            self._take(float(probabilities[0]), power, changes)
-        if self._voice is not None:
-            self._close(self._seen if self._quiet is None else self._quiet, changes)
-        return self._seen, changes
-
-    def _take(self, probability: float, power: "_Power", changes: list[tuple[int, bool]]) -> None:
-        start = self._seen
-        self._seen += power.samples
-        if self._voice is None:
-            if probability < self._on:
-                return
-            self._voice, self._stretch, self._rest = start, _Power(), _Power()
-        elif probability >= self._on:
-            self._quiet = None
-        elif probability < self._off and self._quiet is None:
-            self._quiet = start
-        if self._quiet is not None:
-            self._rest += power
-            if self._seen - self._quiet >= _BRIDGED:
-                self._close(self._quiet, changes)
-            return
-        self._stretch += power
-        if self._rest.samples:
-            self._stretch += self._rest
-            self._rest = _Power()
-        if not self._is_certain and self._seen - self._voice >= _CLICK:
-            self._is_certain = True
-            changes.append((self._voice, True))
-
-    def _close(self, end: int, changes: list[tuple[int, bool]]) -> None:
-        if self._is_certain:
-            changes.append((end, False))
-            self._total += self._stretch
-        self._voice, self._quiet, self._is_certain = None, None, False
-
-
 class ConversationMeter:
     """Measures one recording as the voice activity of its channels passes; memory does not grow with its length."""
 
     def __init__(self, threshold: float) -> None:
         """Take the probability from which a chunk is speech."""
         self._threshold = threshold
-        self._talks: dict[int, _Talk] = {}
+        self._talks: dict[int, Talk] = {}
         self._together = _Floor(())
         self._alone: dict[int, _Floor] = {}
         # Changes that a channel which is behind may yet precede: sample, channel, whether it begins.
@@ -292,7 +181,7 @@ class ConversationMeter:
 
     def begin(self, channels: Sequence[int]) -> None:
         """Take the channels that are measured."""
-        self._talks = {channel: _Talk(self._threshold) for channel in sorted(channels)}
+        self._talks = {channel: Talk(self._threshold) for channel in sorted(channels)}
         self._together = _Floor(channels)
         self._alone = {channel: _Floor([channel]) for channel in channels}
 
