@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch.nn import functional
 
-from emolake.audio.features import valid_mask
+from emolake.audio.features import beside, valid_mask
 from emolake.errors import ConfigurationError
 from emolake.models.encoders import speech_encoder
 from emolake.models.encoders.speech_encoder import SAMPLING_RATE
@@ -65,7 +65,7 @@ def _prepared(
         return features
     frames = lengths // WHISPER_HOP
     features = features[:, :, : int(frames.max())]
-    return features.masked_fill(~valid_mask(frames, features.shape[2])[:, None], 0)
+    return features.masked_fill(~valid_mask(beside(frames, features), features.shape[2])[:, None], 0)
 
 
 def check_lengths(lengths: torch.Tensor, most: int, model: str) -> None:
@@ -87,7 +87,7 @@ def attention_mask(waves: torch.Tensor, lengths: torch.Tensor, config: Any) -> t
         return None
     if not torch.onnx.is_in_onnx_export() and bool((lengths == waves.shape[1]).all()):
         return None
-    return valid_mask(lengths, waves.shape[1]).long()
+    return valid_mask(beside(lengths, waves), waves.shape[1]).long()
 
 
 def encode(
@@ -115,7 +115,8 @@ def _own_states(encoder: Any, mel: torch.Tensor, lengths: torch.Tensor) -> torch
         mel = _hide(mel, lengths, encoder.config)
     states = functional.gelu(encoder.conv1(mel))
     # Alone, the second convolution sees zeros after the clip, and not what the first makes of them.
-    states = states.masked_fill(~valid_mask(lengths // WHISPER_HOP, mel.shape[2])[:, None], 0)
+    own = valid_mask(beside(lengths // WHISPER_HOP, mel), mel.shape[2])
+    states = states.masked_fill(~own[:, None], 0)
     states = functional.gelu(encoder.conv2(states)).transpose(1, 2)
     states = states + encoder.embed_positions.weight[: states.shape[1]]
     states = functional.dropout(states, p=encoder.dropout, training=encoder.training)
@@ -132,7 +133,7 @@ def _hide(mel: torch.Tensor, lengths: torch.Tensor, config: Any) -> torch.Tensor
     from transformers.models.whisper.modeling_whisper import _compute_mask_indices
 
     size, bands, width = mel.shape
-    own = valid_mask(lengths // WHISPER_HOP, width)
+    own = valid_mask(beside(lengths // WHISPER_HOP, mel), width)
     mean = (mel * own[:, None]).sum(dim=(1, 2), keepdim=True) / (own.sum(dim=1) * bands)[:, None, None]
     hidden = torch.zeros_like(mel, dtype=torch.bool)
     if config.mask_time_prob and width > config.mask_time_length:
@@ -152,13 +153,14 @@ def _key_mask(frames: torch.Tensor, states: torch.Tensor) -> torch.Tensor | None
     size = states.shape[1]
     if not torch.onnx.is_in_onnx_export() and bool((frames == size).all()):
         return None
-    hidden = ~valid_mask(frames, size)[:, None, None].expand(-1, 1, size, -1)
+    hidden = ~valid_mask(beside(frames, states), size)[:, None, None].expand(-1, 1, size, -1)
     return torch.zeros_like(hidden, dtype=states.dtype).masked_fill(hidden, torch.finfo(states.dtype).min)
 
 
 def mean_over_frames(states: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """Return the mean of states [B, T, hidden] over each member's first `frames` [B], at least 1: [B, hidden]."""
     # Not multiplied: what a network left in the padding may be infinite, and 0 times that is not 0.
+    frames = beside(frames, states)
     own = states.float().masked_fill(~valid_mask(frames, states.shape[1])[:, :, None], 0)
     mean: torch.Tensor = own.sum(dim=1) / frames[:, None]
     return mean
