@@ -108,7 +108,8 @@ def score_alone(model: EmotionModel, wave: np.ndarray) -> Scores:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return probabilities over the last axis, in double precision inside."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # who gave what is not finite is found out elsewhere
+        shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     probabilities: np.ndarray = shifted / shifted.sum(axis=-1, keepdims=True)
     return probabilities.astype(np.float32)
 

@@ -17,8 +17,8 @@ from emolake.lake.connect import lake_if_any
 from emolake.messages import counted
 from emolake.models.health_gate import judge
 from emolake.models.registry import ModelEntry
-from emolake.models.runtimes.devices import resolve_device
 from emolake.models.restriction import labels_line
+from emolake.models.runtimes.devices import resolve_device
 from emolake.pipeline.loaded_models import loaded_model, speech_detector
 from emolake.report.signals import has_signals, odd_signals
 from emolake.settings import Settings

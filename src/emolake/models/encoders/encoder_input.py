@@ -4,6 +4,7 @@ A Whisper encoder sees 30 s, as it was trained and as its decoder needs, or with
 fifteenth of the work for 2 s, and other states, so that a head must be trained on what it is given.
 """
 
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -54,6 +55,8 @@ def _prepared(
         eps = speech_encoder.HUGGING_FACE_EPS if extractor.do_normalize else None
         return speech_encoder.normalised(waves, lengths, eps)
     check_lengths(lengths, extractor.n_samples, "a Whisper encoder")
+    if waves.device.type != "cpu":
+        return log_mel_beside(waves, lengths, extractor, own_frames=own_frames)
     clips = [wave[:length].cpu().numpy() for wave, length in zip(waves, lengths.tolist(), strict=True)]
     # The silence is longer than a window, so that no clip's last frame sees anything else, whoever is beside it.
     padded = {"max_length": int(lengths.max()) + extractor.n_fft, "truncation": False} if own_frames else {}
@@ -66,6 +69,38 @@ def _prepared(
     frames = lengths // WHISPER_HOP
     features = features[:, :, : int(frames.max())]
     return features.masked_fill(~valid_mask(beside(frames, features), features.shape[2])[:, None], 0)
+
+
+def log_mel_beside(
+    waves: torch.Tensor, lengths: torch.Tensor, extractor: Any, *, own_frames: bool
+) -> torch.Tensor:
+    """Return what a Whisper extractor makes of waves [B, T], as `prepared` does, on their device and without a wait.
+
+    Its own code takes arrays of the host; the formula is that of its `_torch_extract_fbank_features`.
+    """
+    longest = int(lengths.max())
+    size = longest + extractor.n_fft if own_frames else extractor.n_samples
+    padded = functional.pad(waves[:, :longest], (0, size - longest))
+    window, filters = _mel_constants(extractor, str(waves.device))
+    spectrum = torch.stft(
+        padded, extractor.n_fft, extractor.hop_length, window=window, return_complex=True
+    )[..., :-1]  # fmt: skip
+    mel = (filters.T @ spectrum.abs().square()).clamp_min(1e-10).log10()
+    mel = torch.maximum(mel, mel.amax(dim=(1, 2), keepdim=True) - 8)
+    mel = (mel + 4) / 4
+    if not own_frames:
+        return mel
+    frames = lengths // WHISPER_HOP
+    mel = mel[:, :, : int(frames.max())]
+    return mel.masked_fill(~valid_mask(beside(frames, mel), mel.shape[2])[:, None], 0)
+
+
+@lru_cache(maxsize=8)
+def _mel_constants(extractor: Any, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an extractor's window and mel filters on a device."""
+    with torch.inference_mode(False):
+        filters = torch.from_numpy(extractor.mel_filters).to(device, torch.float32)
+        return torch.hann_window(extractor.n_fft, device=device), filters
 
 
 def check_lengths(lengths: torch.Tensor, most: int, model: str) -> None:

@@ -104,8 +104,10 @@ class PrecisionChange:
 
     def __str__(self) -> str:
         """Say it for the end of a sentence."""
-        return f"on {self.clips} clips of made speech by up to {self.largest:.1e}, with another label for "
+        return (
+            f"on {self.clips} clips of made speech by up to {self.largest:.1e}, with another label for "
             f"{self.labels:.1%}"
+        )
 
 
 def measured_change(

@@ -1,4 +1,4 @@
-"""Speech that a lower precision is compared with fp32 on when a model is loaded: eSpeak NG's voices in several moods."""
+"""Speech that a lower precision is compared with fp32 on when a model is loaded: eSpeak NG's voices in moods."""
 
 import numpy as np
 
