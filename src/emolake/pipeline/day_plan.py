@@ -5,7 +5,7 @@ from datetime import date
 from itertools import islice
 
 from emolake.lake.transact import Lake
-from emolake.models.registry import resolve_device
+from emolake.models.runtimes.devices import resolve_device
 from emolake.pipeline import run_progress
 from emolake.pipeline.presence import Presence
 from emolake.pipeline.quarantine import quarantined

@@ -1,12 +1,13 @@
 """A shard: fetch, decode, segment, featurize, classify and commit a handful of recordings.
 
 The steps run side by side: downloads in threads, decoding and segmentation of several recordings in processes beside
-threads that ask them, the model in the caller's thread. What waits between them is bounded, which keeps memory flat in
-the length of a recording and in the size of the shard's audio.
+threads that ask them, the model in the caller's thread or, on a GPU, in one that all shards share. What waits between
+them is bounded, which keeps memory flat in the length of a recording and in the size of the shard's audio.
 """
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -21,12 +22,13 @@ from emolake.pipeline.abreast import Places, abreast
 from emolake.pipeline.decoder_process import decoded
 from emolake.pipeline.loaded_models import loaded_model
 from emolake.pipeline.rows import Analysis, SegmentRow, shard_rows, speech_seconds
+from emolake.pipeline.scoring import scored
 from emolake.pipeline.timings import Timings
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import Settings
 from emolake.source.opening import open_source
 from emolake.source.store import Source
-from emolake.tasks.classify import ModelError, Scores, classify
+from emolake.tasks.classify import ModelError, Scores
 from emolake.tasks.commit import Committed, commit_shard
 from emolake.tasks.decode import DecodeOutcome, Opened
 from emolake.tasks.fetch import fetched
@@ -112,13 +114,15 @@ def analyse(
         ) as pieces,
     ):
         started, waited = perf_counter(), timings.seconds.get("wait_for_audio", 0.0)
-        scored = classify(
+        answers = scored(
             timings.of("wait_for_audio", pieces),
             model,
-            batch_seconds=batch_seconds,
+            inference=settings.inference,
+            whole_s=settings.segmentation.window_s,
             name=lambda item: item.key,
         )
-        yield from _gathered(scored, settings)
+        with closing(answers):  # or a shard that ends early would leave the device with what nobody waits for
+            yield from _gathered(answers, settings)
         waited = timings.seconds.get("wait_for_audio", 0.0) - waited
         timings.add("classify", perf_counter() - started - waited)
 
