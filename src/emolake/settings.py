@@ -25,6 +25,7 @@ from emolake.models.health_gate import HealthOptions
 from emolake.models.inference import InferenceOptions
 from emolake.models.registry import Registry
 from emolake.options import Options
+from emolake.output.logs import LogOptions
 from emolake.source.access import SourceOptions
 from emolake.source.policy import Policy
 from emolake.source.roles import Roles
@@ -130,6 +131,13 @@ class GapOptions(Options):
     """Usual number of recordings below which nothing is judged."""
 
 
+class StatusOptions(Options):
+    """What `status` finds wrong."""
+
+    late_hours: float = Field(12.0, gt=0)
+    """Hours after the end of a day from when on it is late, unless a run has taken it up."""
+
+
 class MaintainOptions(Options):
     """What `maintain` keeps, and for how long."""
 
@@ -170,6 +178,8 @@ class Settings(BaseSettings):
     run: RunOptions = RunOptions()
     health: HealthOptions = HealthOptions()
     gaps: GapOptions = GapOptions()
+    status: StatusOptions = StatusOptions()
+    logs: LogOptions = LogOptions()
     maintain: MaintainOptions = MaintainOptions()
     models: dict[str, dict[str, Any]] = {}
     """Named models: `path` of a folder that `emolake train` wrote, or `family` and its own keys."""

@@ -14,6 +14,7 @@ from emolake.lake.connect import lake_if_any, open_lake
 from emolake.lake.recording_stages import recording_stages
 from emolake.lake.transact import Lake
 from emolake.messages import counted
+from emolake.output.logs import logged, shows_bars
 from emolake.output.notices import complain
 from emolake.output.table import print_table
 from emolake.pipeline import run_progress
@@ -220,7 +221,9 @@ def _run(flow: Callable[[], Any], request: Callable[[], RunRequest | None], sett
     """
     quiet_prefect()
     try:
-        with terminations_raised(), run_progress.shown():
+        logs = settings.logs
+        progress = run_progress.shown() if shows_bars(logs) else run_progress.reported(logs.progress_s)
+        with terminations_raised(), logged(logs), progress:
             if has_prefect_server():
                 summary = flow()
             else:
