@@ -13,6 +13,9 @@ _ADJUSTED_OF_DAYS = """\
 Nor is an interval of several days the mean of their intervals, which is too wide. [shares.md](shares.md) says how
 `share_low`, `share_high` and `share_adjusted` are made, and how far they can be believed."""
 
+_DRIFT = """\
+What has drifted, the newest first, and how it was before. [watching.md](watching.md#drift) says when a day has."""
+
 
 def data_dictionary() -> str:
     """Return the tables and their columns as Markdown."""
@@ -36,7 +39,9 @@ def _lines() -> Iterator[str]:
             yield f"| `{column.name}` | {column.sql_type} | {column.unit or ''} | {null} | {_meaning(column)} |"
     yield from ("", "## Cookbook", "", _SHARES_OF_DAYS, "", "```sql")
     yield from statement("cookbook_shares_of_days").splitlines()
-    yield from ("```", "", _ADJUSTED_OF_DAYS)
+    yield from ("```", "", _ADJUSTED_OF_DAYS, "", _DRIFT, "", "```sql")
+    yield from statement("cookbook_drift").splitlines()
+    yield "```"
 
 
 def _meaning(column: Column) -> str:

@@ -30,6 +30,7 @@ from emolake.source.access import SourceOptions
 from emolake.source.policy import Policy
 from emolake.source.roles import Roles
 from emolake.tasks.fetch import FetchOptions
+from emolake.tasks.measure_drift import DriftOptions
 from emolake.tasks.segment import SegmentOptions
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ class Settings(BaseSettings):
     run: RunOptions = RunOptions()
     health: HealthOptions = HealthOptions()
     gaps: GapOptions = GapOptions()
+    drift: DriftOptions = DriftOptions()
     status: StatusOptions = StatusOptions()
     logs: LogOptions = LogOptions()
     maintain: MaintainOptions = MaintainOptions()

@@ -92,6 +92,12 @@ def _keys(
 
 def _toml(value: object) -> str:
     """Return a TOML value: strings, numbers, booleans and arrays are written as in JSON."""
+    if isinstance(value, dict):
+        return (
+            f"{{ {', '.join(f'{json.dumps(name)} = {_toml(item)}' for name, item in value.items())} }}"
+            if value
+            else "{}"
+        )
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from emolake.settings import Settings
     from emolake.upkeep.status import Status
 
-_GAPS_SHOWN = 5
+_SHOWN = 5
 # Columns of `runs` that say nothing of how a run went, or hold keys of recordings.
 _NOT_SHOWN = ("options", "versions", "named_keys", "config_id")
 
@@ -39,7 +39,7 @@ def show_status(status: "Status", settings: "Settings", format: TableFormat) -> 
         by = settings.recording_breakdown
         gaps = [
             (gap.date, gap.weekday, *gap.dimensions, gap.recordings, gap.usual)
-            for gap in status.gaps[-_GAPS_SHOWN:]
+            for gap in status.gaps[-_SHOWN:]
         ]
         title = f"gaps since {status.since}: {len(status.gaps)}"
         _table(title, ("date", "weekday", *by, "recordings", "usual"), gaps)
@@ -49,6 +49,10 @@ def show_status(status: "Status", settings: "Settings", format: TableFormat) -> 
             for row in status.health
         ]
         _table("health", ("model", "verdict", "segments", "logit range", "drift"), health)
+    if status.drift:
+        names = ("date", "model", "dimension", "dimension_value", "measure", "value", "usual", "verdict")
+        drift = [[row[name] for name in names] for row in status.drift[:_SHOWN]]
+        _table(f"drift: {len(status.drift)}", names, drift)
     print()
     for line in _foot(status, zone):
         print(printable(line))
@@ -123,6 +127,7 @@ def _as_object(status: "Status", settings: "Settings") -> dict[str, Any]:
         "storage": status.storage,
         "schedule": asdict(status.schedule),
         "health": status.health,
+        "drift": status.drift,
         "unknown": status.unknown,
     }
 

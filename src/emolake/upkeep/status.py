@@ -16,6 +16,7 @@ from emolake.messages import counted, redacted
 from emolake.schemas.days import DayRange
 from emolake.settings import Settings
 from emolake.sql import statement
+from emolake.tasks.measure_drift import measures_drifted
 from emolake.upkeep.gaps import Gap, find_gaps, judged_days
 from emolake.upkeep.schedule import Schedule, next_runs
 
@@ -53,6 +54,8 @@ class Status:
     storage: dict[str, Any] = field(default_factory=dict)
     schedule: Schedule = field(default_factory=Schedule)
     health: list[dict[str, Any]] = field(default_factory=list)
+    drift: list[dict[str, Any]] = field(default_factory=list)
+    """What has drifted in the days of the lookback, as rows of `drift`."""
     unknown: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -97,6 +100,7 @@ def look_at(lake: Lake, settings: Settings, found: Status) -> Status:
         "gaps": lambda: _gaps(found, lake, settings, days),
         "storage": lambda: _storage(found, lake, settings),
         "health": lambda: _health(found, lake),
+        "drift": lambda: _drift(found, lake, settings, days),
     }
     for name, look in looks.items():
         try:
@@ -205,6 +209,16 @@ def _health(found: Status, lake: Lake) -> None:
                 f"the model {row['model']} was degenerate in {row['run_id']}; its days are not aggregated"
             )
             found.problems.append(Problem("health", "fail", message))
+
+
+def _drift(found: Status, lake: Lake, settings: Settings, days: DayRange) -> None:
+    first = days.last - timedelta(days=settings.source.lookback_days)
+    found.drift = _dicts(lake, "drifted", first=first, last=date.max)
+    if found.drift:
+        is_failure = any(row["verdict"] == "fail" for row in found.drift)
+        of = ", ".join(sorted({str(row["date"]) for row in found.drift}))
+        message = f"{measures_drifted(found.drift)} on {of}; see the table drift"
+        found.problems.append(Problem("drift", "fail" if is_failure else "warn", message))
 
 
 def _judge_schedule(found: Status) -> None:
