@@ -28,6 +28,7 @@ from emolake.pipeline.scheduling import ShardFuture, Submit, Wave, may_succeed_l
 from emolake.pipeline.shard import run_shard
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import Settings, load_settings
+from emolake.upkeep.run_alerts import alerting
 
 _log = logging.getLogger(__name__)
 
@@ -65,8 +66,10 @@ def analyse_days(request: RunRequest, config: Path | None) -> dict[str, object]:
     config = config or default_config_file()
     config = config and config.resolve()
     settings = load_settings(config)
-    with _logged(settings):
-        return _analysed(request, settings, config)
+    with _logged(settings), alerting(settings, request.flow) as ended:
+        summary = _analysed(request, settings, config)
+        ended(summary)
+        return summary
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from emolake.models.health_gate import HealthOptions
 from emolake.models.inference import InferenceOptions
 from emolake.models.registry import Registry
 from emolake.options import Options
+from emolake.output.alerts import AlertOptions
 from emolake.output.logs import LogOptions
 from emolake.source.access import SourceOptions
 from emolake.source.policy import Policy
@@ -182,6 +183,7 @@ class Settings(BaseSettings):
     drift: DriftOptions = DriftOptions()
     status: StatusOptions = StatusOptions()
     logs: LogOptions = LogOptions()
+    alerts: AlertOptions = AlertOptions()
     maintain: MaintainOptions = MaintainOptions()
     models: dict[str, dict[str, Any]] = {}
     """Named models: `path` of a folder that `emolake train` wrote, or `family` and its own keys."""
@@ -334,7 +336,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         }
         for name, entry in settings.models.items()
     }
-    graphs = settings.inference.graph_cache
+    graphs, alerts_file = settings.inference.graph_cache, settings.alerts.urls_file
     return settings.model_copy(
         update={
             "inference": settings.inference.model_copy(update={"graph_cache": graphs and absolute(graphs)}),
@@ -345,6 +347,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
                 }
             ),
             "warehouse": settings.warehouse.model_copy(update=warehouse),
+            "alerts": settings.alerts.model_copy(update={"urls_file": alerts_file and absolute(alerts_file)}),
             "models": models,
         }
     )

@@ -18,6 +18,7 @@ _EXAMPLES = {
     ("source", "manifest"): "s3://calls/recordings.csv",
     ("source", "endpoint_url"): "http://127.0.0.1:9000",
     ("source", "region"): "eu-central-1",
+    ("alerts", "urls_file"): "/run/secrets/emolake-alerts",
     ("warehouse", "endpoint_url"): "http://127.0.0.1:9000",
     ("warehouse", "addressing"): "path",
 }

@@ -33,6 +33,7 @@ from emolake.source.enrichment import enrichment
 from emolake.source.opening import open_source
 from emolake.sql import statement
 from emolake.tasks.plan import plan_day
+from emolake.upkeep.run_alerts import alerting
 
 _log = logging.getLogger(__name__)
 
@@ -224,11 +225,7 @@ def _run(flow: Callable[[], Any], request: Callable[[], RunRequest | None], sett
         logs = settings.logs
         progress = run_progress.shown() if shows_bars(logs) else run_progress.reported(logs.progress_s)
         with terminations_raised(), logged(logs), progress:
-            if has_prefect_server():
-                summary = flow()
-            else:
-                asked = request()
-                summary = run_in_threads(asked, settings, _log).summary if asked else None
+            summary = flow() if has_prefect_server() else _run_here(request(), settings)
     except Exception as error:
         if interrupt := interrupt_behind(error):
             raise interrupt from error
@@ -237,6 +234,16 @@ def _run(flow: Callable[[], Any], request: Callable[[], RunRequest | None], sett
         raise
     if summary is not None:
         _show(summary, settings)
+
+
+def _run_here(request: RunRequest | None, settings: Settings) -> Mapping[str, Any] | None:
+    """Run a request in this process, with its alerts; return its figures, or None where there is nothing to ask for."""
+    if request is None:
+        return None
+    with alerting(settings, request.flow) as ended:
+        summary = run_in_threads(request, settings, _log).summary
+        ended(summary)
+    return summary
 
 
 def _show(summary: Mapping[str, Any], settings: Settings) -> None:

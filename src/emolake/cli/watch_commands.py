@@ -1,10 +1,10 @@
-"""The commands that watch over the runs: status."""
+"""The commands that watch over the runs: status, alert."""
 
 from typing import Annotated
 
 import typer
 
-from emolake.cli.arguments import ConfigOption, FormatOption, TableFormat, required_settings
+from emolake.cli.arguments import ConfigOption, DryRunOption, FormatOption, TableFormat, required_settings
 from emolake.errors import EmolakeError
 from emolake.messages import counted
 
@@ -35,3 +35,32 @@ def status(
         raise EmolakeError(
             f"{counted(len(wrong), 'problem')}: {', '.join(dict.fromkeys(each.kind for each in wrong))}"
         )
+
+
+@app.command(epilog="Example: `emolake alert --dry-run`")
+def alert(
+    test: Annotated[bool, typer.Option("--test", help="Send a message that says nothing is wrong.")] = False,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Send what `status` finds wrong to the receivers of [alerts]: for what no run can say, such as a late one.
+
+    Exits with 0 when there is nothing to send, or all receivers have it, and with 1 when one has not.
+    """
+    _, settings = required_settings(config)
+    from emolake.output.alerts import send
+    from emolake.upkeep.run_alerts import alerts_of_status, message_of, wanted
+    from emolake.upkeep.status import status_of
+
+    found = [] if test else wanted(settings, alerts_of_status(status_of(settings)))
+    title, body = message_of(found) if found else ("emolake: a test", "This is a test; nothing is wrong.")
+    if not (found or test):
+        typer.echo("there is nothing to send", err=True)
+        return
+    if dry_run:
+        typer.echo(f"{title}\n{body}")
+        return
+    problems = send(settings.alerts, title, body)
+    if problems:
+        raise EmolakeError(f"not every alert was delivered: {'; '.join(problems)}")
+    typer.echo("sent", err=True)

@@ -53,11 +53,11 @@ def _drifted(run: Run, lake: Lake) -> Iterator[str]:
     if not run.recorded:
         return  # a night with nothing new commits nothing
     settings = run.settings
-    run.drifted = measure_drift(
+    drifted = measure_drift(
         lake, run.days, dimensions=settings.recording_breakdown, options=settings.drift, run_id=run.run_id
     )
-    run.warnings += drift_notes([row for row in run.drifted if row["verdict"] == "warn"])
-    yield from drift_notes([row for row in run.drifted if row["verdict"] == "fail"])
+    run.warnings += drift_notes([row for row in drifted if row["verdict"] == "warn"])
+    yield from drift_notes([row for row in drifted if row["verdict"] == "fail"])
 
 
 def _held_back(lake: Lake, days: DayRange) -> dict[str, list[date]]:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from threading import Event, Lock, Thread
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -66,8 +65,6 @@ class Run:
     counts: Counts = field(default_factory=Counts)
     failures: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    drifted: list[dict[str, Any]] = field(default_factory=list)
-    """Rows of `drift` that warn or fail, of the run's days."""
     whole_listings: dict[date, Listing] = field(default_factory=dict)
     """What the listing of each day came to that reached its end."""
     is_notable: bool = False
