@@ -18,6 +18,7 @@ _EXAMPLES = {
     ("source", "manifest"): "s3://calls/recordings.csv",
     ("source", "endpoint_url"): "http://127.0.0.1:9000",
     ("source", "region"): "eu-central-1",
+    ("alerts", "urls_file"): "/run/secrets/emolake-alerts",
     ("warehouse", "endpoint_url"): "http://127.0.0.1:9000",
     ("warehouse", "addressing"): "path",
 }
@@ -92,6 +93,12 @@ def _keys(
 
 def _toml(value: object) -> str:
     """Return a TOML value: strings, numbers, booleans and arrays are written as in JSON."""
+    if isinstance(value, dict):
+        return (
+            f"{{ {', '.join(f'{json.dumps(name)} = {_toml(item)}' for name, item in value.items())} }}"
+            if value
+            else "{}"
+        )
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 

@@ -7,6 +7,7 @@ together is bounded, and the first of them, whose items are wanted next, always 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from itertools import count
 from threading import Condition, Lock, Thread
 from typing import Generic, TypeVar
@@ -86,7 +87,7 @@ class _Abreast(Generic[J, T]):
         self._stopped = False
         self._fillers: list[Thread] = []
         places.enter(self._notify)
-        self._beginner = Thread(target=self._begin_lanes, name=name, daemon=True)
+        self._beginner = Thread(target=copy_context().run, args=(self._begin_lanes,), name=name, daemon=True)
         self._beginner.start()
 
     def stop(self) -> None:
@@ -146,7 +147,10 @@ class _Abreast(Generic[J, T]):
                 with self._changed:
                     self._lanes.append(lane)
                 filler = Thread(
-                    target=self._fill, args=(lane, job, is_extra), name=f"{self._name}_{number}", daemon=True
+                    target=copy_context().run,  # logs are about the shard in these threads too
+                    args=(self._fill, lane, job, is_extra),
+                    name=f"{self._name}_{number}",
+                    daemon=True,
                 )
                 self._fillers = [*(each for each in self._fillers if each.is_alive()), filler]
                 filler.start()

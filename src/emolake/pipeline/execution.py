@@ -7,6 +7,7 @@ from functools import partial
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from emolake.lake.connect import open_lake
+from emolake.output.logs import about
 from emolake.pipeline.day_plan import waves_of_day
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.interrupts import check_not_stopping, interrupts_deferred, wait_unless_stopping
@@ -71,6 +72,7 @@ def execute(run: Run, log: Log, submit: Submit) -> None:
     """
     settings, request = run.settings, run.request
     with (
+        about(run=run.run_id),
         open_lake(settings.warehouse) as lake,
         interrupts_deferred() as stop,
         watched(run) as begin_watch,

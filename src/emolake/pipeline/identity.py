@@ -70,5 +70,10 @@ def package_versions() -> dict[str, str]:
 def options_json(settings: Settings) -> str:
     """Return the resolved options as JSON, without the parts that may hold secrets."""
     return settings.model_dump_json(
-        exclude={"source": {"uri", "endpoint_url", "manifest"}, "warehouse": True, "models": True}
+        exclude={
+            "source": {"uri", "endpoint_url", "manifest"},
+            "warehouse": True,
+            "models": True,
+            "alerts": {"urls", "urls_file"},
+        }
     )

@@ -5,6 +5,7 @@ threads that ask them, the model in the caller's thread or, on a GPU, in one tha
 them is bounded, which keeps memory flat in the length of a recording and in the size of the shard's audio.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.lake.connect import open_lake
 from emolake.models.protocol import EmotionModel, Transcribing
 from emolake.models.registry import ModelEntry
+from emolake.output.logs import about
 from emolake.pipeline import run_progress
 from emolake.pipeline.abreast import Places, abreast
 from emolake.pipeline.decoder_process import decoded
@@ -33,6 +35,8 @@ from emolake.tasks.commit import Committed, commit_shard
 from emolake.tasks.decode import DecodeOutcome, Opened
 from emolake.tasks.fetch import fetched
 from emolake.tasks.segment import Segment
+
+_log = logging.getLogger(__name__)
 
 # Batches that wait decoded for the model: 20 MB on a processor, 160 MB for a GPU.
 _BATCHES_AHEAD = 16
@@ -58,6 +62,19 @@ def run_shard(
         ModelError: the model is broken, or has no room.
         ModelChangedError: the model's files were changed since they were fingerprinted.
     """
+    with about(run=run_id, day=objects[0].date if objects else None, shard=message):
+        return _run_shard(objects, settings, entry, key, run_id, message, force)
+
+
+def _run_shard(
+    objects: Sequence[SourceObject],
+    settings: Settings,
+    entry: ModelEntry,
+    key: AnalysisKey,
+    run_id: str,
+    message: str,
+    force: bool,
+) -> Counts:
     timings = Timings()
     source = open_source(settings.source.uri, settings.source.s3)
     model = loaded_model(entry, settings.inference)
@@ -82,7 +99,9 @@ def run_shard(
     with open_lake(settings.warehouse) as lake:
         committed = commit_shard(lake, rows, key=key, run_id=run_id, message=message, force=force)
     timings.add("commit", perf_counter() - started)
-    return _counts(analyses, committed, timings)
+    counts = _counts(analyses, committed, timings)
+    _log.info("committed %d recordings, %.1f min of audio", counts.done, counts.audio_seconds / 60)
+    return counts
 
 
 def analyse(
@@ -199,6 +218,9 @@ def _gathered(
         if isinstance(piece, Segment):
             rows.append(SegmentRow.of(piece, scores))
             continue
+        if piece.error is not None:
+            with about(recording=item.key):
+                _log.info("quarantined: %s", piece.error)
         duration_s = piece.outcome.duration_s if piece.outcome else 0.0
         yield Analysis(
             item,
