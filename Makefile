@@ -46,8 +46,9 @@ types: $(STAMP) ## check types
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy --config-file tests/mypy.ini tests
 
+# Not --quiet, which would keep warnings from --strict too.
 docs: $(STAMP) ## build the documentation into site/, to be read from files; a warning is an error
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 docs-output: $(STAMP) ## run the commands of the documentation and paste what they print; PAGES=docs/tutorial.md for one page
 	$(VENV)/bin/python -m tools.docs_reference
