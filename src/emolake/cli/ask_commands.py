@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from emolake.cli.arguments import ConfigOption, ToOption, parsed_day, required_settings
+from emolake.cli.arguments import ConfigOption, parsed_day, required_settings
+from emolake.report.formats import Language
 
 app = typer.Typer()
 
@@ -55,18 +56,32 @@ def report(
             "--from",
             parser=parsed_day,
             metavar="YYYY-MM-DD",
-            help="First day; all that the lake holds when left out.",
+            help="First day; the last 31 days up to --to that the lake holds when left out.",
         ),
     ] = None,
-    last: ToOption = None,
+    last: Annotated[
+        date | None,
+        typer.Option(
+            "--to",
+            parser=parsed_day,
+            metavar="YYYY-MM-DD",
+            help="Last day, inclusive; the last that the lake holds when left out.",
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("report.html"),
+    language: Annotated[
+        Language, typer.Option(help="That the page opens in; a reader can choose another one in it.")
+    ] = Language.en,
     config: ConfigOption = None,
 ) -> None:
-    """Write one self-contained HTML file of daily emotions, bad recordings and runs."""
+    """Write one self-contained HTML file: what changed, who, how sure, and which calls to listen to.
+
+    The page needs no network. It has filters by day, model, dimension, role and emotion, and a table behind each chart.
+    """
     _, settings = required_settings(config)
     from emolake.lake.connect import open_lake
     from emolake.report.build import write_report
 
     with open_lake(settings.warehouse, read_only=True) as lake:
-        write_report(lake, first=first, last=last, out=output)
+        write_report(lake, first=first, last=last, out=output, language=language)
     typer.echo(f"wrote {output}", err=True)
