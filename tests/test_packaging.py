@@ -24,6 +24,7 @@ LOCKS = {
     "keras": "requirements-families.lock",
     "opensmile": "requirements-families.lock",
     "speechbrain": "requirements-extras.lock",
+    "telemetry": "requirements.lock",
     "yamnet": "requirements-families.lock",
 }
 HEAVY = ("torch", "prefect", "duckdb", "librosa", "matplotlib", "onnxruntime", "pyarrow")
