@@ -26,6 +26,7 @@ LOCKS = {
     "pandas": "requirements.lock",
     "polars": "requirements.lock",
     "speechbrain": "requirements-extras.lock",
+    "telemetry": "requirements.lock",
     "yamnet": "requirements-families.lock",
 }
 HEAVY = ("torch", "prefect", "duckdb", "librosa", "matplotlib", "onnxruntime", "pyarrow")

@@ -53,3 +53,8 @@ def has_prefect_server() -> bool:
     from prefect.settings import get_current_settings
 
     return bool(get_current_settings().api.url)
+
+
+def use_prefect_server(url: str) -> None:
+    """Let what is imported and started from now on talk to a server of Prefect."""
+    os.environ["PREFECT_API_URL"] = url

@@ -33,6 +33,7 @@ from emolake.source.roles import Roles
 from emolake.tasks.fetch import FetchOptions
 from emolake.tasks.measure_drift import DriftOptions
 from emolake.tasks.segment import SegmentOptions
+from emolake.telemetry import TelemetryOptions
 
 if TYPE_CHECKING:
     from emolake.tasks.decode import DecodeOptions
@@ -184,6 +185,7 @@ class Settings(BaseSettings):
     status: StatusOptions = StatusOptions()
     logs: LogOptions = LogOptions()
     alerts: AlertOptions = AlertOptions()
+    telemetry: TelemetryOptions = TelemetryOptions()
     maintain: MaintainOptions = MaintainOptions()
     models: dict[str, dict[str, Any]] = {}
     """Named models: `path` of a folder that `emolake train` wrote, or `family` and its own keys."""
@@ -337,6 +339,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         for name, entry in settings.models.items()
     }
     graphs, alerts_file = settings.inference.graph_cache, settings.alerts.urls_file
+    textfile = settings.telemetry.textfile
     return settings.model_copy(
         update={
             "inference": settings.inference.model_copy(update={"graph_cache": graphs and absolute(graphs)}),
@@ -348,6 +351,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
             ),
             "warehouse": settings.warehouse.model_copy(update=warehouse),
             "alerts": settings.alerts.model_copy(update={"urls_file": alerts_file and absolute(alerts_file)}),
+            "telemetry": settings.telemetry.model_copy(update={"textfile": textfile and absolute(textfile)}),
             "models": models,
         }
     )

@@ -179,8 +179,9 @@ def test_what_of_a_run_is_worth_an_alert(tmp_path: Path, figures: dict[str, Any]
 def test_gaps_drift_and_the_status_say_nothing_of_persons(tmp_path: Path) -> None:
     settings = Settings(warehouse=sqlite_warehouse(tmp_path))
     drifted = {
-        "run_id": "nightly-1", "date": DAY, "model": "m", "config_id": "c", "dimension": "agent", "dimension_value": "Jane Roe",
-        "measure": "confidence", "value": 0.3, "usual": 0.6, "earlier_days": 28, "recordings": 50, "chance": 1e-9,
+        "run_id": "nightly-1", "date": DAY, "model": "m", "config_id": "c", "dimension": "agent",
+        "dimension_value": "Jane Roe", "measure": "confidence", "value": 0.3, "usual": 0.6,
+        "earlier_days": 28, "recordings": 50, "chance": 1e-9,
         "verdict": "warn", "committed_at": datetime.now(UTC),
     }  # fmt: skip
     with open_lake(settings.warehouse) as lake:

@@ -22,7 +22,7 @@ class AlertOptions(Options):
     """Receivers as apprise writes them: `mailto://…`, `slack://…`, `json://…`. They hold secrets: better given by the
     environment (EMOLAKE_ALERTS__URLS, several with spaces between), or in `urls_file`."""
     urls_file: str | None = None
-    """File with a receiver a line, such as a mounted secret; read for every alert, so that it may change at any time."""
+    """File with a receiver a line, such as a mounted secret; read for every alert, so it may change at any time."""
     events: tuple[Event, ...] = ("failed", "late", "empty", "quarantine", "drift", "gap")
     """What alerts are sent of."""
     quarantine_share: float = Field(0.05, ge=0, le=1)

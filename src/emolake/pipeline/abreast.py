@@ -12,6 +12,8 @@ from itertools import count
 from threading import Condition, Lock, Thread
 from typing import Generic, TypeVar
 
+from emolake import telemetry
+
 J = TypeVar("J")
 T = TypeVar("T")
 
@@ -116,6 +118,7 @@ class _Abreast(Generic[J, T]):
                     continue
                 item, weight = first.items.popleft()
                 self._held -= weight
+                self._note_depth()
                 self._changed.notify_all()
             yield item
 
@@ -210,8 +213,13 @@ class _Abreast(Generic[J, T]):
                 return False
             lane.items.append((item, weight))
             self._held += weight
+            self._note_depth()
             self._changed.notify_all()
         return True
+
+    def _note_depth(self) -> None:
+        waiting = sum(len(lane.items) for lane in self._lanes)
+        telemetry.level("emolake.queue.depth", waiting, queue=self._name)
 
     def _has_room(self, lane: _Lane[T]) -> bool:
         if lane is self._lanes[0]:

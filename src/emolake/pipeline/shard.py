@@ -7,12 +7,14 @@ them is bounded, which keeps memory flat in the length of a recording and in the
 
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from emolake import telemetry
 from emolake.audio.conversation import Dynamics
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.lake.connect import open_lake
@@ -62,7 +64,9 @@ def run_shard(
         ModelError: the model is broken, or has no room.
         ModelChangedError: the model's files were changed since they were fingerprinted.
     """
-    with about(run=run_id, day=objects[0].date if objects else None, shard=message):
+    day = str(objects[0].date) if objects else ""
+    traced = telemetry.span("shard", run=run_id, shard=message, recordings=len(objects))
+    with about(run=run_id, day=day or None, shard=message), traced:
         return _run_shard(objects, settings, entry, key, run_id, message, force)
 
 
@@ -313,5 +317,11 @@ def _counts(analyses: Sequence[Analysis], committed: Committed, timings: Timings
         labelled=sum(row.scores is not None for analysis in written for row in analysis.rows),
         audio_seconds=sum(analysis.duration_s for analysis in written),
         speech_seconds=sum(speech_seconds(analysis.rows) for analysis in written),
+        source_bytes=sum(analysis.item.size_bytes for analysis in written),
+        reasons=Counter(
+            str(analysis.error.reason)
+            for analysis in written
+            if analysis.error and analysis.status == "quarantined"
+        ),
         timings=timings.seconds,
     )

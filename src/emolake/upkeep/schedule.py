@@ -5,7 +5,7 @@ from datetime import datetime
 
 from emolake.environment import has_prefect_server, quiet_prefect
 
-FLOWS = ("nightly", "backfill", "retry", "maintain-lake", "watch")
+FLOWS = ("nightly", "backfill", "retry", "maintain-lake", "alert", "retention")
 """The flows of emolake that may be on a schedule."""
 _TIMEOUT_S = 5.0
 _MOST = 200
