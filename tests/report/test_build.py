@@ -2,7 +2,6 @@
 
 import re
 from datetime import date, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -12,63 +11,20 @@ from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
-from emolake.report import build
+from emolake.report import build, shares
 from emolake.report.build import write_report
+from emolake.report.formats import Language
 from emolake.schemas.days import DayRange
-from emolake.schemas.labels import EMOTIONS
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import RECORDINGS, RUNS
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
 from made_lake import DAY, KEY, Call, Piece, run_row, shard_rows, sqlite_warehouse, tiled
+from report_page import Page
 
 HOSTILE = "<script>document.title='owned'</script>"
 EARLIER = DAY - timedelta(days=2)
-
-
-class Page(HTMLParser):
-    """Cells of the tables by their class, texts by id, and every tag with its attributes."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.text = path.read_text("utf-8")
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self.by_id: dict[str, str] = {}
-        self._rows: list[list[str]] | None = None
-        self._id: str | None = None
-        self.feed(self.text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append((tag, given))
-        if tag == "table":
-            self._rows = self.tables.setdefault(given["class"] or "", [])
-        elif tag == "tr" and self._rows is not None:
-            self._rows.append([])
-        elif tag in ("td", "th") and self._rows is not None:
-            self._rows[-1].append("")
-        elif tag == "dd":
-            self._id = given["id"]
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "table":
-            self._rows = None
-        elif tag == "dd":
-            self._id = None
-
-    def handle_data(self, data: str) -> None:
-        data = data.replace("\N{NO-BREAK SPACE}", " ")
-        if self._id:
-            self.by_id[self._id] = data
-        elif self._rows and self._rows[-1]:
-            self._rows[-1][-1] = (self._rows[-1][-1] + data).strip()
-
-    def named(self, table: str) -> list[dict[str, str]]:
-        """Rows of a table by the names in its head."""
-        head, *rows = self.tables[table]
-        return [dict(zip(head, row, strict=True)) for row in rows]
 
 
 def fill(lake: Lake, calls: list[Call], key: AnalysisKey = KEY) -> None:
@@ -118,80 +74,85 @@ def page(lake, tmp_path_factory) -> Page:
     return Page(out)
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def report(lake: Lake, folder: Path) -> Page:
+    return Page(write_report(lake, first=None, last=None, out=folder / "r.html").out)
 
 
-def test_totals(page):
-    # 30 + 4.5 + 30 + 10 s of audio; the same less the half of b.wav of speech.
+def test_figures_of_the_whole_range(page):
+    # 10 + 10 + 2.25 + 30 + 10 s of speech, beside one segment of 8 without a label.
     assert page.by_id == {
-        "recordings": "5",
-        "audio": "1.2 min",
-        "speech": "1.2 min",
-        "days": "2",
-        "truncated": "1",
-        "quarantined": "1",
+        "recordings": "4",
+        "speech": "1.0 min",
+        "uncertain": "0.0%",
+        "unlabelled": "12.5%",
+        "confidence": "75.0%",
+        "lost": "1",
     }
 
 
-def test_daily_shares_are_those_of_the_segments(lake, page):
-    expected = lake.rows(
-        """
-        SELECT date, emotion, sum(speech_ratio * (end_s - start_s)) AS s, s / sum(s) OVER (PARTITION BY date)
-        FROM segments WHERE emotion IS NOT NULL GROUP BY date, emotion
-        """
-    )
+def test_shares_of_a_day_are_those_of_the_view(lake, page):
     shown = {row["Day"]: row for row in page.named("daily")}
     assert set(shown) == {str(DAY), str(EARLIER)}
+    assert shown[str(EARLIER)]["neutral"] == "100.0% (1 recording, no interval)"
+    assert shown[str(DAY)]["Recordings"] == "3"
+    expected = lake.rows(
+        "SELECT date, emotion, sum(speech_s) / sum(sum(speech_s)) OVER (PARTITION BY date) FROM segments_wide "
+        "WHERE emotion IS NOT NULL GROUP BY date, emotion"
+    )
     assert len(expected) == 4
-    for day, emotion, _, share in expected:
-        assert shown[str(day)][emotion] == percent(share)
-    assert shown[str(EARLIER)]["anger"] == "–"
-    assert shown[str(DAY)]["Unlabelled"] == percent(1 / 5)
-    assert shown[str(DAY)]["Segments"] == "5"
+    for day, emotion, share in expected:
+        assert shown[str(day)][emotion].startswith(f"{100 * share:.1f}% (")
 
 
-def test_bars_stack_to_the_whole(page):
-    bars = [
-        tag for name, tag in page.tags if name == "rect" and "segment" in (tag["class"] or "") and "y" in tag
+def test_intervals_are_those_of_the_daily_table(embedded, tmp_path):
+    calls = [
+        Call(f"{n}.wav", pieces=tiled(["anger"] * (n % 4) + ["neutral"] * (1 + n % 3))) for n in range(20)
     ]
-    assert len(bars) == 4
-    by_day: dict[str, list[tuple[float, float]]] = {}
-    for bar in bars:
-        y, height = (float((bar[name] or "").rstrip("%")) for name in ("y", "height"))
-        by_day.setdefault(bar["x"] or "", []).append((y, height))
-    for pieces in by_day.values():
-        pieces.sort()
-        bottom = 0.0
-        for y, height in pieces:
-            assert y == pytest.approx(bottom, abs=0.01)
-            bottom = y + height
-        assert bottom == pytest.approx(100, abs=0.01)
-    # The first day of three is in the first third, the last in the last: the empty day between keeps its place.
-    assert sorted(float(x.rstrip("%")) // (100 / 3) for x in by_day) == [0, 2]
+    with open_lake(embedded) as lake:
+        fill(lake, calls)
+        (row,) = report(lake, tmp_path).named("daily")
+        for emotion, share, low, high in lake.rows(
+            "SELECT emotion, share, share_low, share_high FROM daily_emotions WHERE emotion IS NOT NULL"
+        ):
+            assert row[emotion] == f"{100 * share:.1f}% ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def test_changes_are_those_of_the_view(embedded, tmp_path):
+    calls = [
+        Call(f"{back}/{n}.wav", day=DAY - timedelta(days=back),
+             pieces=tiled(["anger"] * (1 + (n + back) % 3 + 2 * (back < 7)) + ["neutral"] * 3))
+        for back in (0, 2, 8, 13) for n in range(3)
+    ]  # fmt: skip
+    with open_lake(embedded) as lake:
+        fill(lake, calls)
+        page = report(lake, tmp_path)
+        expected = lake.rows(
+            "SELECT emotion, change, change_low, change_high FROM trend "
+            "WHERE dimension IS NULL AND days = 7 AND date = (SELECT max(date) FROM trend)"
+        )
+    shown = {row["Emotion"]: row["Change"] for row in page.named("changes")}
+
+    def points(value: float) -> str:
+        return f"{100 * value:+.1f}".replace("-", "−")
+
+    assert shown == {
+        emotion: f"{points(change)} ({points(low)} to {points(high)})"
+        for emotion, change, low, high in expected
+    }
+    assert (
+        f"{DAY - timedelta(days=6):%m-%d} to {DAY:%m-%d}".replace("-", "\N{NON-BREAKING HYPHEN}") in page.seen
+    )
 
 
 def test_breakdown_by_site(lake, page):
-    shown = {row["site"]: row for row in page.named("breakdown")}
-    assert shown["oslo"]["Segments"] == "7"
-    assert shown["berlin"]["sadness"] == percent(1.0)
+    shown = {row["Value"]: row for row in page.named("values")}
+    assert shown["berlin"]["sadness"].startswith("100.0%")
+    assert shown["oslo"]["Recordings"] == "3"
     anger = lake.rows(
         "SELECT sum(speech_seconds) FILTER (emotion = 'anger') / sum(speech_seconds) FROM daily_emotions "
         "WHERE dimensions['site'] = 'oslo' AND emotion IS NOT NULL"
     )[0][0]
-    assert shown["oslo"]["anger"] == percent(anger)
-
-
-def test_all_days_together_name_what_got_no_label(page):
-    shown = {row["Emotion"]: row for row in page.named("emotions")}
-    assert shown["neutral"]["Segments"] == "4"
-    assert shown["no label"] == {
-        "Emotion": "no label", "Share": "–", "Speech": "10.0 s", "Segments": "1", "Recordings": "1",
-        "Mean confidence": "–", "Uncertain": "–",
-    }  # fmt: skip
-    assert sum(
-        float(row["Share"].rstrip(" %")) for row in shown.values() if row["Share"] != "–"
-    ) == pytest.approx(100, abs=0.2)
+    assert shown["oslo"]["anger"].startswith(f"{100 * anger:.1f}% (")
 
 
 def test_what_is_uncertain_is_shown_beside_the_shares_of_the_same_labels(warehouse, tmp_path):
@@ -200,57 +161,73 @@ def test_what_is_uncertain_is_shown_beside_the_shares_of_the_same_labels(warehou
     )  # fmt: skip
     with open_lake(warehouse) as lake:
         fill(lake, [Call("a.wav", pieces=pieces), Call("b.wav", site="berlin", pieces=pieces)])
-        write_report(lake, first=DAY, last=DAY, out=tmp_path / "r.html")
-    page = Page(tmp_path / "r.html")
-    assert {row["Emotion"]: row["Uncertain"] for row in page.named("emotions")} == {
-        "anger": "50.0 %",
-        "fear": "0.0 %",
+        page = report(lake, tmp_path)
+    shown = {row["Emotion"]: row for row in page.named("totals")}
+    assert {emotion: row["Uncertain"] for emotion, row in shown.items()} == {"anger": "50.0%", "fear": "0.0%"}
+    assert {emotion: row["Share"].partition(" ")[0] for emotion, row in shown.items()} == {
+        "anger": "66.7%",
+        "fear": "33.3%",
     }
-    assert {row["Emotion"]: row["Share"] for row in page.named("emotions")} == {
-        "anger": "66.7 %",
-        "fear": "33.3 %",
-    }
-    assert "33.3\N{NO-BREAK SPACE}% of the labelled speech is uncertain" in page.text
+    assert page.by_id["uncertain"] == "33.3%"
 
 
-def test_where_nothing_is_marked_there_is_no_sentence(page):
-    assert "labelled speech is uncertain" not in page.text
-    assert {row["Uncertain"] for row in page.named("emotions")} == {percent(0.0), "–"}
+def test_rare_emotions_are_folded_and_named(embedded, tmp_path):
+    common = ["anger", "neutral", "sadness", "happiness", "calm", "surprise"] * 20
+    with open_lake(embedded) as lake:
+        fill(lake, [Call(f"{n}.wav", pieces=tiled([*common, "fear", "disgust"])) for n in range(2)])
+        page = report(lake, tmp_path)
+    head = page.tables["daily"][0]
+    assert head[-1] == "other emotions"
+    assert len(head) == 2 + 6 + 1
+    assert not {"fear", "disgust"} & set(head)
+    assert "Other emotions of m: disgust 0.8%, fear 0.8%." in page.seen
 
 
-def test_a_lake_of_before_the_mark_has_a_report_and_gets_it_with_the_next_run(embedded, tmp_path):
+def test_a_single_rare_emotion_keeps_its_name(embedded, tmp_path):
+    common = ["anger", "neutral", "sadness", "happiness", "calm", "surprise"] * 20
+    with open_lake(embedded) as lake:
+        fill(lake, [Call(f"{n}.wav", pieces=tiled([*common, "fear"])) for n in range(2)])
+        assert "fear" in report(lake, tmp_path).tables["daily"][0]
+
+
+def test_a_lake_of_an_earlier_version_has_a_report_and_is_left_as_it_is(embedded, tmp_path):
     with open_lake(embedded) as lake:
         fill(lake, CALLS)
-        lake.connection.execute("ALTER TABLE lake.segments DROP COLUMN uncertain")
-        lake.connection.execute("ALTER TABLE lake.daily_emotions DROP COLUMN uncertain_seconds")
+        for view in ("calls", "listen_first", "segments_wide"):
+            lake.connection.execute(f"DROP VIEW lake.{view}")
+        for table, column in (
+            ("segments", "uncertain"), ("segments", "role"), ("daily_emotions", "uncertain_seconds"),
+            ("daily_emotions", "share_adjusted"), ("recordings", "recorded_at_local"), ("recordings", "signal_notes"),
+        ):  # fmt: skip
+            lake.connection.execute(f"ALTER TABLE lake.{table} DROP COLUMN {column}")
+        lake.connection.execute("DROP TABLE lake.recording_dynamics")
+        before = lake.latest_snapshot()
     with open_lake(embedded, read_only=True) as lake:
-        write_report(lake, first=DAY, last=DAY, out=tmp_path / "r.html")
-        assert "Uncertain" not in (tmp_path / "r.html").read_text("utf-8")
-    with open_lake(embedded) as lake:
-        assert lake.rows("SELECT DISTINCT uncertain FROM segments") == [(None,)]
-        fill(lake, [Call("new.wav", pieces=tiled(["anger"]))])
-        assert lake.rows(
-            "SELECT DISTINCT uncertain_seconds FROM daily_emotions WHERE date = (SELECT max(date) FROM daily_emotions)"
-        ) == [(0.0,)]
-        write_report(lake, first=None, last=DAY, out=tmp_path / "r.html")
-    assert {row["Uncertain"] for row in Page(tmp_path / "r.html").named("emotions")} == {"0.0 %", "–"}
+        page = report(lake, tmp_path)
+        assert lake.latest_snapshot() == before
+    assert page.by_id["recordings"] == "4"
+    assert page.by_id["uncertain"] == "0.0%"
+    assert len(page.named("listen")) > 0
 
 
-def test_statuses_by_day(page):
-    shown = {row["Day"]: row for row in page.named("statuses")}
-    assert shown[str(DAY)] == {
-        "Day": str(DAY), "Recordings": "4", "ok": "2", "truncated": "1", "silent": "0", "excluded": "0",
-        "quarantined": "1", "Audio": "44.5 s",
-    }  # fmt: skip
+def test_coverage_counts_each_recording_once_and_names_what_fell_out(page):
+    shown = {row["Day"]: row for row in page.named("coverage")}
+    day = shown[str(DAY)]
+    assert (day["Listed"], day["labelled"], day["quarantined"]) == ("4", "3", "1")
+    assert {row["Recording"] for row in page.named("fell-out")} == {
+        f"s3://calls/{HOSTILE}.wav",
+        "s3://calls/half.mp3",
+    }
 
 
 def test_runs_with_their_errors(page):
-    rows = page.tables["runs"]
-    completed = next(row for row in rows if row[-1] == "run-1")
-    assert completed[1:13] == [
-        "nightly", "completed", f"{DAY} to {DAY}", "7", "2", "5", "1", "1.0 h", "36.0 s", "0.0100", "100×", "m",
+    completed = next(row for row in page.named("runs") if row["Run"] == "run-1")
+    assert [completed[name] for name in ("Outcome", "Found", "Skipped", "Done", "quarantined", "Audio", "Took", "Speed (×)")] == [
+        "completed", "7", "2", "5", "1", "1.0 h", "36.0 s", "100.0",
     ]  # fmt: skip
-    assert ["", f"no {HOSTILE}"] in rows
+    assert f"no {HOSTILE}" in page.seen
+    left = {row["Run"]: row["Recordings left, and names of what fell out"] for row in page.named("stages")}
+    assert left["run-1"] == "listed 7 → matched 7 → audio 7 → done 5 → decoded 0 → speech 0 → labelled 0"
 
 
 def test_ledger_names_what_made_the_numbers(page):
@@ -264,19 +241,17 @@ def test_ledger_names_what_made_the_numbers(page):
 
 def test_names_are_text_and_nothing_else(page):
     assert HOSTILE not in page.text
-    assert "script" not in {tag for tag, _ in page.tags}
-    bad = page.named("bad-recordings")
-    assert {row["Recording"] for row in bad} == {f"s3://calls/{HOSTILE}.wav", "s3://calls/half.mp3"}
-    assert f"undecodable: decode: {HOSTILE}" in {row["Reason"] for row in bad}
+    assert HOSTILE in page.seen
+    assert f"undecodable: decode: {HOSTILE}" in {row["Reason"] for row in page.named("fell-out")}
 
 
 def test_the_page_asks_nothing_of_the_network(page):
-    assert "http://" not in page.text
-    assert "https://" not in page.text
-    assert not {"script", "link", "img", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
-    assert not any({"src", "href", "srcset", "action"} & set(attributes) for _, attributes in page.tags)
-    assert set(re.findall(r"url\(([^)]*)\)", page.text)) <= {f"#{emotion}" for emotion in EMOTIONS}
-    assert "@import" not in page.text
+    assert not {"link", "img", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
+    assert not any({"src", "srcset", "action", "style"} & set(attributes) for _, attributes in page.tags)
+    assert {attributes["href"] for _, attributes in page.tags if "href" in attributes} == {"#content"}
+    assert not re.findall(r"url\(", page.text.partition("<script")[0])
+    assert "@import" not in page.text.partition("<script")[0]
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
 
 
 def test_secrets_stay_out(embedded, tmp_path):
@@ -289,10 +264,14 @@ def test_secrets_stay_out(embedded, tmp_path):
             [["s3://key:hunter2@calls/x.wav?X-Amz-Signature=hunter2"]],
         )
         append(lake.connection, RECORDINGS, secret)
-        write_report(lake, first=None, last=None, out=tmp_path / "r.html")
-    page = Page(tmp_path / "r.html")
+        append(
+            lake.connection,
+            RUNS,
+            run_row("run-1", outcome="failed", error="host=db password=hunter2", named_keys=["a?token=hunter2"]),
+        )
+        page = report(lake, tmp_path)
     assert "hunter2" not in page.text
-    assert page.named("bad-recordings")[0]["Recording"] == "s3://***@calls/x.wav?X-Amz-Signature=***"
+    assert page.named("fell-out")[0]["Recording"] == "s3://***@calls/x.wav?X-Amz-Signature=***"
 
 
 def test_a_range_shows_its_days_only(lake, tmp_path):
@@ -300,8 +279,9 @@ def test_a_range_shows_its_days_only(lake, tmp_path):
     assert (summary.first, summary.last, summary.recordings) == (EARLIER, EARLIER, 1)
     page = Page(tmp_path / "r.html")
     assert [row["Day"] for row in page.named("daily")] == [str(EARLIER)]
-    assert "bad-recordings" not in page.tables
-    assert "No run was asked for these days" in page.text
+    assert "fell-out" not in page.tables
+    assert "No run was asked for these days" in page.seen
+    assert "A change needs two days" in page.seen
 
 
 def test_without_days_the_last_31_are_covered(own_lake, tmp_path):
@@ -315,52 +295,71 @@ def test_without_days_the_last_31_are_covered(own_lake, tmp_path):
     assert (summary.first, summary.last) == (DAY - timedelta(days=90), DAY - timedelta(days=60))
 
 
+def test_a_long_range_is_in_weeks_that_end_with_its_last_day(own_lake, tmp_path):
+    fill(
+        own_lake,
+        [Call("old.wav", day=DAY - timedelta(days=7)), Call("older.wav", day=DAY - timedelta(days=99))],
+    )
+    write_report(own_lake, first=DAY - timedelta(days=99), last=DAY, out=tmp_path / "r.html")
+    page = Page(tmp_path / "r.html")
+    assert [row["Day"] for row in page.named("daily")] == [
+        str(DAY - timedelta(days=back)) for back in (99, 13, 6)
+    ]
+    assert len(page.data["periods"]) == 15
+    assert page.data["periods"][0] == str(DAY - timedelta(days=99))
+    assert "a dot is a week" in page.seen
+
+
 def test_snapshot_is_the_one_that_was_read(lake, tmp_path):
     summary = write_report(lake, first=None, last=None, out=tmp_path / "r.html")
     assert summary.snapshot_id == lake.latest_snapshot()
-    assert f"snapshot {summary.snapshot_id} of the lake" in (tmp_path / "r.html").read_text()
+    assert f"snapshot {summary.snapshot_id} of the lake" in Page(tmp_path / "r.html").seen
 
 
 def test_an_outdated_daily_table_is_said(own_lake, tmp_path):
-    assert "may be out of date" not in Page(report(own_lake, tmp_path)).text
-    late = shard_rows([Call("late.wav")])
-    commit_shard(own_lake, late, key=KEY, run_id="run-3", message="made")
-    assert (
-        f"committed for {DAY}: the shares below may be out of date" in Page(report(own_lake, tmp_path)).text
-    )
-
-
-def report(lake: Lake, folder: Path) -> Path:
-    return write_report(lake, first=None, last=None, out=folder / "r.html").out
+    assert "does not hold all" not in report(own_lake, tmp_path).seen
+    commit_shard(own_lake, shard_rows([Call("late.wav")]), key=KEY, run_id="run-3", message="made")
+    assert f"has been committed for {DAY}." in report(own_lake, tmp_path).seen
 
 
 def test_two_models_are_never_added_up(own_lake, tmp_path):
     fill(own_lake, CALLS, AnalysisKey("other", "e" * 32, "d" * 16))
-    page = Page(report(own_lake, tmp_path))
-    assert page.by_id["speech"] == "1.2 min"
-    assert [tag["id"] for name, tag in page.tags if name == "h2" and (tag["id"] or "").startswith("model-")] == [
-        "model-1", "model-2",
-    ]  # fmt: skip
+    page = report(own_lake, tmp_path)
+    assert page.by_id["speech"] == "1.0 min"
+    assert page.data["models"] == ["m", "other"]
     assert len(page.named("configurations")) == 2
+    (agreement,) = page.named("agreement")
+    assert (agreement["Models"], agreement["Agree"], agreement["Kappa"]) == ("m / other", "100.0%", "1.000")
+
+
+def test_labels_of_a_flat_model_are_left_out(own_lake, tmp_path):
+    own_lake.connection.execute(
+        "INSERT INTO lake.model_health BY NAME SELECT 'run-1' AS run_id, 'm' AS model, 'x' AS model_fingerprint, "
+        "9 AS segments, 'flat' AS verdict, now() AS committed_at"
+    )
+    page = report(own_lake, tmp_path)
+    assert "No speech of these days has a label" in page.seen
+    assert {row["held back"] for row in page.named("coverage")} == {"1", "3"}
 
 
 def test_long_lists_are_cut_and_say_so(embedded, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "MOST_RECORDINGS", 3)
     monkeypatch.setattr(build, "MOST_RUNS", 2)
-    monkeypatch.setattr(build, "MOST_VALUES", 2)
+    monkeypatch.setattr(shares, "MOST_CELLS", 3)
     with open_lake(embedded) as lake:
-        fill(lake, [Call(f"{site}.wav", site=f"site {site}") for site in range(5)])
+        fill(lake, [Call(f"{site}.wav", site=f"site {site}") for site in range(7)])
         fill(lake, [Call(f"bad {each}.wav", status="quarantined", error="empty: fetch: none", pieces=())
                     for each in range(5)])  # fmt: skip
         for number in range(4):
             append(lake.connection, RUNS, run_row(f"run-{number}"))
-        page = Page(report(lake, tmp_path))
-    assert len(page.named("bad-recordings")) == 3
+        page = report(lake, tmp_path)
+    assert len(page.named("fell-out")) == 3
     assert len(page.named("runs")) == 2
-    assert len(page.named("breakdown")) == 2
-    assert "The newest 3; 2 more are in" in page.text
-    assert "The newest 2; 2 more are in" in page.text
-    assert "The 2 with the most labelled speech; 3 more are in" in page.text
+    assert len(page.named("values")) == 2
+    assert page.data["groups"] == [["", ""], ["site", "site 0"], ["site", "site 1"]]
+    assert "The newest 3; 2 more are in" in page.seen
+    assert "The newest 2; 2 more are in" in page.seen
+    assert "more are in daily_emotions: site +5" in page.seen
 
 
 def test_an_empty_lake_is_a_page_that_says_so(embedded, tmp_path):
@@ -368,34 +367,32 @@ def test_an_empty_lake_is_a_page_that_says_so(embedded, tmp_path):
         summary = write_report(lake, first=None, last=None, out=tmp_path / "r.html")
     assert (summary.first, summary.recordings) == (None, 0)
     page = Page(tmp_path / "r.html")
-    assert "The lake is empty" in page.text
-    assert "No run was asked for these days" in page.text
+    assert "The lake is empty" in page.seen
+    assert "No run was asked for these days" in page.seen
 
 
 def test_a_range_without_recordings_names_the_days_that_are_there(lake, tmp_path):
     write_report(lake, first=date(2020, 1, 1), last=date(2020, 1, 2), out=tmp_path / "r.html")
-    text = (tmp_path / "r.html").read_text()
-    assert "no recordings of the days 2020-01-01 to 2020-01-02" in text
-    assert f"Ask for days between {EARLIER} and {DAY}" in text
+    seen = Page(tmp_path / "r.html").seen
+    assert "no recordings of the days 2020-01-01 to 2020-01-02" in seen
+    assert f"emolake report --from {EARLIER} --to {DAY}" in seen
 
 
-def test_a_day_of_bad_recordings_only(embedded, tmp_path):
+def test_days_of_bad_recordings_only(embedded, tmp_path):
     with open_lake(embedded) as lake:
-        fill(
-            lake,
-            [Call("bad.wav", status="quarantined", error="empty: fetch: none", pieces=(), duration_s=None)],
-        )
-        page = Page(report(lake, tmp_path))
-    assert "nothing to say of emotions" in page.text
-    assert page.by_id["audio"] == "0.0 s"
+        bad = Call("bad.wav", status="quarantined", error="empty: fetch: none", pieces=(), duration_s=None)
+        commit_shard(lake, shard_rows([bad]), key=KEY, run_id="run-1", message="made")
+        page = report(lake, tmp_path)
+    assert "nothing to say of emotions" in page.seen
+    assert len(page.named("fell-out")) == 1
 
 
-def test_speech_without_a_label_draws_no_bar(embedded, tmp_path):
+def test_speech_without_a_label_has_no_share(embedded, tmp_path):
     with open_lake(embedded) as lake:
         fill(lake, [Call("silent.wav", status="silent", pieces=(Piece(emotion=None, speech_ratio=0.0),))])
-        page = Page(report(lake, tmp_path))
-    assert page.named("daily")[0]["Unlabelled"] == "100.0 %"
-    assert not [tag for name, tag in page.tags if name == "rect" and "segment" in (tag["class"] or "")]
+        page = report(lake, tmp_path)
+    assert "nothing to say of emotions" in page.seen
+    assert [row["no speech"] for row in page.named("coverage")] == ["1"]
 
 
 def test_a_range_backwards_is_refused(lake, tmp_path):
@@ -403,12 +400,10 @@ def test_a_range_backwards_is_refused(lake, tmp_path):
         write_report(lake, first=DAY, last=EARLIER, out=tmp_path / "r.html")
 
 
-def test_every_emotion_has_its_colour_and_no_two_look_alike():
-    css = (Path(build.__file__).parent / "report.css").read_text()
-    colours: dict[str, str] = {}
-    for selectors, colour in re.findall(r"^([.a-z, ]+) \{ --emotion: (#\w+); \}", css, re.MULTILINE):
-        colours |= dict.fromkeys(re.findall(r"\.([a-z]+)", selectors), colour)
-    hatched = set(re.findall(r"^\.([a-z]+) \{ fill: url\(#\1\); \}", css, re.MULTILINE))
-    assert set(colours) == set(EMOTIONS)
-    looks = {(colour, emotion in hatched) for emotion, colour in colours.items()}
-    assert len(looks) == len(EMOTIONS)
+@pytest.mark.parametrize("language", [Language.de, Language.ko])
+def test_the_page_opens_in_a_language(lake, tmp_path, language):
+    write_report(lake, first=None, last=None, out=tmp_path / "r.html", language=language)
+    page = Page(tmp_path / "r.html")
+    assert ("html", {"lang": language}) in page.tags
+    assert page.data["language"] == language
+    assert page.by_id["unlabelled"] == ("12,5 %" if language is Language.de else "12.5%")

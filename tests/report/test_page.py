@@ -1,153 +1,269 @@
-"""The report in a real browser: it renders, fits a phone, and hostile names execute nothing."""
+"""The report in a real browser: its scripts agree with SQL, it fits a phone, and hostile names execute nothing."""
 
-import html
 import re
-import shutil
-import subprocess
 from datetime import timedelta
-from html.parser import HTMLParser
-from itertools import cycle, islice
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from bench.made_story import Story, tell
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
 from emolake.report.build import write_report
+from emolake.report.formats import Language, Words, catalogue
 from emolake.schemas.days import DayRange
-from emolake.schemas.labels import EMOTIONS
+from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import RUNS
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
-from made_lake import DAY, KEY, Call, run_row, shard_rows, sqlite_warehouse, tiled
+from made_lake import Call, run_row, shard_rows, sqlite_warehouse, tiled
+from report_browser import Opened, needs_browser
+from report_page import Page
 
+_AXE = find_spec("axe_core_python")
+
+pytestmark = [pytest.mark.slow, needs_browser]
+
+STORY = Story(days=9, calls=90, segments=4)
 HOSTILE = [
     "<script>document.title='owned'</script>",
     "<img src=x onerror=\"document.title='owned'\">",
     "\"' onmouseover='document.title=1' x='",
     "{{ 7 * 7 }}</style></svg>",
+    "a site with a rather long name " * 3,
 ]
-_BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(_BROWSER is None, reason="neither chromium nor google-chrome is installed"),
-]
-
-
-def browse(page: Path, profile: Path, *flags: str) -> str:
-    """Open a page in a headless browser without network and return what it prints."""
-    command = [
-        str(_BROWSER),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--disable-quic",
-        f"--user-data-dir={profile}",
-        *flags,
-        page.as_uri(),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-
-
-class Tags(HTMLParser):
-    """Names of the elements and attributes of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-        self.attributes: set[str] = set()
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-
-def title_of(dom: str) -> str:
-    found = re.search(r"<title>(.*?)</title>", dom)
-    assert found
-    return html.unescape(found[1])
+KEY = AnalysisKey(STORY.models[0], f"{1:032x}", "0" * 16)
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory) -> Path:
-    """A month of every emotion at several sites, with names that try to break out."""
-    folder = tmp_path_factory.mktemp("report")
-    calls = [
-        Call(f"{back}/{site}.wav", day=DAY - timedelta(days=back), site=site, duration_s=150.0,
-             pieces=tiled(list(islice(cycle([*EMOTIONS, None]), back + place, back + place + 15))))
-        for back in range(31) if back not in (4, 5)
-        for place, site in enumerate(["oslo", "berlin", HOSTILE[0], "a site with a rather long name " * 3])
-    ]  # fmt: skip
-    bad = [
-        Call(f"{'long' * 40}/{name}.wav", status="quarantined", error=f"undecodable: decode: {name}", pieces=(),
-             duration_s=None)
-        for name in HOSTILE
-    ]  # fmt: skip
-    with open_lake(sqlite_warehouse(folder)) as lake:
-        commit_shard(lake, shard_rows(calls + bad), key=KEY, run_id="run-1", message="made")
-        list(
-            aggregate_days(lake, DayRange(DAY - timedelta(days=40), DAY), dimensions=["site"], run_id="run-1")
-        )
+def lake(tmp_path_factory):
+    """Nine days with roles, sites and two models, and names that try to break out."""
+    with open_lake(sqlite_warehouse(tmp_path_factory.mktemp("lake"))) as lake:
+        tell(lake, STORY)
+        calls = [
+            Call(f"{name}.wav", day=STORY.last, site=name, pieces=tiled(["anger", "neutral", "fear"]))
+            for name in HOSTILE
+        ]
+        bad = [
+            Call(f"{'long' * 40}/{name}.wav", day=STORY.last, status="quarantined", error=f"undecodable: decode: {name}",
+                 pieces=(), duration_s=None)
+            for name in HOSTILE
+        ]  # fmt: skip
+        commit_shard(lake, shard_rows(calls + bad, key=KEY), key=KEY, run_id="run-1", message="made")
+        day = DayRange(STORY.last, STORY.last)
+        list(aggregate_days(lake, day, dimensions=["site", "queue", "segments.role"], run_id="run-1"))
         append(
             lake.connection,
             RUNS,
-            run_row("nightly-20261121T023000-abcdef", found=120, done=120, quarantined=4),
+            run_row("run-2", outcome="failed", error=HOSTILE[0], last_date=STORY.last, first_date=STORY.last),
         )
-        append(lake.connection, RUNS, run_row("run-2", outcome="failed", error=HOSTILE[0]))
-        return write_report(lake, first=None, last=None, out=folder / "report.html").out
+        yield lake
 
 
 @pytest.fixture(scope="module")
-def unguarded(report) -> Path:
-    """The page without its content security policy, so that scripts would run."""
-    text, dropped = re.subn(r"<meta http-equiv=[^>]*>", "", report.read_text("utf-8"))
+def report(lake, tmp_path_factory) -> Path:
+    return write_report(
+        lake, first=None, last=None, out=tmp_path_factory.mktemp("report") / "report.html"
+    ).out
+
+
+def is_alike(found: list[list[str]], expected: list[list[str]]) -> bool:
+    """Whether two tables have the same texts, and numbers that differ by no more than rounding does.
+
+    Sums are embedded with six digits, and a browser rounds half away from zero.
+    """
+    number = re.compile(r"\d+(?:[.,]\d+)*")
+    texts = [[[number.sub("#", cell) for cell in row] for row in table] for table in (found, expected)]
+    digits = [
+        [int(re.sub("[.,]", "", each)) for row in table for cell in row for each in number.findall(cell)]
+        for table in (found, expected)
+    ]
+    return texts[0] == texts[1] and all(abs(one - other) <= 1 for one, other in zip(*digits, strict=True))
+
+
+def test_tables_that_differ_by_more_than_rounding_are_not_alike():
+    assert is_alike([["a 19.3% (1.0–2.0)"]], [["a 19.4% (1.0–2.0)"]])
+    assert not is_alike([["a 19.3%"]], [["a 19.5%"]])
+    assert not is_alike([["a 19.3%"]], [["b 19.3%"]])
+
+
+@pytest.fixture(scope="module")
+def opened(browser, report):
+    with Opened(browser, report) as opened:
+        yield opened
+
+
+def test_scripts_draw_every_chart_and_nothing_is_refused_or_fetched(opened):
+    assert opened.said == []
+    charts = opened.page.locator("svg.plot[role=img]")
+    assert charts.count() >= 5 + 7 + 2
+    assert all(label for label in charts.evaluate_all("all => all.map(each => each.ariaLabel)"))
+    assert opened.page.title() == f"Emotion in speech, {STORY.last - timedelta(days=8)} to {STORY.last}"
+
+
+def test_scripts_write_the_tables_that_were_there_without_them(opened, report):
+    """Shares, intervals and changes by `figures.js` are those of SQL, to the last digit that is shown."""
+    without = Page(report).tables
+    with_scripts = opened.cells()
+    assert with_scripts.keys() == without.keys()
+    for name in ("changes", "roles", "daily", "coverage", "totals", "listen"):
+        assert is_alike(with_scripts[name], without[name]), name
+    assert is_alike(sorted(with_scripts["values"]), sorted(without["values"]))
+    shown = {cell for row in with_scripts["hours"] for cell in row}
+    assert shown <= {cell for row in without["hours"] for cell in row}  # of little speech nothing is shown
+
+
+def test_filters_choose_what_sql_chooses(browser, report, lake):
+    def asked(condition: str) -> tuple[str, str]:
+        ((recordings, seconds, anger),) = lake.rows(
+            "SELECT count(DISTINCT recording_id), sum(speech_s), sum(speech_s) FILTER (emotion = 'anger') / sum(speech_s) "
+            f"FROM segments_wide WHERE emotion IS NOT NULL AND {condition}"
+        )
+        words = Words(Language.en)
+        return (
+            f"{recordings:,} {words.formatted(seconds, 'duration')}",
+            words.formatted(anger, "percent"),
+        )
+
+    def shown() -> tuple[str, str]:
+        at = next(row for row in opened.cells()["roles"] if row[0] == "anger")
+        trend = opened.page.locator("#multiples h3", has_text="anger").inner_text()
+        assert at
+        return f"{opened.text('recordings')} {opened.text('speech')}", re.findall(r"[\d.]+%", trend)[0]
+
+    with Opened(browser, report) as opened:
+        model = "model = 'default'"
+        assert shown() == asked(model)
+        opened.choose("role", "Customers")
+        assert shown() == asked(f"{model} AND role = 'customer'")
+        opened.choose("group", "Seoul")
+        assert shown() == asked(f"{model} AND role = 'customer' AND dimensions['site'] = 'Seoul'")
+        opened.page.fill("#filter-first", str(STORY.last - timedelta(days=3)))
+        opened.page.dispatch_event("#filter-first", "change")
+        opened.settle()
+        days = f"date >= '{STORY.last - timedelta(days=3)}'"
+        assert shown() == asked(f"{model} AND role = 'customer' AND dimensions['site'] = 'Seoul' AND {days}")
+        assert {row[0] for row in opened.cells()["coverage"][1:]} == {
+            str(STORY.last - timedelta(days=back)) for back in range(4)
+        }
+        opened.choose("emotion", "anger")
+        assert [row[0] for row in opened.cells()["changes"][1:]] == ["anger"]
+        assert opened.page.locator("#multiples h3").count() == 1
+        opened.page.click("button[type=reset]")
+        opened.choose("model", "small")
+        assert shown() == asked("model = 'small'")
+        assert opened.said == []
+
+
+@pytest.mark.parametrize("language", [Language.de, Language.ko, Language.ja])
+def test_a_language_that_is_chosen_is_the_one_that_is_asked_for(opened, report, lake, tmp_path, language):
+    """What `words.js` says is what `formats.py` says."""
+    asked = Page(write_report(lake, first=None, last=None, out=tmp_path / "r.html", language=language).out)
+    opened.page.select_option("#language", language)
+    opened.settle()
+    chosen = opened.cells()
+    opened.page.select_option("#language", "en")
+    assert opened.said == []
+    for name in (
+        "changes", "roles", "daily", "coverage", "totals", "listen", "fell-out", "signals", "health", "agreement", "runs",
+    ):  # fmt: skip
+        assert is_alike(chosen[name], asked.tables[name]), name
+    assert catalogue(language)["trends"] in asked.seen
+
+
+def test_hostile_names_execute_nothing(browser, report):
+    """Even without its policy."""
+    text, dropped = re.subn(
+        r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", report.read_text("utf-8")
+    )
     assert dropped == 1
     path = report.with_name("unguarded.html")
     path.write_text(text, "utf-8")
-    return path
+    with Opened(browser, path) as opened:
+        for name in HOSTILE[:4]:
+            opened.choose("group", name)
+            assert opened.page.title().startswith("Emotion in speech")
+            assert opened.page.locator("#values ~ #dimensions").inner_text()
+        opened.page.select_option("#language", "ja")
+        opened.settle()
+        assert opened.page.locator("img, iframe, object, embed").count() == 0
+        assert opened.page.evaluate(
+            "() => [...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames()).filter(n => n.startsWith('on'))"
+        ) == []
+        assert opened.said == []  # fmt: skip
 
 
-def test_the_page_renders_and_holds_its_numbers(report, tmp_path):
-    dom = browse(report, tmp_path, "--dump-dom")
-    assert title_of(dom) == f"Emotion in speech, {DAY - timedelta(days=30)} to {DAY}"
-    assert '<dd id="recordings">120</dd>' in dom
-    assert dom.count('class="segment ') > 31 * 10
-    assert browse(report, tmp_path, f"--screenshot={tmp_path / 'page.png'}") == ""
-    assert (tmp_path / "page.png").stat().st_size > 10_000
-
-
-def test_hostile_names_execute_nothing(unguarded, tmp_path):
-    dom = browse(unguarded, tmp_path, "--dump-dom")
-    assert title_of(dom).startswith("Emotion in speech")
-    tags = Tags(dom)
-    assert not {"script", "img"} & tags.names
-    assert not [name for name in tags.attributes if name.startswith("on")]
-    for name in HOSTILE:
-        assert html.escape(name, quote=False) in dom
-
-
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 @pytest.mark.parametrize("width", [320, 400, 1200])
-def test_nothing_sticks_out(unguarded, tmp_path, width):
-    # A headless window is at least 500 wide: the page is put in a frame of the width instead.
-    script = (
-        "<script>onload = () => { const root = document.documentElement;"
-        " parent.postMessage(root.scrollWidth - root.clientWidth + ' over in ' + innerWidth, '*') }</script>"
-    )
-    inner = unguarded.read_text("utf-8") + script
-    frame = tmp_path / "frame.html"
-    frame.write_text(
-        "<title>none</title><script>onmessage = event => { document.title = event.data }</script>"
-        f'<iframe style="width: {width}px; height: 800px; border: 0" srcdoc="{html.escape(inner)}"></iframe>',
-        "utf-8",
-    )
-    dom = browse(
-        frame, tmp_path / "profile", "--dump-dom", "--window-size=1300,900", "--virtual-time-budget=5000"
-    )
-    assert title_of(dom) == f"0 over in {width}"
+def test_nothing_sticks_out(browser, report, width, scripts):
+    with Opened(browser, report, width=width, java_script_enabled=scripts) as opened:
+        for _ in range(2):
+            assert opened.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            if scripts:
+                opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+                opened.page.select_option("#language", "de")
+                opened.settle()
+
+
+def test_without_scripts_there_is_every_table_and_no_control(browser, report):
+    with Opened(browser, report, java_script_enabled=False) as opened:
+        assert not opened.page.locator(".with-scripts:visible").count()
+        tables = opened.page.locator("table")
+        assert tables.count() == opened.page.locator("table:visible").count() >= 12
+
+
+@pytest.mark.skipif(_AXE is None, reason="axe-core-python is of the extra dev")
+@pytest.mark.parametrize(
+    ("scheme", "width", "language"), [("light", 1280, "en"), ("dark", 390, "ko"), ("light", 390, "de")]
+)
+def test_axe_finds_nothing(browser, report, scheme, width, language):
+    assert _AXE is not None
+    assert _AXE.origin is not None
+    (axe,) = Path(_AXE.origin).parent.rglob("axe.min.js")
+    with Opened(browser, report, width=width, color_scheme=scheme) as opened:
+        opened.page.select_option("#language", language)
+        opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        opened.settle()
+        opened.page.evaluate(axe.read_text("utf-8"))
+        found = opened.page.evaluate(
+            "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => "
+            "[v.id, v.help, v.nodes.slice(0, 4).map(n => n.target.join(' ') + ' ' + n.html.slice(0, 120))]))"
+        )
+        assert found == []
+
+
+def test_the_keyboard_reaches_everything(browser, report):
+    with Opened(browser, report) as opened:
+        opened.page.keyboard.press("Tab")
+        assert opened.page.evaluate("document.activeElement.className") == "skip"
+        seen = set()
+        for _ in range(60):
+            opened.page.keyboard.press("Tab")
+            seen.add(opened.page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+        assert {"language", "appearance", "filter-model", "filter-role", "filter-emotion", "SUMMARY"} <= seen
+        opened.page.locator("#listen ~ #listen-reasons button").nth(1).focus()
+        opened.page.keyboard.press("Enter")
+        assert opened.page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+        summary = opened.page.locator("#trends ~ details summary")
+        summary.focus()
+        opened.page.keyboard.press("Enter")
+        assert opened.page.locator("#table-daily").is_visible()
+
+
+def test_a_choice_of_appearance_wins_over_the_device(opened):
+    def ground() -> str:
+        return opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light = ground()
+    opened.page.select_option("#appearance", "dark")
+    dark = ground()
+    opened.page.emulate_media(media="print")
+    printed = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert not opened.page.locator("#filters").is_visible()
+    opened.page.emulate_media(media="screen")
+    opened.page.select_option("#appearance", "automatic")
+    assert light != dark
+    assert printed == "rgb(255, 255, 255)"
+    assert ground() == light

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from emolake.cli.arguments import ConfigOption, ToOption, parsed_day, required_settings
+from emolake.cli.arguments import ConfigOption, parsed_day, required_settings
 from emolake.errors import ConfigurationError
+from emolake.report.formats import Language
 
 app = typer.Typer()
 
@@ -27,7 +28,7 @@ class QueryFormat(StrEnum):
     epilog="Example: `emolake query \"SELECT emotion, share FROM daily_emotions WHERE date = '2026-11-20'\"`"
 )
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables by bare name.")],
+    sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables and views by bare name.")],
     format: Annotated[
         QueryFormat,
         typer.Option(
@@ -56,10 +57,18 @@ def report(
             "--from",
             parser=parsed_day,
             metavar="YYYY-MM-DD",
-            help="First day; all that the lake holds when left out.",
+            help="First day; the last 31 days up to --to that the lake holds when left out.",
         ),
     ] = None,
-    last: ToOption = None,
+    last: Annotated[
+        date | None,
+        typer.Option(
+            "--to",
+            parser=parsed_day,
+            metavar="YYYY-MM-DD",
+            help="Last day, inclusive; the last that the lake holds when left out.",
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("report.html"),
     recording: Annotated[
         str | None,
@@ -75,16 +84,23 @@ def report(
             help="With --recording: put its sound into the page, which otherwise only plays a local file where it lies.",
         ),
     ] = False,
+    language: Annotated[
+        Language, typer.Option(help="That the page opens in; a reader can choose another one in it.")
+    ] = Language.en,
     config: ConfigOption = None,
 ) -> None:
-    """Write one self-contained HTML file of daily emotions, bad recordings and runs."""
+    """Write one self-contained HTML file: what changed, who, how sure, and which calls to listen to.
+
+    The page needs no network. It has filters by day, model, dimension, role and emotion, and a table behind each chart.
+    With --recording it is of one recording: waveform, who speaks when, probabilities over time, and a player.
+    """
     _, settings = required_settings(config)
     if recording is not None:
         if first is not None or last is not None:
             raise ConfigurationError("--recording is of one recording; leave --from and --to out")
         from emolake.upkeep.recording_page import report_recording
 
-        report_recording(settings, recording, out=output, embed_audio=embed_audio)
+        report_recording(settings, recording, out=output, language=language, embed_audio=embed_audio)
         typer.echo(f"wrote {output}", err=True)
         return
     if embed_audio:
@@ -93,5 +109,5 @@ def report(
     from emolake.report.build import write_report
 
     with open_lake(settings.warehouse, read_only=True) as lake:
-        write_report(lake, first=first, last=last, out=output)
+        write_report(lake, first=first, last=last, out=output, language=language)
     typer.echo(f"wrote {output}", err=True)

@@ -114,21 +114,24 @@ def _content(lake: Lake, first: date | None, last: date | None, words: Words) ->
     periods = Periods(first, last)
     dimensions = shares.prepare(lake, periods)
     models = rows_of(lake, "report_models")
-    _add_operations(content, lake, periods, models)
+    analysed = _add_operations(content, lake, periods, models)
     data: Row = {
         "first": first,
         "last": last,
         "periods": [str(day) for day in periods.dates],
         "coverage": content["coverage"],
+        "models": analysed,
     }
     return content, data | _add_shares(content, lake, periods, dimensions, models, words)
 
 
-def _add_operations(content: Row, lake: Lake, periods: Periods, models: Sequence[Row]) -> None:
-    """Add what became of the recordings, how their signals are, and what analysed them."""
+def _add_operations(content: Row, lake: Lake, periods: Periods, models: Sequence[Row]) -> list[str]:
+    """Add what became of the recordings, how their signals are, and what analysed them; return the models' names."""
     days = {"first": periods.first, "last": periods.last}
     bad = rows_of(lake, "report_fell_out", **days, most_recordings=MOST_RECORDINGS)
     coverage = rows_of(lake, "report_coverage", **days)
+    # Of models that are held back throughout there is nothing else.
+    names = [row["model"] for row in models] or sorted({row["model"] for row in coverage if row["model"]})
     content |= {
         "outdated": [str(row["date"]) for row in rows_of(lake, "report_outdated", **days)],
         "signals": rows_of(lake, "report_signals", **days)[0],
@@ -140,13 +143,14 @@ def _add_operations(content: Row, lake: Lake, periods: Periods, models: Sequence
         ],
     }
     content["tables"] |= {
-        "coverage": tables.coverage_table(coverage, models[0]["model"] if models else None),
+        "coverage": tables.coverage_table(coverage, names[0] if names else None),
         "bad": tables.fell_out_table(bad),
         "signals": operations.signal_table(lake, DayRange(periods.first, periods.last)),
         "health": operations.health_table(rows_of(lake, "report_health", **days, most_rows=_MOST_HEALTH)),
         "agreement": operations.agreement_table(lake) if len(models) > 1 else content["tables"]["agreement"],
         "configurations": operations.configuration_table(rows_of(lake, "report_configurations", **days)),
     }
+    return names
 
 
 def _add_shares(

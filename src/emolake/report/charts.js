@@ -12,6 +12,8 @@
     if (chart === null) return place.replaceChildren();
     chart.setAttribute("role", "img");
     chart.setAttribute("aria-label", label());
+    // Marks name themselves, which says nothing inside an image.
+    for (const mark of chart.querySelectorAll("[aria-label]")) mark.removeAttribute("aria-label");
     place.replaceChildren(chart);
   };
 

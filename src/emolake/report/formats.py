@@ -89,6 +89,7 @@ class Words:
             "moment": _moment,
             "emotion": lambda value: self(f"emotion_{value}"),
             "long": str,
+            "role": lambda value: catalogue(self.language).get(f"role_{value}", value),
             "word": lambda value: self(value),
             "said": lambda value: self(value[0], **value[1]),
         }

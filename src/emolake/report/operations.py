@@ -43,9 +43,9 @@ def listen_table(rows: Sequence[Row]) -> Table:
     return Table(
         "listen",
         "listen",
-        columns(reason="word", why="said", recording="long", day="date", role="text"),
+        columns(reason="word", why="said", recording="long", day="date", role="role"),
         [
-            [_reason_word(row["reason"]), why(row["why"]), redacted(row["uri"]), row["date"], row["role"] or "–"]
+            [_reason_word(row["reason"]), why(row["why"]), redacted(row["uri"]), row["date"], row["role"]]
             for row in first
         ],
     )  # fmt: skip

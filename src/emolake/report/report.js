@@ -188,9 +188,9 @@
     if (!shown.length) list.append(made("li", { textContent: word("no_calls") }));
     emolake.table(table("listen"), [
       { word: "reason", format: "word" }, { word: "why", format: "said" }, { word: "recording", format: "long" },
-      { word: "day", format: "date" }, { word: "role", format: "text" },
+      { word: "day", format: "date" }, { word: "role", format: "role" },
     ], (state.reason ? of(state.reason, 20) : reasons.flatMap((reason) => of(reason, 5))).map(([day, , reason, role, , name, , key, values]) => (
-      [reason, [key, values], name, day, role ? roleWord(role) : "–"]
+      [reason, [key, values], name, day, role]
     )));
   }
 

@@ -8,7 +8,7 @@ emolake.sections = (() => {
   const table = (name) => at(`table-${name}`);
   const nameOf = (emotion) => word(`emotion_${data.emotions[emotion]}`);
   const colourOf = (emotion) => emolake.colour(data.emotions[emotion]);
-  const roleWord = (role) => (emolake.catalogues.en[`role_${role}`] ? word(`role_${role}`) : role);
+  const roleWord = emolake.formats.role;
   const days = data.periods ? data.periods.map((day) => new Date(`${day}T00:00:00Z`)) : [];
   const made = (name, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(name), properties);

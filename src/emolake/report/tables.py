@@ -10,7 +10,7 @@ from emolake.messages import redacted
 from emolake.report.rows import Row
 from emolake.report.shares import Names, Periods
 
-_KINDS = {"text": "name", "long": "long", "date": "nowrap", "moment": "nowrap", "word": "", "emotion": "", "said": ""}
+_KINDS = {"text": "name", "long": "long", "date": "nowrap", "moment": "nowrap", "word": "", "emotion": "", "said": "", "role": ""}
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,11 @@ class Shares:
     @property
     def emotions(self) -> list[str]:
         """The model's emotions, the commonest first."""
-        given = {row["emotion"] for row in self.rows}
-        return [emotion for emotion in self.names.emotions if emotion in given]
+        seconds = {row["emotion"]: row["seconds"] for row in self.rows if row["kind"] == "range"}
+        numbers = {emotion: number for number, emotion in enumerate(self.names.emotions)}
+        return sorted(
+            seconds, key=lambda emotion: (emotion == "folded", -seconds[emotion], numbers[emotion])
+        )
 
     def changes(self) -> Table:
         """Return what changed, the largest change first."""

@@ -45,6 +45,7 @@ emolake.formats = (() => {
     moment: (moment) => new Date(moment).toISOString().slice(0, 16).replace("T", " "),
     emotion: (emotion) => emolake.word(`emotion_${emotion}`),
     long: String,
+    role: (role) => emolake.catalogues[emolake.language][`role_${role}`] ?? role,
     word: (key) => emolake.word(key),
     said: ([key, values]) => emolake.word(key, values),
   };
@@ -99,7 +100,7 @@ emolake.table = (table, columns, rows) => {
     made.append(...children);
     return made;
   };
-  const kindOf = ({ format }) => (({ text: "name", long: "long", date: "nowrap", moment: "nowrap", word: "", emotion: "", said: "" })[format] ?? "n");
+  const kindOf = ({ format }) => (({ text: "name", long: "long", role: "", date: "nowrap", moment: "nowrap", word: "", emotion: "", said: "" })[format] ?? "n");
   const head = columns.map((column) => {
     const cell = element("th", kindOf(column));
     cell.scope = "col";

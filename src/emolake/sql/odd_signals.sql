@@ -2,7 +2,7 @@
 SELECT note, count(*) AS recordings, min(uri) AS example
 FROM (
     SELECT unnest(signal_notes) AS note, uri
-    FROM lake.recordings
+    FROM recordings
     WHERE date BETWEEN $first AND $last
 )
 GROUP BY note
