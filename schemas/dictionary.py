@@ -29,6 +29,9 @@ Nor is an interval of several days the mean of their intervals, which is too wid
 the right ones. [shares.md](shares.md) says how `share_low`, `share_high` and `share_adjusted` are made, and how far
 they can be believed."""
 
+_DRIFT = """\
+What has drifted, the newest first, and how it was before. [watching.md](watching.md#drift) says when a day has."""
+
 
 def data_dictionary() -> str:
     """Return the tables and views, and their columns, as Markdown."""
@@ -55,7 +58,9 @@ def _lines() -> Iterator[str]:
         yield from ("", "```sql", *view.example.splitlines(), "```")
     yield from ("", "## Shares of several days", "", _SHARES_OF_DAYS, "", "```sql")
     yield from statement("cookbook_shares_of_days").splitlines()
-    yield from ("```", "", _ADJUSTED_OF_DAYS)
+    yield from ("```", "", _ADJUSTED_OF_DAYS, "", _DRIFT, "", "```sql")
+    yield from statement("cookbook_drift").splitlines()
+    yield "```"
 
 
 def _key(names: Sequence[str]) -> str:

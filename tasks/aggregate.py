@@ -86,6 +86,7 @@ def aggregate_within(
     }
     connection.execute(statement("delete_day_emotions"), {"date": day, "without": stale.held_back})
     connection.execute(statement("delete_day_aggregation"), {"date": day})
+    connection.execute(statement("delete_day_drift"), {"date": day})  # of what the day no longer is
     append(connection, DAILY_EMOTIONS, emotions)
     append(connection, AGGREGATIONS, pa.Table.from_pylist([note], schema=AGGREGATIONS.schema))
     return int(emotions.num_rows)

@@ -92,6 +92,7 @@ def report(
     """Write one self-contained HTML file: what changed, who, how sure, and which calls to listen to.
 
     The page needs no network. It has filters by day, model, dimension, role and emotion, and a table behind each chart.
+    With --recording it is of one recording: waveform, who speaks when, probabilities over time, and a player.
     """
     _, settings = required_settings(config)
     if recording is not None:

@@ -16,6 +16,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from emolake import telemetry
 from emolake.errors import EmolakeError
 from emolake.lake.questions import Answer, ask, asking
 from emolake.lake.schema import GUARD_SLOTS, missing_columns, missing_tables
@@ -117,6 +118,7 @@ class Lake:
         )
         try:
             result: T = retrying(self._in_turn, work)
+            telemetry.count("emolake.commit.retries", retrying.statistics["attempt_number"] - 1)
         except (duckdb.Error, SnapshotExpiredError) as error:
             if not is_conflict(error):
                 raise
