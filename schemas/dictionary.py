@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from emolake.schemas.columns import Column
+from emolake.schemas.column import Column
 from emolake.schemas.tables import TABLES
 from emolake.sql import statement
 

@@ -1,11 +1,25 @@
 """The lake's tables as lists of columns with a key; Arrow schemas and DDL are derived."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import pyarrow as pa
 
 from emolake.schemas import columns as c
-from emolake.schemas.columns import Column
+from emolake.schemas.column import Column
+
+
+class Grain(StrEnum):
+    """What a row is about, and so whether the table is published and exported unless it is named."""
+
+    summary = "summary"
+    """Days, runs and models, and views of single calls: always."""
+    recordings = "recordings"
+    """Single recordings: where `recordings` are included."""
+    segments = "segments"
+    """Single segments: where `segments` are included."""
+    internal = "internal"
+    """The lake's own accounts: never."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +31,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     partition_by: tuple[str, ...] = ()
+    grain: Grain = Grain.internal
 
     @property
     def schema(self) -> pa.Schema:
@@ -64,6 +79,7 @@ RECORDINGS = Table(
     ),
     key=("recording_id",),
     partition_by=("date",),
+    grain=Grain.recordings,
 )
 
 ANALYSES = Table(
@@ -83,6 +99,7 @@ ANALYSES = Table(
     ),
     key=("recording_id", "model"),
     partition_by=("date",),
+    grain=Grain.recordings,
 )
 
 SEGMENTS = Table(
@@ -112,6 +129,7 @@ SEGMENTS = Table(
     ),
     key=("recording_id", "model", "channel", "segment_index"),
     partition_by=("date",),
+    grain=Grain.segments,
 )
 
 RECORDING_DYNAMICS = Table(
@@ -139,6 +157,7 @@ RECORDING_DYNAMICS = Table(
     ),
     key=("recording_id", "channel"),
     partition_by=("date",),
+    grain=Grain.recordings,
 )
 
 DAILY_EMOTIONS = Table(
@@ -165,6 +184,7 @@ DAILY_EMOTIONS = Table(
     ),
     key=("date", "model", "dimensions", "emotion"),
     partition_by=("date",),
+    grain=Grain.summary,
 )
 
 AGGREGATIONS = Table(
@@ -215,6 +235,7 @@ RUNS = Table(
         c.ERROR,
     ),
     key=("run_id",),
+    grain=Grain.summary,
 )
 
 MODEL_HEALTH = Table(
@@ -235,6 +256,7 @@ MODEL_HEALTH = Table(
         c.COMMITTED_AT,
     ),
     key=("run_id", "model"),
+    grain=Grain.summary,
 )
 
 MODEL_RELIABILITY = Table(
@@ -265,6 +287,13 @@ GUARDS = Table(
     (c.GUARD, c.COMMITS),
     key=("guard",),
     partition_by=("guard",),
+)
+
+PUBLISHED = Table(
+    "published",
+    "One row, in the file that `emolake publish` writes and not in the lake: how that file was made.",
+    (c.PUBLISHED_AT, c.EMOLAKE_VERSION, c.SNAPSHOT, c.PUBLISHED_TABLES, c.PERSONAL_DATA),
+    key=("published_at",),
 )
 
 TABLES: tuple[Table, ...] = (

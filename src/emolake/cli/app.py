@@ -11,6 +11,7 @@ import typer
 
 from emolake.cli import (
     ask_commands,
+    lake_commands,
     model_commands,
     predict_commands,
     run_commands,
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 # In the order in which the help lists them.
-for group in (start_commands, run_commands, ask_commands, predict_commands):
+for group in (start_commands, run_commands, ask_commands, lake_commands, predict_commands):
     app.registered_commands += group.app.registered_commands
 app.command(epilog=train_command.EPILOG)(train_command.train)
 for group in (model_commands, upkeep_commands):

@@ -44,6 +44,21 @@ class AggregateOptions(Options):
     """Dimensions of daily_emotions, and "role" and "channel"; where there are roles, role is always one of them."""
 
 
+class PublishOptions(Options):
+    """The plain DuckDB file of aggregates and views that `emolake publish` writes."""
+
+    file: str = "analytics.duckdb"
+    """The file, which any DuckDB since 1.0 opens."""
+    after_nightly: bool = False
+    """Write it anew after each nightly run that comes to its end."""
+    include: tuple[Literal["recordings", "segments"], ...] = ()
+    """What goes in beside the summaries: the tables and views of single recordings, and of single segments."""
+    dimensions: tuple[str, ...] = ()
+    """Dimensions that name nobody, beside those of aggregate.by: they are published and exported; the others are not."""
+    personal: bool = False
+    """Publish URIs, transcripts, error messages and every dimension too."""
+
+
 @dataclass(frozen=True)
 class Catalog:
     """The database that DuckLake keeps its metadata in; `target` is a file's path or a libpq connection string."""

@@ -1,0 +1,56 @@
+"""The other ways to the lake: publish, shell, connect, export."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emolake.cli.arguments import ConfigOption, required_settings
+
+app = typer.Typer()
+
+
+class Included(StrEnum):
+    """What is taken beside days, runs, models and the views of single calls."""
+
+    recordings = "recordings"
+    segments = "segments"
+
+
+IncludeOption = Annotated[
+    list[Included] | None,
+    typer.Option(
+        "--include",
+        help="Take also the tables of single recordings, or of single segments; may be given again.",
+        show_default="publish.include",
+    ),
+]
+
+
+@app.command(epilog="Example: `emolake publish -o analytics.duckdb --include recordings`")
+def publish(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write.", show_default="publish.file")
+    ] = None,
+    include: IncludeOption = None,
+    personal: Annotated[
+        bool | None,
+        typer.Option(
+            "--personal/--no-personal",
+            help="Take URIs, transcripts, error messages and every dimension too.",
+            show_default="publish.personal",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file even if `emolake publish` did not write it.")
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write one plain DuckDB file of summaries and views, which any DuckDB since 1.0 opens; readers are not disturbed."""
+    _, settings = required_settings(config)
+    from emolake.cli.presenting import show_published
+    from emolake.pipeline.publishing import publish_lake
+
+    show_published(publish_lake(settings, file=output, include=include, personal=personal, force=force))

@@ -1,0 +1,147 @@
+"""What leaves the lake for files that others read: which tables and views, columns and dimensions, of which days."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emolake.errors import ConfigurationError
+from emolake.lake.transact import Lake
+from emolake.schemas.days import DayRange
+from emolake.schemas.tables import TABLES, Grain, Table
+from emolake.sql import literal, statement
+
+_TABLES = {table.name: table for table in TABLES}
+_PERSONAL = {column.name for table in TABLES for column in table.columns if column.personal}
+_DIMENSIONS = "dimensions"
+ALL_DAYS = DayRange.between(None, None)
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """What may leave the lake."""
+
+    dimensions: frozenset[str]
+    """Dimensions that name nobody."""
+    known: frozenset[str]
+    """All dimensions of the configuration."""
+    include: frozenset[Grain] = frozenset()
+    """What else than summaries is taken where no table is named."""
+    personal: bool = False
+    """Whether everything may: columns with personal data, and all dimensions."""
+    days: DayRange = field(default=ALL_DAYS)
+    """The days whose rows may."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A table or view as it leaves the lake: the query of its rows, and what was left out of its columns."""
+
+    name: str
+    sql: str
+    columns: Sequence[str]
+    left_out: Sequence[str]
+    by_day: bool
+    """Whether its rows belong to days; those of the others leave whatever the days are."""
+
+
+def selections(lake: Lake, disclosure: Disclosure, names: Collection[str] = ()) -> list[Selection]:
+    """Return what leaves the lake, within `Lake.answer`.
+
+    Args:
+        lake: the lake.
+        disclosure: what may.
+        names: tables and views; when left out those that `disclosure` includes.
+
+    Raises:
+        ConfigurationError: there is no such table or view.
+    """
+    columns = _columns(lake)
+    unknown = [name for name in names if name not in columns]
+    if unknown:
+        raise ConfigurationError(
+            f"the lake has no table or view {', '.join(unknown)}; it has {', '.join(sorted(columns))}"
+        )
+    chosen = list(dict.fromkeys(names)) or [
+        name for name, its in columns.items() if grain(name, its) in {Grain.summary, *disclosure.include}
+    ]
+    return [_selected(name, columns[name], disclosure) for name in chosen]
+
+
+def grain(name: str, columns: Collection[str]) -> Grain:
+    """Return what a row of a table or view is about."""
+    if name in _TABLES:
+        return _TABLES[name].grain
+    return Grain.segments if "start_s" in columns else Grain.summary
+
+
+def table_of(name: str) -> Table | None:
+    """Return the table of a name; None of a view."""
+    return _TABLES.get(name)
+
+
+def _columns(lake: Lake) -> dict[str, dict[str, str]]:
+    """Return the types of the columns of each table and view, by name: tables in the order of the dictionary first."""
+    found: dict[str, dict[str, str]] = {name: {} for name in _TABLES}
+    for table, column, sql_type in lake.rows(statement("relations_of_lake")):
+        found.setdefault(table, {})[column] = sql_type
+    return {name: columns for name, columns in found.items() if columns}
+
+
+def _selected(name: str, columns: dict[str, str], disclosure: Disclosure) -> Selection:
+    shown, left_out = [], []
+    for column, sql_type in columns.items():
+        closed = column in _PERSONAL or column in disclosure.known - disclosure.dimensions
+        if closed and not disclosure.personal:
+            left_out.append(column)
+        else:
+            shown.append((column, _expression(column, sql_type, disclosure)))
+    if _DIMENSIONS in columns and not disclosure.personal:
+        hidden = sorted(disclosure.known - disclosure.dimensions)
+        left_out += [f"{_DIMENSIONS}['{each}']" for each in hidden]
+    condition, by_day = _condition(columns, disclosure.days)
+    listed = ", ".join(f"{expression} AS {_quoted(column)}" for column, expression in shown)
+    sql = f"SELECT {listed} FROM lake.{_quoted(name)}{condition}"
+    return Selection(name, sql, [column for column, _ in shown], left_out, by_day)
+
+
+def _expression(column: str, sql_type: str, disclosure: Disclosure) -> str:
+    quoted = _quoted(column)
+    if column == _DIMENSIONS and not disclosure.personal:
+        open_ = ", ".join(map(literal, sorted(disclosure.dimensions)))
+        return (
+            f"map_from_entries(list_filter(map_entries({quoted}), "
+            f"lambda entry: list_contains([{open_}]::VARCHAR[], entry.key)))"
+        )
+    # What sum() of integers is: neither Parquet nor many programs have it.
+    return f"CAST({quoted} AS BIGINT)" if sql_type == "HUGEINT" else quoted
+
+
+def _condition(columns: Collection[str], days: DayRange) -> tuple[str, bool]:
+    """Return the condition of rows of these days, and whether rows belong to days."""
+    if "date" in columns:
+        first = last = "date"
+    elif {"first_date", "last_date"} <= set(columns):
+        first, last = "first_date", "last_date"
+    else:
+        return "", False
+    if days == ALL_DAYS:
+        return "", True
+    return f" WHERE {last} >= DATE '{days.first}' AND {first} <= DATE '{days.last}'", True
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def counted_rows(lake: Lake, selection: Selection) -> int:
+    """Return how many rows leave the lake, within `Lake.answer`."""
+    rows: Any = lake.rows(f"SELECT count(*) FROM ({selection.sql})")
+    return int(rows[0][0])
+
+
+def copied_to_parquet(lake: Lake, selection: Selection, path: Any) -> None:
+    """Write the rows of a selection to a Parquet file, within `Lake.answer`; memory is that of DuckDB's limit."""
+    lake.connection.execute(
+        f"COPY ({selection.sql}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)"
+    )
