@@ -1,7 +1,7 @@
 """The commands that keep the lake right: verify, gaps, retry, maintain, upgrade, erase, forget, relocate."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from emolake.cli.arguments import (
 )
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import counted
+
+if TYPE_CHECKING:
+    from emolake.settings import Settings
 
 app = typer.Typer()
 
@@ -189,6 +192,7 @@ def erase(
     if dry_run or not _confirmed("an erasure", "Erase them for good?", yes):
         return
     show_erasure(erase_recordings(settings, requests, requested_by=requested_by))
+    _publish_again(settings)
 
 
 @app.command(epilog="Example: `emolake forget --model trial --from 2026-11-01 --to 2026-11-20 --dry-run`")
@@ -216,6 +220,7 @@ def forget(
     if not plan.days or dry_run or not _confirmed("forgetting a model", "Drop these rows?", yes):
         return
     show_forgotten(model, forget_model(settings, model, days, requested_by=requested_by))
+    _publish_again(settings)
 
 
 @app.command(epilog="Example: `emolake relocate --dry-run`")
@@ -227,6 +232,25 @@ def relocate(dry_run: DryRunOption = False, config: ConfigOption = None) -> None
     from emolake.upkeep.relocate import relocate as relocate_data
 
     show_relocation(plan_relocation(settings) if dry_run else relocate_data(settings), dry_run=dry_run)
+
+
+def _publish_again(settings: "Settings") -> None:
+    """Take what the lake has lost out of the published file too, where there is one.
+
+    Raises:
+        EmolakeError: it is still there.
+    """
+    from emolake.pipeline.publishing import published_again
+
+    try:
+        done = published_again(settings)
+    except EmolakeError as error:
+        raise EmolakeError(
+            f"the lake holds nothing of it any more, but {settings.publish.file} may: run `emolake publish`, or remove "
+            f"it ({error})"
+        ) from error
+    if done is not None:
+        typer.echo(f"{done.path} was published again without it", err=True)
 
 
 def _confirmed(what: str, question: str, yes: bool) -> bool:
