@@ -359,4 +359,6 @@ PUBLISHED_AT = Column("published_at", TIMESTAMP, "when the file was written")
 EMOLAKE_VERSION = Column("emolake_version", pa.string(), "version of emolake that wrote the file")
 SNAPSHOT = Column("snapshot", pa.int64(), "snapshot of the lake that all tables of the file are of")
 PUBLISHED_TABLES = Column("tables", pa.list_(pa.string()), "tables and views of the lake that the file holds")
-PERSONAL_DATA = Column("personal", pa.bool_(), "whether columns and dimensions with personal data are in the file")
+PERSONAL_DATA = Column(
+    "personal", pa.bool_(), "whether columns and dimensions with personal data are in the file"
+)

@@ -1,6 +1,5 @@
 """The published file: the lake's rows without what is personal, swapped in whole, and read by DuckDB since 1.0."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -111,7 +110,10 @@ def test_types_and_sentences_are_those_of_the_dictionary(warehouse, tmp_path):
         for table in TABLES:
             if table.name not in tables(path):
                 continue
-            found = {name: (kind, said) for name, kind, said in file.execute(asked, {"name": table.name}).fetchall()}
+            found = {
+                name: (kind, said)
+                for name, kind, said in file.execute(asked, {"name": table.name}).fetchall()
+            }
             assert list(found) == table.schema.names
             for column in table.columns:
                 kind, said = found[column.name]
@@ -124,7 +126,9 @@ def stored_without_elements(path: Path) -> list[tuple]:
     with duckdb.connect(str(path), read_only=True) as file:
         groups: dict[tuple, list[str]] = {}
         for (name,) in file.execute("SELECT table_name FROM duckdb_tables()").fetchall():
-            asked = "SELECT row_group_id, column_name, column_path, segment_type FROM pragma_storage_info($name)"
+            asked = (
+                "SELECT row_group_id, column_name, column_path, segment_type FROM pragma_storage_info($name)"
+            )
             for group, column, place, kind in file.execute(asked, {"name": name}).fetchall():
                 if len(place.split(",")) == 1 and kind.startswith("MAP") | kind.endswith("[]"):
                     groups.setdefault((name, column, group), [])
@@ -278,10 +282,10 @@ def test_a_link_and_its_permissions_stay(warehouse, tmp_path):
     published(warehouse, path)
     path.chmod(0o640)
     link.symlink_to(path)
-    inode = os.stat(path).st_ino
+    inode = path.stat().st_ino
     published(warehouse, link)
     assert link.is_symlink()
-    assert os.stat(path).st_ino != inode
+    assert path.stat().st_ino != inode
     assert path.stat().st_mode & 0o777 == 0o640
 
 

@@ -103,7 +103,9 @@ def test_what_is_erased_leaves_the_published_file_too(lake: Lake, settings: Sett
     with duckdb.connect(str(path), read_only=True) as file:
         assert len(file.execute("FROM published").fetchall()) == 1
     path.write_text("another")
-    with pytest.raises(EmolakeError, match=r"holds nothing of it any more, but .*a\.duckdb may: run `emolake publish`"):
+    with pytest.raises(
+        EmolakeError, match=r"holds nothing of it any more, but .*a\.duckdb may: run `emolake publish`"
+    ):
         _publish_again(settings)
 
 

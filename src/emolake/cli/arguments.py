@@ -29,6 +29,16 @@ class RowFormat(StrEnum):
     csv = "csv"
 
 
+class ShellFormat(StrEnum):
+    """How the shell shows rows."""
+
+    table = "table"
+    line = "line"
+    csv = "csv"
+    json = "json"
+    markdown = "markdown"
+
+
 def parsed_day(text: str) -> date:
     """Return the date of an argument; another text is a wrong call."""
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emolake.cli.arguments import ConfigOption, required_settings
+from emolake.cli.arguments import ConfigOption, ShellFormat, required_settings
 
 app = typer.Typer()
 
@@ -48,9 +48,44 @@ def publish(
     ] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Write one plain DuckDB file of summaries and views, which any DuckDB since 1.0 opens; readers are not disturbed."""
+    """Write one plain DuckDB file of summaries and views, which any DuckDB since 1.0 opens; readers keep theirs."""
     _, settings = required_settings(config)
     from emolake.cli.presenting import show_published
     from emolake.pipeline.publishing import publish_lake
 
     show_published(publish_lake(settings, file=output, include=include, personal=personal, force=force))
+
+
+@app.command(epilog='Example: `emolake shell`, or `emolake shell -c "FROM daily_emotions LIMIT 5"`')
+def shell(
+    command: Annotated[
+        str | None,
+        typer.Option(
+            "--command",
+            "-c",
+            metavar="SQL",
+            help="Statements to run instead of a conversation; without it, standard input where it is no terminal.",
+            show_default="none",
+        ),
+    ] = None,
+    mode: Annotated[ShellFormat, typer.Option("--format", help="How rows are shown; `.mode` changes it.")] = (
+        ShellFormat.table
+    ),
+    rows: Annotated[
+        int, typer.Option(min=0, help="Rows of an answer that are shown at most as table or line; 0 is all.")
+    ] = 1000,
+    config: ConfigOption = None,
+) -> None:
+    """Talk to the lake, read-only: statements end with a semicolon, Ctrl-C ends the query, `.help` shows the rest."""
+    _, settings = required_settings(config)
+    from emolake.cli.lake_shell import LakeShell
+    from emolake.lake.connect import open_lake
+
+    with open_lake(settings.warehouse, read_only=True, timezone=settings.source.timezone) as lake:
+        talk = LakeShell(lake, mode=mode, most_rows=rows)
+        if command is not None:
+            talk.read(command.splitlines())
+        elif sys.stdin.isatty():
+            talk.talk()
+        else:
+            talk.read(sys.stdin)

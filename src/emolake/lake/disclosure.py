@@ -55,7 +55,7 @@ def selections(lake: Lake, disclosure: Disclosure, names: Collection[str] = ()) 
     Raises:
         ConfigurationError: there is no such table or view.
     """
-    columns = _columns(lake)
+    columns = columns_of_lake(lake)
     unknown = [name for name in names if name not in columns]
     if unknown:
         raise ConfigurationError(
@@ -79,7 +79,7 @@ def table_of(name: str) -> Table | None:
     return _TABLES.get(name)
 
 
-def _columns(lake: Lake) -> dict[str, dict[str, str]]:
+def columns_of_lake(lake: Lake) -> dict[str, dict[str, str]]:
     """Return the types of the columns of each table and view, by name: tables in the order of the dictionary first."""
     found: dict[str, dict[str, str]] = {name: {} for name in _TABLES}
     for table, column, sql_type in lake.rows(statement("relations_of_lake")):

@@ -1,4 +1,4 @@
-"""The published file: summaries and views of the lake as tables of one plain DuckDB file, for programs without DuckLake.
+"""The published file: summaries and views of the lake as tables of one plain DuckDB file, which needs no DuckLake.
 
 Views become tables: those of a DuckDB file are bound by whoever opens it, and earlier versions bind some of their
 functions otherwise (before 1.2 a MAP's subscript was a list) or not at all.
@@ -42,7 +42,9 @@ class Published:
     bytes: int
 
 
-def publish(lake: Lake, path: Path, disclosure: Disclosure, *, memory_mb: int, force: bool = False) -> Published:
+def publish(
+    lake: Lake, path: Path, disclosure: Disclosure, *, memory_mb: int, force: bool = False
+) -> Published:
     """Write the published file beside the one that is there, all of one snapshot, and let it take its place.
 
     Whoever has the one before open goes on reading it.
@@ -131,7 +133,9 @@ def _build(
     tables = []
     with duckdb.connect() as file:
         bound_memory(file, memory_mb=memory_mb)
-        file.execute(f"ATTACH {literal(str(path))} AS published (STORAGE_VERSION {literal(_STORAGE_VERSION)})")
+        file.execute(
+            f"ATTACH {literal(str(path))} AS published (STORAGE_VERSION {literal(_STORAGE_VERSION)})"
+        )
         file.execute("USE published")
         file.execute("SET threads = 1")  # row groups are then filled one after the other
         for each in chosen:

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from emolake.errors import EmolakeError
-from emolake.lake.transact import Lake
+from emolake.lake.transact import Lake, interruptible
 from emolake.messages import redacted
 from emolake.output.table import print_table, write_csv, write_json
 
@@ -55,6 +55,32 @@ def write_answer(lake: Lake, sql: str, format: Format, output: IO[str], path: Pa
     """
     with _asking():
         _write(lake, sql, format, output, path)
+
+
+def statements(lake: Lake, text: str) -> list[str]:
+    """Return the statements of a text, each by itself.
+
+    Raises:
+        QueryError: it is no SQL.
+    """
+    with _asking():
+        return [each.query.strip().rstrip(";") for each in lake.connection.extract_statements(text)]
+
+
+def first_rows(lake: Lake, sql: str, most: int) -> tuple[list[str], list[tuple[Any, ...]], bool]:
+    """Return the names of an answer's columns, its first rows, and whether there are more; see `write_answer`.
+
+    An interrupt ends the query at once, and leaves the lake as it was.
+    """
+
+    def read() -> tuple[list[str], list[tuple[Any, ...]]]:
+        with interruptible(lake.connection):  # before the transaction ends, which waits for what is at work
+            result = ask(lake, sql)
+            return _names(result), result.fetchmany(most + 1)
+
+    with _asking():
+        names, rows = lake.answer(read)
+    return names, rows[:most], len(rows) > most
 
 
 @contextmanager

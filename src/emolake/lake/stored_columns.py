@@ -1,8 +1,8 @@
 """Columns of a plain DuckDB file, stored so that DuckDB 1.0 reads them too.
 
-DuckDB 1.0 cannot read a list or map column where a whole row group (122,880 rows) has no element, as later versions write
-that, whatever STORAGE_VERSION is. Such a column is computed when it is read: from a constant where it has no element at
-all, and otherwise from a text column beside it. Its name and type are the same.
+DuckDB 1.0 cannot read a list or map column where a whole row group (122,880 rows) has no element, as later versions
+write that, whatever STORAGE_VERSION is. Such a column is computed when it is read: from a constant where it has no
+element at all, and otherwise from a text column beside it. Its name and type are the same.
 """
 
 from collections.abc import Sequence

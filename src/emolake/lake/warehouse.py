@@ -54,7 +54,7 @@ class PublishOptions(Options):
     include: tuple[Literal["recordings", "segments"], ...] = ()
     """What goes in beside the summaries: the tables and views of single recordings, and of single segments."""
     dimensions: tuple[str, ...] = ()
-    """Dimensions that name nobody, beside those of aggregate.by: they are published and exported; the others are not."""
+    """Dimensions that name nobody, beside those of aggregate.by: they are published and exported, the others not."""
     personal: bool = False
     """Publish URIs, transcripts, error messages and every dimension too."""
 
