@@ -39,6 +39,18 @@ class ShellFormat(StrEnum):
     markdown = "markdown"
 
 
+class Tool(StrEnum):
+    """A program that opens the lake, or the published file."""
+
+    python = "python"
+    duckdb = "duckdb"
+    dbeaver = "dbeaver"
+    metabase = "metabase"
+    r = "r"
+    rill = "rill"
+    evidence = "evidence"
+
+
 def parsed_day(text: str) -> date:
     """Return the date of an argument; another text is a wrong call."""
     try:

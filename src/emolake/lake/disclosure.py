@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 from emolake.errors import ConfigurationError
 from emolake.lake.transact import Lake
@@ -136,12 +136,11 @@ def _quoted(name: str) -> str:
 
 def counted_rows(lake: Lake, selection: Selection) -> int:
     """Return how many rows leave the lake, within `Lake.answer`."""
-    rows: Any = lake.rows(f"SELECT count(*) FROM ({selection.sql})")
-    return int(rows[0][0])
+    ((rows,),) = lake.rows(f"SELECT count(*) FROM ({selection.sql})")
+    return int(rows)
 
 
-def copied_to_parquet(lake: Lake, selection: Selection, path: Any) -> None:
-    """Write the rows of a selection to a Parquet file, within `Lake.answer`; memory is that of DuckDB's limit."""
-    lake.connection.execute(
-        f"COPY ({selection.sql}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)"
-    )
+def copied_to_parquet(lake: Lake, sql: str, path: Path) -> int:
+    """Write the rows of a query to a Parquet file, within `Lake.answer`; return how many there are."""
+    ((rows,),) = lake.rows(f"COPY ({sql}) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)")
+    return int(rows)

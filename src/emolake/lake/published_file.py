@@ -116,7 +116,7 @@ def _copied(lake: Lake, disclosure: Disclosure, folder: Path) -> tuple[list[Sele
     folder.mkdir()
     chosen = selections(lake, disclosure)
     for each in chosen:
-        copied_to_parquet(lake, each, folder / f"{each.name}.parquet")
+        copied_to_parquet(lake, each.sql, folder / f"{each.name}.parquet")
     return chosen, lake.latest_snapshot()
 
 

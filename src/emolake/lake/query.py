@@ -83,6 +83,22 @@ def first_rows(lake: Lake, sql: str, most: int) -> tuple[list[str], list[tuple[A
     return names, rows[:most], len(rows) > most
 
 
+def copied_to_csv(lake: Lake, sql: str, path: Path) -> int:
+    """Write the rows of a query to a CSV file as `write_answer` does, within `Lake.answer`; return their number."""
+    rows = 0
+
+    def counted() -> Iterator[tuple[Any, ...]]:
+        nonlocal rows
+        for row in _rows(result):
+            rows += 1
+            yield row
+
+    result = ask(lake, sql)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        write_csv(_names(result), counted(), stream)
+    return rows
+
+
 @contextmanager
 def _asking() -> Iterator[None]:
     """Let an error of the question in the block end as one of ours, with all that DuckDB says."""

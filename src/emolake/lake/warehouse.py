@@ -14,6 +14,9 @@ from emolake.source.access import Addressing, Endpoint, Uri
 
 # As libpq reads it: a word, or a value in single quotes with backslashes.
 _DATABASE = re.compile(r"(?:^|\s)dbname\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s\\]|\\.)+))", re.DOTALL)
+_PASSWORD = re.compile(r"(?:^|\s+)\w*password\s*=\s*(?:'(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)+)", re.DOTALL)
+_PASSWORD_OF_USER = re.compile(r"(://[^/?#:@]*):[^/?#]*(?=@)")
+_PASSWORD_OF_QUERY = re.compile(r"(?:&|(?<=\?))\w*password=[^&]*")
 _DATABASE_OF_URI = re.compile(r"postgres(?:ql)?://[^/?]*/([^?]*)(?:\?|$)")
 
 
@@ -82,6 +85,21 @@ class Catalog:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.target}"
+
+    def without_password(self) -> "Catalog":
+        """Return the catalog as it may be shown; the password then comes from PGPASSWORD or ~/.pgpass.
+
+        >>> str(Catalog("postgres", "host=db password='a b' user=me").without_password())
+        'postgres:host=db user=me'
+        >>> str(Catalog("postgres", "postgresql://me:secret@db/lake?sslmode=require&password=x").without_password())
+        'postgres:postgresql://me@db/lake?sslmode=require'
+        """
+        if self.kind == "sqlite":
+            return self
+        if "://" not in self.target:
+            return Catalog(self.kind, _PASSWORD.sub("", self.target).strip())
+        bare = _PASSWORD_OF_USER.sub(r"\1", self.target)
+        return Catalog(self.kind, _PASSWORD_OF_QUERY.sub("", bare).replace("?&", "?").rstrip("?"))
 
     @property
     def file(self) -> Path | None:
