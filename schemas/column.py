@@ -9,6 +9,7 @@ WALL_CLOCK = pa.timestamp("us")
 TEXT_MAP = pa.map_(pa.string(), pa.string())
 FLOAT_MAP = pa.map_(pa.string(), pa.float32())
 DOUBLE_MAP = pa.map_(pa.string(), pa.float64())
+COUNT_MAP = pa.map_(pa.string(), pa.int64())
 
 _SQL_TYPES: dict[pa.DataType, str] = {
     pa.string(): "VARCHAR",
@@ -23,6 +24,7 @@ _SQL_TYPES: dict[pa.DataType, str] = {
     TEXT_MAP: "MAP(VARCHAR, VARCHAR)",
     FLOAT_MAP: "MAP(VARCHAR, FLOAT)",
     DOUBLE_MAP: "MAP(VARCHAR, DOUBLE)",
+    COUNT_MAP: "MAP(VARCHAR, BIGINT)",
     pa.list_(pa.string()): "VARCHAR[]",
     pa.list_(pa.int32()): "INTEGER[]",
 }

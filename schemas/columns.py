@@ -90,9 +90,13 @@ SIGNAL_NOTES_COLUMN = Column(
     nullable=True,
     allowed=tuple(SIGNAL_NOTES),
 )
-DIMENSIONS = Column("dimensions", TEXT_MAP, "named groups of the key's pattern, and of source.dimensions")
+DIMENSIONS = Column(
+    "dimensions", TEXT_MAP, "named groups of the key's pattern, and what source.dimensions looks up"
+)
 STATUS = Column("status", pa.string(), "what became of the recording", allowed=RECORDING_STATUSES)
-ERROR = Column("error", pa.string(), "reason code, stage and message", nullable=True, personal=True)
+ERROR = Column(
+    "error", pa.string(), "reason code, stage and message of what went wrong", nullable=True, personal=True
+)
 RUN_ID = Column("run_id", pa.string(), "the run that wrote the row")
 COMMITTED_AT = Column("committed_at", TIMESTAMP, "when the transaction that wrote the row was made")
 DELETED_AT = Column(
@@ -295,12 +299,12 @@ WITH_LABEL = Column(
 NOT_MATCHED = Column("not_matched", pa.int64(), "keys that do not match the pattern")
 NOT_AUDIO = Column("not_audio", pa.int64(), "keys that match the pattern and are no audio")
 NAMED_KEYS = Column(
-    "named_keys", pa.list_(pa.string()), "the first keys that were passed over", personal=True
+    "named_keys", pa.list_(pa.string()), "the first of the keys that were passed over", personal=True
 )
 WARNINGS = Column(
     "warnings",
     pa.list_(pa.string()),
-    "empty days, keys that match nothing, and so on",
+    "days that listed nothing, keys that match nothing",
     nullable=True,
     personal=True,
 )
@@ -312,7 +316,9 @@ REAL_TIME_FACTOR = Column(
 TIMINGS = Column("timings", DOUBLE_MAP, "seconds by stage, summed over shards that ran side by side", "s")
 DEVICE = Column("device", pa.string(), "device that the model ran on", nullable=True)
 VERSIONS = Column("versions", TEXT_MAP, "versions of the packages that change numbers")
-OPTIONS = Column("options", pa.string(), "the run's resolved options as JSON, without secrets", personal=True)
+OPTIONS = Column(
+    "options", pa.string(), "the resolved options of the run as JSON, without secrets", personal=True
+)
 
 LEDGER_STATE = Column(
     "ledger_state", pa.string(), "hash of the day's ledger that the aggregates were made from"

@@ -93,7 +93,8 @@ def daily_emotions(
         "without": list(without),
         "with_segments": list(records),
     }
-    rows = connection.execute(statement("daily_emotions"), parameters).to_arrow_table()
+    sql = statement("daily_emotions", share_bounds=statement("share_bounds"))
+    rows = connection.execute(sql, parameters).to_arrow_table()
     return with_adjusted_shares(rows, records).select(DAILY_EMOTIONS.schema.names)
 
 

@@ -23,6 +23,8 @@ LOCKS = {
     "emotion2vec": "requirements-families.lock",
     "keras": "requirements-families.lock",
     "opensmile": "requirements-families.lock",
+    "pandas": "requirements.lock",
+    "polars": "requirements.lock",
     "speechbrain": "requirements-extras.lock",
     "yamnet": "requirements-families.lock",
 }

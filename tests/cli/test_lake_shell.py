@@ -16,7 +16,8 @@ from terminal import INTERRUPT, Terminal, terminal
 from emolake.cli.lake_shell import LakeShell, is_whole
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
-from emolake.lake.query import QueryError, statements
+from emolake.lake.query import statements
+from emolake.lake.questions import QueryError
 from emolake.lake.schema import append
 from emolake.schemas.tables import RUNS, TABLES
 

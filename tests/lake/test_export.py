@@ -20,6 +20,7 @@ from emolake.lake.schema import append
 from emolake.lake.transact import Lake
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import RUNS, TABLES, Grain
+from emolake.schemas.views import VIEWS
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
@@ -33,7 +34,13 @@ DAYS = [DAY + timedelta(days=number) for number in range(5)]
 def lake(tmp_path_factory):
     warehouse = sqlite_warehouse(tmp_path_factory.mktemp("lake"))
     calls = [
-        Call(f"{MARK} {day}.wav", day=day, pieces=tiled(["anger", "neutral", None]), error=MARK, talk_s=5.0)
+        Call(
+            f"{MARK} {day}.wav",
+            day=day,
+            pieces=tiled(["anger", "neutral", None]),
+            error=f"truncated: {MARK}",
+            talk_s=5.0,
+        )
         for day in DAYS
     ]
     with open_lake(warehouse) as writer:
@@ -55,8 +62,8 @@ def exported(lake: Lake, folder: Path, format="parquet", names=(), **options):
     return export(lake, folder, format, disclosure, names, memory_mb=512, **options)
 
 
-def everything(lake: Lake) -> list[str]:
-    return [table.name for table in TABLES] + ["model_comparison"]
+def everything() -> list[str]:
+    return [each.name for each in (*TABLES, *VIEWS)]
 
 
 def test_without_names_it_is_the_summaries(lake, tmp_path):
@@ -69,7 +76,7 @@ def test_without_names_it_is_the_summaries(lake, tmp_path):
 
 
 def test_every_row_and_column_comes_out_of_every_table(lake, tmp_path):
-    names = everything(lake)
+    names = everything()
     done = exported(lake, tmp_path, names=names, disclosure=disclosed(personal=True))
     assert [each.selection.name for each in done] == names
     for each in done:
@@ -89,9 +96,9 @@ def test_nothing_personal_comes_out_unless_it_is_asked_for(lake, tmp_path, forma
             return "".join(path.read_text("utf-8") for path in folder.glob("*.csv"))
         return "".join(repr(pq.read_table(path).to_pylist()) for path in folder.glob("*.parquet"))
 
-    exported(lake, tmp_path / "without", format, everything(lake))
+    exported(lake, tmp_path / "without", format, everything())
     assert MARK not in text(tmp_path / "without")
-    exported(lake, tmp_path / "with", format, everything(lake), disclosure=disclosed(personal=True))
+    exported(lake, tmp_path / "with", format, everything(), disclosure=disclosed(personal=True))
     assert MARK in text(tmp_path / "with")
 
 
@@ -199,5 +206,11 @@ def test_what_a_row_is_about_decides_whether_it_is_taken():
 
 def test_sums_of_integers_are_integers_in_files(lake, tmp_path):
     """DuckDB's sum() of integers has a type that Parquet does not have, and would come out as a float."""
-    (each,) = exported(lake, tmp_path, names=["daily_emotions"])
+    summed = "SELECT date, sum(segments) AS segments FROM daily_emotions GROUP BY date"
+    lake.connection.execute(f"CREATE TEMP VIEW mine AS {summed}")
+    try:
+        (each,) = exported(lake, tmp_path, names=["mine"])
+    finally:
+        lake.connection.execute("DROP VIEW mine")
+    assert pq.read_table(each.path).column("segments").to_pylist() == [3] * len(DAYS)
     assert pq.read_schema(each.path).field("segments").type == pa.int64()

@@ -9,12 +9,13 @@ import duckdb
 
 from emolake.cli.arguments import ShellFormat
 from emolake.errors import ConfigurationError, EmolakeError
-from emolake.lake.disclosure import columns_of_lake, table_of
+from emolake.lake.disclosure import columns_of_lake, known_by
 from emolake.lake.query import first_rows, statements
 from emolake.lake.transact import Lake
 from emolake.messages import counted, printable
 from emolake.output.notices import complain
 from emolake.output.table import markdown_table, print_record, print_table, write_csv, write_json
+from emolake.schemas.tables import Table
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -131,9 +132,9 @@ class LakeShell:
         found = self._lake.answer(lambda: columns_of_lake(self._lake))
         rows = []
         for name in found:
-            table = table_of(name)
+            known = known_by(name)
             rows.append(
-                (name, "view" if table is None else "table", "" if table is None else table.description)
+                (name, "table" if isinstance(known, Table) else "view", known.description if known else "")
             )
         self._show(["name", "kind", "what a row is"], rows)
 
@@ -142,8 +143,8 @@ class LakeShell:
         if name and name not in found:
             raise ConfigurationError(f"the lake has no table or view {name}; .tables lists them")
         for each in [name] if name else found:
-            table = table_of(each)
-            said = {column.name: column for column in (() if table is None else table.columns)}
+            known = known_by(each)
+            said = {column.name: column for column in (known.columns if known else ())}
             self._show(
                 [each, "type", "unit", "meaning"],
                 [

@@ -8,10 +8,12 @@ from emolake.errors import ConfigurationError
 from emolake.lake.transact import Lake
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import TABLES, Grain, Table
+from emolake.schemas.views import VIEWS, View
 from emolake.sql import literal, statement
 
-_TABLES = {table.name: table for table in TABLES}
-_PERSONAL = {column.name for table in TABLES for column in table.columns if column.personal}
+_KNOWN: dict[str, Table | View] = {each.name: each for each in (*TABLES, *VIEWS)}
+# Of a view that somebody else has made it is not known which of its columns come from where.
+_PERSONAL = {column.name for each in _KNOWN.values() for column in each.columns if column.personal}
 _DIMENSIONS = "dimensions"
 ALL_DAYS = DayRange.between(None, None)
 
@@ -69,19 +71,20 @@ def selections(lake: Lake, disclosure: Disclosure, names: Collection[str] = ()) 
 
 def grain(name: str, columns: Collection[str]) -> Grain:
     """Return what a row of a table or view is about."""
-    if name in _TABLES:
-        return _TABLES[name].grain
+    known = _KNOWN.get(name)
+    if known is not None:
+        return known.grain
     return Grain.segments if "start_s" in columns else Grain.summary
 
 
-def table_of(name: str) -> Table | None:
-    """Return the table of a name; None of a view."""
-    return _TABLES.get(name)
+def known_by(name: str) -> Table | View | None:
+    """Return the table or view of a name; None of a view that somebody else has made."""
+    return _KNOWN.get(name)
 
 
 def columns_of_lake(lake: Lake) -> dict[str, dict[str, str]]:
     """Return the types of the columns of each table and view, by name: tables in the order of the dictionary first."""
-    found: dict[str, dict[str, str]] = {name: {} for name in _TABLES}
+    found: dict[str, dict[str, str]] = {name: {} for name in _KNOWN}
     for table, column, sql_type in lake.rows(statement("relations_of_lake")):
         found.setdefault(table, {})[column] = sql_type
     return {name: columns for name, columns in found.items() if columns}
@@ -89,8 +92,10 @@ def columns_of_lake(lake: Lake) -> dict[str, dict[str, str]]:
 
 def _selected(name: str, columns: dict[str, str], disclosure: Disclosure) -> Selection:
     shown, left_out = [], []
+    known = _KNOWN.get(name)
+    personal = {column.name for column in known.columns if column.personal} if known else _PERSONAL
     for column, sql_type in columns.items():
-        closed = column in _PERSONAL or column in disclosure.known - disclosure.dimensions
+        closed = column in personal or column in disclosure.known - disclosure.dimensions
         if closed and not disclosure.personal:
             left_out.append(column)
         else:
@@ -98,35 +103,44 @@ def _selected(name: str, columns: dict[str, str], disclosure: Disclosure) -> Sel
     if _DIMENSIONS in columns and not disclosure.personal:
         hidden = sorted(disclosure.known - disclosure.dimensions)
         left_out += [f"{_DIMENSIONS}['{each}']" for each in hidden]
-    condition, by_day = _condition(columns, disclosure.days)
+    conditions, by_day = _conditions(columns, disclosure)
     listed = ", ".join(f"{expression} AS {_quoted(column)}" for column, expression in shown)
-    sql = f"SELECT {listed} FROM lake.{_quoted(name)}{condition}"
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    sql = f"SELECT {listed} FROM {_quoted(name)}{where}"
     return Selection(name, sql, [column for column, _ in shown], left_out, by_day)
 
 
 def _expression(column: str, sql_type: str, disclosure: Disclosure) -> str:
     quoted = _quoted(column)
     if column == _DIMENSIONS and not disclosure.personal:
-        open_ = ", ".join(map(literal, sorted(disclosure.dimensions)))
         return (
             f"map_from_entries(list_filter(map_entries({quoted}), "
-            f"lambda entry: list_contains([{open_}]::VARCHAR[], entry.key)))"
+            f"lambda entry: list_contains({_open(disclosure)}, entry.key)))"
         )
     # What sum() of integers is: neither Parquet nor many programs have it.
     return f"CAST({quoted} AS BIGINT)" if sql_type == "HUGEINT" else quoted
 
 
-def _condition(columns: Collection[str], days: DayRange) -> tuple[str, bool]:
-    """Return the condition of rows of these days, and whether rows belong to days."""
+def _conditions(columns: Collection[str], disclosure: Disclosure) -> tuple[list[str], bool]:
+    """Return the conditions of the rows that may leave the lake, and whether rows belong to days."""
+    found, days = [], disclosure.days
+    if {"dimension", "value"} <= set(columns) and not disclosure.personal:
+        found.append(f"(dimension IS NULL OR list_contains({_open(disclosure)}, dimension))")
     if "date" in columns:
         first = last = "date"
     elif {"first_date", "last_date"} <= set(columns):
         first, last = "first_date", "last_date"
+    elif "week" in columns:
+        first, last = "week", "week + 6"
     else:
-        return "", False
-    if days == ALL_DAYS:
-        return "", True
-    return f" WHERE {last} >= DATE '{days.first}' AND {first} <= DATE '{days.last}'", True
+        return found, False
+    if days != ALL_DAYS:
+        found.append(f"{last} >= DATE '{days.first}' AND {first} <= DATE '{days.last}'")
+    return found, True
+
+
+def _open(disclosure: Disclosure) -> str:
+    return f"[{', '.join(map(literal, sorted(disclosure.dimensions)))}]::VARCHAR[]"
 
 
 def _quoted(name: str) -> str:

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from emolake.atomic import move_whole, workshop
 from emolake.errors import EmolakeError
-from emolake.lake.disclosure import Disclosure, Selection, copied_to_parquet, selections, table_of
+from emolake.lake.disclosure import Disclosure, Selection, copied_to_parquet, known_by, selections
 from emolake.lake.registration import registered
 from emolake.lake.snapshots import bound_memory
-from emolake.lake.stored_columns import create_filled
+from emolake.lake.stored_columns import create_filled, quoted
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.schemas.tables import PUBLISHED
@@ -159,11 +159,12 @@ def _build(
 
 
 def _comment(file: duckdb.DuckDBPyConnection, selection: Selection) -> None:
-    table = table_of(selection.name)
-    if table is None:
+    known = known_by(selection.name)
+    if known is None:
         return
-    file.execute(f'COMMENT ON TABLE "{table.name}" IS {literal(table.description)}')
-    for column in table.columns:
+    file.execute(f"COMMENT ON TABLE {quoted(known.name)} IS {literal(known.description)}")
+    for column in known.columns:
         if column.name in selection.columns:
             said = column.description + (f" ({column.unit})" if column.unit else "")
-            file.execute(f'COMMENT ON COLUMN "{table.name}"."{column.name}" IS {literal(said)}')
+            place = f"{quoted(known.name)}.{quoted(column.name)}"
+            file.execute(f"COMMENT ON COLUMN {place} IS {literal(said)}")

@@ -1,5 +1,7 @@
 """The tables of the lake: creating them, and the one place that writes rows into them and enforces their schema."""
 
+from contextlib import suppress
+
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,7 +10,8 @@ from emolake.errors import EmolakeError
 from emolake.lake.registration import registered
 from emolake.schemas.column import Column
 from emolake.schemas.tables import GUARDS, TABLES, Table
-from emolake.sql import statement
+from emolake.schemas.views import VIEWS, View
+from emolake.sql import literal, statement
 
 # Enough that writers of different days rarely meet, few enough that their files stay a handful.
 GUARD_SLOTS = 16
@@ -60,7 +63,7 @@ def check_rows(table: Table, rows: pa.Table) -> None:
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create what is missing of the tables and their columns."""
+    """Create what is missing of the tables and their columns, and the views that are missing or say something else."""
     for table in missing_tables(connection):
         connection.execute(table.ddl)
         if table.partition_by:
@@ -74,7 +77,19 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
             append(connection, GUARDS, slots)
     for name, column in missing_columns(connection):
         connection.execute(f'ALTER TABLE lake.{name} ADD COLUMN "{column.name}" {column.sql_type}')
-    connection.execute(statement("view_model_comparison"))
+    for view in outdated_views(connection):
+        connection.execute(f"CREATE OR REPLACE VIEW lake.{view.name} AS\n{view.select}")
+        connection.execute(f"COMMENT ON VIEW lake.{view.name} IS {literal(view.comment)}")
+
+
+def add_temporary_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the views that the lake lacks, or has as another version made them, for this connection alone.
+
+    What the lake lacks the tables or columns for is left out.
+    """
+    for view in outdated_views(connection):
+        with suppress(duckdb.BinderException, duckdb.CatalogException):
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {view.name} AS\n{view.select}")
 
 
 def missing_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:
@@ -93,3 +108,9 @@ def missing_columns(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, Co
         for column in table.columns
         if table.name in tables and (table.name, column.name) not in found
     ]
+
+
+def outdated_views(connection: duckdb.DuckDBPyConnection) -> list[View]:
+    """Return the views that the lake lacks, or has as another version made them."""
+    found = connection.execute(statement("views_of_lake")).fetchall()
+    return [view for view in VIEWS if (view.name, view.comment) not in found]

@@ -1,5 +1,11 @@
--- One row per segment that two models analysed in the same bounds, with what each says of it.
-CREATE VIEW IF NOT EXISTS lake.model_comparison AS
+-- One row per segment that two healthy models both labelled in the same bounds; the model that comes first in the alphabet
+-- is model_a.
+WITH labelled AS (
+    SELECT date, recording_id, channel, start_s, end_s, model, emotion, confidence
+    FROM segments
+    ANTI JOIN (FROM model_health WHERE verdict = 'flat') AS flat USING (run_id, model)
+    WHERE emotion IS NOT NULL
+)
 SELECT
     one.date,
     one.recording_id,
@@ -12,9 +18,9 @@ SELECT
     other.emotion AS emotion_b,
     one.confidence AS confidence_a,
     other.confidence AS confidence_b,
-    one.emotion IS NOT DISTINCT FROM other.emotion AS agree
-FROM lake.segments AS one
-JOIN lake.segments AS other
+    one.emotion = other.emotion AS agree
+FROM labelled AS one
+JOIN labelled AS other
     ON one.date = other.date
     AND one.recording_id = other.recording_id
     AND one.channel = other.channel
