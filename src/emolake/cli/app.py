@@ -19,6 +19,7 @@ from emolake.cli import (
     train_command,
     upkeep_commands,
 )
+from emolake.cli.documented_command import OFF, DocumentedCommand
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import printable, redacted
 from emolake.output.notices import complain
@@ -28,7 +29,6 @@ app = typer.Typer(
     name="emolake",
     help="Recordings in object storage into daily tables of emotion in a DuckDB lakehouse.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -38,11 +38,15 @@ for group in (start_commands, run_commands, ask_commands, lake_commands, predict
 app.command(epilog=train_command.EPILOG)(train_command.train)
 for group in (model_commands, upkeep_commands):
     app.registered_commands += group.app.registered_commands
+for each in app.registered_commands:
+    each.cls = DocumentedCommand
 
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback with an error.", show_default=OFF)
+    ] = False,
 ) -> None:
     """Turn recordings in object storage into daily tables of emotion in a DuckDB lakehouse."""
 

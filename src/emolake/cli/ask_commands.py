@@ -34,7 +34,7 @@ def query(
         ),
     ] = QueryFormat.table,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")
+        Path | None, typer.Option("--output", "-o", help="File to write.", show_default="standard output")
     ] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -55,7 +55,8 @@ def report(
             "--from",
             parser=parsed_day,
             metavar="YYYY-MM-DD",
-            help="First day; all that the lake holds when left out.",
+            help="First day.",
+            show_default="the first there is",
         ),
     ] = None,
     last: ToOption = None,

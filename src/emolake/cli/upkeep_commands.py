@@ -1,6 +1,7 @@
 """The commands that keep the lake right: verify, gaps, retry, maintain, upgrade, erase, forget, relocate."""
 
 import sys
+from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from emolake.cli.arguments import (
     ModelOption,
     TableFormat,
     ToOption,
+    parsed_day,
     required_settings,
 )
 from emolake.errors import ConfigurationError, EmolakeError
@@ -26,7 +28,10 @@ app = typer.Typer()
 _AN_HOUR = 1 / 24  # in days
 
 RequestedByOption = Annotated[
-    str | None, typer.Option("--requested-by", help="Who asked for it, or a ticket: kept with the receipt.")
+    str | None,
+    typer.Option(
+        "--requested-by", help="Who asked for it, or a ticket: kept with the receipt.", show_default="nobody"
+    ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -57,8 +62,22 @@ def verify(
 
 @app.command(epilog="Example: `emolake gaps --from 2026-11-01 --to 2026-11-20`")
 def gaps(
-    first: FromOption = None,
-    last: ToOption = None,
+    first: Annotated[
+        date | None,
+        typer.Option(
+            "--from", parser=parsed_day, metavar="YYYY-MM-DD", help="First day.", show_default="28 days"
+        ),
+    ] = None,
+    last: Annotated[
+        date | None,
+        typer.Option(
+            "--to",
+            parser=parsed_day,
+            metavar="YYYY-MM-DD",
+            help="Last day, inclusive.",
+            show_default="yesterday in source.timezone",
+        ),
+    ] = None,
     format: FormatOption = TableFormat.table,
     config: ConfigOption = None,
 ) -> None:
@@ -84,7 +103,11 @@ def retry(
     last: ToOption = None,
     reasons: Annotated[
         list[str] | None,
-        typer.Option("--reason", help="Only this reason code, such as fetch_failed; may be given again."),
+        typer.Option(
+            "--reason",
+            help="Only this reason code, such as fetch_failed; may be given again.",
+            show_default="all reasons",
+        ),
     ] = None,
     dry_run: DryRunOption = False,
     model: ModelOption = None,
@@ -151,6 +174,7 @@ def erase(
             "--recording",
             metavar="URI",
             help="URI of a recording, its key relative to source.uri, or a file's path.",
+            show_default="none",
         ),
     ] = None,
     where: Annotated[
@@ -159,6 +183,7 @@ def erase(
             "--where",
             metavar="SQL",
             help="Condition over the table recordings, such as \"dimensions['agent'] = '7'\".",
+            show_default="none",
         ),
     ] = None,
     requested_by: RequestedByOption = None,
