@@ -24,11 +24,14 @@ def demo(
         Path, typer.Argument(help="Where the bucket, the lake and the report are made.")
     ] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another seed makes other calls.")] = 7,
+    nights: Annotated[
+        int, typer.Option(min=1, max=3, help="Days of calls, and nights on which they are analysed.")
+    ] = 3,
 ) -> None:
     """Make a bucket of synthesised calls over three days, run the nightly job on each, and show what came of it."""
     from emolake.cli.demo_nights import run_demo
 
-    run_demo(folder, seed=seed)
+    run_demo(folder, seed=seed, nights=nights)
 
 
 @app.command(epilog="Example: `emolake init --from s3://calls --timezone Europe/Berlin`")
@@ -128,7 +131,7 @@ class Shell(StrEnum):
 
 @app.command(epilog="Example: `emolake completion bash > ~/.local/share/bash-completion/completions/emolake`")
 def completion(shell: Annotated[Shell, typer.Argument(help="The shell.", show_default=False)]) -> None:
-    """Print the script that completes commands and options with Tab; `emolake --install-completion` puts it in place."""
+    """Print the script that completes commands with Tab; `emolake --install-completion` puts it in place itself."""
     from typer.completion import get_completion_script
 
     typer.echo(get_completion_script(prog_name="emolake", complete_var="_EMOLAKE_COMPLETE", shell=shell))
