@@ -44,6 +44,11 @@ COMMANDS = (
     "erase",
     "forget",
     "relocate",
+    "publish",
+    "shell",
+    "connect",
+    "export",
+    "completion",
 )
 KEYS = {
     "path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "uncertain", "probabilities", "logits"
