@@ -28,9 +28,9 @@ GCS = {
     "s3:PutObject": {"storage.objects.create", "storage.multipartUploads.create"},
     "s3:DeleteObject": {"storage.objects.delete"},
 }
-LISTING = set(
-    ["list-type", "prefix", "delimiter", "start-after", "continuation-token", "max-keys", "encoding-type", "marker"]
-)
+LISTING = {
+    "list-type", "prefix", "delimiter", "start-after", "continuation-token", "max-keys", "encoding-type", "marker"
+}  # fmt: skip
 R2 = {
     "Workers R2 Storage Bucket Item Read": {"s3:ListBucket", "s3:GetObject"},
     "Workers R2 Storage Bucket Item Write": {
@@ -90,8 +90,13 @@ def asked(
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", recorded)
     with faulty(url, lambda request: None) as proxy:
         source = {"uri": "s3://calls", "endpoint_url": proxy.url, "lookback_days": 0}
-        warehouse = {"catalog": f"sqlite:{tmp_path / 'catalog.sqlite'}", "data": "s3://lake/data", "endpoint_url": proxy.url,
-                     "addressing": "path"}  # fmt: skip
+        catalog = f"sqlite:{tmp_path / 'catalog.sqlite'}"
+        warehouse = {
+            "catalog": catalog,
+            "data": "s3://lake/data",
+            "endpoint_url": proxy.url,
+            "addressing": "path",
+        }
         at_once = MaintainOptions(file_hours=1e-9, orphan_hours=1e-9).model_copy(
             update={"snapshot_days": 1e-9}
         )
