@@ -28,6 +28,8 @@ COMMANDS = (
     "nightly",
     "backfill",
     "status",
+    "alert",
+    "serve",
     "query",
     "report",
     "predict",
