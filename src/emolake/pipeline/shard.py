@@ -11,10 +11,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from emolake.audio.conversation import Dynamics
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
-from emolake.lake.connect import open_lake
 from emolake.models.protocol import EmotionModel, Transcribing
 from emolake.models.registry import ModelEntry
 from emolake.pipeline import run_progress
@@ -26,13 +26,14 @@ from emolake.pipeline.scoring import scored
 from emolake.pipeline.timings import Timings
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import Settings
-from emolake.source.opening import open_source
 from emolake.source.store import Source
 from emolake.tasks.classify import ModelError, Scores
-from emolake.tasks.commit import Committed, commit_shard
 from emolake.tasks.decode import DecodeOutcome, Opened
 from emolake.tasks.fetch import fetched
 from emolake.tasks.segment import Segment
+
+if TYPE_CHECKING:
+    from emolake.tasks.commit import Committed
 
 # Batches that wait decoded for the model: 20 MB on a processor, 160 MB for a GPU.
 _BATCHES_AHEAD = 16
@@ -58,6 +59,11 @@ def run_shard(
         ModelError: the model is broken, or has no room.
         ModelChangedError: the model's files were changed since they were fingerprinted.
     """
+    # What needs no lake and no bucket, as `analyse` does, needs neither's packages.
+    from emolake.lake.connect import open_lake
+    from emolake.source.opening import open_source
+    from emolake.tasks.commit import commit_shard
+
     timings = Timings()
     source = open_source(settings.source.uri, settings.source.s3)
     model = loaded_model(entry, settings.inference)
@@ -277,7 +283,7 @@ def _excluded(item: SourceObject, why: str) -> Analysis:
     return Analysis(item, error=BadRecordingError(Reason.EXCLUDED, why, stage="plan"))
 
 
-def _counts(analyses: Sequence[Analysis], committed: Committed, timings: Timings) -> Counts:
+def _counts(analyses: Sequence[Analysis], committed: "Committed", timings: Timings) -> Counts:
     written = [analysis for analysis in analyses if analysis.item.recording_id in committed.written]
     return Counts(
         done=len(written),
