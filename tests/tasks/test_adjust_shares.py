@@ -13,12 +13,13 @@ from emolake.lake.transact import Lake
 from emolake.models.reliability import Reliability
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
+from emolake.schemas.shard_rows import ShardRows
 from emolake.schemas.tables import SEGMENTS
 from emolake.settings import Settings
 from emolake.sql import statement
 from emolake.tasks.adjust_shares import record_reliability
 from emolake.tasks.aggregate import aggregate_days
-from emolake.tasks.commit import ShardRows, commit_shard
+from emolake.tasks.commit import commit_shard
 from emolake.upkeep.verify import Finding, verify_rows
 
 from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse, tiled
