@@ -30,12 +30,13 @@ from made_lake import DAY, KEY, Call, Piece, shard_rows, tiled
 
 MONDAY = date(2026, 11, 16)
 EMOTIONS = ("anger", "neutral", "sadness", None)
-# From a call without anger to one of anger alone, a day each.
+# A call a day; the longest is angry, so that the interval is that of a ratio of sums.
 ONE_WEEK = [
     Call(
         f"{number}.wav",
         MONDAY + timedelta(days=number),
-        tiled(["anger"] * number + ["neutral"] * (6 - number)),
+        tiled(["anger" if number > 5 else "neutral"] * (1 + 3 * number)),
+        duration_s=10.0 + 30 * number,
     )
     for number in range(7)
 ]
