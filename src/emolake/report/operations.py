@@ -25,7 +25,7 @@ _WHY = {
 REASONS = ("most extreme", "most changed", "most mixed", "least sure")
 
 
-def why(said: str | None) -> tuple[str, dict[str, str]]:
+def why(said: str | None) -> tuple[str, dict[str, Any]]:
     """Return the key of the sentence that says a reason of `listen_first`, and its values.
 
     >>> why("62 % anger")
@@ -33,7 +33,8 @@ def why(said: str | None) -> tuple[str, dict[str, str]]:
     """
     for key, pattern in _WHY.items():
         if found := pattern.fullmatch(said or ""):
-            return key, found.groupdict()
+            values: dict[str, Any] = found.groupdict()
+            return key, values | {name: float(values[name]) for name in values if name == "probability"}
     return "why_said", {"said": said or ""}
 
 

@@ -22,6 +22,7 @@ emolake.formats = (() => {
     day: (value) => value.slice(5).replaceAll("-", "\u2011"),
     number: (value) => decimal(0)(value),
     decimal: (value) => decimal(1)(value),
+    hundredths: (value) => decimal(2)(value),
     precise: (value) => decimal(3)(value),
     percent: (value) => decimal(1)(100 * value) + percentSign(),
     points: (value) => signed(100 * value),
