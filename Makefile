@@ -13,7 +13,7 @@ PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --ma
 # A file that joins or leaves a package changes its folder: the strict editable install then has to be made again.
 PACKAGES := schemas tasks flows $(shell find src/emolake -type d -not -name __pycache__)
 
-.PHONY: help demo test test-fast test-extras lint format types resolve chaos fuzz bench clean
+.PHONY: help demo test test-fast test-extras lint format types docs docs-output resolve chaos fuzz bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -21,7 +21,7 @@ help: ## list the targets
 demo: $(STAMP) ## set up and run the nightly job on three days of made-up calls (into ./demo)
 	$(VENV)/bin/emolake demo demo
 
-test: lint types $(VENV)/.families ## set up, lint, check types, run the tests
+test: lint types docs $(VENV)/.families ## set up, lint, check types, build the documentation, run the tests
 	$(PYTEST)
 
 test-fast: $(STAMP) $(VENV)/.families ## run the tests that need no server and are in no slow module (under 90 s on 2 cores)
@@ -46,6 +46,14 @@ types: $(STAMP) ## check types
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy --config-file tests/mypy.ini tests
 
+# Not --quiet, which would keep warnings from --strict too.
+docs: $(STAMP) ## build the documentation into site/, to be read from files; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+docs-output: $(STAMP) ## run the commands of the documentation and paste what they print; PAGES=docs/tutorial.md for one page
+	$(VENV)/bin/python -m tools.docs_reference
+	$(VENV)/bin/python -m tools.docs_output $(PAGES)
+
 # Not part of make test, because it needs a package index.
 resolve: $(VENV_RESOLVE)/.locked ## ask a package index whether the version ranges resolve on each Python; needs the network
 	$(VENV_RESOLVE)/bin/python tools/resolve.py
@@ -67,7 +75,7 @@ bench: $(STAMP) ## measure speed into bench/RESULTS.md; SIZE=full for hours inst
 	$(VENV)/bin/python -m bench.all --size $(SIZE) $(if $(ONLY),--only $(ONLY))
 
 clean: ## remove the environments and what the demo and the install wrote
-	rm -rf $(VENV) $(VENV_EXTRAS) $(VENV_TENSORFLOW) $(VENV_FUZZ) $(VENV_RESOLVE) build demo
+	rm -rf $(VENV) $(VENV_EXTRAS) $(VENV_TENSORFLOW) $(VENV_FUZZ) $(VENV_RESOLVE) build demo site
 
 # The packages of the optional families that live beside the lock.
 $(VENV)/.families: $(VENV)/.locked requirements-families.lock

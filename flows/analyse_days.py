@@ -1,6 +1,8 @@
 """What nightly, backfill and retry share: the shards of their run as mapped tasks, and its artifact."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from prefect.tasks import Task
 from emolake.environment import default_config_file
 from emolake.lake.connect import open_lake
 from emolake.lake.transact import LakeError
+from emolake.output.logs import forwarded, logged
+from emolake.pipeline import run_progress
 from emolake.pipeline.execution import execute, planned_run, shards_at_once
 from emolake.pipeline.interrupts import check_not_stopping, is_stopping
 from emolake.pipeline.loaded_models import planned_model
@@ -23,7 +27,10 @@ from emolake.pipeline.runs import Log, Run
 from emolake.pipeline.scheduling import ShardFuture, Submit, Wave, may_succeed_later
 from emolake.pipeline.shard import run_shard
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
-from emolake.settings import load_settings
+from emolake.settings import Settings, load_settings
+from emolake.upkeep.run_alerts import alerting
+
+_log = logging.getLogger(__name__)
 
 _Runner = ThreadPoolTaskRunner[Counts]
 
@@ -58,7 +65,28 @@ def analyse_days(request: RunRequest, config: Path | None) -> dict[str, object]:
     """
     config = config or default_config_file()
     config = config and config.resolve()
-    settings, log = load_settings(config), get_run_logger()
+    settings = load_settings(config)
+    with _logged(settings), alerting(settings, request.flow) as ended:
+        summary = _analysed(request, settings, config)
+        ended(summary)
+        return summary
+
+
+@contextmanager
+def _logged(settings: Settings) -> Iterator[None]:
+    """Hand what is logged to Prefect, and write it to standard error where a format was chosen."""
+    logs = settings.logs
+    with ExitStack() as stack:
+        # The command line has its own format, and may show bars.
+        if logs.format != "auto" and not run_progress.is_shown():
+            stack.enter_context(logged(logs))
+        stack.enter_context(forwarded(get_run_logger()))
+        stack.enter_context(run_progress.reported(logs.progress_s))
+        yield
+
+
+def _analysed(request: RunRequest, settings: Settings, config: Path | None) -> dict[str, object]:
+    log = _log
     run = planned_run(request, settings)
     runner = _Runner(max_workers=shards_at_once(request, settings))
     try:

@@ -350,7 +350,7 @@ NOT_MATCHED = Column("not_matched", pa.int64(), "keys that do not match the patt
 NOT_AUDIO = Column("not_audio", pa.int64(), "keys that match the pattern and are no audio")
 NAMED_KEYS = Column("named_keys", pa.list_(pa.string()), "the first of the keys that were passed over")
 WARNINGS = Column(
-    "warnings", pa.list_(pa.string()), "days that listed nothing, keys that match nothing", nullable=True
+    "warnings", pa.list_(pa.string()), "days without keys, keys that match nothing, drift", nullable=True
 )
 AUDIO_SECONDS = Column("audio_seconds", pa.float64(), "decoded audio", "s")
 WALL_S = Column("wall_s", pa.float64(), "duration of the run", "s", nullable=True)

@@ -63,6 +63,9 @@ class Counts(Figures):
     labelled: int = 0
     audio_seconds: float = 0.0
     speech_seconds: float = 0.0
+    source_bytes: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Of those quarantined, how many for each reason."""
     timings: dict[str, float] = field(default_factory=dict)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from emolake.schemas import columns as c
+from emolake.schemas import drift_columns as d
 from emolake.schemas.columns import Column
 
 
@@ -237,6 +238,32 @@ MODEL_HEALTH = Table(
     key=("run_id", "model"),
 )
 
+DRIFT = Table(
+    "drift",
+    "One row per day, model, look at the day and measure: how it differs from the 28 days before. A day that is "
+    "aggregated again is compared again by the next run that has it, or one of the 28 days after it, among its days.",
+    (
+        c.DATE,
+        c.MODEL,
+        c.CONFIG_ID,
+        d.DIMENSION,
+        d.DIMENSION_VALUE,
+        d.MEASURE,
+        d.VALUE,
+        d.USUAL,
+        d.SPREAD,
+        d.EARLIER_DAYS,
+        d.CHANCE,
+        c.RECORDINGS,
+        d.LABEL_SECONDS,
+        d.DRIFT_VERDICT,
+        c.RUN_ID,
+        c.COMMITTED_AT,
+    ),
+    key=("date", "model", "dimension", "dimension_value", "measure"),
+    partition_by=("date",),
+)
+
 MODEL_RELIABILITY = Table(
     "model_reliability",
     "One row per version of a model that came with a record of its confusion, copied from its folder by a run: what "
@@ -276,6 +303,7 @@ TABLES: tuple[Table, ...] = (
     AGGREGATIONS,
     RUNS,
     MODEL_HEALTH,
+    DRIFT,
     MODEL_RELIABILITY,
     ERASURES,
     FORGOTTEN,

@@ -187,9 +187,9 @@ FROM weekly_emotions WHERE dimension IS NULL AND emotion = 'anger' ORDER BY week
 
 TREND = View(
     "trend",
-    "One row per day with labelled speech, model, dimension, value of it, emotion and number of days, 7 or 28: the share "
-    "of the days that end with this one, that of as many days before them, and the change, each with its interval. "
-    "Dimensions are as in weekly_emotions.",
+    "One row per day with labelled speech, model, dimension, value of it, emotion and number of days, 7 or 28: the "
+    "share of the days that end with this one, that of as many days before them, and the change, each with its "
+    "interval. Dimensions are as in weekly_emotions.",
     (
         c.DATE,
         c.MODEL,
@@ -223,7 +223,8 @@ LISTEN_FIRST = View(
     "One row per reason to listen to a call, and call, model and channel, ranked within its day; only what is still at "
     "the source. `most extreme`: the emotion beside neutral and calm with the largest share; `most mixed`: two moments "
     "of it differ most often; `most changed`: from the first to the last quarter; `least sure`: the lowest mean "
-    "confidence. Each is multiplied by s / (s + 10) for s seconds of labelled speech, so that no single window is first.",
+    "confidence. Each is multiplied by s / (s + 10) for s seconds of labelled speech, so that no single window is "
+    "first.",
     (
         c.DATE,
         c.MODEL,
@@ -236,6 +237,7 @@ LISTEN_FIRST = View(
         c.RECORDED_AT_LOCAL,
         c.DIMENSIONS,
         v.SCORE,
+        v.REASON_EMOTION,
         v.WHY,
         v.LISTEN_FROM_S,
         v.LABELLED_SECONDS,
@@ -277,8 +279,8 @@ SELECT date, listed, labelled, quarantined, no_speech, fell_out FROM coverage OR
 
 MODEL_COMPARISON = View(
     "model_comparison",
-    "One row per segment that two models, neither held back, both labelled in the same bounds, with what each says of it. "
-    "A pair is there once: model_a comes first in the alphabet.",
+    "One row per segment that two models, neither held back, both labelled in the same bounds, with what each says of "
+    "it. A pair is there once: model_a comes first in the alphabet.",
     (
         c.DATE,
         c.RECORDING_ID,
@@ -300,8 +302,8 @@ SELECT emotion_a, emotion_b, count(*) AS segments FROM model_comparison GROUP BY
 
 MODEL_AGREEMENT = View(
     "model_agreement",
-    "One row per pair of models: on how many of the segments of model_comparison they say the same, and by how much that "
-    "is more than chance.",
+    "One row per pair of models: on how many of the segments of model_comparison they say the same, and by how much "
+    "that is more than chance.",
     (
         v.MODEL_A,
         v.MODEL_B,

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
 from emolake.errors import EmolakeError
-from emolake.models.protocol import EmotionModel
-from emolake.models.runtimes.memory import is_out_of_memory
+from emolake.models.protocol import EmotionModel, Prediction
+from emolake.models.runtimes.devices import held_by_others, is_out_of_memory
 from emolake.tasks.featurize import Mark, Owner, batches, padded, pools
 from emolake.tasks.segment import Segment
 
@@ -108,9 +108,20 @@ def score_alone(model: EmotionModel, wave: np.ndarray) -> Scores:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return probabilities over the last axis, in double precision inside."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # who gave what is not finite is found out elsewhere
+        shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     probabilities: np.ndarray = shifted / shifted.sum(axis=-1, keepdims=True)
     return probabilities.astype(np.float32)
+
+
+def described(owner: str, segment: Segment) -> str:
+    """Return what errors call a segment of a recording."""
+    return f"{owner} (channel {segment.channel}, from {segment.start_s:g} s)"
+
+
+def is_scorable(piece: object, model: EmotionModel) -> TypeGuard[Segment]:
+    """Return whether a piece is a segment that reaches the model: not a mark, and as long as it needs."""
+    return isinstance(piece, Segment) and len(piece.samples) >= model.min_samples
 
 
 def _classify_pool(
@@ -119,14 +130,14 @@ def _classify_pool(
     scored = [
         (position, owner, piece)
         for position, (owner, piece) in enumerate(pool)
-        if isinstance(piece, Segment) and len(piece.samples) >= engine.model.min_samples
+        if is_scorable(piece, engine.model)
     ]
 
-    def described(place: int) -> str:
+    def named(place: int) -> str:
         _, owner, segment = scored[place]
-        return f"{name(owner)} (channel {segment.channel}, from {segment.start_s:g} s)"
+        return described(name(owner), segment)
 
-    answers = engine.scores([segment.samples for _, _, segment in scored], described)
+    answers = engine.scores([segment.samples for _, _, segment in scored], named)
     scores = {position: answer for (position, _, _), answer in zip(scored, answers, strict=True)}
     for position, (owner, piece) in enumerate(pool):
         yield owner, piece, scores.get(position)
@@ -167,13 +178,9 @@ class Engine:
                 if not is_out_of_memory(error):
                     raise
                 if len(batch) == 1:
-                    raise ModelMemoryError(
-                        f"{self.model.device} has no room for {name(batch[0])} by itself, "
-                        f"{longest / self.model.sampling_rate:g} s of audio; free the device's memory, or shorten "
-                        "segmentation.window_s"
-                    ) from error
+                    raise no_room(self.model, longest, name(batch[0])) from error
             self.batch_samples = padded // 2
-            _release_cached_memory()
+            release_cached_memory()
         half = (len(batch) + 1) // 2
         return self._batch(waves, batch[:half], name) + self._batch(waves, batch[half:], name)
 
@@ -182,35 +189,67 @@ class Engine:
 
         with torch.inference_mode():
             prediction = self.model.predict(*padded(waves))
-        logits = _checked("logits", prediction.logits, len(self.model.labels), names)
-        affect: Sequence[np.ndarray | None] = [None] * len(waves)
-        if prediction.affect is not None:
-            affect = list(_checked("affect", prediction.affect, 3, names))
-        labelled = [True] * len(waves) if prediction.labelled is None else prediction.labelled.tolist()
-        transcripts = prediction.transcripts or [None] * len(waves)
-        probabilities = softmax(logits) if logits.shape[1] else logits
-        return [
-            Scores(*each) for each in zip(logits, probabilities, affect, labelled, transcripts, strict=True)
-        ]
+        scores, broken = read_prediction(prediction, self.model, len(waves))
+        for what in ("logits", "affect"):
+            if named := [name for name, found in zip(names, broken, strict=True) if found == what]:
+                raise not_finite(what, named)
+        return scores
 
 
-def _checked(what: str, values: "torch.Tensor", columns: int, names: Sequence[str]) -> np.ndarray:
+def read_prediction(
+    prediction: Prediction, model: EmotionModel, count: int
+) -> tuple[list[Scores], list[str | None]]:
+    """Return the scores of the `count` members of a batch, and of each what is not finite in it, if anything.
+
+    Raises:
+        ModelOutputError: the model gave something else than an answer for each member.
+    """
+    logits, broken_logits = _rows_of("logits", prediction.logits, len(model.labels), count)
+    affect: Sequence[np.ndarray | None] = [None] * count
+    broken_affect = np.zeros(count, bool)
+    if prediction.affect is not None:
+        rows, broken_affect = _rows_of("affect", prediction.affect, 3, count)
+        affect = list(rows)
+    labelled = [True] * count if prediction.labelled is None else prediction.labelled.tolist()
+    transcripts = prediction.transcripts or [None] * count
+    probabilities = softmax(logits) if logits.shape[1] else logits
+    scores = [
+        Scores(*each) for each in zip(logits, probabilities, affect, labelled, transcripts, strict=True)
+    ]
+    broken = [
+        "logits" if of_logits else "affect" if of_affect else None
+        for of_logits, of_affect in zip(broken_logits, broken_affect, strict=True)
+    ]
+    return scores, broken
+
+
+def _rows_of(what: str, values: "torch.Tensor", columns: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows, and which of them are not finite."""
     array: np.ndarray = values.detach().cpu().float().numpy()
-    if array.shape != (len(names), columns):
-        raise ModelOutputError(
-            f"the model gave {what} of shape {array.shape}, expected {(len(names), columns)}"
-        )
-    broken = [name for name, row in zip(names, array, strict=True) if not np.isfinite(row).all()]
-    if broken:
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        raise ModelOutputError(
-            f"the model gave {what} that are not finite for {', '.join(broken[:_NAMED])}{more}; "
-            "its weights or its precision are broken"
-        )
-    return array
+    if array.shape != (count, columns):
+        raise ModelOutputError(f"the model gave {what} of shape {array.shape}, expected {(count, columns)}")
+    return array, ~np.isfinite(array).all(axis=1)
 
 
-def _release_cached_memory() -> None:
+def not_finite(what: str, names: Sequence[str]) -> ModelOutputError:
+    """Return the error that logits or affect of these segments are not finite."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ModelOutputError(
+        f"the model gave {what} that are not finite for {', '.join(names[:_NAMED])}{more}; "
+        "its weights or its precision are broken"
+    )
+
+
+def no_room(model: EmotionModel, samples: int, name: str) -> ModelMemoryError:
+    """Return the error that a segment of so many samples does not fit on the device by itself."""
+    return ModelMemoryError(
+        f"{model.device} has no room for {name} by itself, {samples / model.sampling_rate:g} s of audio"
+        f"{held_by_others(model.device)}; free the device's memory, or shorten segmentation.window_s"
+    )
+
+
+def release_cached_memory() -> None:
+    """Give what torch keeps of a GPU's memory for later back to the GPU."""
     import torch
 
     if torch.cuda.is_available():

@@ -13,6 +13,7 @@ from typing import IO
 from pydantic import Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from emolake import telemetry
 from emolake.errors import BadRecordingError, Reason
 from emolake.options import Options
 from emolake.schemas.records import SourceObject
@@ -54,6 +55,7 @@ def fetched(
         def results() -> Iterator[tuple[SourceObject, Path | BadRecordingError]]:
             submit(options.parallel_downloads)
             while pending:
+                telemetry.level("emolake.queue.depth", sum(each.done() for each in pending), queue="fetch")
                 item, result = pending.popleft().result()
                 submit(1)
                 yield item, result

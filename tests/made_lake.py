@@ -33,6 +33,7 @@ class Piece:
     confidence: float = 0.75
     channel: int = 0
     index: int = 0
+    role: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class Call:
     analysed: bool = True
     talk_s: float | None = None
     """Of its only channel; None leaves the conversation's row away."""
+    at: datetime | None = None
+    """What a clock on the wall shows at its start."""
+    deleted_at: datetime | None = None
+    dimensions: tuple[tuple[str, str], ...] = ()
+    """Those beside the site."""
+    signal_notes: tuple[str, ...] | None = None
 
     @property
     def uri(self) -> str:
@@ -71,12 +78,18 @@ def shard_rows(calls: Iterable[Call], *, key: AnalysisKey = KEY, run_id: str = "
             "version": call.version,
             "date": call.day,
             "recorded_at": None,
+            "recorded_at_local": call.at,
             "size_bytes": 1000,
             "duration_s": call.duration_s,
             "sample_rate": 16_000,
             "channels": 1,
             "codec": "pcm_s16le",
-            "dimensions": [] if call.site is None else [("site", call.site)],
+            "level_dbfs": -22.0,
+            "clipped_share": 0.0,
+            "bandwidth_hz": 3400.0,
+            "signal_notes": call.signal_notes,
+            "dimensions": [] if call.site is None else [("site", call.site), *call.dimensions],
+            "deleted_at": call.deleted_at,
             "status": call.status,
             "error": call.error,
             "run_id": run_id,
@@ -107,6 +120,7 @@ def shard_rows(calls: Iterable[Call], *, key: AnalysisKey = KEY, run_id: str = "
             "recording_id": call.recording_id,
             "date": call.day,
             "channel": piece.channel,
+            "role": piece.role,
             "segment_index": piece.index,
             "start_s": piece.start_s,
             "end_s": piece.end_s,

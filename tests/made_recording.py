@@ -56,6 +56,7 @@ def made_recording(
     pieces: Sequence[Piece] = PIECES,
     columns: dict[str, Any] | None = None,
     transcripts: Sequence[str | None] = (),
+    roles: tuple[str, str] = ("agent", "customer"),
     **sections: Any,
 ) -> Made:
     """Write a call into `folder/calls`, and a lake that holds it.
@@ -66,6 +67,7 @@ def made_recording(
         pieces: its segments.
         columns: values of the recording's row instead of the usual ones.
         transcripts: of the segments, in their order.
+        roles: of the two channels.
         sections: of the settings.
     """
     file = folder / "calls" / name
@@ -81,8 +83,8 @@ def made_recording(
     for segment, text in zip(segments, transcripts, strict=False):
         segment["transcript"] = text
     for each in segments:
-        each["role"] = ("agent", "customer")[each["channel"]]
-    dynamics = [each | {"role": "agent"} for each in rows.dynamics.to_pylist()]
+        each["role"] = roles[each["channel"]]
+    dynamics = [each | {"role": roles[0]} for each in rows.dynamics.to_pylist()]
     warehouse = sqlite_warehouse(folder)
     with open_lake(warehouse) as lake:
         written = ShardRows(

@@ -25,6 +25,7 @@ SIGNED = f"X-Amz-Algorithm=AWS4&X-Amz-Credential={SECRET}&X-Amz-Signature={SECRE
 # What opens the catalog without a flow; flows are tried below, under a Prefect server of the test's own.
 COMMANDS = [
     ("doctor",),
+    ("status",),
     ("query", "SELECT 1"),
     ("report",),
     ("verify",),

@@ -21,7 +21,7 @@ from bench.made_story import Story, tell
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.report.build import write_report
-from emolake.report.formats import Language
+from emolake.report.wording import Language
 
 DOCS = Path(__file__).parents[1] / "docs"
 MOST_BYTES = 150_000

@@ -1,13 +1,15 @@
 """The public API, for notebooks and other programs: `import emolake` gives it by name, and loads it when it is used."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emolake.lake import connect
+from emolake.lake.questions import Answer
 from emolake.lake.transact import Lake
 from emolake.settings import Settings
 from emolake.settings import load_settings as load_settings_of
@@ -34,8 +36,42 @@ def load_settings(config: Config = None) -> Settings:
     return load_settings_of(None if config is None else Path(config))
 
 
-def open_lake(config: Config = None, *, read_only: bool = True) -> AbstractContextManager[Lake]:
-    """Open the lake of a configuration, for a `with` block; a reader's times are in source.timezone.
+class LakeOpening(AbstractContextManager[Lake]):
+    """A lake that is about to be opened: for a `with` block, or for one query."""
+
+    def __init__(self, settings: Settings, *, read_only: bool) -> None:
+        self._settings = settings
+        self._read_only = read_only
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Lake:
+        """Open it until the end of the block."""
+        return self._opened.enter_context(self._lake(read_only=self._read_only))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return self._opened.__exit__(kind, error, traceback)
+
+    def query(self, sql: str) -> Answer:
+        """Return the answer to one SELECT over its tables and views; the lake is opened read-only, and closed again.
+
+        Raises:
+            QueryError: not exactly one SELECT, or an error in it.
+            LakeError: as `open_lake`.
+        """
+        with self._lake(read_only=True) as lake:
+            return lake.query(sql)
+
+    def _lake(self, *, read_only: bool) -> AbstractContextManager[Lake]:
+        zone = self._settings.source.timezone
+        return connect.open_lake(self._settings.warehouse, read_only=read_only, timezone=zone)
+
+
+def open_lake(config: Config = None, *, read_only: bool = True) -> LakeOpening:
+    """Open the lake of a configuration, for a `with` block or one `.query(sql)`.
+
+    A reader's times are in source.timezone.
 
     Args:
         config: as of `load_settings`.
@@ -44,8 +80,7 @@ def open_lake(config: Config = None, *, read_only: bool = True) -> AbstractConte
     Raises:
         LakeError: there is no lake yet, its catalog cannot be reached, or belongs to other data.
     """
-    settings = load_settings(config)
-    return connect.open_lake(settings.warehouse, read_only=read_only, timezone=settings.source.timezone)
+    return LakeOpening(load_settings(config), read_only=read_only)
 
 
 def load_model(model: str | None = None, *, config: Config = None) -> "EmotionModel":

@@ -28,6 +28,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("EMOLAKE_CACHE") or "~/.cache/emolake").expanduser()
 
 
+def visible_gpus() -> str | None:
+    """Return which of NVIDIA's GPUs this process may use, as CUDA_VISIBLE_DEVICES says; None where all."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def quiet_prefect() -> None:
     """Keep Prefect's log to what ends a process, and its telemetry at home, unless the environment says otherwise.
 
@@ -48,3 +53,8 @@ def has_prefect_server() -> bool:
     from prefect.settings import get_current_settings
 
     return bool(get_current_settings().api.url)
+
+
+def use_prefect_server(url: str) -> None:
+    """Let what is imported and started from now on talk to a server of Prefect."""
+    os.environ["PREFECT_API_URL"] = url

@@ -25,11 +25,15 @@ from emolake.models.health_gate import HealthOptions
 from emolake.models.inference import InferenceOptions
 from emolake.models.registry import Registry
 from emolake.options import Options
+from emolake.output.alerts import AlertOptions
+from emolake.output.logs import LogOptions
 from emolake.source.access import SourceOptions
 from emolake.source.policy import Policy
 from emolake.source.roles import Roles
 from emolake.tasks.fetch import FetchOptions
+from emolake.tasks.measure_drift import DriftOptions
 from emolake.tasks.segment import SegmentOptions
+from emolake.telemetry import TelemetryOptions
 
 if TYPE_CHECKING:
     from emolake.tasks.decode import DecodeOptions
@@ -130,6 +134,13 @@ class GapOptions(Options):
     """Usual number of recordings below which nothing is judged."""
 
 
+class StatusOptions(Options):
+    """What `status` finds wrong."""
+
+    late_hours: float = Field(12.0, gt=0)
+    """Hours after the end of a day from when on it is late, unless a run has taken it up."""
+
+
 class MaintainOptions(Options):
     """What `maintain` keeps, and for how long."""
 
@@ -170,6 +181,11 @@ class Settings(BaseSettings):
     run: RunOptions = RunOptions()
     health: HealthOptions = HealthOptions()
     gaps: GapOptions = GapOptions()
+    drift: DriftOptions = DriftOptions()
+    status: StatusOptions = StatusOptions()
+    logs: LogOptions = LogOptions()
+    alerts: AlertOptions = AlertOptions()
+    telemetry: TelemetryOptions = TelemetryOptions()
     maintain: MaintainOptions = MaintainOptions()
     models: dict[str, dict[str, Any]] = {}
     """Named models: `path` of a folder that `emolake train` wrote, or `family` and its own keys."""
@@ -322,7 +338,8 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         }
         for name, entry in settings.models.items()
     }
-    graphs = settings.inference.graph_cache
+    graphs, alerts_file = settings.inference.graph_cache, settings.alerts.urls_file
+    textfile = settings.telemetry.textfile
     return settings.model_copy(
         update={
             "inference": settings.inference.model_copy(update={"graph_cache": graphs and absolute(graphs)}),
@@ -333,6 +350,8 @@ def _resolved(settings: Settings, base: Path) -> Settings:
                 }
             ),
             "warehouse": settings.warehouse.model_copy(update=warehouse),
+            "alerts": settings.alerts.model_copy(update={"urls_file": alerts_file and absolute(alerts_file)}),
+            "telemetry": settings.telemetry.model_copy(update={"textfile": textfile and absolute(textfile)}),
             "models": models,
         }
     )

@@ -27,6 +27,7 @@ COMMANDS = (
     "doctor",
     "nightly",
     "backfill",
+    "status",
     "query",
     "report",
     "predict",

@@ -1,6 +1,8 @@
 """deployments/prefect.yaml on a real Prefect server and worker, which the test starts and ends."""
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -194,6 +196,135 @@ def test_a_nightly_and_a_backfill_run_on_the_worker(site: Site) -> None:
     assert all(each["deployment_id"] and not each["parent_task_run_id"] for each in runs.values())
     assert {artifact["key"] for artifact in artifacts.values()} == {"emolake-nightly", "emolake-backfill"}
     assert all("| analysed | 2 |" in artifact["data"] for artifact in artifacts.values())
+
+
+def test_each_deployment_has_its_schedule_and_its_guard(site: Site) -> None:
+    found = {each["name"]: each for each in site.post("deployments/filter", {})}
+    crons = {name: [one["schedule"]["cron"] for one in each["schedules"]] for name, each in found.items()}
+    assert {name: cron for name, cron in crons.items() if cron} == {
+        "nightly": ["15 3 * * *"],
+        "alert": ["30 12 * * *"],
+        "maintain-lake": ["30 12 * * 0"],
+    }
+    guarded = {name for name, each in found.items() if each["global_concurrency_limit"]}
+    assert guarded == {"nightly", "alert", "maintain-lake", "retention"}
+    assert {
+        each["global_concurrency_limit"]["limit"] for each in found.values() if each["name"] in guarded
+    } == {1}
+
+
+@pytest.mark.parametrize(
+    ("deployment", "parameters"),
+    [
+        ("backfill/backfill", {"first": "yesterday", "last": "2026-11-20"}),
+        ("backfill/backfill", {"first": "2026-11-20"}),
+        ("backfill/backfill", {"first": "2026-11-19", "last": "2026-11-20", "parallel_days": 0}),
+        ("backfill/backfill", {"first": "2026-11-19", "last": "2026-11-20", "force": "perhaps"}),
+        ("nightly/nightly", {"date": "20.11.2026"}),
+        ("retention/retention", {"keep_days": 0}),
+        ("retention/retention", {}),
+    ],
+)
+def test_wrong_parameters_are_refused_before_a_run_begins(
+    site: Site, deployment: str, parameters: dict[str, Any]
+) -> None:
+    found = site.get(f"deployments/name/{deployment}")
+    with pytest.raises(httpx.HTTPStatusError, match="40[09]|422"):
+        site.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+
+
+def test_the_others_run_on_the_worker(site: Site) -> None:
+    """Side by side: retry, maintain-lake, retention, which only counts, and aggregate-day."""
+    days = {"first": str(DAYS[0]), "last": str(DAYS[1])}
+    asked = {
+        "retry/retry": {},
+        "maintain-lake/maintain-lake": {},
+        "retention/retention": {"keep_days": 1},
+        "aggregate-day/aggregate-day": days,
+    }
+    started = {}
+    for name, parameters in asked.items():
+        found = site.get(f"deployments/name/{name}")
+        started[name] = site.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})[
+            "id"
+        ]
+    log = site.folder / "worker.log"
+    ended = {name: wait_until_ended(site, run_id, log)["state_type"] for name, run_id in started.items()}
+    assert set(ended.values()) == {"COMPLETED"}, (ended, log.read_text()[-3000:])
+    with open_lake(load_settings(site.config).warehouse, read_only=True) as lake:
+        assert lake.rows("SELECT count(*) FROM segments") == [(2,)]  # nothing was erased
+
+
+def emolake(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("emolake"), *arguments],
+        env=site.environment, cwd=site.folder, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False,
+    )  # fmt: skip
+
+
+def test_the_status_knows_the_next_runs(site: Site) -> None:
+    def due() -> dict[str, dict[str, str]]:
+        shown = json.loads(emolake(site, "status", "--format", "json").stdout)
+        return {run["flow"]: run for run in shown["schedule"]["runs"]}
+
+    wait_until(lambda: {"nightly", "alert", "maintain-lake"} <= due().keys())
+    assert due()["nightly"]["due_at"].endswith("T18:15:00+00:00")  # 03:15 in Tokyo
+
+
+def test_an_emptied_schedule_is_gone(site: Site) -> None:
+    """Prefect alone leaves it active (PrefectHQ/prefect#23097)."""
+    file = site.folder / "prefect.yaml"
+    text = (ROOT / "deployments" / "prefect.yaml").read_text("utf-8")
+    scheduled = text[text.index("  - name: alert") : text.index("  - name: backfill")]
+    emptied = re.sub(r"schedules:\n.*\n.*\n", "schedules: []\n", scheduled)
+    assert emptied != scheduled
+    file.write_text(text.replace(scheduled, emptied))
+    site.prefect("--no-prompt", "deploy", "--name", "alert", "--prefect-file", str(file))
+    script(site, "clear_schedules.py", str(file))
+    assert site.get("deployments/name/alert/alert")["schedules"] == []
+    assert site.get("deployments/name/nightly/nightly")["schedules"]
+
+
+def test_automations_run_the_alert(site: Site) -> None:
+    for _ in range(2):  # a second call replaces them
+        assert script(site, "automations.py").count("made the automation") == 2
+    found = site.post("automations/filter", {})
+    assert {each["name"] for each in found} == {"emolake: a run crashed", "emolake: a run is late"}
+    assert len(found) == 2
+    deployment = site.get("deployments/name/alert/alert")
+    assert {action["deployment_id"] for each in found for action in each["actions"]} == {deployment["id"]}
+
+
+def script(site: Site, name: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "deployments" / name), *arguments],
+        env=site.environment, cwd=site.folder, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_one_command_serves_without_a_worker(site: Site) -> None:
+    log = site.folder / "serve.log"
+    command = [str(Path(sys.executable).with_name("emolake")), "serve", "--nightly", "0 4 * * *"]
+    with running(command, site, log) as process:
+
+        def is_served() -> bool:
+            assert process.poll() is None, log.read_text()[-3000:]
+            named = {(each["name"], each["status"]) for each in site.post("deployments/filter", {})}
+            return ("serve", "READY") in named and "serving nightly" in log.read_text()
+
+        wait_until(is_served)
+        found = site.get("deployments/name/nightly/serve")
+        assert [each["schedule"]["cron"] for each in found["schedules"]] == ["0 4 * * *"]
+        assert found["schedules"][0]["schedule"]["timezone"] == ZONE
+        parameters = {"date": "2026-11-20"}
+        started = site.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+        assert wait_until_ended(site, started["id"], log)["state_type"] == "COMPLETED", log.read_text()[
+            -3000:
+        ]
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
 
 
 def test_without_its_variables_nothing_is_deployed(site: Site) -> None:

@@ -11,7 +11,8 @@ import pytest
 from emolake.cli.app import main
 from emolake.errors import EmolakeError
 from emolake.lake.connect import open_lake
-from emolake.lake.query import Format, QueryError, ask, write_answer
+from emolake.lake.query import Format, write_answer
+from emolake.lake.questions import QueryError, ask
 from emolake.lake.schema import append
 from emolake.output.table import print_table
 from emolake.schemas.tables import RECORDINGS, RUNS, SEGMENTS
@@ -123,7 +124,7 @@ def test_parquet_without_a_file_says_what_to_do(lake):
 )
 def test_what_is_no_question_is_refused(lake, sql, found):
     with pytest.raises(QueryError, match=f"the query holds {found}; expected one SELECT"):
-        ask(lake, sql)
+        ask(lake.connection, sql)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_a_wrong_question_is_one_error_of_ours(lake, sql):
 )
 def test_an_error_shows_all_that_duckdb_shows(lake, sql, shown):
     with pytest.raises(QueryError) as caught:
-        ask(lake, sql)
+        ask(lake.connection, sql)
     said = str(caught.value)
     assert all(text in said for text in shown)
     place = said.splitlines()
@@ -160,7 +161,10 @@ def test_an_error_shows_all_that_duckdb_shows(lake, sql, shown):
 
 def test_an_error_keeps_secrets_back(lake):
     with pytest.raises(QueryError) as caught:
-        ask(lake, "SELECT nothing FROM segments WHERE uri = 'postgres://me:hunter2@db?password=hunter2'")
+        ask(
+            lake.connection,
+            "SELECT nothing FROM segments WHERE uri = 'postgres://me:hunter2@db?password=hunter2'",
+        )
     assert "hunter2" not in str(caught.value)
     assert "***" in str(caught.value)
 

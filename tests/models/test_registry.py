@@ -8,7 +8,8 @@ import pytest
 from emolake.errors import ConfigurationError
 from emolake.models.inference import InferenceOptions
 from emolake.models.known_families import FAMILIES
-from emolake.models.registry import ModelEntry, resolve_device
+from emolake.models.registry import ModelEntry
+from emolake.models.runtimes.devices import resolve_device
 from emolake.schemas.labels import UnknownLabelError
 from emolake.settings import Settings
 

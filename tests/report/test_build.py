@@ -14,7 +14,7 @@ from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.report import build, shares
 from emolake.report.build import write_report
-from emolake.report.formats import Language
+from emolake.report.wording import Language
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import RECORDINGS, RUNS

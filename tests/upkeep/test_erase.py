@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from emolake.cli.app import app
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
-from emolake.lake.query import QueryError
+from emolake.lake.questions import QueryError
 from emolake.lake.schema import append
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.models.feature_cache import FeatureCache

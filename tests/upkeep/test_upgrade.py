@@ -83,7 +83,7 @@ def test_a_lake_of_today_opens_as_it_is(warehouse: WarehouseOptions) -> None:
     before = state(warehouse)
     found = rehearse_upgrade(Settings(warehouse=warehouse))
     assert (found.must_migrate, found.format_before, found.format_after) == (False, "1.0", "1.0")
-    assert (found.new_tables, found.new_columns, found.different) == ([], [], [])
+    assert (found.new_tables, found.new_columns, found.new_views, found.different) == ([], [], [], [])
     rows = {each.table: each.rows_after for each in found.tables}
     assert (rows["recordings"], rows["guards"], rows["runs"]) == (3, 16, 1)
     assert 3 <= rows["segments"] < 6
@@ -101,9 +101,11 @@ def test_what_this_version_adds_is_named_and_added_to_the_copy_only(warehouse: W
     with open_lake(warehouse) as lake:  # as an earlier version of emolake left it
         lake.connection.execute("DROP TABLE lake.guards")
         lake.connection.execute("ALTER TABLE lake.recordings DROP COLUMN deleted_at")
+        lake.connection.execute("DROP VIEW lake.calls")
     files = sorted(Path(warehouse.data).rglob("*"))
     found = rehearse_upgrade(Settings(warehouse=warehouse))
     assert (found.new_tables, found.new_columns) == (["guards"], ["recordings.deleted_at"])
+    assert found.new_views == ["calls"]
     assert found.different == []
     assert sorted(Path(warehouse.data).rglob("*")) == files
     with open_lake(warehouse, read_only=True) as lake, pytest.raises(duckdb.Error, match="deleted_at"):

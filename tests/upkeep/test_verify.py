@@ -13,7 +13,7 @@ import pytest
 from emolake.cli.arguments import TableFormat
 from emolake.cli.presenting import show_verdict
 from emolake.lake.connect import open_lake
-from emolake.lake.query import ask
+from emolake.lake.questions import ask
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake, LakeError
 from emolake.lake.warehouse import WarehouseOptions
@@ -216,7 +216,7 @@ def test_rows_that_are_corrupted_are_found_by_the_query_too(
     def corrupted() -> tuple[Verdict, list[list[tuple[Any, ...]]]]:
         lake.connection.execute(sql)
         verdict = verify_rows(lake, settings, DayRange(DAY - timedelta(days=30), DAY))
-        return verdict, [ask(lake, each.query or "").fetchall() for each in verdict.breaches]
+        return verdict, [ask(lake.connection, each.query or "").fetchall() for each in verdict.breaches]
 
     verdict, shown = lake.answer(corrupted)  # which is undone
     assert Counter(each.check for each in verdict.breaches) == expected, verdict.breaches

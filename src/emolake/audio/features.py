@@ -33,6 +33,22 @@ def valid_mask(lengths: torch.Tensor, size: int) -> torch.Tensor:
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
+def beside(lengths: torch.Tensor, waves: torch.Tensor) -> torch.Tensor:
+    """Return lengths [B] on the device of what they are lengths of, without waiting for that device."""
+    if lengths.device == waves.device:
+        return lengths
+    if lengths.device.type != "cpu":
+        return lengths.to(waves.device)
+    return _on_device(tuple(lengths.tolist()), str(waves.device))
+
+
+@lru_cache(maxsize=256)
+def _on_device(lengths: tuple[int, ...], device: str) -> torch.Tensor:
+    """Keep lengths on a device: those of full batches come again and again, and a recorded graph reads them there."""
+    with torch.inference_mode(False):
+        return torch.tensor(lengths).to(device, non_blocking=True)
+
+
 def normalise_waveform(waves: torch.Tensor, lengths: torch.Tensor, eps: float) -> torch.Tensor:
     """Return (x - mean) / sqrt(variance + eps) of each member over its own samples, [B, T] float32; padding stays 0.
 
@@ -40,7 +56,7 @@ def normalise_waveform(waves: torch.Tensor, lengths: torch.Tensor, eps: float) -
     S3PRL).
     """
     _check(waves, lengths)
-    mask = valid_mask(lengths.to(waves.device), waves.shape[1])
+    mask = valid_mask(beside(lengths, waves), waves.shape[1])
     samples = waves.to(wide(waves.device)) * mask
     count = mask.sum(dim=1, keepdim=True)
     centred = (samples - samples.sum(dim=1, keepdim=True) / count) * mask

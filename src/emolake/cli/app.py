@@ -18,9 +18,11 @@ from emolake.cli import (
     start_commands,
     train_command,
     upkeep_commands,
+    watch_commands,
 )
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import printable, redacted
+from emolake.output.logs import use_format
 from emolake.output.notices import complain
 from emolake.pipeline.interrupts import Terminated
 
@@ -33,7 +35,14 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 # In the order in which the help lists them.
-for group in (start_commands, run_commands, ask_commands, dashboard_command, predict_commands):
+for group in (
+    start_commands,
+    run_commands,
+    watch_commands,
+    ask_commands,
+    dashboard_command,
+    predict_commands,
+):
     app.registered_commands += group.app.registered_commands
 app.command(epilog=train_command.EPILOG)(train_command.train)
 for group in (model_commands, upkeep_commands):
@@ -49,6 +58,7 @@ def _options(
 
 def main() -> None:
     """Run a command; an error becomes one sentence on standard error and an exit status, a traceback with --debug."""
+    use_format(None)
     debug = "--debug" in sys.argv
     if debug:  # it may be anywhere on the line
         sys.argv.remove("--debug")

@@ -9,6 +9,7 @@ import typer
 
 from emolake.environment import DEFAULT_CONFIG_FILE, default_config_file
 from emolake.errors import ConfigurationError
+from emolake.output.logs import use_format
 
 if TYPE_CHECKING:
     from emolake.settings import Settings
@@ -75,4 +76,6 @@ def required_settings(config: Path | None) -> "tuple[Path, Settings]":
         raise ConfigurationError(
             f"there is no {DEFAULT_CONFIG_FILE} here; `emolake init` writes one, or give --config"
         )
-    return path, load_settings(path)
+    settings = load_settings(path)
+    use_format(settings.logs)
+    return path, settings

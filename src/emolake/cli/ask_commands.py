@@ -10,7 +10,7 @@ import typer
 
 from emolake.cli.arguments import ConfigOption, parsed_day, required_settings
 from emolake.errors import ConfigurationError
-from emolake.report.formats import Language
+from emolake.report.wording import Language
 
 app = typer.Typer()
 
@@ -28,7 +28,7 @@ class QueryFormat(StrEnum):
     epilog="Example: `emolake query \"SELECT emotion, share FROM daily_emotions WHERE date = '2026-11-20'\"`"
 )
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables by bare name.")],
+    sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables and views by bare name.")],
     format: Annotated[
         QueryFormat,
         typer.Option(
@@ -92,6 +92,7 @@ def report(
     """Write one self-contained HTML file: what changed, who, how sure, and which calls to listen to.
 
     The page needs no network. It has filters by day, model, dimension, role and emotion, and a table behind each chart.
+    With --recording it is of one recording: waveform, who speaks when, probabilities over time, and a player.
     """
     _, settings = required_settings(config)
     if recording is not None:

@@ -10,7 +10,7 @@ from emolake.messages import printable
 from emolake.settings import Settings
 from emolake.upkeep.bucket_survey import Survey
 
-_EXAMPLES = {
+_EXAMPLES: dict[tuple[str, str], object] = {
     ("policy", "purpose"): "safety: distress on an emergency line",
     ("source", "key_timezone"): "UTC",
     ("source", "date_from"): "last_modified",
@@ -18,6 +18,10 @@ _EXAMPLES = {
     ("source", "manifest"): "s3://calls/recordings.csv",
     ("source", "endpoint_url"): "http://127.0.0.1:9000",
     ("source", "region"): "eu-central-1",
+    ("telemetry", "otlp_endpoint"): "http://127.0.0.1:4318",
+    ("telemetry", "prometheus_port"): 9464,
+    ("telemetry", "textfile"): "/var/lib/node_exporter/emolake.prom",
+    ("alerts", "urls_file"): "/run/secrets/emolake-alerts",
     ("warehouse", "endpoint_url"): "http://127.0.0.1:9000",
     ("warehouse", "addressing"): "path",
 }
@@ -92,6 +96,12 @@ def _keys(
 
 def _toml(value: object) -> str:
     """Return a TOML value: strings, numbers, booleans and arrays are written as in JSON."""
+    if isinstance(value, dict):
+        return (
+            f"{{ {', '.join(f'{json.dumps(name)} = {_toml(item)}' for name, item in value.items())} }}"
+            if value
+            else "{}"
+        )
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 

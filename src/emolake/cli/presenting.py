@@ -75,7 +75,11 @@ def show_rehearsal(rehearsal: "Rehearsal", format: TableFormat) -> None:
         )
     else:
         _say(f"The catalog opens as it is, in format {rehearsal.format_after}.")
-    for what, names in (("tables", rehearsal.new_tables), ("columns", rehearsal.new_columns)):
+    for what, names in (
+        ("tables", rehearsal.new_tables),
+        ("columns", rehearsal.new_columns),
+        ("views", rehearsal.new_views),
+    ):
         if names:
             _say(f"The next run adds the {what} {', '.join(names)}.")
 

@@ -1,4 +1,4 @@
-"""The commands that analyse days: nightly, backfill."""
+"""The commands that analyse days: nightly, backfill, and serve at their hours."""
 
 from typing import Annotated
 
@@ -67,3 +67,24 @@ def backfill(
             newest_first=newest_first,
             parallel_days=parallel_days,
         )
+
+
+@app.command(epilog='Example: `emolake serve --nightly "15 3 * * *"`')
+def serve(
+    nightly: Annotated[
+        str, typer.Option("--nightly", metavar="CRON", help="When the nightly runs, in source.timezone.")
+    ] = "15 3 * * *",
+    maintain: Annotated[
+        str, typer.Option("--maintain", metavar="CRON", help="When `maintain` runs.")
+    ] = "30 12 * * 0",
+    alert: Annotated[str, typer.Option("--alert", metavar="CRON", help="When `alert` runs.")] = "30 12 * * *",
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65_535, help="Of Prefect's server, where none is configured.")
+    ] = 4200,
+    config: ConfigOption = None,
+) -> None:
+    """Run everything at its hours on one machine, without a worker, and start a server of Prefect where none is."""
+    path, settings = required_settings(config)
+    from emolake.cli.serving import serve_schedules
+
+    serve_schedules(path, settings, nightly=nightly, maintain=maintain, alert=alert, port=port)

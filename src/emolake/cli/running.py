@@ -14,6 +14,7 @@ from emolake.lake.connect import lake_if_any, open_lake
 from emolake.lake.recording_stages import recording_stages
 from emolake.lake.transact import Lake
 from emolake.messages import counted
+from emolake.output.logs import logged, shows_bars
 from emolake.output.notices import complain
 from emolake.output.table import print_table
 from emolake.pipeline import run_progress
@@ -32,6 +33,7 @@ from emolake.source.enrichment import enrichment
 from emolake.source.opening import open_source
 from emolake.sql import statement
 from emolake.tasks.plan import plan_day
+from emolake.upkeep.run_alerts import alerting
 
 _log = logging.getLogger(__name__)
 
@@ -220,12 +222,10 @@ def _run(flow: Callable[[], Any], request: Callable[[], RunRequest | None], sett
     """
     quiet_prefect()
     try:
-        with terminations_raised(), run_progress.shown():
-            if has_prefect_server():
-                summary = flow()
-            else:
-                asked = request()
-                summary = run_in_threads(asked, settings, _log).summary if asked else None
+        logs = settings.logs
+        progress = run_progress.shown() if shows_bars(logs) else run_progress.reported(logs.progress_s)
+        with terminations_raised(), logged(logs), progress:
+            summary = flow() if has_prefect_server() else _run_here(request(), settings)
     except Exception as error:
         if interrupt := interrupt_behind(error):
             raise interrupt from error
@@ -234,6 +234,16 @@ def _run(flow: Callable[[], Any], request: Callable[[], RunRequest | None], sett
         raise
     if summary is not None:
         _show(summary, settings)
+
+
+def _run_here(request: RunRequest | None, settings: Settings) -> Mapping[str, Any] | None:
+    """Run a request in this process, with its alerts; return its figures, or None where there is nothing to ask for."""
+    if request is None:
+        return None
+    with alerting(settings, request.flow) as ended:
+        summary = run_in_threads(request, settings, _log).summary
+        ended(summary)
+    return summary
 
 
 def _show(summary: Mapping[str, Any], settings: Settings) -> None:

@@ -1,46 +1,22 @@
-"""Read-only questions to the lake, and their answers as a table, CSV, JSON or Parquet."""
+"""The answer to a question to the lake, written as a table, CSV, JSON or Parquet."""
 
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import duckdb
 import pyarrow.parquet as pq
 
-from emolake.errors import EmolakeError
+from emolake.lake.questions import QueryError, ask, asking
 from emolake.lake.transact import Lake
-from emolake.messages import redacted
 from emolake.output.table import print_table, write_csv, write_json
 
 Format = Literal["table", "csv", "json", "parquet"]
 
 _IN_MEMORY_BYTES = 16_000_000
-_READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-
-
-class QueryError(EmolakeError):
-    """A question that the lake cannot answer, or that is none; DuckDB's own text shows the place and the candidates."""
-
-    has_lines = True
-
-
-def ask(lake: Lake, sql: str) -> duckdb.DuckDBPyConnection:
-    """Run one reading statement and return the connection that holds its result.
-
-    What is shown to somebody is asked within `Lake.answer`, or by `write_answer`.
-
-    Raises:
-        QueryError: not exactly one SELECT (or EXPLAIN), or an error in it.
-    """
-    with _asking():
-        statements = lake.connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type not in _READING:
-            found = ", ".join(each.type.name for each in statements) or "nothing"
-            raise QueryError(f"the query holds {found}; expected one SELECT, the lake is opened read-only")
-        return lake.connection.execute(statements[0])
 
 
 def write_answer(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None) -> None:
@@ -53,32 +29,23 @@ def write_answer(lake: Lake, sql: str, format: Format, output: IO[str], path: Pa
         QueryError: as `ask`, or a row of the answer cannot be made, or Parquet was asked for without a path.
         SnapshotExpiredError: its snapshot expired in every attempt.
     """
-    with _asking():
+    with asking():
         _write(lake, sql, format, output, path)
-
-
-@contextmanager
-def _asking() -> Iterator[None]:
-    """Let an error of the question in the block end as one of ours, with all that DuckDB says."""
-    try:
-        yield
-    except duckdb.Error as error:
-        raise QueryError(f"the query failed: {redacted(str(error).strip())}") from error
 
 
 def _write(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None) -> None:
     if format == "parquet":
         if path is None:
             raise QueryError("Parquet cannot be shown; name a file with -o")
-        pq.write_table(lake.answer(lambda: ask(lake, sql).to_arrow_table()), path)
+        pq.write_table(lake.answer(lambda: ask(lake.connection, sql).to_arrow_table()), path)
         return
     if format == "table":
-        names, rows = lake.answer(lambda: _held(ask(lake, sql)))
+        names, rows = lake.answer(lambda: _held(ask(lake.connection, sql)))
         with _opened(path, output) as stream:
             print_table(names, rows, stream)
         return
     with (
-        lake.answer(lambda: _spooled(ask(lake, sql), format)) as spool,
+        lake.answer(lambda: _spooled(ask(lake.connection, sql), format)) as spool,
         _opened(path, output) as stream,
     ):
         shutil.copyfileobj(spool, stream)

@@ -1,5 +1,7 @@
 """The tables of the lake: creating them, and the one place that writes rows into them and enforces their schema."""
 
+from contextlib import suppress
+
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -78,6 +80,16 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     for view in outdated_views(connection):
         connection.execute(f"CREATE OR REPLACE VIEW lake.{view.name} AS\n{view.select}")
         connection.execute(f"COMMENT ON VIEW lake.{view.name} IS {literal(view.comment)}")
+
+
+def add_temporary_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the views that the lake lacks, or has as another version made them, for this connection alone.
+
+    What the lake lacks the tables or columns for is left out.
+    """
+    for view in outdated_views(connection):
+        with suppress(duckdb.BinderException, duckdb.CatalogException):
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {view.name} AS\n{view.select}")
 
 
 def missing_tables(connection: duckdb.DuckDBPyConnection) -> list[Table]:

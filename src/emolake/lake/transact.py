@@ -16,8 +16,10 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from emolake import telemetry
 from emolake.errors import EmolakeError
-from emolake.lake.schema import GUARD_SLOTS, missing_columns, missing_tables, outdated_views
+from emolake.lake.questions import Answer, ask, asking
+from emolake.lake.schema import GUARD_SLOTS, missing_columns, missing_tables
 from emolake.lake.trouble import trouble
 from emolake.lake.turns import turn
 from emolake.lake.warehouse import WarehouseOptions
@@ -116,6 +118,7 @@ class Lake:
         )
         try:
             result: T = retrying(self._in_turn, work)
+            telemetry.count("emolake.commit.retries", retrying.statistics["attempt_number"] - 1)
         except (duckdb.Error, SnapshotExpiredError) as error:
             if not is_conflict(error):
                 raise
@@ -237,16 +240,21 @@ class Lake:
         return len(missing_tables(self.connection)) < len(TABLES)
 
     def is_of_earlier_version(self) -> bool:
-        """Return whether tables, columns or views are missing or outdated, which the next writer adds."""
-        return bool(
-            missing_tables(self.connection)
-            or missing_columns(self.connection)
-            or outdated_views(self.connection)
-        )
+        """Return whether tables or columns are missing, which the next writer adds."""
+        return bool(missing_tables(self.connection) or missing_columns(self.connection))
 
     def latest_snapshot(self) -> int:
         """Return the id of the newest snapshot."""
         return int(self.rows(statement("latest_snapshot"))[0][0])
+
+    def query(self, sql: str) -> Answer:
+        """Return the answer to one reading statement by itself, all of it from one snapshot; see `answer`.
+
+        Raises:
+            QueryError: not exactly one SELECT (or EXPLAIN), or an error in it.
+        """
+        with asking():
+            return Answer(self.answer(lambda: ask(self.connection, sql).to_arrow_table()))
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows of a query, which is a part of a transaction, or changes something.

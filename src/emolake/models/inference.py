@@ -13,6 +13,7 @@ DEFAULT_MODEL = "default"
 SHIPPED: Mapping[str, str] = {DEFAULT_MODEL: "emolake.models.default", "small": "emolake.models.small"}
 """Name of each model that comes with the program -> package that holds its folder."""
 _BATCH_S_CPU, _BATCH_S_GPU = 20.0, 160.0
+_IN_FLIGHT_GPU = 3
 
 
 class InferenceOptions(Options):
@@ -22,8 +23,8 @@ class InferenceOptions(Options):
     """Name of a model: `default`, or one of [models.NAME]."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
-    precision: Literal["fp32", "bf16", "fp16", "int8"] = "fp32"
-    """Arithmetic of the forward pass."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16", "int8"] = "fp32"
+    """Arithmetic of the forward pass; fp32 is exact, on a GPU without TF32 too."""
     runtime: Literal["auto", "torch", "onnx"] = "auto"
     """What executes the network; auto is onnxruntime on a processor for families that it can run, and else torch."""
     graph_cache: str = ""
@@ -32,6 +33,9 @@ class InferenceOptions(Options):
     """Space that the folder may take; graphs unused for longest make room. One has the size of its model's weights."""
     batch_seconds: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     """Seconds of audio, padding included, that make a batch; auto is what suits the device."""
+    batches_in_flight: Annotated[int, Field(ge=0, le=8)] | Literal["auto"] = "auto"
+    """Batches under way to the device and back at once, which all shards of a process share; 0: each shard makes its
+    own, one after the other. auto is 3 on a GPU and 0 on a processor."""
     abstain_below: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
     """A segment whose best probability is below it is marked `uncertain`, with its label kept; 0 marks none, auto is
     what the model recommends for itself, if anything."""
@@ -47,6 +51,12 @@ class InferenceOptions(Options):
         if self.batch_seconds == "auto":
             return _BATCH_S_CPU if device == "cpu" else _BATCH_S_GPU
         return self.batch_seconds
+
+    def batches_at_once(self, device: str) -> int:
+        """Return how many batches are under way on a device at once; 0 where each shard makes its own."""
+        if self.batches_in_flight == "auto":
+            return 0 if device == "cpu" else _IN_FLIGHT_GPU
+        return self.batches_in_flight
 
     @property
     def graph_folder(self) -> Path:

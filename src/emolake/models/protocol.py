@@ -17,7 +17,10 @@ Runtime = Literal["torch", "onnx"]
 """What executes a network."""
 TORCH_FP32: Mapping[Runtime, tuple[str, ...]] = {"torch": ("fp32",)}
 """The precisions of a family that runs on torch alone, in float32."""
-ENCODER_PRECISIONS: Mapping[Runtime, tuple[str, ...]] = {"torch": ("fp32", "bf16"), "onnx": ("fp32", "int8")}
+ENCODER_PRECISIONS: Mapping[Runtime, tuple[str, ...]] = {
+    "torch": ("fp32", "tf32", "bf16", "fp16"),
+    "onnx": ("fp32", "int8"),
+}
 """The precisions of the families that are a transformer encoder under a head."""
 AFFECT_DIMENSIONS = ("arousal", "dominance", "valence")
 
@@ -82,6 +85,23 @@ class EmotionModel(Protocol):
 
         Calibration is in the logits already.
         """
+        ...
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A classifier whose answer can be waited for later: `predict` in two halves.
+
+    `outputs` takes waves [B, T] on the model's device, their lengths [B] int64 on the host, and returns a tensor
+    [B, n] on the device that may still be computed. `prediction` takes it on the CPU in float32.
+    """
+
+    def outputs(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+        """Return what the network gives, without waiting for it."""
+        ...
+
+    def prediction(self, outputs: "torch.Tensor") -> Prediction:
+        """Return what outputs mean."""
         ...
 
 

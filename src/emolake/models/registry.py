@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from emolake.models.protocol import Description, EmotionModel, ExportableFamily,
 from emolake.models.reliability import Reliability, read_reliability
 from emolake.models.restriction import CLASSES_KEY, given_classes, kept_labels, restricted
 from emolake.models.runtimes.choice import possible
+from emolake.models.runtimes.devices import resolve_device
 from emolake.models.runtimes.graph_cache import GraphCache, GraphRefusedError
 from emolake.models.trained_folder import (
     CONFIG_FILE,
@@ -34,6 +36,8 @@ from emolake.schemas.labels import canonical
 
 if TYPE_CHECKING:
     from emolake.models.runtimes.graphs import Graphs
+
+_MUCH = 0.01  # share of labels that a precision changes, from which on that is to be looked into
 
 log = logging.getLogger(__name__)
 
@@ -211,13 +215,23 @@ class ModelEntry:
     def _load_whole(self, inference: InferenceOptions) -> EmotionModel:
         runtimes = self._possible(inference)
         device, precision = resolve_device(inference.device), inference.precision
+        if device.startswith("cuda"):
+            from emolake.models.runtimes.arithmetic import exact_fp32
+
+            exact_fp32()
+        model = self._load_on(runtimes, device, precision, inference)
         if precision != "fp32":
             log.warning(
-                "the model %r runs in %s, which changes its answers: more than 1 %% of the labels where that was "
-                "measured; compare it with fp32 on labelled clips by `emolake evaluate` before its results are used",
+                "the model %r runs in %s, which changes its answers: %s",
                 self.name,
                 precision,
+                _changed(model),
             )
+        return model
+
+    def _load_on(
+        self, runtimes: tuple[Runtime, ...], device: str, precision: str, inference: InferenceOptions
+    ) -> EmotionModel:
         if runtimes[0] == "onnx":
             family = cast("ExportableFamily", self._family)
             try:
@@ -366,6 +380,18 @@ def _family_and_keys(name: str, entry: Mapping[str, Any]) -> tuple[str, Family, 
     return family, found, given, folder
 
 
+def _changed(model: EmotionModel) -> str:
+    """Return how much a precision changes a model's answers, and what to do about that."""
+    compare = "compare it with fp32 on labelled clips by `emolake evaluate` before its results are used"
+    change = getattr(model, "precision_change", None)
+    if change is None:
+        return f"more than 1 % of the labels where that was measured; {compare}"
+    if math.isnan(change.largest):
+        return f"some are not finite any more; {compare}"
+    much = f", more than 1 %; {compare}" if change.labels > _MUCH else ""
+    return f"{change}{much}"
+
+
 def _state(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
     """Return what changes when a file is replaced or written to; a file that is gone has no state."""
     states: list[tuple[int, ...]] = []
@@ -377,22 +403,3 @@ def _state(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
         else:
             states.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return tuple(states)
-
-
-def resolve_device(device: str) -> str:
-    """Return the device that `auto` means here, or the given one if it exists.
-
-    Raises:
-        ConfigurationError: the device does not exist on this machine.
-    """
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigurationError(
-            f"inference.device is {device!r}, which this machine does not have; use auto or cpu"
-        ) from error
-    return device

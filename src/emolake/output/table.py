@@ -30,6 +30,12 @@ def write_json(rows: Iterable[Mapping[str, Any]], stream: IO[str]) -> None:
     stream.write("\n]\n")
 
 
+def write_json_object(fields: Mapping[str, Any], stream: IO[str]) -> None:
+    """Write one object, indented for a person."""
+    json.dump(_json(dict(fields)), stream, ensure_ascii=False, allow_nan=False, indent=2)
+    stream.write("\n")
+
+
 def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str]) -> None:
     """Write a header and rows; nested values as JSON, nothing for NULL."""
     writer = csv.writer(stream, lineterminator="\n")

@@ -7,9 +7,12 @@ together is bounded, and the first of them, whose items are wanted next, always 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from itertools import count
 from threading import Condition, Lock, Thread
 from typing import Generic, TypeVar
+
+from emolake import telemetry
 
 J = TypeVar("J")
 T = TypeVar("T")
@@ -86,7 +89,7 @@ class _Abreast(Generic[J, T]):
         self._stopped = False
         self._fillers: list[Thread] = []
         places.enter(self._notify)
-        self._beginner = Thread(target=self._begin_lanes, name=name, daemon=True)
+        self._beginner = Thread(target=copy_context().run, args=(self._begin_lanes,), name=name, daemon=True)
         self._beginner.start()
 
     def stop(self) -> None:
@@ -115,6 +118,7 @@ class _Abreast(Generic[J, T]):
                     continue
                 item, weight = first.items.popleft()
                 self._held -= weight
+                self._note_depth()
                 self._changed.notify_all()
             yield item
 
@@ -146,7 +150,10 @@ class _Abreast(Generic[J, T]):
                 with self._changed:
                     self._lanes.append(lane)
                 filler = Thread(
-                    target=self._fill, args=(lane, job, is_extra), name=f"{self._name}_{number}", daemon=True
+                    target=copy_context().run,  # logs are about the shard in these threads too
+                    args=(self._fill, lane, job, is_extra),
+                    name=f"{self._name}_{number}",
+                    daemon=True,
                 )
                 self._fillers = [*(each for each in self._fillers if each.is_alive()), filler]
                 filler.start()
@@ -206,8 +213,13 @@ class _Abreast(Generic[J, T]):
                 return False
             lane.items.append((item, weight))
             self._held += weight
+            self._note_depth()
             self._changed.notify_all()
         return True
+
+    def _note_depth(self) -> None:
+        waiting = sum(len(lane.items) for lane in self._lanes)
+        telemetry.level("emolake.queue.depth", waiting, queue=self._name)
 
     def _has_room(self, lane: _Lane[T]) -> bool:
         if lane is self._lanes[0]:

@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from itertools import islice
 
+from emolake import telemetry
 from emolake.lake.transact import Lake
-from emolake.models.registry import resolve_device
+from emolake.models.runtimes.devices import resolve_device
 from emolake.pipeline import run_progress
 from emolake.pipeline.presence import Presence
 from emolake.pipeline.quarantine import quarantined
 from emolake.pipeline.runs import Log, Run
 from emolake.pipeline.scheduling import PlannedShard, Wave
+from emolake.pipeline.timings import Timings
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import Listing, SourceObject
 from emolake.source.enrichment import enrichment
@@ -75,11 +77,12 @@ def _noted(
     raise_interrupt: Callable[[], None],
 ) -> Iterator[SourceObject]:
     """Yield the day's work; what was listed beside it goes to the run's figures and to the presence."""
-    of_day = Listing()
-    for chunk in chunks:
+    of_day, timings = Listing(), Timings()
+    for chunk in timings.of("plan", chunks):
         run.list_more(chunk.figures)
         of_day += chunk.figures
         presence.see(chunk.listed)
         raise_interrupt()
         yield from chunk.work
+    telemetry.observe("emolake.planning", timings.seconds["plan"])
     run.whole_listings[day] = of_day

@@ -1,12 +1,17 @@
 """A run from its plan to its daily tables, whatever runs its shards: threads of this process, or Prefect."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
+from time import time
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
+from emolake import telemetry
 from emolake.lake.connect import open_lake
+from emolake.output.logs import about
 from emolake.pipeline.day_plan import waves_of_day
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.interrupts import check_not_stopping, interrupts_deferred, wait_unless_stopping
@@ -49,7 +54,13 @@ def run_in_threads(request: RunRequest, settings: Settings, log: Log) -> Run:
     run = planned_run(request, settings)
     pool = ThreadPoolExecutor(shards_at_once(request, settings), thread_name_prefix="shard")
     try:
-        execute(run, log, lambda wave: [_ThreadShard(pool.submit(_tried, run, shard)) for shard in wave])
+        execute(
+            run,
+            log,
+            lambda wave: [
+                _ThreadShard(pool.submit(copy_context().run, _tried, run, shard)) for shard in wave
+            ],
+        )
     finally:
         pool.shutdown(cancel_futures=True)
     return run
@@ -71,6 +82,9 @@ def execute(run: Run, log: Log, submit: Submit) -> None:
     """
     settings, request = run.settings, run.request
     with (
+        about(run=run.run_id),
+        telemetry.started(settings.telemetry),
+        _measured(run),
         open_lake(settings.warehouse) as lake,
         interrupts_deferred() as stop,
         watched(run) as begin_watch,
@@ -102,6 +116,19 @@ def execute(run: Run, log: Log, submit: Submit) -> None:
         run.failures += publish(run, lake, log, raise_interrupt)
     if run.failures:
         raise RunFailedError(f"the run {run.run_id} failed: {run.error}", run.summary)
+
+
+@contextmanager
+def _measured(run: Run) -> Iterator[None]:
+    """Trace the run, and count how it ended."""
+    outcome = "failed"
+    try:
+        with telemetry.span("run", run=run.run_id, flow=run.request.flow, days=len(run.request.days)):
+            yield
+        outcome = run.outcome
+    finally:
+        telemetry.count("emolake.runs", flow=run.request.flow, outcome=outcome)
+        telemetry.level("emolake.last_run", time(), flow=run.request.flow, outcome=outcome)
 
 
 def _tried(run: Run, shard: PlannedShard) -> Counts:

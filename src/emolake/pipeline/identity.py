@@ -11,6 +11,9 @@ from emolake.settings import Settings
 # Raise it with every change of the program that changes results for the same configuration.
 PIPELINE_VERSION = 2
 
+# Precisions that are computed otherwise than under the name alone before; the ids of the others stay.
+_PRECISIONS = {"bf16": "bf16, fp32 behind the encoder"}
+
 _PACKAGES = (
     "emolake",
     "torch",
@@ -32,7 +35,7 @@ def analysis_key(settings: Settings, model: ModelEntry) -> AnalysisKey:
         "segmentation": settings.segmentation.model_dump(mode="json"),
         "voice_activity": version("silero-vad"),
         "model": model.fingerprint,
-        "precision": settings.inference.precision,
+        "precision": _PRECISIONS.get(settings.inference.precision, settings.inference.precision),
         "runtime": model.runtime(settings.inference),
         "excluded_channels": sorted(set(settings.policy.exclude_channels)),
         "headerless_rates": settings.decode.headerless_rates,
@@ -67,5 +70,10 @@ def package_versions() -> dict[str, str]:
 def options_json(settings: Settings) -> str:
     """Return the resolved options as JSON, without the parts that may hold secrets."""
     return settings.model_dump_json(
-        exclude={"source": {"uri", "endpoint_url", "manifest"}, "warehouse": True, "models": True}
+        exclude={
+            "source": {"uri", "endpoint_url", "manifest"},
+            "warehouse": True,
+            "models": True,
+            "alerts": {"urls", "urls_file"},
+        }
     )

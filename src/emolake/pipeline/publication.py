@@ -10,6 +10,7 @@ from emolake.pipeline.runs import Log, Run
 from emolake.schemas.days import DayRange
 from emolake.tasks.adjust_shares import record_reliability
 from emolake.tasks.aggregate import aggregate_days, held_back
+from emolake.tasks.measure_drift import drift_notes, measure_drift
 
 
 def publish(run: Run, lake: Lake, log: Log, raise_interrupt: Callable[[], None]) -> Iterator[str]:
@@ -30,6 +31,7 @@ def publish(run: Run, lake: Lake, log: Log, raise_interrupt: Callable[[], None])
     for day, rows in aggregate_days(lake, run.days, dimensions=by, run_id=run.run_id):
         log.info("aggregated %s: %d rows", day, rows)
         raise_interrupt()
+    yield from _drifted(run, lake)
     for model, days in _held_back(lake, run.days).items():
         said = (
             f"not aggregated: {', '.join(map(str, days))} of the model {model}, which was degenerate there; fix or "
@@ -44,6 +46,18 @@ def publish(run: Run, lake: Lake, log: Log, raise_interrupt: Callable[[], None])
     yield from judge_listings(run, lake)
     for warning in run.warnings:
         log.warning("%s", warning)
+
+
+def _drifted(run: Run, lake: Lake) -> Iterator[str]:
+    """Compare the days of a run that wrote something with those before; warn of drift, or yield it as a failure."""
+    if not run.recorded:
+        return  # a night with nothing new commits nothing
+    settings = run.settings
+    drifted = measure_drift(
+        lake, run.days, dimensions=settings.recording_breakdown, options=settings.drift, run_id=run.run_id
+    )
+    run.warnings += drift_notes([row for row in drifted if row["verdict"] == "warn"])
+    yield from drift_notes([row for row in drifted if row["verdict"] == "fail"])
 
 
 def _held_back(lake: Lake, days: DayRange) -> dict[str, list[date]]:

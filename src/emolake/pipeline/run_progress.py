@@ -1,13 +1,27 @@
-"""How far a run is, shown to a person: a bar for each of its days; silent unless somebody shows it.
+"""How far a run is, shown to a person: a bar for each of its days, or a line now and then; silent unless somebody asks.
 
 Shards run in threads of Prefect, which take no objects as parameters: the bars are the process' own.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from contextvars import copy_context
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Protocol
 
 from emolake.output.progress import Bar, Bars, progress_bars
+
+_log = logging.getLogger(__name__)
+
+
+class _Sink(Protocol):
+    """Where the progress of a run goes."""
+
+    def expect(self, day: str, recordings: int) -> None: ...
+
+    def advance(self, day: str, audio_seconds: float) -> None: ...
 
 
 class _Days:
@@ -35,7 +49,36 @@ class _Days:
                 bar.advance(note=f", {seconds / 60:.1f} min{speed}")
 
 
-_days: _Days | None = None
+class _Lines:
+    """One line for all of the days: how many recordings of those planned so far, and the audio decoded."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._started = monotonic()
+        self._expected = self._decoded = 0
+        self._audio_seconds = 0.0
+        self._day = ""
+
+    def expect(self, day: str, recordings: int) -> None:
+        with self._lock:
+            self._expected += recordings
+
+    def advance(self, day: str, audio_seconds: float) -> None:
+        with self._lock:
+            self._decoded += 1
+            self._audio_seconds += audio_seconds
+            self._day = day
+
+    def say(self) -> None:
+        with self._lock:
+            if self._expected:
+                speed = self._audio_seconds / max(monotonic() - self._started, 1e-3)
+                of = f"{self._decoded} of {self._expected} recordings"
+                at = f", now at {self._day}" if self._day else ""
+                _log.info("%s, %.1f min of audio at %.0fx%s", of, self._audio_seconds / 60, speed, at)
+
+
+_days: _Sink | None = None
 
 
 @contextmanager
@@ -48,6 +91,36 @@ def shown() -> Iterator[None]:
             yield
         finally:
             _days = None
+
+
+@contextmanager
+def reported(every_s: float) -> Iterator[None]:
+    """Log a line now and then while the block runs, and one at its end; nothing where the run is shown already."""
+    global _days
+    if _days is not None:
+        yield
+        return
+    lines, ended = _Lines(), Event()
+
+    def repeat() -> None:
+        while not ended.wait(every_s):
+            lines.say()
+
+    _days = lines
+    thread = Thread(target=copy_context().run, args=(repeat,), name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        _days = None
+        ended.set()
+        thread.join()
+        lines.say()
+
+
+def is_shown() -> bool:
+    """Return whether somebody shows or logs the progress of this process already."""
+    return _days is not None
 
 
 def expect(day: str, recordings: int) -> None:

@@ -11,6 +11,7 @@ from threading import Event, Lock, Thread
 import duckdb
 import pyarrow as pa
 
+from emolake import telemetry
 from emolake.errors import EmolakeError
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
@@ -107,8 +108,32 @@ class Run:
         with self._lock:
             if outcome.counts is not None:
                 self.counts += outcome.counts
+                self._measure(outcome.counts)
             if outcome.failure is not None:
                 self.failures.append(outcome.failure)
+
+    def _measure(self, counts: Counts) -> None:
+        """Hand the figures of a shard, and what they make of the run's, to the metrics."""
+        for name, amount in (
+            ("emolake.audio", counts.audio_seconds),
+            ("emolake.speech", counts.speech_seconds),
+            ("emolake.segments", counts.segments),
+            ("emolake.source", counts.source_bytes),
+            ("emolake.recordings", counts.done),
+        ):
+            telemetry.count(name, amount)
+        for reason, number in counts.reasons.items():
+            telemetry.count("emolake.quarantined", number, reason=reason)
+        for stage, seconds in counts.timings.items():
+            telemetry.count("emolake.stage", seconds, stage=stage)
+        timings, audio = self.counts.timings, self.counts.audio_seconds
+        at_work = timings.get("classify", 0.0)
+        if at_work:
+            busy = at_work / (at_work + timings.get("wait_for_audio", 0.0))
+            telemetry.level("emolake.device.busy_share", busy)
+        if audio:
+            wall_s = (datetime.now(UTC) - self.started_at).total_seconds()
+            telemetry.level("emolake.real_time_factor", wall_s / audio)
 
     @contextmanager
     def alive(self) -> Iterator[None]:

@@ -1,36 +1,44 @@
 """A shard: fetch, decode, segment, featurize, classify and commit a handful of recordings.
 
 The steps run side by side: downloads in threads, decoding and segmentation of several recordings in processes beside
-threads that ask them, the model in the caller's thread. What waits between them is bounded, which keeps memory flat in
-the length of a recording and in the size of the shard's audio.
+threads that ask them, the model in the caller's thread or, on a GPU, in one that all shards share. What waits between
+them is bounded, which keeps memory flat in the length of a recording and in the size of the shard's audio.
 """
 
+import logging
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from emolake import telemetry
 from emolake.audio.conversation import Dynamics
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
 from emolake.lake.connect import open_lake
 from emolake.models.protocol import EmotionModel, Transcribing
 from emolake.models.registry import ModelEntry
+from emolake.output.logs import about
 from emolake.pipeline import run_progress
 from emolake.pipeline.abreast import Places, abreast
 from emolake.pipeline.decoder_process import decoded
 from emolake.pipeline.loaded_models import loaded_model
 from emolake.pipeline.rows import Analysis, SegmentRow, shard_rows, speech_seconds
+from emolake.pipeline.scoring import scored
 from emolake.pipeline.timings import Timings
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import Settings
 from emolake.source.opening import open_source
 from emolake.source.store import Source
-from emolake.tasks.classify import ModelError, Scores, classify
+from emolake.tasks.classify import ModelError, Scores
 from emolake.tasks.commit import Committed, commit_shard
 from emolake.tasks.decode import DecodeOutcome, Opened
 from emolake.tasks.fetch import fetched
 from emolake.tasks.segment import Segment
+
+_log = logging.getLogger(__name__)
 
 # Batches that wait decoded for the model: 20 MB on a processor, 160 MB for a GPU.
 _BATCHES_AHEAD = 16
@@ -56,6 +64,21 @@ def run_shard(
         ModelError: the model is broken, or has no room.
         ModelChangedError: the model's files were changed since they were fingerprinted.
     """
+    day = str(objects[0].date) if objects else ""
+    traced = telemetry.span("shard", run=run_id, shard=message, recordings=len(objects))
+    with about(run=run_id, day=day or None, shard=message), traced:
+        return _run_shard(objects, settings, entry, key, run_id, message, force)
+
+
+def _run_shard(
+    objects: Sequence[SourceObject],
+    settings: Settings,
+    entry: ModelEntry,
+    key: AnalysisKey,
+    run_id: str,
+    message: str,
+    force: bool,
+) -> Counts:
     timings = Timings()
     source = open_source(settings.source.uri, settings.source.s3)
     model = loaded_model(entry, settings.inference)
@@ -80,7 +103,9 @@ def run_shard(
     with open_lake(settings.warehouse) as lake:
         committed = commit_shard(lake, rows, key=key, run_id=run_id, message=message, force=force)
     timings.add("commit", perf_counter() - started)
-    return _counts(analyses, committed, timings)
+    counts = _counts(analyses, committed, timings)
+    _log.info("committed %d recordings, %.1f min of audio", counts.done, counts.audio_seconds / 60)
+    return counts
 
 
 def analyse(
@@ -112,13 +137,15 @@ def analyse(
         ) as pieces,
     ):
         started, waited = perf_counter(), timings.seconds.get("wait_for_audio", 0.0)
-        scored = classify(
+        answers = scored(
             timings.of("wait_for_audio", pieces),
             model,
-            batch_seconds=batch_seconds,
+            inference=settings.inference,
+            whole_s=settings.segmentation.window_s,
             name=lambda item: item.key,
         )
-        yield from _gathered(scored, settings)
+        with closing(answers):  # or a shard that ends early would leave the device with what nobody waits for
+            yield from _gathered(answers, settings)
         waited = timings.seconds.get("wait_for_audio", 0.0) - waited
         timings.add("classify", perf_counter() - started - waited)
 
@@ -195,6 +222,9 @@ def _gathered(
         if isinstance(piece, Segment):
             rows.append(SegmentRow.of(piece, scores))
             continue
+        if piece.error is not None:
+            with about(recording=item.key):
+                _log.info("quarantined: %s", piece.error)
         duration_s = piece.outcome.duration_s if piece.outcome else 0.0
         yield Analysis(
             item,
@@ -287,5 +317,11 @@ def _counts(analyses: Sequence[Analysis], committed: Committed, timings: Timings
         labelled=sum(row.scores is not None for analysis in written for row in analysis.rows),
         audio_seconds=sum(analysis.duration_s for analysis in written),
         speech_seconds=sum(speech_seconds(analysis.rows) for analysis in written),
+        source_bytes=sum(analysis.item.size_bytes for analysis in written),
+        reasons=Counter(
+            str(analysis.error.reason)
+            for analysis in written
+            if analysis.error and analysis.status == "quarantined"
+        ),
         timings=timings.seconds,
     )

@@ -1,5 +1,5 @@
 "use strict";
-// What every page has: its data, and words and numbers in the language that the reader chose. `formats.py` does the same.
+// What every page has: its data, and words and numbers in the language that the reader chose. `wording.py` does the same.
 const emolake = {
   data: JSON.parse(document.getElementById("data").textContent),
   catalogues: JSON.parse(document.getElementById("catalogues").textContent),

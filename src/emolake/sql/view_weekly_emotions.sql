@@ -71,7 +71,7 @@ SELECT
     value,
     emotion,
     days,
-    clusters::BIGINT AS recordings,
+    coalesce(clusters, 0)::BIGINT AS recordings,
     recordings AS recordings_with,
     segments,
     seconds AS speech_seconds,

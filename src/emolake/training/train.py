@@ -24,8 +24,8 @@ from emolake.evaluation.training_audio import (
     write_training_audio,
 )
 from emolake.messages import counted
-from emolake.models.registry import resolve_device
 from emolake.models.reliability import Split, write_reliability
+from emolake.models.runtimes.devices import resolve_device
 from emolake.options import Options
 from emolake.training.folds import Fold, plan_folds, possible_folds
 from emolake.training.model_card import licence_of, model_card

@@ -10,16 +10,15 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import soxr
 
-from emolake.demo.scripts import PROSODY, SCRIPTS
-from emolake.demo.speech import synthesise
+from emolake.demo.mood_voices import mood_voice
 from emolake.errors import EmolakeError
 from emolake.lake.connect import lake_if_any
 from emolake.messages import counted
 from emolake.models.health_gate import judge
-from emolake.models.registry import ModelEntry, resolve_device
+from emolake.models.registry import ModelEntry
 from emolake.models.restriction import labels_line
+from emolake.models.runtimes.devices import resolve_device
 from emolake.pipeline.loaded_models import loaded_model, speech_detector
 from emolake.report.signals import has_signals, odd_signals
 from emolake.settings import Settings
@@ -165,7 +164,7 @@ def _model_health(settings: Settings, entry: ModelEntry) -> str:
     """Compare the model's logits for a few synthesised voices with the floor that a run is judged by."""
     model = loaded_model(entry, settings.inference)
     engine = Engine(model, int(settings.inference.seconds_in_batch(model.device) * model.sampling_rate))
-    scores = engine.scores([_voice(number, model.sampling_rate) for number in range(_VOICES)])
+    scores = engine.scores([mood_voice(number, model.sampling_rate) for number in range(_VOICES)])
     ranges = [each.logit_range for each in scores if each.best is not None]
     if not ranges:
         return "the model gives synthesised speech no label, so its logits cannot be judged here"
@@ -174,13 +173,6 @@ def _model_health(settings: Settings, entry: ModelEntry) -> str:
     if health.verdict == "flat":
         raise EmolakeError(f"{entry.name} is degenerate: {health.detail}")
     return health.detail
-
-
-def _voice(number: int, sampling_rate: int) -> np.ndarray:
-    moods = list(PROSODY)
-    text = SCRIPTS["en"][moods[number % len(moods)]][number // len(moods) % 3]
-    samples, rate = synthesise(text, voice="en", **vars(PROSODY[moods[number % len(moods)]]))
-    return np.asarray(soxr.resample(samples, rate, sampling_rate), dtype=np.float32)
 
 
 def _voice_activity() -> str:

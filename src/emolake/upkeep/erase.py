@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.lake.connect import open_lake
-from emolake.lake.query import ask
+from emolake.lake.questions import ask
 from emolake.lake.registration import registered
 from emolake.lake.rewrite import GROWING, rewrite_day
 from emolake.lake.schema import GUARD_SLOTS, append
@@ -165,7 +165,9 @@ def requests_by_condition(settings: Settings, condition: str) -> list[ErasureReq
     """
     with open_lake(settings.warehouse, read_only=True, timezone=settings.source.timezone) as lake:
         question = f"SELECT recording_id, uri FROM recordings WHERE (\n{condition}\n) ORDER BY uri"
-        return [ErasureRequest(*row) for row in lake.answer(lambda: ask(lake, question).fetchall())]
+        return [
+            ErasureRequest(*row) for row in lake.answer(lambda: ask(lake.connection, question).fetchall())
+        ]
 
 
 def plan_erasure(settings: Settings, requests: Sequence[ErasureRequest]) -> ErasurePlan:

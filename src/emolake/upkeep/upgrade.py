@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import duckdb
 
 from emolake.lake.catalog_copy import CatalogCopy, copied_catalog
-from emolake.lake.schema import create_tables, missing_columns, missing_tables
+from emolake.lake.schema import create_tables, missing_columns, missing_tables, outdated_views
 from emolake.lake.transact import LakeError
 from emolake.lake.unopened import NoLakeError
 from emolake.settings import Settings
@@ -36,6 +36,7 @@ class Rehearsal:
     """Whether DuckLake refuses the catalog until it is migrated, from when on older versions refuse it."""
     new_tables: Sequence[str]
     new_columns: Sequence[str]
+    new_views: Sequence[str]
     tables: Sequence[TableRehearsed]
 
     @property
@@ -72,6 +73,7 @@ def rehearse_upgrade(settings: Settings) -> Rehearsal:
         with copy.as_lake(migrate=must_migrate):
             new_tables = [table.name for table in missing_tables(copy.connection)]
             new_columns = [f"{table}.{column.name}" for table, column in missing_columns(copy.connection)]
+            new_views = [view.name for view in outdated_views(copy.connection)]
             create_tables(copy.connection)
             tables = [_rehearsed(copy.connection, each) for each in before]
         with copy.as_tables() as schema:
@@ -88,6 +90,7 @@ def rehearse_upgrade(settings: Settings) -> Rehearsal:
         must_migrate,
         new_tables,
         new_columns,
+        new_views,
         tables,
     )
 

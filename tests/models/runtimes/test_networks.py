@@ -76,7 +76,8 @@ def test_a_lower_precision_is_close_and_the_batch_does_not_change_it(
         model = entry.load(inference(precision=precision))
     except ConfigurationError as error:
         pytest.skip(str(error))
-    assert f"runs in {precision}, which changes its answers" in caplog.text
+    assert f"runs in {precision}, which changes its answers: " in caplog.text
+    assert ("on 6 clips of made speech by up to " in caplog.text) == (precision == "bf16")
     exact = answers(entry.load(inference()), clips())
     found = answers(model, clips())
     assert model.precision == precision
@@ -221,7 +222,7 @@ def test_to_prepare_is_to_make_the_graph_once(s3prl: ModelEntry, tmp_path: Path)
     assert graph.stat().st_mtime_ns == written
 
 
-ABLE: Any = {"torch": ("fp32", "bf16"), "onnx": ("fp32", "int8")}
+ABLE: Any = {"torch": ("fp32", "tf32", "bf16"), "onnx": ("fp32", "int8")}
 
 
 @pytest.mark.parametrize(
@@ -244,11 +245,16 @@ def test_auto_is_onnxruntime_on_a_processor_and_torch_elsewhere(
     [
         ({"runtime": "onnx"}, "cuda", "onnxruntime runs on the processor, and inference.device is cuda"),
         ({"precision": "int8"}, "cuda", "onnxruntime runs on the processor"),
-        ({"precision": "bf16"}, "cuda", "bf16 is measured on processors only"),
+        (
+            {"precision": "bf16"},
+            "mps",
+            "bf16 is made for processors and NVIDIA's GPUs, and inference.device is mps",
+        ),
+        ({"precision": "tf32"}, "cpu", "tf32, the arithmetic of NVIDIA's GPUs, and the processor is used"),
         (
             {"precision": "bf16", "runtime": "onnx"},
             "cpu",
-            "supports fp32, bf16 on torch and fp32, int8 on onnx",
+            "supports fp32, tf32, bf16 on torch and fp32, int8 on onnx",
         ),
         ({"precision": "fp16"}, "cpu", "inference.precision is fp16, and m supports"),
     ],

@@ -4,12 +4,13 @@ A Whisper encoder sees 30 s, as it was trained and as its decoder needs, or with
 fifteenth of the work for 2 s, and other states, so that a head must be trained on what it is given.
 """
 
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
 from torch.nn import functional
 
-from emolake.audio.features import valid_mask
+from emolake.audio.features import beside, valid_mask
 from emolake.errors import ConfigurationError
 from emolake.models.encoders import speech_encoder
 from emolake.models.encoders.speech_encoder import SAMPLING_RATE
@@ -54,6 +55,8 @@ def _prepared(
         eps = speech_encoder.HUGGING_FACE_EPS if extractor.do_normalize else None
         return speech_encoder.normalised(waves, lengths, eps)
     check_lengths(lengths, extractor.n_samples, "a Whisper encoder")
+    if waves.device.type != "cpu":
+        return log_mel_beside(waves, lengths, extractor, own_frames=own_frames)
     clips = [wave[:length].cpu().numpy() for wave, length in zip(waves, lengths.tolist(), strict=True)]
     # The silence is longer than a window, so that no clip's last frame sees anything else, whoever is beside it.
     padded = {"max_length": int(lengths.max()) + extractor.n_fft, "truncation": False} if own_frames else {}
@@ -65,7 +68,39 @@ def _prepared(
         return features
     frames = lengths // WHISPER_HOP
     features = features[:, :, : int(frames.max())]
-    return features.masked_fill(~valid_mask(frames, features.shape[2])[:, None], 0)
+    return features.masked_fill(~valid_mask(beside(frames, features), features.shape[2])[:, None], 0)
+
+
+def log_mel_beside(
+    waves: torch.Tensor, lengths: torch.Tensor, extractor: Any, *, own_frames: bool
+) -> torch.Tensor:
+    """Return what a Whisper extractor makes of waves [B, T], as `prepared` does, on their device and without a wait.
+
+    Its own code takes arrays of the host; the formula is that of its `_torch_extract_fbank_features`.
+    """
+    longest = int(lengths.max())
+    size = longest + extractor.n_fft if own_frames else extractor.n_samples
+    padded = functional.pad(waves[:, :longest], (0, size - longest))
+    window, filters = _mel_constants(extractor, str(waves.device))
+    spectrum = torch.stft(
+        padded, extractor.n_fft, extractor.hop_length, window=window, return_complex=True
+    )[..., :-1]  # fmt: skip
+    mel = (filters.T @ spectrum.abs().square()).clamp_min(1e-10).log10()
+    mel = torch.maximum(mel, mel.amax(dim=(1, 2), keepdim=True) - 8)
+    mel = (mel + 4) / 4
+    if not own_frames:
+        return mel
+    frames = lengths // WHISPER_HOP
+    mel = mel[:, :, : int(frames.max())]
+    return mel.masked_fill(~valid_mask(beside(frames, mel), mel.shape[2])[:, None], 0)
+
+
+@lru_cache(maxsize=8)
+def _mel_constants(extractor: Any, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an extractor's window and mel filters on a device."""
+    with torch.inference_mode(False):
+        filters = torch.from_numpy(extractor.mel_filters).to(device, torch.float32)
+        return torch.hann_window(extractor.n_fft, device=device), filters
 
 
 def check_lengths(lengths: torch.Tensor, most: int, model: str) -> None:
@@ -87,7 +122,7 @@ def attention_mask(waves: torch.Tensor, lengths: torch.Tensor, config: Any) -> t
         return None
     if not torch.onnx.is_in_onnx_export() and bool((lengths == waves.shape[1]).all()):
         return None
-    return valid_mask(lengths, waves.shape[1]).long()
+    return valid_mask(beside(lengths, waves), waves.shape[1]).long()
 
 
 def encode(
@@ -115,7 +150,8 @@ def _own_states(encoder: Any, mel: torch.Tensor, lengths: torch.Tensor) -> torch
         mel = _hide(mel, lengths, encoder.config)
     states = functional.gelu(encoder.conv1(mel))
     # Alone, the second convolution sees zeros after the clip, and not what the first makes of them.
-    states = states.masked_fill(~valid_mask(lengths // WHISPER_HOP, mel.shape[2])[:, None], 0)
+    own = valid_mask(beside(lengths // WHISPER_HOP, mel), mel.shape[2])
+    states = states.masked_fill(~own[:, None], 0)
     states = functional.gelu(encoder.conv2(states)).transpose(1, 2)
     states = states + encoder.embed_positions.weight[: states.shape[1]]
     states = functional.dropout(states, p=encoder.dropout, training=encoder.training)
@@ -132,7 +168,7 @@ def _hide(mel: torch.Tensor, lengths: torch.Tensor, config: Any) -> torch.Tensor
     from transformers.models.whisper.modeling_whisper import _compute_mask_indices
 
     size, bands, width = mel.shape
-    own = valid_mask(lengths // WHISPER_HOP, width)
+    own = valid_mask(beside(lengths // WHISPER_HOP, mel), width)
     mean = (mel * own[:, None]).sum(dim=(1, 2), keepdim=True) / (own.sum(dim=1) * bands)[:, None, None]
     hidden = torch.zeros_like(mel, dtype=torch.bool)
     if config.mask_time_prob and width > config.mask_time_length:
@@ -152,13 +188,14 @@ def _key_mask(frames: torch.Tensor, states: torch.Tensor) -> torch.Tensor | None
     size = states.shape[1]
     if not torch.onnx.is_in_onnx_export() and bool((frames == size).all()):
         return None
-    hidden = ~valid_mask(frames, size)[:, None, None].expand(-1, 1, size, -1)
+    hidden = ~valid_mask(beside(frames, states), size)[:, None, None].expand(-1, 1, size, -1)
     return torch.zeros_like(hidden, dtype=states.dtype).masked_fill(hidden, torch.finfo(states.dtype).min)
 
 
 def mean_over_frames(states: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     """Return the mean of states [B, T, hidden] over each member's first `frames` [B], at least 1: [B, hidden]."""
     # Not multiplied: what a network left in the padding may be infinite, and 0 times that is not 0.
+    frames = beside(frames, states)
     own = states.float().masked_fill(~valid_mask(frames, states.shape[1])[:, :, None], 0)
     mean: torch.Tensor = own.sum(dim=1) / frames[:, None]
     return mean

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from emolake.models.runtimes.arithmetic import PrecisionChange
     from emolake.models.runtimes.graphs import Graphs
     from emolake.models.runtimes.networks import Network
 
@@ -138,7 +139,8 @@ class EncoderModel(ABC):
         from emolake.models.runtimes.networks import exact_batching
 
         self.labels = plan.labels
-        self.batching = exact_batching(plan.encoder.batching, precision)
+        self.batching = exact_batching(plan.encoder.batching, precision, device)
+        self.precision_change: PrecisionChange | None = None
         self.max_samples = plan.encoder.max_samples
         self.device = device
         self.precision = precision
@@ -170,16 +172,50 @@ class EncoderModel(ABC):
             precision=precision,
             graphs=graphs,
         )
-        return cls(plan, network, device=device, precision=precision)
+        if graphs is not None or precision == "fp32":
+            return cls(plan, network, device=device, precision=precision)
+        return cls._lowered(plan, network, device=device, precision=precision)
+
+    @classmethod
+    def _lowered(cls, plan: EncoderPlan, module: Any, *, device: str, precision: str) -> Self:
+        """Return the model in a lower precision, which knows how much that changes its answers."""
+        import torch
+
+        from emolake.models.runtimes.arithmetic import lowered
+        from emolake.models.runtimes.probe_speech import probe_waves
+
+        waves = probe_waves(on_gpu=device.startswith("cuda"))
+
+        def answer(network: "Network") -> list[torch.Tensor]:
+            answers = []
+            for wave in waves:
+                inputs, lengths = torch.from_numpy(wave)[None].to(device), torch.tensor([len(wave)])
+                outputs = network(plan.encoder.prepare(inputs, lengths), lengths)
+                answers.append(outputs[0].to("cpu", torch.float32) / plan.temperature)
+            return answers
+
+        network, change = lowered(module, precision, answer, are_logits=bool(plan.labels))
+        model = cls(plan, network, device=device, precision=precision)
+        model.precision_change = change
+        return model
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:
         """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
         import torch
 
         with torch.inference_mode():
-            waves, lengths = waves.to(self.device), lengths.to(self.device)
-            outputs = self._network(self.encoder.prepare(waves, lengths), lengths)
+            outputs = self.outputs(waves.to(self.device), lengths.cpu())
             return self.prediction(outputs.to("cpu", torch.float32))
+
+    def outputs(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+        """See `emolake.models.protocol.Staged`."""
+        if waves.device.type == "cpu":
+            return self._network(self.encoder.prepare(waves, lengths), lengths)
+        from emolake.models.runtimes.arithmetic import fp32_products
+
+        inputs = self.encoder.prepare(waves, lengths)
+        with fp32_products(tf32=self.precision == "tf32"):
+            return self._network(inputs, lengths)
 
     def prediction(self, outputs: "torch.Tensor") -> Prediction:
         """Return what outputs [B, n] float32 on the CPU mean: logits of the labels, unless a family overrides it."""

@@ -81,7 +81,9 @@ class Ensemble:
 
     Options = EnsembleOptions
     family = "ensemble"
-    precisions: ClassVar = {"torch": ("fp32", "bf16", "fp16", "int8")}  # the members refuse what they lack
+    precisions: ClassVar = {
+        "torch": ("fp32", "tf32", "bf16", "fp16", "int8")
+    }  # the members refuse what they lack
 
     def __init__(self, members: Sequence[EmotionModel], weights: Sequence[float]) -> None:
         """Join loaded models.

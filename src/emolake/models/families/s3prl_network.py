@@ -35,6 +35,12 @@ class Head:
 
     def __call__(self, pooled: list[torch.Tensor]) -> torch.Tensor:
         """Return logits [B, labels] of every state's mean, [B, hidden] each; training runs the same code."""
+        with torch.autocast(
+            pooled[0].device.type, enabled=False
+        ):  # exact, also under an encoder in half precision
+            return self._exact(pooled)
+
+    def _exact(self, pooled: list[torch.Tensor]) -> torch.Tensor:
         weighted = [weight * state for weight, state in zip(self.layer_weights, pooled, strict=True)]
         features = sum(weighted[1:], start=weighted[0])
         projected = functional.linear(

@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping
 from emolake.errors import ConfigurationError
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Runtime
+from emolake.models.runtimes.devices import device_name
 
 # Without these a processor computes the precision by way of others: slower, and int8 with saturated sums.
 _INSTRUCTIONS = {
     "bf16": ("avx512_bf16", "amx_bf16"),
+    "fp16": ("avx512_fp16", "amx_fp16"),
     "int8": ("avx512_vnni", "avx_vnni", "amx_int8"),
 }
+_AMPERE = (8, 0)  # the first compute capability with bf16 and TF32
 
 
 def possible(
@@ -52,24 +55,38 @@ def possible(
             f"onnxruntime runs on the processor, and inference.device is {name} here; set inference.device to cpu, "
             "or inference.runtime to torch with a precision that it has"
         )
-    _check_processor(inference.precision, on_cpu=on_cpu)
+    _check_device(inference.precision, name)
     return found
 
 
-def _check_processor(precision: str, *, on_cpu: bool) -> None:
-    wanted = _INSTRUCTIONS.get(precision)
-    if wanted is None:
+def _check_device(precision: str, device: str) -> None:
+    """Raise ConfigurationError where a device does not compute in a precision."""
+    if precision == "fp32":
         return
     import torch
 
-    if not on_cpu:
+    if device == "cpu":
+        if precision == "tf32":
+            raise ConfigurationError(
+                "inference.precision is tf32, the arithmetic of NVIDIA's GPUs, and the processor is used; "
+                "set it to fp32"
+            )
+        wanted = _INSTRUCTIONS[precision]
+        has = torch.cpu.get_capabilities()
+        if not any(has.get(name, False) for name in wanted):
+            raise ConfigurationError(
+                f"inference.precision is {precision}, and this processor has none of {', '.join(wanted)}; "
+                "set it to fp32"
+            )
+    elif not device.startswith("cuda"):
         raise ConfigurationError(
-            f"inference.precision {precision} is measured on processors only; set it to fp32 on this device"
+            f"inference.precision {precision} is made for processors and NVIDIA's GPUs, and inference.device is "
+            f"{device}; set it to fp32"
         )
-    has = torch.cpu.get_capabilities()
-    if not any(has.get(name, False) for name in wanted):
+    elif precision in ("tf32", "bf16") and torch.cuda.get_device_capability(device) < _AMPERE:
         raise ConfigurationError(
-            f"inference.precision is {precision}, and this processor has none of {', '.join(wanted)}; set it to fp32"
+            f"inference.precision is {precision}, and {device_name(device)} is older than Ampere and lacks it; set it "
+            "to fp16 or fp32"
         )
 
 

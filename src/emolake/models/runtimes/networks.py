@@ -18,10 +18,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from emolake.models.protocol import Batching
+from emolake.models.runtimes.devices import is_out_of_memory
 from emolake.models.runtimes.graph_cache import GRAPH_FILE, GraphRefusedError
 from emolake.models.runtimes.graph_form import graph_form
 from emolake.models.runtimes.graphs import Graphs
-from emolake.models.runtimes.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -50,23 +50,22 @@ def load_network(
     precision: str,
     graphs: Graphs | None,
 ) -> Network:
-    """Return what runs a network: a module of torch, or with `graphs` its graph, for which no weights are loaded
-    where it is in the cache.
+    """Return what runs a network: a module of torch in fp32, or with `graphs` its graph, for which no weights are
+    loaded where it is in the cache.
 
     Args:
         build: loads the module; it is called when it is needed.
         prepare: makes the module's input of waves [B, T] and lengths [B].
         batching: of the module in fp32; a masked one is checked on waves of unlike lengths.
         device: where torch runs.
-        precision: one of those that the family declares for what runs it.
+        precision: of the graph.
         graphs: where the graph is kept.
 
     Raises:
         GraphRefusedError: the module cannot be exported, or the graph's answer is not the module's.
     """
     if graphs is None:
-        module = fold_weight_norm(build()).to(device).eval()
-        return module if precision == "fp32" else InBfloat16(module)
+        return fold_weight_norm(build()).to(device).eval()
 
     def write(folder: Path) -> Mapping[str, JsonValue]:
         about = _export(fold_weight_norm(build()).eval(), prepare, batching, precision, folder)
@@ -76,13 +75,14 @@ def load_network(
     return OnnxNetwork(graphs.cache.get(graphs.recipe, write))
 
 
-def exact_batching(batching: Batching, precision: str) -> Batching:
+def exact_batching(batching: Batching, precision: str, device: str) -> Batching:
     """Return which batches are exact in a precision, of those that are in fp32.
 
     Dynamic quantisation takes the scale of its activations from the whole batch, and in bfloat16 a sum's order, which
-    the shape of a batch decides, shows in the third digit.
+    the shape of a batch decides, shows in the third digit. A processor is as fast with one segment at a time; a GPU
+    is given batches whose shape the segment's length alone decides (`emolake.pipeline.length_buckets`).
     """
-    return batching if precision == "fp32" else Batching.SINGLE
+    return batching if precision == "fp32" or device.startswith("cuda") else Batching.SINGLE
 
 
 class OnnxNetwork:
@@ -112,20 +112,6 @@ def session_options() -> "ort.SessionOptions":
     # A thread that spins between two batches takes the core from the decoders.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
-
-
-class InBfloat16(nn.Module):
-    """A module whose matrix products and convolutions are in bfloat16, the rest in float32."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """See `Network`."""
-        with torch.autocast(inputs.device.type, torch.bfloat16):
-            outputs: torch.Tensor = self.module(inputs, lengths)
-        return outputs.float()
 
 
 def modules_of(network: Network, name: str) -> Mapping[str, nn.Module]:

@@ -1,0 +1,89 @@
+"""`emolake serve`: the schedules of one machine in one process, with a server of Prefect where none is there."""
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from emolake.environment import has_prefect_server, use_prefect_server
+from emolake.errors import EmolakeError
+from emolake.output.notices import complain
+from emolake.pipeline.interrupts import stop_signals_blocked
+from emolake.settings import Settings
+
+_START_S = 120.0
+_END_S = 20.0
+NAME = "serve"
+"""Name of the deployments: those of deployments/prefect.yaml stay what they are."""
+
+
+def serve_schedules(
+    config: Path, settings: Settings, *, nightly: str, maintain: str, alert: str, port: int
+) -> None:
+    """Begin the runs at their hours, and those that somebody asks for in Prefect's UI, until a signal ends it.
+
+    Args:
+        config: the configuration file.
+        settings: what it says: schedules are in source.timezone.
+        nightly: cron of the nightly.
+        maintain: cron of `maintain`.
+        alert: cron of `alert`.
+        port: of the server, where none is configured.
+    """
+    with _server(port):
+        from prefect import serve
+        from prefect.schedules import Cron
+
+        from emolake.flows.alert import alert as alert_flow
+        from emolake.flows.backfill import backfill
+        from emolake.flows.maintain_lake import maintain_lake
+        from emolake.flows.nightly import nightly as nightly_flow
+        from emolake.flows.retry import retry
+
+        parameters, zone = {"config": str(config.resolve())}, settings.source.timezone
+        scheduled = {nightly_flow: nightly, maintain_lake: maintain, alert_flow: alert}
+        deployments = [
+            flow.to_deployment(
+                NAME, schedule=Cron(cron, timezone=zone), parameters=parameters, concurrency_limit=1
+            )
+            for flow, cron in scheduled.items()
+        ]
+        deployments += [flow.to_deployment(NAME, parameters=parameters) for flow in (backfill, retry)]
+        complain(f"serving {', '.join(each.flow_name for each in deployments)}; Ctrl-C or SIGTERM ends it")
+        serve(*deployments, pause_on_shutdown=False, print_starting_message=False)
+
+
+@contextmanager
+def _server(port: int) -> Iterator[None]:
+    """Start a server of Prefect, unless one is configured; it ends with the block."""
+    if has_prefect_server():
+        yield
+        return
+    url = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with stop_signals_blocked():  # it is ended last, by us
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait(process, url, port)
+        use_prefect_server(url)
+        complain(f"Prefect's server and its pages are at http://127.0.0.1:{port}")
+        yield
+    finally:
+        process.kill()
+        process.wait(_END_S)
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, port: int) -> None:
+    deadline = time.monotonic() + _START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.3)
+    raise EmolakeError(
+        f"Prefect's server did not start on port {port}; choose another --port, or start one and set PREFECT_API_URL"
+    )

