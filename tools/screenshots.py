@@ -21,7 +21,7 @@ from bench.made_story import Story, tell
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.report.build import write_report
-from emolake.report.formats import Language
+from emolake.report.wording import Language
 
 DOCS = Path(__file__).parents[1] / "docs"
 MOST_BYTES = 150_000
@@ -89,11 +89,8 @@ def _chromium(scratch: Path) -> Iterator[Browser]:
     config = scratch / "fonts.conf"
     config.write_text(
         "<fontconfig>" + "".join(f"<dir>{folder}</dir>" for folder in folders) + f"<cachedir>{scratch}</cachedir>"
-        + "".join(
-            f"<alias><family>{family}</family><prefer><family>DejaVu Sans</family>"
-            "<family>NanumGothic</family></prefer></alias>"
-            for family in ("system-ui", "sans-serif")
-        )
+        '<match><edit name="family" mode="append">'
+        "<string>DejaVu Sans</string><string>NanumGothic</string></edit></match>"
         + "</fontconfig>",
         "utf-8",
     )  # fmt: skip

@@ -10,7 +10,7 @@ import typer
 
 from emolake.cli.arguments import ConfigOption, parsed_day, required_settings
 from emolake.errors import ConfigurationError
-from emolake.report.formats import Language
+from emolake.report.wording import Language
 
 app = typer.Typer()
 
