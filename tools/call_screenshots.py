@@ -1,7 +1,7 @@
 """Write the pictures of the page of a recording and of the dashboard that the documentation shows.
 
-`python -m tools.call_screenshots` makes calls by a speech synthesiser, analyses a day of them from an S3 server, and takes
-docs/recording*.png; then a lake with known stories, and docs/dashboard.png. It needs the extra `dashboard`.
+`python -m tools.call_screenshots` makes calls by a speech synthesiser, analyses a day of them from an S3 server, and
+takes docs/recording*.png; then a lake with known stories, and docs/dashboard.png. It needs the extra `dashboard`.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def _dashboard(scratch: Path) -> Iterator[str]:
 
 def _take(
     browser: Browser, url: str, path: Path, *, wait_for: str, width: int = 1280, height: int = 844, dark: bool = False,
-    rest_s: float = 1.0,
+    rest_s: float = 1.0, at: str | None = None,
 ) -> None:  # fmt: skip
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
@@ -126,6 +126,8 @@ def _take(
     page = context.new_page()
     page.goto(url)
     page.wait_for_selector(wait_for, timeout=120_000)
+    if at is not None:
+        page.evaluate("at => document.querySelector(at).scrollIntoView()", at)
     page.wait_for_timeout(1000 * rest_s)
     page.screenshot(path=path)
     context.close()
