@@ -10,7 +10,7 @@ import typer
 
 from emolake.cli.arguments import ConfigOption, parsed_day, required_settings
 from emolake.errors import ConfigurationError
-from emolake.report.formats import Language
+from emolake.report.wording import Language
 
 app = typer.Typer()
 
@@ -70,6 +70,9 @@ def report(
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("report.html"),
+    language: Annotated[
+        Language, typer.Option(help="That the page opens in; a reader can choose another one in it.")
+    ] = Language.en,
     recording: Annotated[
         str | None,
         typer.Option(
@@ -84,9 +87,6 @@ def report(
             help="With --recording: put its sound into the page, which otherwise only plays a local file where it lies.",
         ),
     ] = False,
-    language: Annotated[
-        Language, typer.Option(help="That the page opens in; a reader can choose another one in it.")
-    ] = Language.en,
     config: ConfigOption = None,
 ) -> None:
     """Write one self-contained HTML file: what changed, who, how sure, and which calls to listen to.
