@@ -24,7 +24,7 @@ from emolake.dashboard.server import ADDRESS, CONFIG_VARIABLE, command
 from emolake.demo.bucket import make_bucket
 from emolake.demo.s3_server import serve_s3
 from emolake.lake.connect import open_lake
-from emolake.report.formats import Language
+from emolake.report.wording import Language
 from emolake.settings import load_settings
 from emolake.upkeep.recording_page import report_recording
 from tools.screenshots import DOCS, chromium
