@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--to", type=Path, default=DOCS, help="folder of the pictures (default: docs)")
     folder = parser.parse_args().to
-    with tempfile.TemporaryDirectory() as scratch, _chromium(Path(scratch)) as browser:
+    with tempfile.TemporaryDirectory() as scratch, chromium(Path(scratch)) as browser:
         pages = _pages(Path(scratch))
         for setting in SETTINGS:
             path = folder / setting.file
@@ -81,7 +81,8 @@ def _pages(scratch: Path) -> dict[Language, Path]:
 
 
 @contextmanager
-def _chromium(scratch: Path) -> Iterator[Browser]:
+def chromium(scratch: Path) -> Iterator[Browser]:
+    """Start the system's chromium, with the same fonts on every machine."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
         raise SystemExit("neither chromium nor google-chrome is installed")

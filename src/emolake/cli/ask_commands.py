@@ -87,7 +87,7 @@ def report(
         bool,
         typer.Option(
             "--embed-audio",
-            help="With --recording: put its sound into the page; else it only plays a local file where it lies.",
+            help="With --recording: put its sound into the page, which else only plays a local file where it lies.",
         ),
     ] = False,
     config: ConfigOption = None,
