@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from emolake.output.table import markdown_table
-from emolake.sql import statement
+from emolake.tasks.aggregate import DAILY_STATEMENT
 
 PAGE = Path(__file__).parents[1] / "docs" / "shares.md"
 DAY = date(2026, 7, 3)
@@ -59,7 +59,7 @@ def coverage(recordings: int, share: float, likeness: float, *, days: int, seed:
         [DAY],
     )
     connection.execute(
-        f"CREATE TABLE daily AS {statement('daily_emotions')}",
+        f"CREATE TABLE daily AS {DAILY_STATEMENT}",
         {"date": DAY, "dimensions": ["site"], "without": [], "with_segments": []},
     )
     # Where the emotion did not occur it has no row: the other one's says the same from the other side.

@@ -120,6 +120,14 @@ REASON = Column(
 )
 RANK = _count("rank", "1 is the first to listen to, of the day, model and reason")
 SCORE = Column("score", pa.float64(), "what it is ranked by, 0 to 1")
+REASON_EMOTION = Column(
+    "emotion",
+    pa.string(),
+    "the emotion with the largest share, beside neutral and calm where the reason is `most extreme`; the one that rose "
+    "where it is `most changed`",
+    nullable=True,
+    allowed=EMOTIONS,
+)
 WHY = Column("why", pa.string(), "the figures behind it, in words", nullable=True)
 LISTEN_FROM_S = _figure("listen_from_s", "where to begin to listen, in the recording's own time", "s")
 

@@ -243,6 +243,7 @@ LISTEN_FIRST = View(
         c.RECORDED_AT_LOCAL,
         c.DIMENSIONS,
         v.SCORE,
+        v.REASON_EMOTION,
         v.WHY,
         v.LISTEN_FROM_S,
         v.LABELLED_SECONDS,

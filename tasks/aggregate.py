@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake, take_guards
@@ -13,6 +14,12 @@ from emolake.schemas.days import DayRange
 from emolake.schemas.tables import AGGREGATIONS, DAILY_EMOTIONS
 from emolake.sql import statement
 from emolake.tasks.adjust_shares import reliability_of_day, with_adjusted_shares
+
+DAILY_STATEMENT = statement("daily_emotions", share_bounds=statement("share_bounds"))
+"""What gives the rows of a day, and with each the labelled speech behind it."""
+
+# In the state of a day with several recordings that has no interval nevertheless, as all but one are without speech.
+_NO_INTERVALS = ", without intervals"
 
 
 class HeldBack(NamedTuple):
@@ -28,6 +35,8 @@ class StaleDay(NamedTuple):
     date: date
     ledger_state: str
     held_back: list[str]
+    lacks_intervals: bool
+    """It is stale only in that a version without intervals aggregated it."""
 
 
 def aggregate_days(
@@ -71,7 +80,7 @@ def aggregate_within(
     emotions = rows.cast(DAILY_EMOTIONS.schema)
     note = {
         "date": day,
-        "ledger_state": stale.ledger_state,
+        "ledger_state": stale.ledger_state + (_NO_INTERVALS if _seems_of_earlier_version(emotions) else ""),
         "run_id": run_id,
         "committed_at": datetime.now(UTC),
     }
@@ -80,6 +89,14 @@ def aggregate_within(
     append(connection, DAILY_EMOTIONS, emotions)
     append(connection, AGGREGATIONS, pa.Table.from_pylist([note], schema=AGGREGATIONS.schema))
     return int(emotions.num_rows)
+
+
+def _seems_of_earlier_version(emotions: pa.Table) -> bool:
+    """Return whether rows of a day have no interval, and recordings enough for one; `stale_days` takes such for old."""
+    of_several = emotions.filter(
+        pc.and_(pc.is_valid(emotions["share"]), pc.greater(emotions["recordings"], 1))
+    )
+    return bool(of_several.num_rows) and bool(emotions["share_low"].null_count == emotions.num_rows)
 
 
 def daily_emotions(
@@ -93,8 +110,7 @@ def daily_emotions(
         "without": list(without),
         "with_segments": list(records),
     }
-    sql = statement("daily_emotions", share_bounds=statement("share_bounds"))
-    rows = connection.execute(sql, parameters).to_arrow_table()
+    rows = connection.execute(DAILY_STATEMENT, parameters).to_arrow_table()
     return with_adjusted_shares(rows, records).select(DAILY_EMOTIONS.schema.names)
 
 
@@ -108,5 +124,10 @@ def stale_days(
     connection: duckdb.DuckDBPyConnection, days: DayRange, dimensions: Sequence[str]
 ) -> list[StaleDay]:
     """Return the days whose aggregates were not made from their ledger as it is, in their order."""
-    parameters = {"first": days.first, "last": days.last, "dimensions": list(dimensions)}
+    parameters = {
+        "first": days.first,
+        "last": days.last,
+        "dimensions": list(dimensions),
+        "mark": _NO_INTERVALS,
+    }
     return [StaleDay(*row) for row in connection.execute(statement("stale_days"), parameters).fetchall()]

@@ -21,7 +21,7 @@ from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import ShardRows, commit_shard
 from emolake.upkeep.verify import Finding, verify_rows
 
-from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse, tiled
+from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse, tiled
 
 LABELS = ("anger", "happiness", "joy", "neutral")  # two of one emotion
 COLUMNS = "emotion, share, share_low, share_high, share_adjusted, share_adjusted_low, share_adjusted_high"
@@ -210,6 +210,32 @@ def test_a_day_that_an_earlier_version_aggregated_is_no_breach(lake: Lake) -> No
     lake.connection.execute("UPDATE lake.daily_emotions SET share_low = NULL, share_high = NULL")
     verdict = verify_rows(lake, Settings(), DayRange(DAY, DAY))
     assert [each for each in verdict.breaches if each.check == "aggregates"] == []
+    (notice,) = verdict.notices
+    assert f"`emolake backfill {DAY} {DAY}` aggregates it again" in notice.finding
+
+
+def test_a_day_that_an_earlier_version_aggregated_gets_intervals_when_it_is_aggregated_again(
+    lake: Lake,
+) -> None:
+    fill(lake, calls())
+    aggregate(lake)
+    before = lake.rows(f"SELECT {COLUMNS} FROM daily_emotions ORDER BY emotion")
+    lake.connection.execute("UPDATE lake.daily_emotions SET share_low = NULL, share_high = NULL")
+    assert [day for day, _ in aggregate(lake)] == [DAY]
+    assert lake.rows(f"SELECT {COLUMNS} FROM daily_emotions ORDER BY emotion") == before
+    assert all(low is not None for _, share, low, *_ in before if share is not None)
+    assert aggregate(lake) == []
+
+
+def test_a_day_that_can_have_no_interval_is_aggregated_once(lake: Lake) -> None:
+    """Of its two recordings one has speech: the daily row says two recordings, and there is no interval."""
+    silent = Call("b.wav", pieces=(Piece(speech_ratio=0.0, emotion="anger"),))
+    fill(lake, [Call("a.wav", pieces=tiled(["anger"])), silent])
+    assert len(aggregate(lake)) == 1
+    assert lake.rows("SELECT recordings, share_low FROM daily_emotions") == [(2, None)]
+    assert aggregate(lake) == []
+    verdict = verify_rows(lake, Settings(), DayRange(DAY, DAY))
+    assert [each for each in (*verdict.breaches, *verdict.notices) if each.check == "aggregates"] == []
 
 
 def test_shares_of_several_days_are_not_the_mean_of_their_shares(lake: Lake) -> None:
@@ -231,7 +257,7 @@ def test_students_quantile_in_the_statement_is_within_2_thousandths() -> None:
     made = 1.959964 * np.exp(1.2103 / freedom + 0.7225 / freedom**2 + 0.07 / freedom**3 - 0.134 / freedom**4)
     assert np.abs(made / stats.t.ppf(0.975, freedom) - 1).max() < 2e-3
     assert "1.2103 / freedom + 0.7225 / freedom ** 2 + 0.07 / freedom ** 3 - 0.134" in statement(
-        "daily_emotions"
+        "share_bounds"
     )
 
 

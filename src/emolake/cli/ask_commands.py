@@ -26,7 +26,7 @@ class QueryFormat(StrEnum):
     epilog="Example: `emolake query \"SELECT emotion, share FROM daily_emotions WHERE date = '2026-11-20'\"`"
 )
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables by bare name.")],
+    sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables and views by bare name.")],
     format: Annotated[
         QueryFormat,
         typer.Option(

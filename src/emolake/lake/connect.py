@@ -11,7 +11,7 @@ from botocore.session import get_session
 from duckdb_extensions import import_extension
 
 from emolake.errors import ConfigurationError
-from emolake.lake.schema import add_temporary_views, create_tables
+from emolake.lake.schema import add_temporary_views, create_tables, outdated_views
 from emolake.lake.transact import Lake, LakeError, interruptible
 from emolake.lake.unopened import NoLakeError, PresentError, unopened
 from emolake.lake.warehouse import WarehouseOptions
@@ -54,7 +54,7 @@ def open_lake(
             if not create and not lake.exists():
                 raise NoLakeError(warehouse.parsed_catalog.where)
             # A whole lake gets no snapshot from this.
-            if not read_only and lake.is_of_earlier_version():
+            if not read_only and (lake.is_of_earlier_version() or outdated_views(connection)):
                 lake.transact(create_tables, author="emolake", message="create the lake", extra={})
             connection.execute("USE lake")
             if read_only:

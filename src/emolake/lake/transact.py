@@ -18,7 +18,7 @@ from tenacity import (
 
 from emolake.errors import EmolakeError
 from emolake.lake.questions import Answer, ask, asking
-from emolake.lake.schema import GUARD_SLOTS, missing_columns, missing_tables, outdated_views
+from emolake.lake.schema import GUARD_SLOTS, missing_columns, missing_tables
 from emolake.lake.trouble import trouble
 from emolake.lake.turns import turn
 from emolake.lake.warehouse import WarehouseOptions
@@ -238,12 +238,8 @@ class Lake:
         return len(missing_tables(self.connection)) < len(TABLES)
 
     def is_of_earlier_version(self) -> bool:
-        """Return whether tables, columns or views are missing or outdated, which the next writer adds."""
-        return bool(
-            missing_tables(self.connection)
-            or missing_columns(self.connection)
-            or outdated_views(self.connection)
-        )
+        """Return whether tables or columns are missing, which the next writer adds."""
+        return bool(missing_tables(self.connection) or missing_columns(self.connection))
 
     def latest_snapshot(self) -> int:
         """Return the id of the newest snapshot."""

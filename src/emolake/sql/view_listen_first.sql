@@ -41,24 +41,28 @@ reasons AS (
             [
                 struct_pack(
                     name := 'most extreme',
+                    emotion := strongest,
                     score := shares[strongest],
                     from_s := surest_s[strongest],
                     why := format('{{:.0f}} % {{}}', 100 * shares[strongest], strongest)
                 ),
                 struct_pack(
                     name := 'most mixed',
+                    emotion := dominant_emotion,
                     score := mixture,
                     from_s := 0.0,
                     why := format('{{}} emotions, none above {{:.0f}} %', cardinality(shares), 100 * dominant_share)
                 ),
                 struct_pack(
                     name := 'most changed',
+                    emotion := risen_emotion,
                     score := change,
                     from_s := 0.75 * duration_s,
                     why := format('{{}} {{:+.0f}} points from the first to the last quarter', risen_emotion, 100 * risen_by)
                 ),
                 struct_pack(
                     name := 'least sure',
+                    emotion := dominant_emotion,
                     score := 1 - mean_confidence,
                     from_s := least_sure_s,
                     why := format('mean probability {{:.2f}}', mean_confidence)
@@ -82,6 +86,7 @@ SELECT
     recorded_at_local,
     dimensions,
     score,
+    reason.emotion AS emotion,
     reason.why AS why,
     reason.from_s AS listen_from_s,
     labelled_seconds

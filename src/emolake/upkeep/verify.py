@@ -93,7 +93,8 @@ def verify_rows(lake: Lake, settings: Settings, days: DayRange) -> Verdict:
 
 def _verify_aggregates(lake: Lake, settings: Settings, days: DayRange, broken: set[date]) -> Verdict:
     by = settings.breakdown
-    outdated = {stale.date for stale in stale_days(lake.connection, days, by)}
+    stale = stale_days(lake.connection, days, by)
+    outdated = {each.date for each in stale if not each.lacks_intervals}
     without: dict[date, list[str]] = {}
     for day, model in held_back(lake, days):
         without.setdefault(day, []).append(model)
@@ -101,6 +102,7 @@ def _verify_aggregates(lake: Lake, settings: Settings, days: DayRange, broken: s
     at_work = lake.rows(statement("days_of_live_runs"), {"alive_after": alive_after})
     breaches: list[Finding] = []
     notices = [_held_back(day, model) for day, models in without.items() for model in models]
+    notices += [_without_intervals(each.date) for each in stale if each.lacks_intervals]
     for day in sorted(_days_of(lake, days) | outdated):
         if day in broken:
             why = "the rows of the day are broken: the aggregates are not compared with them"
@@ -125,6 +127,15 @@ def _outdated(day: date, why: str) -> Finding:
         day,
         f"the aggregates were not made from the ledger as it is: {why}",
         f"SELECT * FROM analyses LEFT JOIN aggregations USING (date) WHERE date = '{day}'",
+    )
+
+
+def _without_intervals(day: date) -> Finding:
+    return Finding(
+        "aggregates",
+        day,
+        f"a version without intervals aggregated the day; `emolake backfill {day} {day}` aggregates it again",
+        f"SELECT emotion, share, share_low, share_high FROM daily_emotions WHERE date = '{day}'",
     )
 
 
