@@ -4,8 +4,8 @@
     PYTHONPATH=FOLDER python -m bench.speakers
 
 makes mono calls of two speakers of a corpus, with pauses, overlaps and different levels, finds who speaks when, and
-writes the tables between the marks of docs/mono_calls.md. A way that is not installed is left out, with a notice. Only
-the weights of Resemblyzer are read: importing the package needs webrtcvad, a compiler, and an older SciPy.
+writes the tables between the marks of docs/mono_calls.md. A way that is not installed is left out, with a notice.
+Only the weights of Resemblyzer are read: importing the package needs webrtcvad, a compiler, and an older SciPy.
 """
 
 import csv
@@ -122,7 +122,7 @@ def made_call(
             at += round((random.exponential(0.6) + on_hold) * RATE)
         who = 1 - who
     if setting.telephone:
-        tracks = np.stack([_by_telephone(track) for track in tracks])
+        tracks = np.stack([by_telephone(track) for track in tracks])
     noise = random.normal(0, 10 ** (-random.uniform(50, 65) / 20), tracks.shape[1])
     return (tracks.sum(0) + noise).astype(np.float32), [_talk(track) for track in tracks]
 
@@ -134,7 +134,8 @@ def _pool(folder: Path, setting: Setting, speaker: str, random: np.random.Genera
     return paths
 
 
-def _by_telephone(samples: np.ndarray) -> np.ndarray:
+def by_telephone(samples: np.ndarray) -> np.ndarray:
+    """Return speech [n] at 16 kHz as a telephone line leaves it: 300 to 3400 Hz, 8 kHz, 8-bit µ-law."""
     band = butter(4, [300, 3400], "bandpass", fs=RATE, output="sos")
     narrow = np.clip(resample_poly(sosfilt(band, samples), 1, 2), -1, 1)
     steps = np.round(127 * np.sign(narrow) * np.log1p(255 * np.abs(narrow)) / np.log(256)) / 127

@@ -19,6 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 # The lock that the tests of an extra run with; make test-extras keeps SpeechBrain apart.
 LOCKS = {
+    "dashboard": "requirements-dashboard.lock",
     "dev": "requirements.lock",
     "emotion2vec": "requirements-families.lock",
     "keras": "requirements-families.lock",

@@ -15,7 +15,7 @@ Definitions:
         the Acoustical Society of America 130).
 
 Speech is told from silence in chunks of 32 ms, and everything here is a whole number of them, but for the end. There is
-no rate of speech: what voice activity gives is how long, not how many syllables.
+no rate of speech: docs/mono_calls.md has the error of counting syllables, which follows the emotion.
 """
 
 from collections.abc import Collection, Sequence

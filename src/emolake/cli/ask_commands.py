@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from emolake.cli.arguments import ConfigOption, parsed_day, required_settings
+from emolake.errors import ConfigurationError
 from emolake.report.formats import Language
 
 app = typer.Typer()
@@ -69,6 +70,20 @@ def report(
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("report.html"),
+    recording: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI|KEY",
+            help="One recording instead of days: its URI, or the end of it from a /; the whole lake when left out.",
+        ),
+    ] = None,
+    embed_audio: Annotated[
+        bool,
+        typer.Option(
+            "--embed-audio",
+            help="With --recording: put its sound into the page, which otherwise only plays a local file where it lies.",
+        ),
+    ] = False,
     language: Annotated[
         Language, typer.Option(help="That the page opens in; a reader can choose another one in it.")
     ] = Language.en,
@@ -77,8 +92,19 @@ def report(
     """Write one self-contained HTML file: what changed, who, how sure, and which calls to listen to.
 
     The page needs no network. It has filters by day, model, dimension, role and emotion, and a table behind each chart.
+    With --recording it is of one recording: waveform, who speaks when, probabilities over time, and a player.
     """
     _, settings = required_settings(config)
+    if recording is not None:
+        if first is not None or last is not None:
+            raise ConfigurationError("--recording is of one recording; leave --from and --to out")
+        from emolake.upkeep.recording_page import report_recording
+
+        report_recording(settings, recording, out=output, language=language, embed_audio=embed_audio)
+        typer.echo(f"wrote {output}", err=True)
+        return
+    if embed_audio:
+        raise ConfigurationError("--embed-audio goes with --recording, which names whose")
     from emolake.lake.connect import open_lake
     from emolake.report.build import write_report
 

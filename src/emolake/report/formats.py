@@ -13,6 +13,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 NOTHING = "–"
+# What all pages say, and what that of one recording says.
+_CATALOGUES = ("", "recording.")
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
@@ -29,8 +31,10 @@ class Language(StrEnum):
 @cache
 def catalogue(language: Language) -> dict[str, str]:
     """Return the words of a language by key."""
-    text = files("emolake.report").joinpath("words", f"{language}.json").read_text("utf-8")
-    words: dict[str, str] = json.loads(text)
+    words: dict[str, str] = {}
+    for name in _CATALOGUES:
+        text = files("emolake.report").joinpath("words", f"{name}{language}.json").read_text("utf-8")
+        words |= json.loads(text)
     return words
 
 
@@ -81,6 +85,7 @@ class Words:
             "share": self._share,
             "change": self._change,
             "duration": self._duration,
+            "clock": self._clock,
             "moment": _moment,
             "emotion": lambda value: self(f"emotion_{value}"),
             "long": str,
@@ -94,7 +99,7 @@ class Words:
         return f"{_NO_BREAK}%" if self.language is Language.de else "%"
 
     def _decimal(self, value: float, places: int) -> str:
-        text = f"{value:,.{places}f}"
+        text = f"{round(value, places) + 0:,.{places}f}"  # adding 0 takes the sign of -0
         return text.translate(str.maketrans(",.", ".,")) if self.language is Language.de else text
 
     def _signed(self, value: float) -> str:
@@ -125,6 +130,10 @@ class Words:
         else:
             size, unit = 3600, "unit_h"
         return f"{self._decimal(seconds / size, 1)}{_NO_BREAK}{self(unit)}"
+
+    def _clock(self, seconds: float) -> str:
+        minutes, rest = divmod(round(10 * seconds), 600)
+        return f"{minutes}:{self._decimal(rest / 10, 1).zfill(4)}"
 
 
 def _moment(moment: datetime) -> str:

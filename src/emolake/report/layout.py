@@ -39,6 +39,7 @@ def render(
     data: Mapping[str, Any],
     scripts: Sequence[str] = (),
     styles: Sequence[str] = (),
+    media: str | None = None,
 ) -> str:
     """Return a page.
 
@@ -49,6 +50,7 @@ def render(
         data: what the scripts read, as `emolake.data`.
         scripts: files of this package that run after the library, `words.js` and `charts.js`.
         styles: files of this package after `base.css`.
+        media: source of what the page may play; nothing when left out.
     """
     words = Words(language)
     run = [
@@ -62,7 +64,7 @@ def render(
         words=words,
         language=language,
         languages=Language,
-        policy=_policy(run, styled),
+        policy=_policy(run, styled, media),
         styles=[Markup(text) for text in styled],
         scripts=[Markup(text) for text in run],
         data=Markup(_json({"language": language, **data})),
@@ -72,11 +74,15 @@ def render(
     )
 
 
-def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+def _policy(scripts: Sequence[str], styles: Sequence[str], media: str | None) -> str:
     of_scripts = " ".join(map(_source, scripts))
     # The last are of the element of styles that the library itself writes.
     of_styles = " ".join([*map(_source, styles), *(f"'{each}'" for each in library()["styles"])])
-    return f"default-src 'none'; script-src {of_scripts}; style-src {of_styles}; base-uri 'none'; form-action 'none'"
+    played = f" media-src {media};" if media else ""
+    return (
+        f"default-src 'none'; script-src {of_scripts}; style-src {of_styles};{played} "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 def _source(text: str) -> str:

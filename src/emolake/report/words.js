@@ -9,7 +9,7 @@ emolake.language = emolake.data.language;
 
 emolake.formats = (() => {
   const decimal = (places) => (value) => new Intl.NumberFormat(emolake.language, {
-    minimumFractionDigits: places, maximumFractionDigits: places,
+    minimumFractionDigits: places, maximumFractionDigits: places, signDisplay: "negative",
   }).format(value);
   const signed = (value) => {
     const rounded = Math.round(10 * value) / 10;
@@ -28,6 +28,11 @@ emolake.formats = (() => {
     duration: (seconds) => {
       const [size, unit] = seconds < 60 ? [1, "unit_s"] : seconds < 3600 ? [60, "unit_min"] : [3600, "unit_h"];
       return `${decimal(1)(seconds / size)}\u00a0${emolake.word(unit)}`;
+    },
+    // A place in a recording, in minutes and seconds.
+    clock: (seconds) => {
+      const tenths = Math.round(10 * seconds);
+      return `${Math.floor(tenths / 600)}:${decimal(1)((tenths % 600) / 10).padStart(4, "0")}`;
     },
     // A share with its interval, [share, low, high]; null ends are those of a single recording.
     share: ([share, low, high]) => (share === null ? "–" : low === null
