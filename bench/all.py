@@ -26,6 +26,7 @@ BENCHES = (
     "decode",
     "feed",
     "robustness",
+    "reporting",
 )
 _SECTION = re.compile(r"<!-- (\w+) on (.+?) -->\n(.*?)(?=\n<!-- |\Z)", re.DOTALL)
 _HEAD = """\

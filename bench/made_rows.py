@@ -6,8 +6,8 @@ import duckdb
 import pyarrow as pa
 
 from emolake.schemas.records import AnalysisKey
+from emolake.schemas.shard_rows import ShardRows
 from emolake.schemas.tables import ANALYSES, RECORDING_DYNAMICS, RECORDINGS, SEGMENTS
-from emolake.tasks.commit import ShardRows
 from emolake.tasks.plan import recording_id
 
 KEY = AnalysisKey(model="bench", model_fingerprint="f" * 32, config_id="c" * 16)

@@ -70,11 +70,11 @@ def _tables(story: Story) -> dict[Table, pa.Table]:
     hours = np.clip(drawn.normal(13, 3.2, number), 7, 21.9)
     site = drawn.choice(len(SITES), number, p=[0.14, 0.22, 0.12, 0.2, 0.32])
     queue = drawn.choice(len(QUEUES), number, p=[0.34, 0.16, 0.3, 0.2])
-    status = drawn.choice(["ok", "truncated", "silent", "quarantined"], number, p=[0.965, 0.008, 0.012, 0.015])
+    status = drawn.choice(
+        ["ok", "truncated", "silent", "quarantined"], number, p=[0.965, 0.008, 0.012, 0.015]
+    )
     uris = [
-        f"s3://calls/{day:%Y/%m/%d}/{SITES[site[i]].lower()}/{QUEUES[queue[i]]}/{hours[i]:05.2f}-{10_000 + i}.wav".replace(
-            ".", "-", 1
-        )
+        f"s3://calls/{day:%Y/%m/%d}/{SITES[site[i]].lower()}/{QUEUES[queue[i]]}/{10_000 + i}.wav"
         for i, day in enumerate(days)
     ]
     ids = [recording_id(uri) for uri in uris]
@@ -89,6 +89,11 @@ def _tables(story: Story) -> dict[Table, pa.Table]:
     is_bad = status == "quarantined"
     clips = (site == SITES.index("Hamburg")) & (drawn.random(number) < 0.22)
     quiet = (site == SITES.index("Leeds")) & (drawn.random(number) < 0.08)
+    levels = drawn.normal(-27, 4, number) - 32 * quiet
+    notes = [
+        None if is_bad[i] else ["clipped"] if clips[i] else ["quiet"] if quiet[i] else None
+        for i in range(number)
+    ]
     recordings = {
         "recording_id": ids, "uri": uris, "version": ["v1"] * number, "date": days,
         "recorded_at": [each.replace(tzinfo=UTC) for each in begun], "recorded_at_local": begun,
@@ -97,12 +102,12 @@ def _tables(story: Story) -> dict[Table, pa.Table]:
         "sample_rate": [None if is_bad[i] else 8000 for i in range(number)],
         "channels": [None if is_bad[i] else 2 for i in range(number)],
         "codec": [None if is_bad[i] else "pcm_s16le" for i in range(number)],
-        "level_dbfs": [None if is_bad[i] else float(level) for i, level in enumerate(drawn.normal(-27, 4, number) - 32 * quiet)],
+        "level_dbfs": [None if is_bad[i] else float(level) for i, level in enumerate(levels)],
         "clipped_share": [None if is_bad[i] else 0.004 if clips[i] else 0.0 for i in range(number)],
         "dc_offset": [None if is_bad[i] else 0.0 for i in range(number)],
         "bandwidth_hz": [None if is_bad[i] else 3400.0 for i in range(number)],
         "channel_correlation": [None if is_bad[i] else 0.02 for i in range(number)],
-        "signal_notes": [["clipped"] if clips[i] and not is_bad[i] else ["quiet"] if quiet[i] and not is_bad[i] else None for i in range(number)],
+        "signal_notes": notes,
         "dimensions": [[("site", SITES[site[i]]), ("queue", QUEUES[queue[i]])] for i in range(number)],
         "status": status.tolist(),
         "error": [
@@ -237,12 +242,14 @@ def _runs(story: Story, drawn: np.random.Generator, found: np.ndarray) -> pa.Tab
             {
                 **{column.name: 0 for column in RUNS.columns if column.field.type == pa.int64()},
                 "run_id": run_id, "flow": "nightly", "outcome": "failed" if each == 9 else "completed",
-                "started_at": begun, "finished_at": begun + timedelta(seconds=took), "first_date": day - timedelta(days=2),
-                "last_date": day, "model": story.models[0], "config_id": "0" * 16, "found": number, "done": number,
+                "started_at": begun, "finished_at": begun + timedelta(seconds=took),
+                "first_date": day - timedelta(days=2), "last_date": day, "model": story.models[0],
+                "config_id": "0" * 16, "found": number, "done": number,
                 "decoded": number, "with_speech": number, "with_label": number, "not_matched": int(each % 7 == 3),
                 "not_audio": 1, "named_keys": [f"not audio: {day:%Y/%m/%d}/index.json"], "warnings": [],
                 "audio_seconds": 160.0 * number, "speech_seconds": 90.0 * number, "wall_s": took,
-                "real_time_factor": took / max(160.0 * number, 1), "timings": [("decode", 11.0), ("classify", took - 20)],
+                "real_time_factor": took / max(160.0 * number, 1),
+                "timings": [("decode", 11.0), ("classify", took - 20)],
                 "device": "cpu", "versions": [("emolake", "0.1.0"), ("torch", "2.13.0")], "options": "{}",
                 "error": "the source did not answer: connection refused" if each == 9 else None,
             }
@@ -256,7 +263,8 @@ def _health(story: Story, drawn: np.random.Generator) -> pa.Table:
             "run_id": run_id, "model": model, "model_fingerprint": f"{place + 1:032x}", "segments": 1800,
             "logit_range_mean": float(drawn.normal(6.1, 0.12)), "logit_range_sd": 1.3,
             "label_entropy": float(drawn.normal(1.42, 0.03)), "commonest_label": "neutral",
-            "commonest_share": float(drawn.normal(0.49, 0.012)), "drift": float(0.02 + 0.012 * abs(drawn.normal()) + (0.05 if each < 5 else 0)),
+            "commonest_share": float(drawn.normal(0.49, 0.012)),
+            "drift": float(0.02 + 0.012 * abs(drawn.normal()) + (0.05 if each < 5 else 0)),
             "verdict": "healthy", "committed_at": begun,
         }
         for each, (_, run_id, begun) in enumerate(_nights(story))

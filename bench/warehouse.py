@@ -18,8 +18,9 @@ from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
+from emolake.schemas.shard_rows import ShardRows
 from emolake.tasks.aggregate import aggregate_days
-from emolake.tasks.commit import ShardRows, commit_shard
+from emolake.tasks.commit import commit_shard
 
 _PLAN = {"short": 1_000_000, "full": 50_000_000}  # segments
 YEAR = [date(2026, 1, 1) + timedelta(days=number) for number in range(365)]

@@ -1,7 +1,7 @@
 """Take the schedules of deployments away whose `schedules` is an empty list in a file.
 
-`python deployments/clear_schedules.py FILE`, after `prefect deploy`: Prefect 3.8 leaves an earlier schedule active where the
-file now says `schedules: []` (PrefectHQ/prefect#23097), and the deployment goes on running at its hours.
+`python deployments/clear_schedules.py FILE`, after `prefect deploy`: Prefect 3.8 leaves an earlier schedule active
+where the file now says `schedules: []` (PrefectHQ/prefect#23097), and the deployment goes on running at its hours.
 """
 
 import sys

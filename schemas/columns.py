@@ -3,18 +3,10 @@
 Arrow schemas, DDL and the data dictionary are derived from here and from `tables.py`.
 """
 
-from dataclasses import dataclass, replace
-
 import pyarrow as pa
 
+from emolake.schemas.column import DOUBLE_MAP, FLOAT_MAP, TEXT_MAP, TIMESTAMP, WALL_CLOCK, Column
 from emolake.schemas.labels import EMOTIONS
-
-TIMESTAMP = pa.timestamp("us", tz="UTC")
-WALL_CLOCK = pa.timestamp("us")
-TEXT_MAP = pa.map_(pa.string(), pa.string())
-FLOAT_MAP = pa.map_(pa.string(), pa.float32())
-DOUBLE_MAP = pa.map_(pa.string(), pa.float64())
-COUNT_MAP = pa.map_(pa.string(), pa.int64())
 
 RECORDING_STATUSES = ("ok", "truncated", "silent", "excluded", "quarantined")
 # What may be odd of a recording's signal, and what to make of it.
@@ -32,53 +24,8 @@ SIGNAL_NOTES = {
 HEALTH_VERDICTS = ("healthy", "flat", "too few")
 RUN_OUTCOMES = ("running", "completed", "failed", "died")
 
-_SQL_TYPES: dict[pa.DataType, str] = {
-    pa.string(): "VARCHAR",
-    pa.int32(): "INTEGER",
-    pa.int64(): "BIGINT",
-    pa.float32(): "FLOAT",
-    pa.float64(): "DOUBLE",
-    pa.date32(): "DATE",
-    pa.bool_(): "BOOLEAN",
-    TIMESTAMP: "TIMESTAMPTZ",
-    WALL_CLOCK: "TIMESTAMP",
-    TEXT_MAP: "MAP(VARCHAR, VARCHAR)",
-    FLOAT_MAP: "MAP(VARCHAR, FLOAT)",
-    DOUBLE_MAP: "MAP(VARCHAR, DOUBLE)",
-    COUNT_MAP: "MAP(VARCHAR, BIGINT)",
-    pa.list_(pa.string()): "VARCHAR[]",
-    pa.list_(pa.int32()): "INTEGER[]",
-}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: `allowed` closes the set of its values, `unit` is SI or a plain word."""
-
-    name: str
-    type: pa.DataType
-    description: str
-    unit: str | None = None
-    nullable: bool = False
-    allowed: tuple[str, ...] | None = None
-
-    @property
-    def sql_type(self) -> str:
-        """Type name in DuckDB's DDL."""
-        return _SQL_TYPES[self.type]
-
-    @property
-    def field(self) -> pa.Field:
-        """Arrow field with the description as metadata."""
-        return pa.field(self.name, self.type, self.nullable, {"description": self.description})
-
-    def optional(self, description: str | None = None) -> "Column":
-        """Return the same column where it may be NULL."""
-        return replace(self, nullable=True, description=description or self.description)
-
-
 RECORDING_ID = Column("recording_id", pa.string(), "stable hash of the recording's URI")
-URI = Column("uri", pa.string(), "where the object lies, as listed")
+URI = Column("uri", pa.string(), "where the object lies, as listed", personal=True)
 VERSION = Column("version", pa.string(), "ETag of the object, or size and mtime in a folder")
 DATE = Column("date", pa.date32(), "local calendar day that the recording belongs to")
 RECORDED_AT = Column(
@@ -147,7 +94,9 @@ DIMENSIONS = Column(
     "dimensions", TEXT_MAP, "named groups of the key's pattern, and what source.dimensions looks up"
 )
 STATUS = Column("status", pa.string(), "what became of the recording", allowed=RECORDING_STATUSES)
-ERROR = Column("error", pa.string(), "reason code, stage and message of what went wrong", nullable=True)
+ERROR = Column(
+    "error", pa.string(), "reason code, stage and message of what went wrong", nullable=True, personal=True
+)
 RUN_ID = Column("run_id", pa.string(), "the run that wrote the row")
 COMMITTED_AT = Column("committed_at", TIMESTAMP, "when the transaction that wrote the row was made")
 DELETED_AT = Column(
@@ -201,6 +150,7 @@ TRANSCRIPT = Column(
     pa.string(),
     "what was said, by models that write it down; NULL unless inference.store_transcripts is on",
     nullable=True,
+    personal=True,
 )
 ENTROPY = Column("entropy", pa.float32(), "Shannon entropy of the probabilities", "nat", nullable=True)
 LOGIT_RANGE = Column("logit_range", pa.float32(), "largest minus smallest logit", nullable=True)
@@ -348,9 +298,15 @@ WITH_LABEL = Column(
 )
 NOT_MATCHED = Column("not_matched", pa.int64(), "keys that do not match the pattern")
 NOT_AUDIO = Column("not_audio", pa.int64(), "keys that match the pattern and are no audio")
-NAMED_KEYS = Column("named_keys", pa.list_(pa.string()), "the first of the keys that were passed over")
+NAMED_KEYS = Column(
+    "named_keys", pa.list_(pa.string()), "the first of the keys that were passed over", personal=True
+)
 WARNINGS = Column(
-    "warnings", pa.list_(pa.string()), "days without keys, keys that match nothing, drift", nullable=True
+    "warnings",
+    pa.list_(pa.string()),
+    "days without keys, keys that match nothing, drift",
+    nullable=True,
+    personal=True,
 )
 AUDIO_SECONDS = Column("audio_seconds", pa.float64(), "decoded audio", "s")
 WALL_S = Column("wall_s", pa.float64(), "duration of the run", "s", nullable=True)
@@ -360,7 +316,9 @@ REAL_TIME_FACTOR = Column(
 TIMINGS = Column("timings", DOUBLE_MAP, "seconds by stage, summed over shards that ran side by side", "s")
 DEVICE = Column("device", pa.string(), "device that the model ran on", nullable=True)
 VERSIONS = Column("versions", TEXT_MAP, "versions of the packages that change numbers")
-OPTIONS = Column("options", pa.string(), "the resolved options of the run as JSON, without secrets")
+OPTIONS = Column(
+    "options", pa.string(), "the resolved options of the run as JSON, without secrets", personal=True
+)
 
 LEDGER_STATE = Column(
     "ledger_state", pa.string(), "hash of the day's ledger that the aggregates were made from"
@@ -399,4 +357,14 @@ RECORDING_HASH = Column("recording_hash", pa.string(), "SHA-256 of the recording
 ERASED_AT = Column("erased_at", TIMESTAMP, "when the rows were deleted")
 ANALYSES = Column("analyses", pa.int64(), "number of analyses that were deleted")
 FORGOTTEN_AT = Column("forgotten_at", TIMESTAMP, "when the rows were deleted")
-REQUESTED_BY = Column("requested_by", pa.string(), "who asked for it, or a ticket", nullable=True)
+REQUESTED_BY = Column(
+    "requested_by", pa.string(), "who asked for it, or a ticket", nullable=True, personal=True
+)
+
+PUBLISHED_AT = Column("published_at", TIMESTAMP, "when the file was written")
+EMOLAKE_VERSION = Column("emolake_version", pa.string(), "version of emolake that wrote the file")
+SNAPSHOT = Column("snapshot", pa.int64(), "snapshot of the lake that all tables of the file are of")
+PUBLISHED_TABLES = Column("tables", pa.list_(pa.string()), "tables and views of the lake that the file holds")
+PERSONAL_DATA = Column(
+    "personal", pa.bool_(), "whether columns and dimensions with personal data are in the file"
+)

@@ -5,8 +5,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from emolake.schemas.columns import Column
-from emolake.schemas.tables import TABLES
+from emolake.schemas.column import Column
+from emolake.schemas.tables import PUBLISHED, TABLES, Grain
 from emolake.schemas.views import VIEWS
 from emolake.sql import statement
 
@@ -56,11 +56,36 @@ def _lines() -> Iterator[str]:
         yield from ("", f"### {view.name}", "", view.description, "", _key(view.key), "")
         yield from _columns(view.columns)
         yield from ("", "```sql", *view.example.splitlines(), "```")
+    yield from ("", "## The published file", "", *_published(), "")
+    yield from (f"### {PUBLISHED.name}", "", PUBLISHED.description, "", *_columns(PUBLISHED.columns))
     yield from ("", "## Shares of several days", "", _SHARES_OF_DAYS, "", "```sql")
     yield from statement("cookbook_shares_of_days").splitlines()
     yield from ("```", "", _ADJUSTED_OF_DAYS, "", _DRIFT, "", "```sql")
     yield from statement("cookbook_drift").splitlines()
     yield "```"
+
+
+def _published() -> Iterator[str]:
+    """Yield what goes into the published file, and by default into an export."""
+    held = {
+        grain: ", ".join(f"`{each.name}`" for each in (*TABLES, *VIEWS) if each.grain is grain)
+        for grain in Grain
+    }
+    yield from (
+        "`emolake publish` writes these tables and views as tables into one plain DuckDB file, and `emolake export`",
+        "takes the same where none is named:",
+        "",
+        f"- always: {held[Grain.summary]};",
+        f"- with `--include recordings`: {held[Grain.recordings]};",
+        f"- with `--include segments`: {held[Grain.segments]};",
+        f"- never, but `export` where they are named: {held[Grain.internal]}.",
+        "",
+        "Columns marked *personal* are left out, and so are the dimensions that neither `aggregate.by` nor",
+        "`publish.dimensions` names, unless `--personal` is given. `recording_id` stays: it is a pseudonym, which",
+        "`recordings.uri` tells the meaning of. Views are stored as tables, because earlier versions of DuckDB read",
+        "the subscript of a map otherwise. Where a part of a long table has no element in a column of lists or maps,",
+        "the file has a column `NAME_json` beside it, from which DuckDB 1.0 can read the column too.",
+    )
 
 
 def _key(names: Sequence[str]) -> str:
@@ -76,7 +101,7 @@ def _columns(columns: Iterable[Column]) -> Iterator[str]:
 
 def _meaning(column: Column) -> str:
     allowed = f": {', '.join(f'`{value}`' for value in column.allowed)}" if column.allowed else ""
-    return column.description + allowed
+    return column.description + allowed + ("; *personal*" if column.personal else "")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from emolake.schemas.columns import DOUBLE_MAP, Column
+from emolake.schemas.column import DOUBLE_MAP, Column
 
 DRIFT_MEASURES = {
     "population_stability": "population stability index of the shares of labels, against the earlier days together",

@@ -1,12 +1,26 @@
 """The lake's tables as lists of columns with a key; Arrow schemas and DDL are derived."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import pyarrow as pa
 
 from emolake.schemas import columns as c
 from emolake.schemas import drift_columns as d
-from emolake.schemas.columns import Column
+from emolake.schemas.column import Column
+
+
+class Grain(StrEnum):
+    """What a row is about, and so whether the table is published and exported unless it is named."""
+
+    summary = "summary"
+    """Days, runs and models, and views of single calls: always."""
+    recordings = "recordings"
+    """Single recordings: where `recordings` are included."""
+    segments = "segments"
+    """Single segments: where `segments` are included."""
+    internal = "internal"
+    """The lake's own accounts: never."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +32,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     partition_by: tuple[str, ...] = ()
+    grain: Grain = Grain.internal
 
     @property
     def schema(self) -> pa.Schema:
@@ -65,6 +80,7 @@ RECORDINGS = Table(
     ),
     key=("recording_id",),
     partition_by=("date",),
+    grain=Grain.recordings,
 )
 
 ANALYSES = Table(
@@ -84,6 +100,7 @@ ANALYSES = Table(
     ),
     key=("recording_id", "model"),
     partition_by=("date",),
+    grain=Grain.recordings,
 )
 
 SEGMENTS = Table(
@@ -113,6 +130,7 @@ SEGMENTS = Table(
     ),
     key=("recording_id", "model", "channel", "segment_index"),
     partition_by=("date",),
+    grain=Grain.segments,
 )
 
 RECORDING_DYNAMICS = Table(
@@ -140,6 +158,7 @@ RECORDING_DYNAMICS = Table(
     ),
     key=("recording_id", "channel"),
     partition_by=("date",),
+    grain=Grain.recordings,
 )
 
 DAILY_EMOTIONS = Table(
@@ -166,6 +185,7 @@ DAILY_EMOTIONS = Table(
     ),
     key=("date", "model", "dimensions", "emotion"),
     partition_by=("date",),
+    grain=Grain.summary,
 )
 
 AGGREGATIONS = Table(
@@ -216,6 +236,7 @@ RUNS = Table(
         c.ERROR,
     ),
     key=("run_id",),
+    grain=Grain.summary,
 )
 
 MODEL_HEALTH = Table(
@@ -236,6 +257,7 @@ MODEL_HEALTH = Table(
         c.COMMITTED_AT,
     ),
     key=("run_id", "model"),
+    grain=Grain.summary,
 )
 
 DRIFT = Table(
@@ -262,6 +284,7 @@ DRIFT = Table(
     ),
     key=("date", "model", "dimension", "dimension_value", "measure"),
     partition_by=("date",),
+    grain=Grain.summary,
 )
 
 MODEL_RELIABILITY = Table(
@@ -292,6 +315,13 @@ GUARDS = Table(
     (c.GUARD, c.COMMITS),
     key=("guard",),
     partition_by=("guard",),
+)
+
+PUBLISHED = Table(
+    "published",
+    "One row, in the file that `emolake publish` writes and not in the lake: how that file was made.",
+    (c.PUBLISHED_AT, c.EMOLAKE_VERSION, c.SNAPSHOT, c.PUBLISHED_TABLES, c.PERSONAL_DATA),
+    key=("published_at",),
 )
 
 TABLES: tuple[Table, ...] = (

@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from emolake.schemas.columns import CONFIDENCE, COUNT_MAP, DOUBLE_MAP, EMOTION, MODEL, WALL_CLOCK, Column
+from emolake.schemas.column import COUNT_MAP, DOUBLE_MAP, WALL_CLOCK, Column
+from emolake.schemas.columns import CONFIDENCE, EMOTION, MODEL
 from emolake.schemas.labels import EMOTIONS
 
 
@@ -148,7 +149,10 @@ REASONS = Column(
     "reasons", COUNT_MAP, "recordings by the reason code of what went wrong; NULL without any", nullable=True
 )
 FELL_OUT = Column(
-    "fell_out", pa.list_(pa.string()), "the first three that are not labelled, with the reason of each"
+    "fell_out",
+    pa.list_(pa.string()),
+    "the first three that are not labelled, with the reason of each",
+    personal=True,
 )
 
 MODEL_A = Column("model_a", pa.string(), MODEL.description)
@@ -185,7 +189,7 @@ MOST_CLIPPED_SHARE = _figure("most_clipped_share", "largest clipped_share of a r
 ODD = _count("odd", "recordings with a signal note")
 ODD_SHARE = _figure("odd_share", "odd over recordings")
 NOTES = Column("notes", COUNT_MAP, "recordings by signal note; NULL without any", nullable=True)
-EXAMPLES = Column("examples", pa.list_(pa.string()), "the first three recordings with a note")
+EXAMPLES = Column("examples", pa.list_(pa.string()), "the first three recordings with a note", personal=True)
 
 RUN_RECORDINGS = _count("recordings", "recordings committed by the run")
 AUDIO_HOURS = Column("audio_hours", pa.float64(), "decoded audio", "h")

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from emolake.schemas import columns as c
 from emolake.schemas import view_columns as v
-from emolake.schemas.columns import Column
+from emolake.schemas.column import Column
+from emolake.schemas.tables import Grain
 from emolake.sql import statement
 
 # Parts of statements that several views, and the daily table, are made with: `sql/NAME.sql`.
@@ -28,6 +29,11 @@ class View:
     def schema(self) -> pa.Schema:
         """Arrow schema of the view."""
         return pa.schema([column.field for column in self.columns])
+
+    @property
+    def grain(self) -> Grain:
+        """What a row is about: a part of a channel, or a whole recording or more."""
+        return Grain.segments if c.START_S in self.columns else Grain.summary
 
     @property
     def select(self) -> str:

@@ -6,47 +6,14 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from emolake.lake.registration import registered
 from emolake.lake.schema import append, check_rows
 from emolake.lake.transact import Lake, take_guards
 from emolake.schemas.records import AnalysisKey
-from emolake.schemas.tables import ANALYSES, RECORDING_DYNAMICS, RECORDINGS, SEGMENTS, Table
+from emolake.schemas.shard_rows import ShardRows
+from emolake.schemas.tables import ANALYSES, RECORDING_DYNAMICS, RECORDINGS, SEGMENTS
 from emolake.sql import statement
-
-
-@dataclass(frozen=True)
-class ShardRows:
-    """Rows of one shard: every recording has one in `recordings`, at most one in `analyses`, any number in the others.
-
-    A recording without a row in `analyses` is planned again by the next run.
-    """
-
-    recordings: pa.Table
-    analyses: pa.Table
-    segments: pa.Table
-    dynamics: pa.Table
-
-    def by_table(self) -> tuple[tuple[Table, pa.Table], ...]:
-        """Return each table of the lake with its rows."""
-        return (
-            (RECORDINGS, self.recordings),
-            (ANALYSES, self.analyses),
-            (SEGMENTS, self.segments),
-            (RECORDING_DYNAMICS, self.dynamics),
-        )
-
-    def without(self, recording_ids: set[str]) -> "ShardRows":
-        """Return the rows of the other recordings."""
-        if not recording_ids:
-            return self
-        gone = pa.array(sorted(recording_ids), pa.string())
-
-        def remaining(table: pa.Table) -> pa.Table:
-            return table.filter(pc.invert(pc.is_in(table.column("recording_id"), gone)))
-
-        return ShardRows(*(remaining(rows) for _, rows in self.by_table()))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import soxr
 
 from emolake.audio.containers.gzipped import is_gzip, unpack
 from emolake.audio.containers.inspection import Declaration, declaration
-from emolake.audio.decoders import DECODER_ERRORS, EndError, described, open_decoder
+from emolake.audio.decoders import EndError, decoder_errors, described, open_decoder
 from emolake.audio.mixing import Mixer
 from emolake.audio.signal_meter import SignalFigures, SignalMeter
 from emolake.errors import BadRecordingError, Reason
@@ -226,7 +226,7 @@ class AudioReader:
         while True:
             try:
                 piece = next(frames, None)
-            except DECODER_ERRORS as error:
+            except decoder_errors() as error:
                 piece, stopped = None, error
             if piece is not None:
                 gathered.append(piece)

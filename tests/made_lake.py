@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.schemas.records import AnalysisKey
+from emolake.schemas.shard_rows import ShardRows
 from emolake.schemas.tables import ANALYSES, RECORDING_DYNAMICS, RECORDINGS, RUNS, SEGMENTS
-from emolake.tasks.commit import ShardRows
 from emolake.tasks.plan import recording_id
 
 DAY = date(2026, 11, 20)

@@ -53,7 +53,9 @@ class Opened:
         return self.page.evaluate(
             """() => Object.fromEntries([...document.querySelectorAll("table[id]")].map(table => [
                 table.id.replace("table-", ""),
-                [...table.rows].map(row => [...row.cells].map(cell => cell.textContent.replaceAll("\\u00a0", " ").trim())),
+                [...table.rows].map(row => [...row.cells].map(
+                    cell => cell.textContent.replaceAll("\\u00a0", " ").trim()
+                )),
             ]))"""
         )
 

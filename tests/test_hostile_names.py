@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_plan import work_of
+from report_page import Page
 
 from emolake.cli.app import main
 from emolake.demo.encode import write_audio
@@ -35,7 +36,6 @@ from emolake.upkeep.erase import plan_erasure, requests_by_condition
 from emolake.upkeep.verify import verify, verify_rows
 
 from made_model import write_tiny_model
-from report_page import Page
 
 pytestmark = pytest.mark.slow
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from email.parser import HeaderParser
@@ -85,6 +86,58 @@ def test_the_wheel_has_one_top_level_name_and_every_file_of_the_packages(wheel):
         for package, folder in folders().items()
         for path in files_of(folder)
     }
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command, installed from the wheel into an environment of its own, outside of the checkout.
+
+    Its dependencies are those of this environment, whose files it sees: a full installation takes minutes.
+    """
+    home = tmp_path_factory.mktemp("elsewhere") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    python = home / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    (own,) = (home / "lib").glob("python*/site-packages")
+    (own / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return home / "bin" / "emolake"
+
+
+def outside(command: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the installed command where nothing of the checkout is at hand."""
+    names = ("PYTHONPATH", "EMOLAKE_CONFIG", "PREFECT_API_URL", "VIRTUAL_ENV")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    environment["PATH"] = f"{command.parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        [command, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=250, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_wheel_works_outside_of_a_checkout(installed, tmp_path):
+    script = "import emolake, pathlib; print(pathlib.Path(emolake.__file__).parent)"
+    place = outside(installed.with_name("python"), "-c", script, cwd=tmp_path).stdout.strip()
+    assert Path(place).is_relative_to(installed.parents[1])
+    shown = outside(installed, "--help", cwd=tmp_path).stdout
+    assert all(re.search(rf"\b{command}\b", shown) for command in commands())
+    outside(installed, "init", cwd=tmp_path)
+    assert (tmp_path / "emolake.toml").is_file()
+    models = outside(installed, "models", cwd=tmp_path).stdout
+    assert re.search(r"default .* neutral", models)
+    assert "unusable" not in models
+
+
+@pytest.mark.slow
+def test_the_demo_runs_outside_of_a_checkout(installed, tmp_path):
+    done = outside(installed, "demo", "--nights", "1", cwd=tmp_path)
+    assert "2026-11-20" in done.stdout
+    assert "anger" in done.stdout
+    assert (tmp_path / "demo" / "report.html").is_file()
+    assert "\n   emolake query " in done.stderr
+    outside(installed, "publish", "--config", "demo/emolake.toml", cwd=tmp_path)
+    assert (tmp_path / "demo" / "analytics.duckdb").is_file()
 
 
 def test_the_wheel_carries_the_licence_of_the_code_and_those_of_the_weights(wheel):

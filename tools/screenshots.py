@@ -68,9 +68,7 @@ def main() -> None:
 
 
 def _pages(scratch: Path) -> dict[Language, Path]:
-    warehouse = WarehouseOptions(
-        catalog=f"sqlite:{scratch / 'catalog.sqlite'}", data=str(scratch / "data")
-    )
+    warehouse = WarehouseOptions(catalog=f"sqlite:{scratch / 'catalog.sqlite'}", data=str(scratch / "data"))
     languages = {setting.language for setting in SETTINGS}
     with open_lake(warehouse) as lake:
         tell(lake, Story())
@@ -92,13 +90,14 @@ def _chromium(scratch: Path) -> Iterator[Browser]:
     config.write_text(
         "<fontconfig>" + "".join(f"<dir>{folder}</dir>" for folder in folders) + f"<cachedir>{scratch}</cachedir>"
         + "".join(
-            f"<alias><family>{family}</family><prefer><family>DejaVu Sans</family><family>NanumGothic</family></prefer></alias>"
+            f"<alias><family>{family}</family><prefer><family>DejaVu Sans</family>"
+            "<family>NanumGothic</family></prefer></alias>"
             for family in ("system-ui", "sans-serif")
         )
         + "</fontconfig>",
         "utf-8",
     )  # fmt: skip
-    environment = {**os.environ, "FONTCONFIG_FILE": str(config)}
+    environment: dict[str, str | float | bool] = {**os.environ, "FONTCONFIG_FILE": str(config)}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable, args=["--no-sandbox"], env=environment

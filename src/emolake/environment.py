@@ -33,6 +33,12 @@ def visible_gpus() -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
+def history_file() -> Path:
+    """Return the file of what was typed into `emolake shell`: EMOLAKE_HISTORY, or one below XDG_STATE_HOME."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
+    return Path(os.environ.get("EMOLAKE_HISTORY") or state / "emolake" / "history").expanduser()
+
+
 def quiet_prefect() -> None:
     """Keep Prefect's log to what ends a process, and its telemetry at home, unless the environment says otherwise.
 

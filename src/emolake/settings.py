@@ -19,7 +19,7 @@ from pydantic_settings import (
 
 from emolake.environment import default_config_file
 from emolake.errors import ConfigurationError
-from emolake.lake.warehouse import AggregateOptions, Catalog, WarehouseOptions
+from emolake.lake.warehouse import AggregateOptions, Catalog, PublishOptions, WarehouseOptions
 from emolake.messages import validation_problems
 from emolake.models.health_gate import HealthOptions
 from emolake.models.inference import InferenceOptions
@@ -178,6 +178,7 @@ class Settings(BaseSettings):
     inference: InferenceOptions = InferenceOptions()
     warehouse: WarehouseOptions = WarehouseOptions()
     aggregate: AggregateOptions = AggregateOptions()
+    publish: PublishOptions = PublishOptions()
     run: RunOptions = RunOptions()
     health: HealthOptions = HealthOptions()
     gaps: GapOptions = GapOptions()
@@ -219,6 +220,11 @@ class Settings(BaseSettings):
         """What recordings are counted by: the dimensions of `aggregate.by`."""
         return tuple(name for name in self.aggregate.by if name not in self._own_columns)
 
+    @property
+    def open_dimensions(self) -> frozenset[str]:
+        """The dimensions that name nobody, as far as the configuration says so."""
+        return frozenset({*self.recording_breakdown, *self.publish.dimensions})
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -253,6 +259,12 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(
                 f"aggregate.by names {', '.join(unknown)}, but source.pattern gives "
+                f"{', '.join(known) or 'no dimension'}"
+            )
+        unknown = [name for name in self.publish.dimensions if name not in known]
+        if unknown:
+            raise ValueError(
+                f"publish.dimensions names {', '.join(unknown)}, but source.pattern gives "
                 f"{', '.join(known) or 'no dimension'}"
             )
         unknown = [name for name in self.policy.exclude if name not in known]
@@ -352,6 +364,7 @@ def _resolved(settings: Settings, base: Path) -> Settings:
             "warehouse": settings.warehouse.model_copy(update=warehouse),
             "alerts": settings.alerts.model_copy(update={"urls_file": alerts_file and absolute(alerts_file)}),
             "telemetry": settings.telemetry.model_copy(update={"textfile": textfile and absolute(textfile)}),
+            "publish": settings.publish.model_copy(update={"file": absolute(settings.publish.file)}),
             "models": models,
         }
     )

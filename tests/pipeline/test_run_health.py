@@ -22,10 +22,11 @@ from emolake.pipeline.runs import Run
 from emolake.prediction.diagnosis import diagnose
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
+from emolake.schemas.shard_rows import ShardRows
 from emolake.schemas.tables import SEGMENTS
 from emolake.settings import Settings
 from emolake.tasks.aggregate import HeldBack, aggregate_days, held_back
-from emolake.tasks.commit import ShardRows, commit_shard
+from emolake.tasks.commit import commit_shard
 from emolake.upkeep.verify import verify_rows
 
 from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse

@@ -1,7 +1,6 @@
 """One browser for all that looks at a report in it."""
 
 import pytest
-
 from report_browser import launched
 
 

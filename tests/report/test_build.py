@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from report_page import Page
 
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
@@ -21,7 +22,6 @@ from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
 from made_lake import DAY, KEY, Call, Piece, run_row, shard_rows, sqlite_warehouse, tiled
-from report_page import Page
 
 HOSTILE = "<script>document.title='owned'</script>"
 EARLIER = DAY - timedelta(days=2)
@@ -222,7 +222,8 @@ def test_coverage_counts_each_recording_once_and_names_what_fell_out(page):
 
 def test_runs_with_their_errors(page):
     completed = next(row for row in page.named("runs") if row["Run"] == "run-1")
-    assert [completed[name] for name in ("Outcome", "Found", "Skipped", "Done", "quarantined", "Audio", "Took", "Speed (×)")] == [
+    names = ("Outcome", "Found", "Skipped", "Done", "quarantined", "Audio", "Took", "Speed (×)")
+    assert [completed[name] for name in names] == [
         "completed", "7", "2", "5", "1", "1.0 h", "36.0 s", "100.0",
     ]  # fmt: skip
     assert f"no {HOSTILE}" in page.seen
@@ -267,7 +268,9 @@ def test_secrets_stay_out(embedded, tmp_path):
         append(
             lake.connection,
             RUNS,
-            run_row("run-1", outcome="failed", error="host=db password=hunter2", named_keys=["a?token=hunter2"]),
+            run_row(
+                "run-1", outcome="failed", error="host=db password=hunter2", named_keys=["a?token=hunter2"]
+            ),
         )
         page = report(lake, tmp_path)
     assert "hunter2" not in page.text
@@ -362,13 +365,16 @@ def test_long_lists_are_cut_and_say_so(embedded, tmp_path, monkeypatch):
     assert "more are in daily_emotions: site +5" in page.seen
 
 
-def test_an_empty_lake_is_a_page_that_says_so(embedded, tmp_path):
+def test_the_page_does_not_grow_with_the_recordings(embedded, tmp_path):
+    """Absolute figures: `python -m bench.reporting`."""
+    pieces = tiled(["anger", "neutral", "sadness"])
     with open_lake(embedded) as lake:
-        summary = write_report(lake, first=None, last=None, out=tmp_path / "r.html")
-    assert (summary.first, summary.recordings) == (None, 0)
-    page = Page(tmp_path / "r.html")
-    assert "The lake is empty" in page.seen
-    assert "No run was asked for these days" in page.seen
+        fill(lake, [Call(f"{n}.wav", pieces=pieces) for n in range(10)])
+        few = len(report(lake, tmp_path).text)
+        fill(lake, [Call(f"{n}.wav", pieces=pieces) for n in range(10, 400)])
+        page = report(lake, tmp_path)
+    assert page.by_id["recordings"] == "400"
+    assert len(page.text) < 1.01 * few
 
 
 def test_a_range_without_recordings_names_the_days_that_are_there(lake, tmp_path):
@@ -376,23 +382,6 @@ def test_a_range_without_recordings_names_the_days_that_are_there(lake, tmp_path
     seen = Page(tmp_path / "r.html").seen
     assert "no recordings of the days 2020-01-01 to 2020-01-02" in seen
     assert f"emolake report --from {EARLIER} --to {DAY}" in seen
-
-
-def test_days_of_bad_recordings_only(embedded, tmp_path):
-    with open_lake(embedded) as lake:
-        bad = Call("bad.wav", status="quarantined", error="empty: fetch: none", pieces=(), duration_s=None)
-        commit_shard(lake, shard_rows([bad]), key=KEY, run_id="run-1", message="made")
-        page = report(lake, tmp_path)
-    assert "nothing to say of emotions" in page.seen
-    assert len(page.named("fell-out")) == 1
-
-
-def test_speech_without_a_label_has_no_share(embedded, tmp_path):
-    with open_lake(embedded) as lake:
-        fill(lake, [Call("silent.wav", status="silent", pieces=(Piece(emotion=None, speech_ratio=0.0),))])
-        page = report(lake, tmp_path)
-    assert "nothing to say of emotions" in page.seen
-    assert [row["no speech"] for row in page.named("coverage")] == ["1"]
 
 
 def test_a_range_backwards_is_refused(lake, tmp_path):

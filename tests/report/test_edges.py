@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from report_browser import Opened, needs_browser
+from report_page import Page
 
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
@@ -14,25 +16,27 @@ from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
 from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse, tiled
-from report_browser import Opened, needs_browser
-from report_page import Page
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
 SPEECH = tiled(["anger", "neutral", "sadness", None])
+NOWHERE = [Call(f"{n}.wav", site=None, pieces=SPEECH) for n in range(3)]
 BAD = Call("bad.wav", status="quarantined", error="empty: fetch: none", pieces=(), duration_s=None)
 
 
 def models(number: int) -> list[AnalysisKey]:
-    return [AnalysisKey(f"model {each} {'with a long name ' * 2}", f"{each:032x}", f"{each:016x}") for each in range(number)]
+    return [
+        AnalysisKey(f"model {each} {'with a long name ' * 2}", f"{each:032x}", f"{each:016x}")
+        for each in range(number)
+    ]
 
 
 EDGES = {
     "an empty lake": ([], [KEY], []),
     "all quarantined": ([BAD], [KEY], ["site"]),
     "one recording": ([Call("a.wav", pieces=SPEECH)], [KEY], ["site"]),
-    "one day, no dimensions": ([Call(f"{n}.wav", site=None, pieces=SPEECH) for n in range(3)], [KEY], []),
-    "a dimension that recordings lack": ([Call(f"{n}.wav", site=None, pieces=SPEECH) for n in range(3)], [KEY], ["site"]),
+    "no dimensions": (NOWHERE, [KEY], []),
+    "a dimension that recordings lack": (NOWHERE, [KEY], ["site"]),
     "one emotion": ([Call(f"{n}.wav", pieces=tiled(["calm"] * 3)) for n in range(3)], [KEY], ["site"]),
     "nothing labelled": ([Call("a.wav", status="silent", pieces=tiled([None]))], [KEY], ["site"]),
     "days far apart": (
@@ -45,6 +49,15 @@ EDGES = {
     ),
     "20 models": ([Call(f"{n}.wav", pieces=SPEECH) for n in range(2)], models(20), ["site"]),
 }  # fmt: skip
+
+
+SENTENCES = {
+    "an empty lake": "The lake is empty",
+    "all quarantined": "nothing to say of emotions",
+    "nothing labelled": "nothing to say of emotions",
+    "one recording": "A change needs two days",
+    "no dimensions": "broken down by no dimension",
+}
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -61,6 +74,7 @@ def test_a_lake_at_the_edge_has_a_page_that_makes_sense(browser, tmp_path, edge)
             list(aggregate_days(lake, days, dimensions=dimensions, run_id="run-1"))
         out = write_report(lake, first=None, last=None, out=tmp_path / "r.html").out
     page = Page(out)
+    assert SENTENCES.get(edge, "") in page.seen
     assert "None" not in page.seen
     assert "nan" not in page.seen.lower().split()
     with Opened(browser, out, width=390) as opened:

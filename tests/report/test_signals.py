@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from made_plan import work_of
+from report_page import Page
 
 from emolake.lake.connect import open_lake
 from emolake.pipeline.identity import analysis_key
@@ -22,7 +23,6 @@ from emolake.upkeep.doctor import _signals
 
 from made_model import write_tiny_model
 from made_voices import utterance
-from report_page import Page
 
 DAY = date(2026, 11, 20)
 COLUMNS = ("level_dbfs", "clipped_share", "dc_offset", "bandwidth_hz", "channel_correlation", "signal_notes")

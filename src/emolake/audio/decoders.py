@@ -1,10 +1,10 @@
 """Decoders: libsndfile, and FFmpeg for what it refuses; each gives float32 frames at the file's own sampling rate."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
-import av
 import numpy as np
 import soundfile as sf
 
@@ -12,8 +12,9 @@ from emolake.audio.containers.formats import DEMUXERS
 from emolake.audio.containers.inspection import BehindTags, Declaration
 from emolake.errors import BadRecordingError, Reason
 
-DECODER_ERRORS = (av.FFmpegError, OSError, EOFError, ValueError, sf.LibsndfileError)
-"""What a decoder raises for a file that it cannot read, or not further."""
+if TYPE_CHECKING:
+    import av
+
 _SHORT_CALL = 1024
 """Frames of libsndfile's short calls: an error costs the frames of its call."""
 
@@ -24,6 +25,13 @@ _LONG_CALLS = frozenset(
 """Codecs read a second at a time: soundfile seeks behind each call, and that takes longer than decoding."""
 
 
+def decoder_errors() -> tuple[type[Exception], ...]:
+    """Return what a decoder raises for a file that it cannot read, or not further; FFmpeg's where it was asked."""
+    ffmpeg = sys.modules.get("av")
+    own = (OSError, EOFError, ValueError, sf.LibsndfileError)
+    return own if ffmpeg is None else (ffmpeg.FFmpegError, *own)
+
+
 class Decoder(Protocol):
     """An opened decoder."""
 
@@ -32,7 +40,7 @@ class Decoder(Protocol):
     channels: int
 
     def read(self) -> Iterator[np.ndarray]:
-        """Yield frames [n, channels] float32, n > 0, at the source's rate; raise one of DECODER_ERRORS."""
+        """Yield frames [n, channels] float32, n > 0, at the source's rate; raise one of `decoder_errors`."""
         ...
 
     def close(self) -> None:
@@ -94,6 +102,8 @@ class FfmpegDecoder:
     """MP3, Opus, AAC, WebM, AMR, video containers, and what libsndfile refuses."""
 
     def __init__(self, path: Path, declared: Declaration, tolerance_s: float) -> None:
+        import av  # most recordings need none of it
+
         options = {"format_whitelist": ",".join(DEMUXERS), **declared.demuxer_options}
         body = _body(path, declared.begins_at)
         # An absolute path cannot be taken for a URL.
@@ -123,8 +133,10 @@ class FfmpegDecoder:
         self.sampling_rate: int = self._first.sample_rate if self._first else context.sample_rate
         self.channels: int = self._first.layout.nb_channels if self._first else context.channels
 
-    def _decoded(self, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
+    def _decoded(self, stream: "av.AudioStream") -> "Iterator[av.AudioFrame]":
         """Yield frames with samples; packets that do not decode are skipped, up to the tolerance in all."""
+        import av
+
         skipped_s = 0.0
         pending: av.FFmpegError | None = None
         packets = self._container.demux(stream)
@@ -154,12 +166,14 @@ class FfmpegDecoder:
 
     def read(self) -> Iterator[np.ndarray]:
         """See `Decoder`."""
+        import av
+
         frames = self._checked()
         held, broken = av.AudioFifo(), None
         while True:
             try:
                 frame = next(frames, None)
-            except DECODER_ERRORS as error:
+            except decoder_errors() as error:
                 frame, broken = None, error
             # A second at a time, and what has another sample format by itself.
             if frame is None or held.samples >= self.sampling_rate or not _fits(frame, held):
@@ -172,7 +186,7 @@ class FfmpegDecoder:
         if broken is not None:
             raise broken
 
-    def _checked(self) -> Iterator[av.AudioFrame]:
+    def _checked(self) -> "Iterator[av.AudioFrame]":
         """Yield the frames, without their times; raise ValueError where the rate or the channels change."""
         frame = self._first
         while frame is not None:
@@ -195,12 +209,12 @@ def _body(path: Path, begins_at: int) -> Path | BinaryIO:
     return path if begins_at == 0 else cast("BinaryIO", BehindTags(path, begins_at))
 
 
-def _fits(frame: av.AudioFrame, held: av.AudioFifo) -> bool:
+def _fits(frame: "av.AudioFrame", held: "av.AudioFifo") -> bool:
     """Return whether a frame can be added to those that are held."""
     return not held.samples or frame.format.name == held.format.name
 
 
-def _to_float(frame: av.AudioFrame) -> np.ndarray:
+def _to_float(frame: "av.AudioFrame") -> np.ndarray:
     """Return frames [n, channels] float32 of one FFmpeg frame of any sample format; integers by their full scale."""
     given: np.ndarray = frame.to_ndarray()
     samples = given.T if frame.format.is_planar else given.reshape(-1, len(frame.layout.channels))
@@ -213,7 +227,8 @@ def _to_float(frame: av.AudioFrame) -> np.ndarray:
 
 def described(error: BaseException) -> str:
     """Return one line of a decoder's error, without the path that FFmpeg adds."""
-    if isinstance(error, av.FFmpegError):
+    ffmpeg = sys.modules.get("av")
+    if ffmpeg is not None and isinstance(error, ffmpeg.FFmpegError):
         return str(error.strerror)
     text = getattr(error, "error_string", None) or str(error) or type(error).__name__
     return str(text).strip().rstrip(".")
@@ -233,11 +248,11 @@ def open_decoder(path: Path, found: Declaration, tolerance_s: float) -> Decoder:
     if found.decoder == "libsndfile":
         try:
             return LibsndfileDecoder(path, found.begins_at)
-        except DECODER_ERRORS as error:
+        except decoder_errors() as error:
             refusals.append(f"libsndfile: {described(error)}")
     try:
         return FfmpegDecoder(path, found, tolerance_s)
-    except DECODER_ERRORS as error:
+    except decoder_errors() as error:
         refusals.append(f"ffmpeg: {described(error)}")
         if found.declared.fault is not None:
             refusals.insert(0, found.declared.fault)

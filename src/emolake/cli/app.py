@@ -12,6 +12,7 @@ import typer
 from emolake.cli import (
     ask_commands,
     dashboard_command,
+    lake_commands,
     model_commands,
     predict_commands,
     run_commands,
@@ -20,6 +21,7 @@ from emolake.cli import (
     upkeep_commands,
     watch_commands,
 )
+from emolake.cli.documented_command import OFF, DocumentedCommand
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import printable, redacted
 from emolake.output.logs import use_format
@@ -30,7 +32,6 @@ app = typer.Typer(
     name="emolake",
     help="Recordings in object storage into daily tables of emotion in a DuckDB lakehouse.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -40,6 +41,7 @@ for group in (
     run_commands,
     watch_commands,
     ask_commands,
+    lake_commands,
     dashboard_command,
     predict_commands,
 ):
@@ -47,11 +49,15 @@ for group in (
 app.command(epilog=train_command.EPILOG)(train_command.train)
 for group in (model_commands, upkeep_commands):
     app.registered_commands += group.app.registered_commands
+for each in app.registered_commands:
+    each.cls = DocumentedCommand
 
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback with an error.", show_default=OFF)
+    ] = False,
 ) -> None:
     """Turn recordings in object storage into daily tables of emotion in a DuckDB lakehouse."""
 

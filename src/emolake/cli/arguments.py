@@ -30,6 +30,28 @@ class RowFormat(StrEnum):
     csv = "csv"
 
 
+class ShellFormat(StrEnum):
+    """How the shell shows rows."""
+
+    table = "table"
+    line = "line"
+    csv = "csv"
+    json = "json"
+    markdown = "markdown"
+
+
+class Tool(StrEnum):
+    """A program that opens the lake, or the published file."""
+
+    python = "python"
+    duckdb = "duckdb"
+    dbeaver = "dbeaver"
+    metabase = "metabase"
+    r = "r"
+    rill = "rill"
+    evidence = "evidence"
+
+
 def parsed_day(text: str) -> date:
     """Return the date of an argument; another text is a wrong call."""
     try:
@@ -40,21 +62,31 @@ def parsed_day(text: str) -> date:
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option(
-        "--config", help="Configuration file; ./emolake.toml when there is one.", show_default=False
-    ),
+    typer.Option("--config", help="Configuration file.", show_default="EMOLAKE_CONFIG, or ./emolake.toml"),
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option(
-        "--model", help="Name of a model; the one of [inference] when left out.", show_default=False
-    ),
+    typer.Option("--model", help="Name of a model.", show_default="inference.model"),
 ]
 FromOption = Annotated[
-    date | None, typer.Option("--from", parser=parsed_day, metavar="YYYY-MM-DD", help="First day.")
+    date | None,
+    typer.Option(
+        "--from",
+        parser=parsed_day,
+        metavar="YYYY-MM-DD",
+        help="First day.",
+        show_default="the first there is",
+    ),
 ]
 ToOption = Annotated[
-    date | None, typer.Option("--to", parser=parsed_day, metavar="YYYY-MM-DD", help="Last day, inclusive.")
+    date | None,
+    typer.Option(
+        "--to",
+        parser=parsed_day,
+        metavar="YYYY-MM-DD",
+        help="Last day, inclusive.",
+        show_default="the last there is",
+    ),
 ]
 FormatOption = Annotated[TableFormat, typer.Option(help="How rows are written.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]

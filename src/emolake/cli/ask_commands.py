@@ -36,7 +36,7 @@ def query(
         ),
     ] = QueryFormat.table,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write instead of standard output.")
+        Path | None, typer.Option("--output", "-o", help="File to write.", show_default="standard output")
     ] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -57,7 +57,8 @@ def report(
             "--from",
             parser=parsed_day,
             metavar="YYYY-MM-DD",
-            help="First day; the last 31 days up to --to that the lake holds when left out.",
+            help="First day.",
+            show_default="the last 31 days up to --to that the lake holds",
         ),
     ] = None,
     last: Annotated[
@@ -66,27 +67,29 @@ def report(
             "--to",
             parser=parsed_day,
             metavar="YYYY-MM-DD",
-            help="Last day, inclusive; the last that the lake holds when left out.",
+            help="Last day, inclusive.",
+            show_default="the last that the lake holds",
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("report.html"),
+    language: Annotated[
+        Language, typer.Option(help="That the page opens in; a reader can choose another one in it.")
+    ] = Language.en,
     recording: Annotated[
         str | None,
         typer.Option(
             metavar="URI|KEY",
-            help="One recording instead of days: its URI, or the end of it from a /; the whole lake when left out.",
+            help="One recording instead of days: its URI, or the end of it from a /.",
+            show_default="the whole lake",
         ),
     ] = None,
     embed_audio: Annotated[
         bool,
         typer.Option(
             "--embed-audio",
-            help="With --recording: put its sound into the page, which otherwise only plays a local file where it lies.",
+            help="With --recording: put its sound into the page; else it only plays a local file where it lies.",
         ),
     ] = False,
-    language: Annotated[
-        Language, typer.Option(help="That the page opens in; a reader can choose another one in it.")
-    ] = Language.en,
     config: ConfigOption = None,
 ) -> None:
     """Write one self-contained HTML file: what changed, who, how sure, and which calls to listen to.

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
@@ -17,27 +18,28 @@ from emolake.demo.s3_server import serve_s3
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
 from emolake.lake.query import write_answer
+from emolake.messages import counted
 from emolake.report.build import write_report
 from emolake.settings import load_settings
 from emolake.sql import statement
 
 _LAST_DAY = date(2026, 11, 20)
-_DAYS = 3
+_DAYS = 3  # of which the last one has the angry customers
 _MARKER = "emolake.toml"
 _ACCESS_KEY, _SECRET_KEY = "emolake-demo", "no-secret-at-all"
 
 
-def run_demo(folder: Path, *, seed: int) -> None:
+def run_demo(folder: Path, *, seed: int, nights: int = _DAYS) -> None:
     """Make the bucket, run the nightly job on each day against S3, print the daily table, and write the report.
 
     Raises:
         ConfigurationError: the folder holds something else than an earlier demo.
     """
     say = Console(stderr=True, highlight=False).print
-    days = [_LAST_DAY - timedelta(days=back) for back in range(_DAYS - 1, -1, -1)]
+    days = [_LAST_DAY - timedelta(days=back) for back in range(nights - 1, -1, -1)]
     _clear(folder)
     bucket = folder / "s3" / "calls"
-    say(f"1. Making three days of calls with a speech synthesiser in [bold]{bucket}[/]")
+    say(f"1. Making {counted(nights, 'day')} of calls with a speech synthesiser in [bold]{bucket}[/]")
     calls = make_bucket(bucket, days=days, seed=seed)
     say(f"   {len(calls)} objects, {sum(call.duration_s for call in calls) / 60:.0f} minutes")
     config = folder / _MARKER
@@ -51,14 +53,15 @@ def run_demo(folder: Path, *, seed: int) -> None:
         for number, day in enumerate(days, 2):
             say(f"\n{number}. The nightly run for {day}, from an S3 server at {url}")
             run_nightly(config, settings, day)
+    step = count(2 + nights)
     with open_lake(settings.warehouse, read_only=True) as lake:
-        say("\n5. The daily table: SELECT … FROM daily_emotions")
+        say(f"\n{next(step)}. The daily table: SELECT … FROM daily_emotions")
         write_answer(lake, statement("demo_daily"), "table", sys.stdout, None)
-        say("\n6. What was quarantined, or broke half-way")
+        say(f"\n{next(step)}. What was quarantined, or broke half-way")
         show_bad_recordings(settings, None)
         report = folder / "report.html"
         write_report(lake, first=None, last=None, out=report)
-    say(f"\n7. The report is [bold]{report}[/]. Try next:")
+    say(f"\n{next(step)}. The report is [bold]{report}[/]. Try next:")
     on_folder = f"EMOLAKE_SOURCE__URI={bucket.resolve()} "
     question = (
         "SELECT uri, start_s, end_s, emotion, confidence FROM segments JOIN recordings USING (recording_id) "
@@ -71,7 +74,12 @@ def run_demo(folder: Path, *, seed: int) -> None:
         (on_folder, f"backfill {days[0]} {days[-1]} --plan --config {config}"),
         ("", "init --uri s3://your-bucket --timezone Europe/Berlin"),
     ):
-        say(f"   {environment}.venv/bin/emolake {command}", soft_wrap=True, markup=False)
+        say(f"   {environment}{_program()} {command}", soft_wrap=True, markup=False)
+
+
+def _program() -> str:
+    """Return what the person types for emolake: its name where it is on the path, or where it lies."""
+    return "emolake" if shutil.which("emolake") else os.path.relpath(sys.argv[0])
 
 
 def _clear(folder: Path) -> None:

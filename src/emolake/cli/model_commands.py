@@ -14,8 +14,8 @@ FolderModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Name of a model, or a folder that `emolake train` wrote; the one of [inference] when left out.",
-        show_default=False,
+        help="Name of a model, or a folder that `emolake train` wrote.",
+        show_default="inference.model",
     ),
 ]
 DATA_HELP = "Folder of emotion/clip.wav, or a CSV with file_path,emotion[,speaker] or id,path,label."
@@ -47,7 +47,9 @@ def compare(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for compare.md, compare.csv and compare.png."),
+        typer.Option(
+            "--output", "-o", help="Folder for compare.md, compare.csv and compare.png.", show_default="none"
+        ),
     ] = None,
 ) -> None:
     """Put results side by side with 95 % intervals; differences to the first, where the clips are the same."""
@@ -77,7 +79,9 @@ def distribution(
     path: Annotated[Path, typer.Argument(help=f"{DATA_HELP} With --model: any folder of audio.")],
     model: FolderModelOption = None,
     format: Annotated[RowFormat, typer.Option(help="How rows are written.")] = RowFormat.table,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG to draw.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PNG to draw.", show_default="none")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Count the clips of each emotion: by their labels, or by what a model predicts."""

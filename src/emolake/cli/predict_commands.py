@@ -26,15 +26,20 @@ def predict(
     submission: Annotated[
         Path | None,
         typer.Option(
-            help="Competition's CSV with id[,path],label to fill: one answer a clip, speech or not."
+            help="Competition's CSV with id[,path],label to fill: one answer a clip, speech or not.",
+            show_default="none",
         ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="CSV with the competition's own labels, its list of training clips for instance."),
+        typer.Option(
+            help="CSV with the competition's own labels, its list of training clips for instance.",
+            show_default="those of --submission",
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File for the filled CSV; standard output without.")
+        Path | None,
+        typer.Option("--output", "-o", help="File for the filled CSV.", show_default="standard output"),
     ] = None,
     config: ConfigOption = None,
 ) -> None:

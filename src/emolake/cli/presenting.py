@@ -10,6 +10,8 @@ from emolake.messages import counted
 from emolake.output.table import print_table, write_json
 
 if TYPE_CHECKING:
+    from emolake.lake.export import ExportedTable
+    from emolake.lake.published_file import Published
     from emolake.upkeep.erase import ErasurePlan, ErasureResult
     from emolake.upkeep.forget import ForgetPlan, ModelDay
     from emolake.upkeep.gaps import Gap
@@ -169,3 +171,26 @@ def show_relocation(relocation: "Relocation", *, dry_run: bool) -> None:
             f"{counted(len(relocation.orphans), 'file')} there the catalog does not know, such as "
             f"{relocation.orphans[0]}; `emolake maintain` removes them by their age"
         )
+
+
+def show_export(done: "Sequence[ExportedTable]", *, dry_run: bool) -> None:
+    """Show which files an export writes, and what is left out of them."""
+    rows = [
+        (
+            each.selection.name,
+            each.rows,
+            "" if each.selection.by_day else "whatever the days",
+            str(each.path) + (" (replaced)" if each.replaces else ""),
+            ", ".join(each.selection.left_out),
+        )
+        for each in done
+    ]
+    print_table(("table", "rows", "", "file", "left out as personal"), rows, sys.stdout)
+    _say(f"{'would write' if dry_run else 'wrote'} {counted(len(rows), 'file')}")
+
+
+def show_published(done: "Published") -> None:
+    """Show what a published file holds."""
+    rows = [(each.name, number, ", ".join(each.left_out)) for each, number in done.tables]
+    print_table(("table", "rows", "left out as personal"), rows, sys.stdout)
+    _say(f"wrote {done.path}: {counted(len(rows), 'table')}, {done.bytes / 1e6:.1f} MB")

@@ -13,7 +13,7 @@ app = typer.Typer()
 def nightly(
     day: Annotated[
         str | None,
-        typer.Option("--date", help="Day to analyse; yesterday in the configured zone.", show_default=False),
+        typer.Option("--date", help="Day to analyse.", show_default="yesterday in source.timezone"),
     ] = None,
     config: ConfigOption = None,
 ) -> None:

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from emolake.environment import has_prefect_server, use_prefect_server
 from emolake.errors import EmolakeError
@@ -44,7 +45,8 @@ def serve_schedules(
         from emolake.flows.retry import retry
 
         parameters, zone = {"config": str(config.resolve())}, settings.source.timezone
-        scheduled = {nightly_flow: nightly, maintain_lake: maintain, alert_flow: alert}
+
+        scheduled: dict[Any, str] = {nightly_flow: nightly, maintain_lake: maintain, alert_flow: alert}
         deployments = [
             flow.to_deployment(
                 NAME, schedule=Cron(cron, timezone=zone), parameters=parameters, concurrency_limit=1

@@ -1,5 +1,6 @@
-"""The commands that one begins with: demo, init, doctor."""
+"""The commands that one begins with: demo, init, doctor, completion."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,33 +24,47 @@ def demo(
         Path, typer.Argument(help="Where the bucket, the lake and the report are made.")
     ] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another seed makes other calls.")] = 7,
+    nights: Annotated[
+        int, typer.Option(min=1, max=3, help="Days of calls, and nights on which they are analysed.")
+    ] = 3,
 ) -> None:
     """Make a bucket of synthesised calls over three days, run the nightly job on each, and show what came of it."""
     from emolake.cli.demo_nights import run_demo
 
-    run_demo(folder, seed=seed)
+    run_demo(folder, seed=seed, nights=nights)
 
 
 @app.command(epilog="Example: `emolake init --from s3://calls --timezone Europe/Berlin`")
 def init(
-    path: Annotated[Path | None, typer.Argument(help="File to write; emolake.toml when left out.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="File to write.", show_default="emolake.toml")] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="The same, as other commands take it.")
+        Path | None,
+        typer.Option("--config", help="The same, as other commands take it.", show_default="emolake.toml"),
     ] = None,
     seen: Annotated[
         str | None,
         typer.Option(
             "--from",
             help="A bucket or a folder to look at: sets source.uri, and proposes pattern, zone and channels.",
+            show_default="none",
         ),
     ] = None,
-    uri: Annotated[str | None, typer.Option(help="source.uri: a bucket or a folder.")] = None,
-    pattern: Annotated[str | None, typer.Option(help="source.pattern: how keys are built.")] = None,
+    uri: Annotated[
+        str | None, typer.Option(help="source.uri: a bucket or a folder.", show_default="recordings")
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="source.pattern: how keys are built.", show_default="{date:%Y/%m/%d}/{site}/{call_id}.{ext}"
+        ),
+    ] = None,
     timezone: Annotated[
-        str | None, typer.Option(help="source.timezone: the calendar that days belong to.")
+        str | None,
+        typer.Option(help="source.timezone: the calendar that days belong to.", show_default="UTC"),
     ] = None,
     endpoint_url: Annotated[
-        str | None, typer.Option(help="source.endpoint_url: an S3-compatible server.")
+        str | None,
+        typer.Option(help="source.endpoint_url: an S3-compatible server.", show_default="that of AWS"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
@@ -104,3 +119,19 @@ def doctor(config: ConfigOption = None, model: ModelOption = None) -> None:
         failed += not check.ok
     if failed:
         raise EmolakeError(f"{failed} of the checks failed; their remedies are above")
+
+
+class Shell(StrEnum):
+    """A shell that completes commands."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+@app.command(epilog="Example: `emolake completion bash > ~/.local/share/bash-completion/completions/emolake`")
+def completion(shell: Annotated[Shell, typer.Argument(help="The shell.", show_default=False)]) -> None:
+    """Print the script that completes commands with Tab; `emolake --install-completion` puts it in place itself."""
+    from typer.completion import get_completion_script
+
+    typer.echo(get_completion_script(prog_name="emolake", complete_var="_EMOLAKE_COMPLETE", shell=shell))

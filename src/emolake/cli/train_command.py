@@ -25,6 +25,7 @@ class Split(StrEnum):
     random = "random"
 
 
+_RECIPE = "the recipe's"
 EPILOG = (
     "Example: `emolake train --model logmel_cnn --data ravdess.csv --out runs/mine` , or "
     "`emolake train --model wav2vec2_finetune --encoder facebook/wav2vec2-large-xlsr-53 --preset 24gb "
@@ -56,56 +57,91 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="Folds of the cross-validation; 1: one split into training, validation and test clips. "
-            "4 when left out, and 1 where an encoder is tuned.",
+            help="Folds of the cross-validation; 1: one split into training, validation and test clips.",
+            show_default="4, or 1 where an encoder is tuned",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data, at most.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Hub id or folder of the pretrained encoder.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the data, at most.", show_default=_RECIPE)
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Hub id or folder of the pretrained encoder.", show_default=_RECIPE)
+    ] = None,
     revision: Annotated[
-        str | None, typer.Option(help="Revision of the encoder on the hub; a commit pins it.")
+        str | None,
+        typer.Option(help="Revision of the encoder on the hub; a commit pins it.", show_default=_RECIPE),
     ] = None,
     unfreeze_layers: Annotated[
-        str | None, typer.Option(help="Last transformer layers that are trained: a number, or all.")
+        str | None,
+        typer.Option(
+            help="Last transformer layers that are trained: a number, or all.", show_default=_RECIPE
+        ),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help=f"Batch, accumulation and precision for a GPU's memory: {', '.join(PRESETS)}."),
+        typer.Option(
+            help=f"Batch, accumulation and precision for a GPU's memory: {', '.join(PRESETS)}.",
+            show_default="none",
+        ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Clips that go through the network at once.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Batches whose gradients make one step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Clips that go through the network at once.", show_default=_RECIPE)
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Batches whose gradients make one step.", show_default=_RECIPE)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Highest learning rate.", show_default=_RECIPE)
+    ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="fp32, fp16 (GPU only) or bf16, for the training's forward pass.")
+        str | None,
+        typer.Option(
+            help="fp32, fp16 (GPU only) or bf16, for the training's forward pass.", show_default=_RECIPE
+        ),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Epochs without a better one after which training ends.")
+        int | None,
+        typer.Option(help="Epochs without a better one after which training ends.", show_default=_RECIPE),
     ] = None,
-    max_duration: Annotated[float | None, typer.Option(help="Seconds after which a clip is cut off.")] = None,
+    max_duration: Annotated[
+        float | None, typer.Option(help="Seconds after which a clip is cut off.", show_default=_RECIPE)
+    ] = None,
     augment: Annotated[
         bool | None,
-        typer.Option("--augment/--no-augment", help="Whether training clips are changed at random."),
+        typer.Option(
+            "--augment/--no-augment",
+            help="Whether training clips are changed at random.",
+            show_default=_RECIPE,
+        ),
     ] = None,
     noise_reduction: Annotated[
         bool | None,
-        typer.Option("--noise-reduction", help="Remove steady noise from training clips."),
+        typer.Option(
+            "--noise-reduction", help="Remove steady noise from training clips.", show_default=_RECIPE
+        ),
     ] = None,
     classifier: Annotated[
-        str | None, typer.Option(help="Of classical: svc, random_forest or logistic_regression.")
+        str | None,
+        typer.Option(help="Of classical: svc, random_forest or logistic_regression.", show_default=_RECIPE),
     ] = None,
-    features: Annotated[str | None, typer.Option(help="Of classical: librosa or egemaps.")] = None,
+    features: Annotated[
+        str | None, typer.Option(help="Of classical: librosa or egemaps.", show_default=_RECIPE)
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="Any other option of the recipe, such as loop.schedule=plateau; may be repeated."
+            "--set",
+            help="Any other option of the recipe, such as loop.schedule=plateau; may be repeated.",
+            show_default="none",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Networks trained side by side, of the CNNs.")
+        int | None,
+        typer.Option(min=1, help="Networks trained side by side, of the CNNs.", show_default=_RECIPE),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps features for other trainings.")
+        Path | None, typer.Option(help="Folder that keeps features for other trainings.", show_default="none")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the training in --out that was stopped.")

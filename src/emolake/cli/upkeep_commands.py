@@ -1,7 +1,8 @@
 """The commands that keep the lake right: verify, gaps, retry, maintain, upgrade, erase, forget, relocate."""
 
 import sys
-from typing import Annotated
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,17 +14,24 @@ from emolake.cli.arguments import (
     ModelOption,
     TableFormat,
     ToOption,
+    parsed_day,
     required_settings,
 )
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import counted
+
+if TYPE_CHECKING:
+    from emolake.settings import Settings
 
 app = typer.Typer()
 
 _AN_HOUR = 1 / 24  # in days
 
 RequestedByOption = Annotated[
-    str | None, typer.Option("--requested-by", help="Who asked for it, or a ticket: kept with the receipt.")
+    str | None,
+    typer.Option(
+        "--requested-by", help="Who asked for it, or a ticket: kept with the receipt.", show_default="nobody"
+    ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -54,8 +62,22 @@ def verify(
 
 @app.command(epilog="Example: `emolake gaps --from 2026-11-01 --to 2026-11-20`")
 def gaps(
-    first: FromOption = None,
-    last: ToOption = None,
+    first: Annotated[
+        date | None,
+        typer.Option(
+            "--from", parser=parsed_day, metavar="YYYY-MM-DD", help="First day.", show_default="28 days"
+        ),
+    ] = None,
+    last: Annotated[
+        date | None,
+        typer.Option(
+            "--to",
+            parser=parsed_day,
+            metavar="YYYY-MM-DD",
+            help="Last day, inclusive.",
+            show_default="yesterday in source.timezone",
+        ),
+    ] = None,
     format: FormatOption = TableFormat.table,
     config: ConfigOption = None,
 ) -> None:
@@ -81,7 +103,11 @@ def retry(
     last: ToOption = None,
     reasons: Annotated[
         list[str] | None,
-        typer.Option("--reason", help="Only this reason code, such as fetch_failed; may be given again."),
+        typer.Option(
+            "--reason",
+            help="Only this reason code, such as fetch_failed; may be given again.",
+            show_default="all reasons",
+        ),
     ] = None,
     dry_run: DryRunOption = False,
     model: ModelOption = None,
@@ -148,6 +174,7 @@ def erase(
             "--recording",
             metavar="URI",
             help="URI of a recording, its key relative to source.uri, or a file's path.",
+            show_default="none",
         ),
     ] = None,
     where: Annotated[
@@ -156,6 +183,7 @@ def erase(
             "--where",
             metavar="SQL",
             help="Condition over the table recordings, such as \"dimensions['agent'] = '7'\".",
+            show_default="none",
         ),
     ] = None,
     requested_by: RequestedByOption = None,
@@ -189,6 +217,7 @@ def erase(
     if dry_run or not _confirmed("an erasure", "Erase them for good?", yes):
         return
     show_erasure(erase_recordings(settings, requests, requested_by=requested_by))
+    _publish_again(settings)
 
 
 @app.command(epilog="Example: `emolake forget --model trial --from 2026-11-01 --to 2026-11-20 --dry-run`")
@@ -216,6 +245,7 @@ def forget(
     if not plan.days or dry_run or not _confirmed("forgetting a model", "Drop these rows?", yes):
         return
     show_forgotten(model, forget_model(settings, model, days, requested_by=requested_by))
+    _publish_again(settings)
 
 
 @app.command(epilog="Example: `emolake relocate --dry-run`")
@@ -227,6 +257,25 @@ def relocate(dry_run: DryRunOption = False, config: ConfigOption = None) -> None
     from emolake.upkeep.relocate import relocate as relocate_data
 
     show_relocation(plan_relocation(settings) if dry_run else relocate_data(settings), dry_run=dry_run)
+
+
+def _publish_again(settings: "Settings") -> None:
+    """Take what the lake has lost out of the published file too, where there is one.
+
+    Raises:
+        EmolakeError: it is still there.
+    """
+    from emolake.pipeline.publishing import published_again
+
+    try:
+        done = published_again(settings)
+    except EmolakeError as error:
+        raise EmolakeError(
+            f"the lake holds nothing of it any more, but {settings.publish.file} may: run `emolake publish`, or remove "
+            f"it ({error})"
+        ) from error
+    if done is not None:
+        typer.echo(f"{done.path} was published again without it", err=True)
 
 
 def _confirmed(what: str, question: str, yes: bool) -> bool:

@@ -162,24 +162,26 @@ def _attach(
 
 def _create_s3_secret(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
     """Hand the AWS chain's credentials to DuckDB; they live in this connection only."""
-    session, endpoint_url = boto3.Session(), warehouse.endpoint_url
-    credentials = session.get_credentials()
+    credentials = boto3.Session().get_credentials()
     if credentials is None:
         raise LakeError(
             "warehouse.data is on S3, but the AWS chain gives no credentials; set a profile or AWS_ACCESS_KEY_ID"
         )
     frozen = credentials.get_frozen_credentials()
-    options = {
-        "KEY_ID": frozen.access_key,
-        "SECRET": frozen.secret_key,
-        "SESSION_TOKEN": frozen.token,
-        "REGION": session.region_name or "us-east-1",
-    }
+    keys = {"KEY_ID": frozen.access_key, "SECRET": frozen.secret_key, "SESSION_TOKEN": frozen.token}
+    options = {name: value for name, value in keys.items() if value} | place_of_s3(warehouse)
+    settings = ", ".join(f"{name} {literal(value)}" for name, value in options.items())
+    connection.execute(f"CREATE SECRET lake_data (TYPE s3, {settings})")
+
+
+def place_of_s3(warehouse: WarehouseOptions) -> dict[str, str]:
+    """Return what DuckDB's secret says of where a bucket is, without who asks."""
+    endpoint_url = warehouse.endpoint_url
+    place = {"REGION": boto3.Session().region_name or "us-east-1"}
     style = addressing_style(get_session(), warehouse.addressing or "auto", endpoint_url)
     if style != "auto":
-        options["URL_STYLE"] = "path" if style == "path" else "vhost"
+        place["URL_STYLE"] = "path" if style == "path" else "vhost"
     if endpoint_url:
         scheme, _, host = endpoint_url.rpartition("://")
-        options |= {"ENDPOINT": host.rstrip("/"), "USE_SSL": "false" if scheme == "http" else "true"}
-    settings = ", ".join(f"{name} {literal(value)}" for name, value in options.items() if value)
-    connection.execute(f"CREATE SECRET lake_data (TYPE s3, {settings})")
+        place |= {"ENDPOINT": host.rstrip("/"), "USE_SSL": "false" if scheme == "http" else "true"}
+    return place

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from emolake.lake.questions import QueryError, ask, asking
-from emolake.lake.transact import Lake
+from emolake.lake.transact import Lake, interruptible
 from emolake.output.table import print_table, write_csv, write_json
 
 Format = Literal["table", "csv", "json", "parquet"]
@@ -31,6 +31,48 @@ def write_answer(lake: Lake, sql: str, format: Format, output: IO[str], path: Pa
     """
     with asking():
         _write(lake, sql, format, output, path)
+
+
+def statements(lake: Lake, text: str) -> list[str]:
+    """Return the statements of a text, each by itself.
+
+    Raises:
+        QueryError: it is no SQL.
+    """
+    with asking():
+        return [each.query.strip().rstrip(";") for each in lake.connection.extract_statements(text)]
+
+
+def first_rows(lake: Lake, sql: str, most: int) -> tuple[list[str], list[tuple[Any, ...]], bool]:
+    """Return the names of an answer's columns, its first rows, and whether there are more; see `write_answer`.
+
+    An interrupt ends the query at once, and leaves the lake as it was.
+    """
+
+    def read() -> tuple[list[str], list[tuple[Any, ...]]]:
+        with interruptible(lake.connection):  # before the transaction ends, which waits for what is at work
+            result = ask(lake.connection, sql)
+            return _names(result), result.fetchmany(most + 1)
+
+    with asking():
+        names, rows = lake.answer(read)
+    return names, rows[:most], len(rows) > most
+
+
+def copied_to_csv(lake: Lake, sql: str, path: Path) -> int:
+    """Write the rows of a query to a CSV file as `write_answer` does, within `Lake.answer`; return their number."""
+    rows = 0
+
+    def counted() -> Iterator[tuple[Any, ...]]:
+        nonlocal rows
+        for row in _rows(result):
+            rows += 1
+            yield row
+
+    result = ask(lake.connection, sql)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        write_csv(_names(result), counted(), stream)
+    return rows
 
 
 def _write(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None) -> None:

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from emolake.errors import EmolakeError
 from emolake.lake.registration import registered
-from emolake.schemas.columns import Column
+from emolake.schemas.column import Column
 from emolake.schemas.tables import GUARDS, TABLES, Table
 from emolake.schemas.views import VIEWS, View
 from emolake.sql import literal, statement

@@ -14,6 +14,9 @@ from emolake.source.access import Addressing, Endpoint, Uri
 
 # As libpq reads it: a word, or a value in single quotes with backslashes.
 _DATABASE = re.compile(r"(?:^|\s)dbname\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s\\]|\\.)+))", re.DOTALL)
+_PASSWORD = re.compile(r"(?:^|\s+)\w*password\s*=\s*(?:'(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)+)", re.DOTALL)
+_PASSWORD_OF_USER = re.compile(r"(://[^/?#:@]*):[^/?#]*(?=@)")
+_PASSWORD_OF_QUERY = re.compile(r"(?:&|(?<=\?))\w*password=[^&]*")
 _DATABASE_OF_URI = re.compile(r"postgres(?:ql)?://[^/?]*/([^?]*)(?:\?|$)")
 
 
@@ -44,6 +47,21 @@ class AggregateOptions(Options):
     """Dimensions of daily_emotions, and "role" and "channel"; where there are roles, role is always one of them."""
 
 
+class PublishOptions(Options):
+    """The plain DuckDB file of aggregates and views that `emolake publish` writes."""
+
+    file: str = "analytics.duckdb"
+    """The file, which any DuckDB since 1.0 opens."""
+    after_nightly: bool = False
+    """Write it anew after each nightly run that comes to its end."""
+    include: tuple[Literal["recordings", "segments"], ...] = ()
+    """What goes in beside the summaries: the tables and views of single recordings, and of single segments."""
+    dimensions: tuple[str, ...] = ()
+    """Dimensions that name nobody, beside those of aggregate.by: they are published and exported, the others not."""
+    personal: bool = False
+    """Publish URIs, transcripts, error messages and every dimension too."""
+
+
 @dataclass(frozen=True)
 class Catalog:
     """The database that DuckLake keeps its metadata in; `target` is a file's path or a libpq connection string."""
@@ -67,6 +85,21 @@ class Catalog:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.target}"
+
+    def without_password(self) -> "Catalog":
+        """Return the catalog as it may be shown; the password then comes from PGPASSWORD or ~/.pgpass.
+
+        >>> str(Catalog("postgres", "host=db password='a b' user=me").without_password())
+        'postgres:host=db user=me'
+        >>> str(Catalog("postgres", "postgresql://me:secret@db/lake?sslmode=require&password=x").without_password())
+        'postgres:postgresql://me@db/lake?sslmode=require'
+        """
+        if self.kind == "sqlite":
+            return self
+        if "://" not in self.target:
+            return Catalog(self.kind, _PASSWORD.sub("", self.target).strip())
+        bare = _PASSWORD_OF_USER.sub(r"\1", self.target)
+        return Catalog(self.kind, _PASSWORD_OF_QUERY.sub("", bare).replace("?&", "?").rstrip("?"))
 
     @property
     def file(self) -> Path | None:

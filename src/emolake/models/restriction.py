@@ -12,7 +12,7 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 from emolake.errors import ConfigurationError
-from emolake.models.protocol import EmotionModel, Prediction, Transcribing
+from emolake.models.protocol import EmotionModel, Prediction, Staged, Transcribing
 from emolake.schemas.labels import UnknownLabelError, canonical
 
 if TYPE_CHECKING:
@@ -108,6 +108,8 @@ def restricted(model: EmotionModel, kept: Sequence[bool]) -> EmotionModel:
     """Return a loaded model that gives only the labels that are kept, in their order; see `kept_labels`."""
     if isinstance(model, Transcribing):
         return _RestrictedTranscriber(model, kept, model)
+    if isinstance(model, Staged):
+        return _RestrictedStaged(model, kept, model)
     return _Restricted(model, kept)
 
 
@@ -131,9 +133,11 @@ class _Restricted:
 
         A dropped logit that is not finite makes all of its segment NaN: the model is broken, whatever is kept.
         """
+        return self._without_dropped(self._model.predict(waves, lengths))
+
+    def _without_dropped(self, prediction: Prediction) -> Prediction:
         import torch
 
-        prediction = self._model.predict(waves, lengths)
         logits = prediction.logits[:, torch.tensor(self._kept)]
         broken = ~prediction.logits.isfinite().all(dim=1, keepdim=True)
         return replace(prediction, logits=logits.masked_fill(broken, torch.nan))
@@ -166,3 +170,19 @@ def _emotion(label: str) -> str | None:
         return canonical(label)
     except UnknownLabelError:
         return None
+
+
+class _RestrictedStaged(_Restricted):
+    """The same of a model whose answer can be waited for later."""
+
+    def __init__(self, model: EmotionModel, kept: Sequence[bool], staged: Staged) -> None:
+        super().__init__(model, kept)
+        self._staged = staged
+
+    def outputs(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+        """See `emolake.models.protocol.Staged`."""
+        return self._staged.outputs(waves, lengths)
+
+    def prediction(self, outputs: "torch.Tensor") -> Prediction:
+        """See `emolake.models.protocol.Staged`."""
+        return self._without_dropped(self._staged.prediction(outputs))

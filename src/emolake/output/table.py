@@ -75,6 +75,14 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[
     console.print(table)
 
 
+def print_record(names: Sequence[str], row: Sequence[Any], stream: IO[str]) -> None:
+    """Print one row with a line for each column, and an empty line behind it."""
+    width = max(map(len, names), default=0)
+    for name, value in zip(names, row, strict=True):
+        stream.write(f"{printable(name):>{width}} = {printable(_shown(value), lines=True)}\n")
+    stream.write("\n")
+
+
 def _json(value: Any) -> Any:
     """Return a value that JSON has; NaN and infinity, which it has not, become null."""
     if isinstance(value, dict):

@@ -17,6 +17,7 @@ from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.interrupts import check_not_stopping, interrupts_deferred, wait_unless_stopping
 from emolake.pipeline.loaded_models import planned_model
 from emolake.pipeline.publication import publish
+from emolake.pipeline.publishing import published_after
 from emolake.pipeline.run_request import RunRequest
 from emolake.pipeline.run_watch import watched
 from emolake.pipeline.runs import Log, Run, RunFailedError, record_if_possible, recorded
@@ -86,6 +87,7 @@ def execute(run: Run, log: Log, submit: Submit) -> None:
         telemetry.started(settings.telemetry),
         _measured(run),
         open_lake(settings.warehouse) as lake,
+        published_after(run, lake, log),
         interrupts_deferred() as stop,
         watched(run) as begin_watch,
         recorded(run, lake, log),

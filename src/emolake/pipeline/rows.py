@@ -15,10 +15,10 @@ from emolake.audio.conversation import ChannelDynamics
 from emolake.errors import BadRecordingError, Reason
 from emolake.models.protocol import AFFECT_DIMENSIONS
 from emolake.schemas.records import AnalysisKey, SourceObject
+from emolake.schemas.shard_rows import ShardRows
 from emolake.schemas.tables import ANALYSES, RECORDING_DYNAMICS, RECORDINGS, SEGMENTS
 from emolake.source.policy import EXCLUDED_CONFIG_ID
 from emolake.tasks.classify import Scores
-from emolake.tasks.commit import ShardRows
 from emolake.tasks.decode import DecodeOutcome, Opened
 from emolake.tasks.segment import Segment
 

@@ -13,11 +13,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from emolake import telemetry
 from emolake.audio.conversation import Dynamics
 from emolake.errors import BadRecordingError, ConfigurationError, Reason
-from emolake.lake.connect import open_lake
 from emolake.models.protocol import EmotionModel, Transcribing
 from emolake.models.registry import ModelEntry
 from emolake.output.logs import about
@@ -30,13 +30,14 @@ from emolake.pipeline.scoring import scored
 from emolake.pipeline.timings import Timings
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
 from emolake.settings import Settings
-from emolake.source.opening import open_source
 from emolake.source.store import Source
 from emolake.tasks.classify import ModelError, Scores
-from emolake.tasks.commit import Committed, commit_shard
 from emolake.tasks.decode import DecodeOutcome, Opened
 from emolake.tasks.fetch import fetched
 from emolake.tasks.segment import Segment
+
+if TYPE_CHECKING:
+    from emolake.tasks.commit import Committed
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +80,11 @@ def _run_shard(
     message: str,
     force: bool,
 ) -> Counts:
+    # What needs no lake and no bucket, as `analyse` does, needs neither's packages.
+    from emolake.lake.connect import open_lake
+    from emolake.source.opening import open_source
+    from emolake.tasks.commit import commit_shard
+
     timings = Timings()
     source = open_source(settings.source.uri, settings.source.s3)
     model = loaded_model(entry, settings.inference)
@@ -303,7 +309,7 @@ def _excluded(item: SourceObject, why: str) -> Analysis:
     return Analysis(item, error=BadRecordingError(Reason.EXCLUDED, why, stage="plan"))
 
 
-def _counts(analyses: Sequence[Analysis], committed: Committed, timings: Timings) -> Counts:
+def _counts(analyses: Sequence[Analysis], committed: "Committed", timings: Timings) -> Counts:
     written = [analysis for analysis in analyses if analysis.item.recording_id in committed.written]
     return Counts(
         done=len(written),

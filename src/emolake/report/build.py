@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained page made from one snapshot; all figures come from the views and `sql/report_*.sql`."""
+"""The HTML report: one self-contained page of one snapshot, whose figures are those of views and `sql/report_*.sql`."""
 
 from collections import defaultdict
 from collections.abc import Sequence

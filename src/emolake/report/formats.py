@@ -124,11 +124,9 @@ class Words:
         return self("points_between", change=change, low=low, high=high)
 
     def _duration(self, seconds: float) -> str:
-        for limit, size, unit in ((60, 1, "unit_s"), (3600, 60, "unit_min")):
-            if seconds < limit:
-                break
-        else:
-            size, unit = 3600, "unit_h"
+        size, unit = (
+            (1, "unit_s") if seconds < 60 else (60, "unit_min") if seconds < 3600 else (3600, "unit_h")
+        )
         return f"{self._decimal(seconds / size, 1)}{_NO_BREAK}{self(unit)}"
 
     def _clock(self, seconds: float) -> str:

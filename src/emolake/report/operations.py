@@ -56,9 +56,7 @@ def listen_data(rows: Iterable[Row], names: Names) -> list[list[Any]]:
     found = []
     for row in rows:
         groups = [
-            names.groups.index(each)
-            for each in (row["dimensions"] or {}).items()
-            if each in names.groups[1:]
+            names.groups.index(each) for each in (row["dimensions"] or {}).items() if each in names.groups[1:]
         ]
         key, values = why(row["why"])
         found.append(
@@ -95,8 +93,8 @@ def health_table(rows: Iterable[Row]) -> Table:
         ),
         [
             [
-                row["started_at"], row["model"], row["verdict"], row["drift"], row["logit_range_mean"], row["label_entropy"],
-                row["commonest_label"] or "–", row["commonest_share"], row["segments"],
+                row["started_at"], row["model"], row["verdict"], row["drift"], row["logit_range_mean"],
+                row["label_entropy"], row["commonest_label"] or "–", row["commonest_share"], row["segments"],
             ]
             for row in rows
         ],
@@ -135,8 +133,8 @@ def run_table(rows: Iterable[Row]) -> Table:
         ),
         [
             [
-                run["started_at"], run["flow"], run["outcome"], f"{run['first_date']} – {run['last_date']}", run["found"],
-                run["skipped"], run["done"], run["quarantined"], run["audio_seconds"], run["wall_s"],
+                run["started_at"], run["flow"], run["outcome"], f"{run['first_date']} – {run['last_date']}",
+                run["found"], run["skipped"], run["done"], run["quarantined"], run["audio_seconds"], run["wall_s"],
                 1 / run["real_time_factor"] if run["real_time_factor"] else None, run["model"], run["config_id"],
                 run["device"] or "–", run["run_id"],
             ]

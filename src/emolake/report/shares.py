@@ -114,7 +114,13 @@ def hours(lake: Lake, periods: Periods, *, names: "Names") -> dict[str, list[lis
         rows = rows_of(lake, "report_hours", **parameters, by_period=False)
     for row in rows:
         found[f"{names.model(row['model'])} {names.role(row['role'])}"].append(
-            [row["period"], row["weekday"], row["hour"], names.emotion(row["emotion"]), _short(row["seconds"])]
+            [
+                row["period"],
+                row["weekday"],
+                row["hour"],
+                names.emotion(row["emotion"]),
+                _short(row["seconds"]),
+            ]
         )
     return found
 

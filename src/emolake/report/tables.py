@@ -10,7 +10,16 @@ from emolake.messages import redacted
 from emolake.report.rows import Row
 from emolake.report.shares import Names, Periods
 
-_KINDS = {"text": "name", "long": "long", "date": "nowrap", "moment": "nowrap", "word": "", "emotion": "", "said": "", "role": ""}
+_KINDS = {
+    "text": "name",
+    "long": "long",
+    "date": "nowrap",
+    "moment": "nowrap",
+    "word": "",
+    "emotion": "",
+    "said": "",
+    "role": "",
+}
 
 
 @dataclass(frozen=True)
@@ -72,9 +81,7 @@ class Shares:
         """The model's emotions, the commonest first."""
         seconds = {row["emotion"]: row["seconds"] for row in self.rows if row["kind"] == "range"}
         numbers = {emotion: number for number, emotion in enumerate(self.names.emotions)}
-        return sorted(
-            seconds, key=lambda emotion: (emotion == "folded", -seconds[emotion], numbers[emotion])
-        )
+        return sorted(seconds, key=lambda emotion: (emotion == "folded", -seconds[emotion], numbers[emotion]))
 
     def changes(self) -> Table:
         """Return what changed, the largest change first."""

@@ -1,0 +1,1 @@
+"""The benches of a GPU: `bench/gpu/run.sh`."""

@@ -1,0 +1,157 @@
+"""Timing on a device: whole runs, the device's busy share, matrix peaks, memory, and other ways to run one shape."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from emolake.models.runtimes.arithmetic import HALVES, fp32_products
+from emolake.models.runtimes.staging import CudaLane, HostLane, Lane
+
+Outputs = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def synchronise(device: str) -> None:
+    """Wait for a device."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def seconds(work: Callable[[], object], device: str, *, repeats: int, warm: int = 2) -> float:
+    """Return the mean seconds of repeats behind one another, after some that are not counted."""
+    for _ in range(warm):
+        work()
+    synchronise(device)
+    began = perf_counter()
+    for _ in range(repeats):
+        work()
+    synchronise(device)
+    return (perf_counter() - began) / repeats
+
+
+def matrix_peak(device: str, precision: str, side: int) -> float:
+    """Return the floating-point operations a second of a product of random square matrices."""
+    dtype = HALVES.get(precision, torch.float32)
+    a, b = (torch.randn(side, side, device=device, dtype=torch.float32).to(dtype) for _ in range(2))
+    with fp32_products(tf32=precision == "tf32"):
+        return 2 * side**3 / seconds(lambda: a @ b, device, repeats=10, warm=3)
+
+
+def peak_memory_gb(device: str) -> float | None:
+    """Return the most of a GPU's memory that tensors took since `forget_memory`; None on a processor."""
+    return torch.cuda.max_memory_allocated(device) / 1e9 if device.startswith("cuda") else None
+
+
+def forget_memory(device: str) -> None:
+    """Begin to count the most memory anew."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+class BusyLane:
+    """A lane that adds up how long the device was at work with batches: from their arrival to their answers."""
+
+    def __init__(self, device: str) -> None:
+        self._cuda = device.startswith("cuda")
+        self._lane: Lane = CudaLane(device) if self._cuda else HostLane()
+        self._began: Any = None
+        self._spans: list[tuple[Any, Any]] = []
+
+    def buffer(self, samples: int) -> torch.Tensor:
+        return self._lane.buffer(samples)
+
+    def there(self, host: torch.Tensor) -> torch.Tensor:
+        waves = self._lane.there(host)
+        self._began = self._now()
+        return waves
+
+    def back(self, outputs: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        host, mark = self._lane.back(outputs)
+        self._spans.append((self._began, self._now()))
+        return host, mark
+
+    def wait(self, mark: Any) -> None:
+        self._lane.wait(mark)
+
+    def _now(self) -> Any:
+        if not self._cuda:
+            return perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that it was at work; of a GPU once nothing is under way."""
+        if not self._cuda:
+            return float(sum(end - begin for begin, end in self._spans))
+        torch.cuda.synchronize()
+        return float(sum(begin.elapsed_time(end) for begin, end in self._spans)) / 1000
+
+
+class GraphReplay:
+    """`outputs` of a staged model, recorded as one CUDA graph for each shape of which nothing is padded.
+
+    A batch with padding runs as ever: what it masks is decided on the host.
+    """
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+        self._graphs: dict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
+        self.warm_up_s = 0.0
+
+    def __call__(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        if not bool((lengths == waves.shape[1]).all()):
+            return self._outputs(waves, lengths)
+        if tuple(waves.shape) not in self._graphs:
+            began = perf_counter()
+            self._graphs[tuple(waves.shape)] = self._recorded(waves, lengths)
+            self.warm_up_s += perf_counter() - began
+        graph, given, found = self._graphs[tuple(waves.shape)]
+        given.copy_(waves)
+        graph.replay()
+        return found.clone()  # the next replay writes over it
+
+    def _recorded(
+        self, waves: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
+        given = waves.clone()
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(3):
+                self._outputs(given, lengths)
+        torch.cuda.current_stream().wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            found = self._outputs(given, lengths)
+        return graph, given, found
+
+
+class Compiled:
+    """`outputs` of a staged model, compiled for each shape of which nothing is padded."""
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+        self._compiled: Any = torch.compile(outputs, dynamic=False)
+        self._shapes: set[tuple[int, ...]] = set()
+        self.warm_up_s = 0.0
+
+    def __call__(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        if not bool((lengths == waves.shape[1]).all()):
+            return self._outputs(waves, lengths)
+        began = perf_counter()
+        found: torch.Tensor = self._compiled(waves, lengths)
+        if tuple(waves.shape) not in self._shapes:
+            self._shapes.add(tuple(waves.shape))
+            self.warm_up_s += perf_counter() - began
+        return found
+
+
+FORWARDS: dict[str, Callable[[Outputs], Any]] = {
+    "eager": lambda outputs: outputs,
+    "compiled": Compiled,
+    "graphs": GraphReplay,
+}
