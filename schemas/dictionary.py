@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from emolake.schemas.column import Column
 from emolake.schemas.tables import PUBLISHED, TABLES, Grain
-from emolake.schemas.views import VIEWS
+from emolake.schemas.views import RELATIONS, VIEWS
 from emolake.sql import statement
 
 _SHARES_OF_DAYS = """\
@@ -68,8 +68,7 @@ def _lines() -> Iterator[str]:
 def _published() -> Iterator[str]:
     """Yield what goes into the published file, and by default into an export."""
     held = {
-        grain: ", ".join(f"`{each.name}`" for each in (*TABLES, *VIEWS) if each.grain is grain)
-        for grain in Grain
+        grain: ", ".join(f"`{each.name}`" for each in RELATIONS if each.grain is grain) for grain in Grain
     }
     yield from (
         "`emolake publish` writes these tables and views as tables into one plain DuckDB file, and `emolake export`",

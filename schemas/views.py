@@ -8,7 +8,7 @@ import pyarrow as pa
 from emolake.schemas import columns as c
 from emolake.schemas import view_columns as v
 from emolake.schemas.column import Column
-from emolake.schemas.tables import Grain
+from emolake.schemas.tables import TABLES, Grain, Table
 from emolake.sql import statement
 
 # Parts of statements that several views, and the daily table, are made with: `sql/NAME.sql`.
@@ -389,3 +389,5 @@ VIEWS: tuple[View, ...] = (
     SIGNAL_QUALITY,
     THROUGHPUT,
 )
+
+RELATIONS: tuple[Table | View, ...] = (*TABLES, *VIEWS)

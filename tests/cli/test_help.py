@@ -37,26 +37,23 @@ def script(shell: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        (["emolake", "ex"], ["export"]),
-        (["emolake", "connect", "d"], ["duckdb", "dbeaver"]),
-        (["emolake", "publish", "--in"], ["--include"]),
-        (["emolake", "export", "--format", "p"], ["parquet"]),
-    ],
-)
-def test_bash_completes(words: list[str], found: list[str]) -> None:
-    bash = shutil.which("bash")
-    emolake = Path(sys.executable).with_name("emolake")
+def test_bash_completes_commands_options_and_values() -> None:
+    bash, emolake = shutil.which("bash"), Path(sys.executable).with_name("emolake")
     if bash is None or not emolake.is_file():
         pytest.skip("bash, or the installed command, is not there")
-    ask = (
-        f"{script('bash')}\nCOMP_WORDS=({' '.join(words)})\nCOMP_CWORD={len(words) - 1}\n"
-        f"_emolake_completion {emolake}\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
-    )
-    done = subprocess.run([bash, "-c", ask], capture_output=True, text=True, check=True)
-    assert sorted(done.stdout.split()) == sorted(found), done.stderr
+    expected = {
+        ("emolake", "ex"): ["export"],
+        ("emolake", "connect", "d"): ["duckdb", "dbeaver"],
+        ("emolake", "publish", "--in"): ["--include"],
+        ("emolake", "export", "--format", "p"): ["parquet"],
+    }
+    asked = [script("bash")]
+    for words in expected:
+        asked += [f"COMP_WORDS=({' '.join(words)})", f"COMP_CWORD={len(words) - 1}"]
+        asked += [f"_emolake_completion {emolake}", 'echo "${COMPREPLY[@]}"']
+    done = subprocess.run([bash, "-c", "\n".join(asked)], capture_output=True, text=True, check=True)
+    found = [sorted(line.split()) for line in done.stdout.splitlines()]
+    assert found == [sorted(words) for words in expected.values()], done.stderr
 
 
 @pytest.mark.parametrize(

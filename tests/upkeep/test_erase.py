@@ -18,6 +18,7 @@ from emolake.cli.app import app
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
 from emolake.lake.questions import QueryError
+from emolake.lake.rewrite import GROWING
 from emolake.lake.schema import append
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.models.feature_cache import FeatureCache
@@ -155,6 +156,24 @@ def test_nothing_is_left_and_everything_else_is(warehouse: WarehouseOptions, tmp
     assert plan_erasure(settings, REQUESTS).stored == []
     erase(settings, REQUESTS)  # which a kill in the middle makes necessary, and harmless
     assert rows_of(warehouse, "SELECT count(*), count(requested_by) FROM erasures") == [(2, 2)]
+
+
+def test_every_table_is_counted_and_what_one_alone_still_holds_is_erased(embedded: WarehouseOptions) -> None:
+    call = Call("2026/11/20/oslo/1.wav", talk_s=4.0)
+    request = ErasureRequest(call.recording_id, call.uri)
+    settings = Settings(warehouse=embedded)
+    with open_lake(embedded) as lake:
+        commit_shard(lake, shard_rows([call]), key=KEY, run_id="run-1", message="made")
+        rows = {table.name: 1 for table in GROWING}
+        for name in list(rows):
+            (stored,) = plan_erasure(settings, [request]).stored
+            assert (stored.date, stored.rows) == (DAY, rows)
+            if len(rows) > 1:
+                lake.connection.execute(f"DELETE FROM lake.{name}")
+                del rows[name]
+    erase(settings, [request])
+    (last,) = rows
+    assert rows_of(embedded, f"SELECT count(*) FROM {last}") == [(0,)]
 
 
 def test_what_was_erased_is_neither_planned_nor_committed_again(

@@ -41,6 +41,14 @@ def predict(
         Path | None,
         typer.Option("--output", "-o", help="File for the filled CSV.", show_default="standard output"),
     ] = None,
+    dimension: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Dimension of all the files, such as site=oslo, that roles.layouts go by; may be given again.",
+            show_default="those of a file's key below source.uri",
+        ),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Give the emotions of files, segment by segment, without the lake; or fill a competition's CSV."""
@@ -51,6 +59,13 @@ def predict(
         raise ConfigurationError("there is nothing to predict; name audio files or folders")
     settings = settings_or_defaults(config)
     entry = settings.registry.entry_or_folder(model)
+    pairs = [each.partition("=") for each in dimension or ()]
+    for name, equals, _ in pairs:
+        if not equals or name not in settings.source.dimension_names():
+            known = ", ".join(settings.source.dimension_names()) or "none"
+            raise ConfigurationError(
+                f"--dimension {name}: expected NAME=VALUE of a dimension; there is {known}"
+            )
     if submission is not None:
         from emolake.cli.prediction_tables import show_submission
 
@@ -60,7 +75,14 @@ def predict(
     else:
         from emolake.cli.prediction_tables import show_predictions
 
-        bad = show_predictions(paths or [], settings=settings, entry=entry, logits=logits, format=format)
+        bad = show_predictions(
+            paths or [],
+            settings=settings,
+            entry=entry,
+            logits=logits,
+            format=format,
+            dimensions={name: value for name, _, value in pairs},
+        )
     if bad:
         raise EmolakeError(f"{bad} of the files gave no result or broke half-way; the reasons are above")
 

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
@@ -15,14 +15,20 @@ from emolake.models.registry import ModelEntry
 from emolake.output.notices import complain
 from emolake.output.table import print_table, write_csv, write_json
 from emolake.prediction.diagnosis import Diagnosis
-from emolake.prediction.files import audio_files, predict
+from emolake.prediction.files import audio_files, predict, without_layout
 from emolake.settings import Settings
 
 _PLAIN = ("path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "uncertain")
 
 
 def show_predictions(
-    paths: Sequence[Path], *, settings: Settings, entry: ModelEntry, logits: bool, format: RowFormat
+    paths: Sequence[Path],
+    *,
+    settings: Settings,
+    entry: ModelEntry,
+    logits: bool,
+    format: RowFormat,
+    dimensions: Mapping[str, str],
 ) -> int:
     """Show the predictions of files and folders as they come, and the reasons of bad files on standard error.
 
@@ -30,11 +36,18 @@ def show_predictions(
         The number of files that gave no result, or broke half-way.
     """
     files = audio_files(paths)
+    if unknown := without_layout(files, settings, dimensions):
+        complain(
+            f"{unknown[0]}{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}: which of roles.layouts they "
+            "have is not known, so that the channels are those of [roles]; give --dimension NAME=VALUE"
+        )
     bad: list[str] = []
     ranges: list[float] = []
 
     def rows() -> Iterator[dict[str, Any]]:
-        for prediction in predict(files, settings=settings, entry=entry, logits=logits):
+        for prediction in predict(
+            files, settings=settings, entry=entry, logits=logits, dimensions=dimensions
+        ):
             if prediction.error is not None:
                 bad.append(prediction.path)
                 complain(f"{prediction.path}: {prediction.error}")

@@ -1,6 +1,7 @@
 """What the commands that keep the lake right came to, as tables, JSON or sentences."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -89,17 +90,24 @@ def show_rehearsal(rehearsal: "Rehearsal", format: TableFormat) -> None:
 def show_erasure_plan(plan: "ErasurePlan") -> None:
     """Show what an erasure would take away."""
     stored = {each.recording_id for each in plan.stored}
-    rows = [
+    named = [
         (each.recording_id, each.uri, "yes" if each.recording_id in stored else "no")
         for each in plan.requests
     ]
-    if rows:
-        print_table(("recording_id", "recording", "in the lake"), rows, sys.stdout)
-    analyses = sum(each.analyses for each in plan.stored)
-    segments = sum(each.segments for each in plan.stored)
+    if named:
+        print_table(("recording_id", "recording", "in the lake"), named, sys.stdout)
+    rows = Counter[str]()
+    for each in plan.stored:
+        rows.update(each.rows)
+    amounts = [
+        counted(rows.pop("analyses", 0), "analysis", "analyses"),
+        counted(rows.pop("segments", 0), "segment"),
+    ]
+    rows.pop("recordings", None)
+    amounts += [f"{counted(number, 'row')} of {name}" for name, number in rows.items()]
     _say(
-        f"{counted(len(plan.requests), 'recording')} with {counted(analyses, 'analysis', 'analyses')} and "
-        f"{counted(segments, 'segment')} on {counted(len(plan.days), 'day')}. Their aggregates are rebuilt."
+        f"{counted(len(plan.requests), 'recording')} with {', '.join(amounts[:-1])} and {amounts[-1]} on "
+        f"{counted(len(plan.days), 'day')}. Their aggregates are rebuilt."
     )
     _say(
         f"Time travel ends here: all {counted(plan.snapshots, 'snapshot')} up to the erasure are lost, of every "

@@ -132,6 +132,6 @@ class Shell(StrEnum):
 @app.command(epilog="Example: `emolake completion bash > ~/.local/share/bash-completion/completions/emolake`")
 def completion(shell: Annotated[Shell, typer.Argument(help="The shell.", show_default=False)]) -> None:
     """Print the script that completes commands with Tab; `emolake --install-completion` puts it in place itself."""
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # what --show-completion prints
 
     typer.echo(get_completion_script(prog_name="emolake", complete_var="_EMOLAKE_COMPLETE", shell=shell))

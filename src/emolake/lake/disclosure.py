@@ -7,11 +7,11 @@ from pathlib import Path
 from emolake.errors import ConfigurationError
 from emolake.lake.transact import Lake
 from emolake.schemas.days import DayRange
-from emolake.schemas.tables import TABLES, Grain, Table
-from emolake.schemas.views import VIEWS, View
+from emolake.schemas.tables import Grain, Table
+from emolake.schemas.views import RELATIONS, View
 from emolake.sql import literal, statement
 
-_KNOWN: dict[str, Table | View] = {each.name: each for each in (*TABLES, *VIEWS)}
+_KNOWN = {each.name: each for each in RELATIONS}
 # Of a view that somebody else has made it is not known which of its columns come from where.
 _PERSONAL = {column.name for each in _KNOWN.values() for column in each.columns if column.personal}
 _DIMENSIONS = "dimensions"

@@ -1,6 +1,6 @@
 """Files of the lake's rows, by tables and ranges of days, as Parquet or CSV; memory does not grow with them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -117,7 +117,7 @@ def _planned(selection: Selection, rows: int, folder: Path, format: Format) -> E
 
 def _written(
     lake: Lake, work: Path, folder: Path, format: Format, disclosure: Disclosure, names: Collection[str]
-) -> Sequence[ExportedTable]:
+) -> list[ExportedTable]:
     """Write the files into a folder of work, over those of an earlier attempt."""
     copy = copied_to_parquet if format == "parquet" else copied_to_csv
     return [

@@ -1,10 +1,11 @@
 """Emotions of files and folders, without the lake, by the same steps as the nightly run."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import tee
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from emolake.audio.containers.formats import is_audio
@@ -53,8 +54,30 @@ def audio_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
+def dimensions_of(path: Path, settings: Settings) -> dict[str, str]:
+    """Return the dimensions that a file's key gives, where it lies below `source.uri` and fits `source.pattern`."""
+    if "://" in settings.source.uri:
+        return {}
+    absolute, folder = path.resolve(), Path(settings.source.uri).resolve()
+    if not absolute.is_relative_to(folder):
+        return {}
+    matched = settings.source.key_pattern().match(absolute.relative_to(folder).as_posix())
+    return {} if matched is None else dict(matched.dimensions)
+
+
+def without_layout(files: Iterable[Path], settings: Settings, given: Mapping[str, str]) -> list[Path]:
+    """Return the files of which it is not known which of `roles.layouts` they have: those of [roles] hold for them."""
+    asked = {name for layout in settings.roles.layouts for name in layout.where}
+    return [path for path in files if not asked <= {*dimensions_of(path, settings), *given}] if asked else []
+
+
 def predict(
-    files: Iterable[Path], *, settings: Settings, entry: ModelEntry, logits: bool
+    files: Iterable[Path],
+    *,
+    settings: Settings,
+    entry: ModelEntry,
+    logits: bool,
+    dimensions: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[FilePrediction]:
     """Yield the prediction of each file, in order.
 
@@ -63,10 +86,11 @@ def predict(
         settings: segmentation and inference; the source's pattern does not matter.
         entry: the model.
         logits: give raw logits too; they are None otherwise.
+        dimensions: of all the files, over those of their keys: `roles.layouts` goes by them.
     """
     model = loaded_model(entry, settings.inference)
     emotions, abstain_below = entry.emotions(), entry.abstain_below(settings.inference)
-    for path, analysis in analyses_of(files, settings=settings, entry=entry):
+    for path, analysis in analyses_of(files, settings=settings, entry=entry, dimensions=dimensions):
         rows = [_row(path, row, model.labels, emotions, abstain_below, logits) for row in analysis.rows]
         scores = (row.scores for row in analysis.rows)
         ranges = [each.logit_range for each in scores if each is not None and each.best is not None]
@@ -74,18 +98,22 @@ def predict(
 
 
 def analyses_of(
-    files: Iterable[Path], *, settings: Settings, entry: ModelEntry
+    files: Iterable[Path],
+    *,
+    settings: Settings,
+    entry: ModelEntry,
+    dimensions: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[tuple[Path, Analysis]]:
-    """Yield each file with its segments and their scores, in order."""
+    """Yield each file with its segments and their scores, in order; see `predict`."""
     model = loaded_model(entry, settings.inference)
     source = FolderSource(Path("/"))
     paths, asked = tee(files)
-    objects = map(source_object, asked)
+    objects = (source_object(path, dimensions_of(path, settings) | dict(dimensions)) for path in asked)
     analyses = analyse(objects, source=source, model=model, settings=settings, timings=Timings())
     yield from zip(paths, analyses, strict=True)
 
 
-def source_object(path: Path) -> SourceObject:
+def source_object(path: Path, dimensions: Mapping[str, str] = MappingProxyType({})) -> SourceObject:
     """Return a file as what a listing of `FolderSource(Path("/"))` would give, without day and version."""
     absolute = path.resolve()
     uri = f"file://{absolute.as_posix()}"
@@ -97,7 +125,7 @@ def source_object(path: Path) -> SourceObject:
         size_bytes=absolute.stat().st_size,
         date=date.min,
         recorded_at=None,
-        dimensions={},
+        dimensions=dict(dimensions),
     )
 
 

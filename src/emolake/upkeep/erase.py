@@ -1,7 +1,7 @@
 """Erasure: a recording leaves tables, snapshots, files, caches and the catalog, and only a receipt stays."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -22,7 +22,7 @@ from emolake.lake.snapshots import bound_memory, expire
 from emolake.lake.transact import Lake, take_guards
 from emolake.models.disk_cache import empty
 from emolake.schemas.days import DayRange
-from emolake.schemas.tables import ERASURES, RUNS
+from emolake.schemas.tables import ANALYSES, ERASURES, RUNS, SEGMENTS
 from emolake.settings import Settings
 from emolake.source.opening import open_source
 from emolake.sql import statement
@@ -63,9 +63,18 @@ class StoredRows:
 
     recording_id: str
     date: date
-    recordings: int
-    analyses: int
-    segments: int
+    rows: Mapping[str, int]
+    """By the name of the table; one that holds nothing may be missing."""
+
+    @property
+    def analyses(self) -> int:
+        """Rows of the ledger."""
+        return self.rows.get(ANALYSES.name, 0)
+
+    @property
+    def segments(self) -> int:
+        """Rows of segments."""
+        return self.rows.get(SEGMENTS.name, 0)
 
 
 @dataclass(frozen=True)
@@ -222,7 +231,7 @@ def erase(
 
 
 def _planned(lake: Lake, settings: Settings, requests: Sequence[ErasureRequest]) -> ErasurePlan:
-    stored = [StoredRows(*row) for row in lake.rows(statement("erasable"))]
+    stored = _stored(lake)
     days = {each.date for each in stored}
     erased = {each for (each,) in lake.rows(statement("erased_already"))}
     gone = {each.recording_id for each in requests if each.recording_hash in erased}
@@ -236,6 +245,15 @@ def _planned(lake: Lake, settings: Settings, requests: Sequence[ErasureRequest])
         [each for each in held if each.date in days],
         [each for each in requests if each.recording_id not in known],
     )
+
+
+def _stored(lake: Lake) -> list[StoredRows]:
+    """Return what all tables that grow with recordings hold of those that are requested, by day and recording."""
+    found: dict[tuple[date, str], dict[str, int]] = {}
+    for table in GROWING:
+        for recording, day, rows in lake.rows(statement("erasable", table=table.name)):
+            found.setdefault((day, recording), {})[table.name] = int(rows)
+    return [StoredRows(recording, day, rows) for (day, recording), rows in sorted(found.items())]
 
 
 def _table(settings: Settings, requests: Sequence[ErasureRequest]) -> pa.Table:
