@@ -28,6 +28,10 @@ def run_block(body: str, options: str = "") -> str:
         ("$ echo a \\\n  b\n", "$ echo a \\\n  b\na b\n"),
         ("$ pwd\n", f"$ pwd\n{SHOWN_FOLDER}\n"),
         ("$ true\nleft over\n", "$ true\n"),
+        (
+            "$ echo 2026-11-27T21:06:02.851+00:00 info at work; echo a\n",
+            "$ echo 2026-11-27T21:06:02.851+00:00 info at work; echo a\na\n",
+        ),
         ("$ cat\n", "$ cat\n"),  # nobody types anything
         ("$ printf '%s' \"$AWS_SECRET_ACCESS_KEY\"\n", "$ printf '%s' \"$AWS_SECRET_ACCESS_KEY\"\n"),
     ],

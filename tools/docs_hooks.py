@@ -14,6 +14,7 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "bench/RESULTS.md": "bench_results.md",
     "deployments/README.md": "deployments.md",
+    "deployments/policies/README.md": "policies.md",
     "src/emolake/models/default/README.md": "default_card.md",
     "src/emolake/models/small/README.md": "small_card.md",
 }

@@ -60,6 +60,8 @@ _VARYING = re.compile(
     r"|(?<=wall_s {9}│ )[\d.]+"
     r"|\b\d+ s(?= \|$)"  # of the table of times
 )
+# What a terminal shows as a bar: how many lines there are depends on the speed.
+_PROGRESS = re.compile(r"\d{4}-\d{2}-\d{2}T\S+ info ")
 _RULES = re.compile(r"[━╇┃│\s]+")
 _FRACTION = re.compile(r"-?\d+\.\d+")
 _NEAR = 0.021  # two last digits of a share that is shown with two
@@ -164,7 +166,8 @@ def _shown(command: str, folder: Path, commands: list[Command], options: dict[st
     """Run a command; return it with what it prints, as the page shows it."""
     printed, status, seconds = _run(command, folder)
     commands.append(Command(command, seconds))
-    lines = [line.rstrip() for line in printed.replace(str(folder), SHOWN_FOLDER).splitlines()]
+    output = printed.replace(str(folder), SHOWN_FOLDER).splitlines()
+    lines = [line.rstrip() for line in output if not _PROGRESS.match(line)]
     head, tail = int(options.get("head", 0)), int(options.get("tail", 0))
     if "match" in options:
         lines = list(_matching(lines, re.compile(options["match"])))

@@ -175,8 +175,8 @@ def _recipe_rows(recipes: Mapping[str, BaseModel], prefix: str) -> Iterator[str]
 
 def _section(title: str, options: type[BaseModel], values: BaseModel) -> Iterator[str]:
     yield f"## {title}\n"
-    for text in (options.__doc__ or "").strip().split("\n\n"):
-        yield f"{re.sub(_KEYS_OF, '.', ' '.join(text.split()))}\n"
+    for text in _paragraphs(options.__doc__ or ""):
+        yield f"{re.sub(_KEYS_OF, '.', text)}\n"
     yield from _key_table(options, values)
     for name, field in options.model_fields.items():
         for nested in _nested(field.annotation):
@@ -249,11 +249,12 @@ def _command_lines() -> Iterator[str]:
     commands = list(_leaves(typer.main.get_command(app), ()))
     yield _COMMANDS.rstrip("\n")
     for name, command in commands:
-        yield f"| [`{name}`](#{name.replace(' ', '-')}) | {_cell(command.help)} |"
+        yield f"| [`{name}`](#{name.replace(' ', '-')}) | {_cell(_paragraphs(command.help)[0])} |"
     for name, command in commands:
         context = command.context_class(command, info_name=f"emolake {name}")
         usage = re.sub(r"[{}]", "", " ".join(command.collect_usage_pieces(context)))
-        yield from ("", f"## {name}", "", " ".join(command.help.split()), "")
+        yield from ("", f"## {name}", "")
+        yield from (line for paragraph in _paragraphs(command.help) for line in (paragraph, ""))
         yield from ("```", f"emolake {name} {usage}".rstrip(), "```", "")
         yield from ("| argument or option | default | meaning |", "|---|---|---|")
         for parameter in command.params:
@@ -289,11 +290,18 @@ def _value_name(parameter: Any) -> str:
 def _parameter_default(parameter: Any) -> str:
     if parameter.required:
         return "required"
+    if isinstance(parameter.show_default, str):
+        return _cell(parameter.show_default)
     if parameter.default in (None, (), []):
         return "not set"
     if isinstance(parameter.default, bool):
         return "on" if parameter.default else "off"
     return f"`{getattr(parameter.default, 'value', parameter.default)}`"
+
+
+def _paragraphs(text: str) -> list[str]:
+    """Return the paragraphs of a docstring, each as one line."""
+    return [" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n")]
 
 
 def _cell(text: str) -> str:
