@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from bench.all import with_section
-from bench.gpu import results, run
+from bench.gpu import measuring, models, results, run
+from emolake.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
 LACKING = ("prefect", "duckdb", "av", "boto3", "botocore", "skops", "librosa", "fastapi")
@@ -86,6 +89,24 @@ def test_a_part_that_hangs_or_fails_keeps_what_it_found_and_the_others_run(
     assert json.loads((tmp_path / "out.json").read_text()) == found
     late = run.run(["late"], "cpu", "tiny", 0.1, tmp_path / "out.json")
     assert late["parts"]["late"] == {"ended": "not begun: no time was left", "cases": []}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_compiled_layers_answer_as_they_are(tmp_path: Path, precision: str) -> None:
+    try:
+        model = models.load(models.entry("s3prl", tmp_path, "tiny"), "cpu", precision)
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    waves = torch.from_numpy(np.random.default_rng(1).normal(0, 0.1, (2, 16_000)).astype(np.float32))
+    lengths = torch.tensor([16_000, 16_000])
+    with torch.inference_mode():
+        before = model.outputs(waves, lengths)
+        with measuring.forward_of(model, "compiled", backend="aot_eager") as run:
+            found = run(waves, lengths)
+        after = model.outputs(waves, lengths)
+    assert float((found - before).abs().max()) < (1e-4 if precision == "fp32" else 0.05)
+    assert torch.equal(after, before)
 
 
 MEASURED: dict[str, Any] = {
