@@ -1,7 +1,6 @@
 """The command line as scripts see it: exit codes, one sentence on standard error, rows on standard output."""
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -17,9 +16,10 @@ from emolake.cli.config_file import commented_toml
 from emolake.demo.encode import write_audio
 from emolake.settings import Settings, load_settings
 
+from command_line import emolake
 from made_model import LABELS, write_tiny_model
 
-pytestmark = pytest.mark.server
+pytestmark = pytest.mark.slow
 
 COMMANDS = (
     "demo",
@@ -47,18 +47,6 @@ COMMANDS = (
 KEYS = {
     "path", "channel", "start_s", "end_s", "label", "emotion", "confidence", "uncertain", "probabilities", "logits"
 }  # fmt: skip
-
-
-def emolake(
-    *arguments: str | Path, cwd: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    # as a person's: the log level is the command's, and so is the Prefect server where none is named
-    of_tests = ("PREFECT_LOGGING_LEVEL", "PREFECT_API_URL")
-    inherited = {name: value for name, value in os.environ.items() if name not in of_tests}
-    return subprocess.run(
-        [Path(sys.executable).with_name("emolake"), *arguments],
-        cwd=cwd, env=inherited | environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
 
 
 def sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
@@ -90,6 +78,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "quarantined" in done.stdout
     assert "undecodable" in done.stdout
     return folder
+
+
+def test_the_installed_command_does_what_is_called_here(site: Path) -> None:
+    for arguments in (
+        ("query", "SELECT 1 AS one", "--format", "csv"),
+        ("query", "SELECT nothing FROM segments"),
+    ):
+        here = emolake(*arguments, cwd=site)
+        program = Path(sys.executable).with_name("emolake")
+        there = subprocess.run(
+            [program, *arguments], cwd=site, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (here.returncode, here.stdout, here.stderr) == (there.returncode, there.stdout, there.stderr)
 
 
 def rows(site: Path, sql: str) -> list[dict[str, object]]:
