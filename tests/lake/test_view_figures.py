@@ -1,35 +1,21 @@
 """The figures of the views are those that a slow reading of the same segments gives, whatever the lake holds."""
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from emolake.lake.schema import append
-from emolake.schemas.records import AnalysisKey
-from emolake.schemas.tables import (
-    ANALYSES,
-    DAILY_EMOTIONS,
-    MODEL_HEALTH,
-    RECORDING_DYNAMICS,
-    RECORDINGS,
-    SEGMENTS,
-    TABLES,
-)
-from emolake.tasks.aggregate import daily_emotions
 from tools.cookbook_lake import plain_lake
 
-from made_lake import DAY, KEY, Call, Piece, shard_rows, tiled
+from made_lake import DAY, KEY, Call, Piece, tiled
+from made_views import EMOTIONS, MONDAY, emptied, fill, judge, made_calls, owned, part_within, rows, shares
 
-MONDAY = date(2026, 11, 16)
-EMOTIONS = ("anger", "neutral", "sadness", None)
 # A call a day; the longest is angry, so that the interval is that of a ratio of sums.
 ONE_WEEK = [
     Call(
@@ -53,91 +39,8 @@ def lake(plain):
     return emptied(plain)
 
 
-def emptied(lake):
-    for table in TABLES:
-        lake.execute(f"DELETE FROM {table.name}")
-    return lake
-
-
-def fill(lake, calls, *, key=KEY, run_id="run-1", by=("site",), again=False):
-    rows = shard_rows(calls, key=key, run_id=run_id)
-    if not again:
-        append(lake, RECORDINGS, rows.recordings)
-        append(lake, RECORDING_DYNAMICS, rows.dynamics)
-    append(lake, ANALYSES, rows.analyses)
-    append(lake, SEGMENTS, rows.segments)
-    lake.execute("DELETE FROM daily_emotions")
-    for (day,) in lake.execute("SELECT DISTINCT date FROM segments").fetchall():
-        append(
-            lake,
-            DAILY_EMOTIONS,
-            daily_emotions(lake, day, dimensions=by, without=()).cast(DAILY_EMOTIONS.schema),
-        )
-
-
-def judge(lake, verdict, *, run_id="run-1", model="m"):
-    row = {"run_id": run_id, "model": model, "model_fingerprint": "f", "segments": 9, "verdict": verdict,
-           "committed_at": datetime.now(UTC)}  # fmt: skip
-    append(lake, MODEL_HEALTH, pa.Table.from_pylist([row], schema=MODEL_HEALTH.schema))
-
-
-def rows(lake, sql):
-    return lake.execute(sql).to_arrow_table().to_pylist(maps_as_pydicts="strict")
-
-
-@st.composite
-def made_calls(draw, most=8):
-    """Calls of two channels at most over three weeks, with windows that overlap, and some without speech or label."""
-    calls = []
-    for number in range(draw(st.integers(1, most))):
-        hop = draw(st.sampled_from([5.0, 10.0]))
-        pieces = []
-        for channel in range(draw(st.integers(1, 2))):
-            emotions = draw(st.lists(st.sampled_from(EMOTIONS), min_size=1, max_size=6))
-            pieces += [
-                Piece(
-                    index * hop, index * hop + 10, draw(st.sampled_from([0.0, 0.25, 1.0])), emotion,
-                    draw(st.sampled_from([0.4, 0.75])), channel, index, ["agent", "customer"][channel],
-                )
-                for index, emotion in enumerate(emotions)
-            ]  # fmt: skip
-        calls.append(
-            Call(
-                f"{number}.wav",
-                MONDAY + timedelta(days=draw(st.integers(0, 20))),
-                tuple(pieces),
-                site=draw(st.sampled_from(["oslo", "rome", None])),
-                duration_s=max(piece.end_s for piece in pieces),
-            )
-        )
-    return calls
-
-
-def owned(call, channel):
-    """The pieces of a channel, each with the seconds of speech that are its own."""
-    pieces = [piece for piece in call.pieces if piece.channel == channel]
-    ends = [piece.start_s for piece in pieces[1:]] + [pieces[-1].end_s]
-    return [
-        (piece, piece.speech_ratio * (min(piece.end_s, end) - piece.start_s))
-        for piece, end in zip(pieces, ends, strict=True)
-    ]
-
-
-def shares(pieces, part=lambda piece: 1.0):
-    seconds = defaultdict(float)
-    for piece, speech in pieces:
-        if piece.emotion is not None:
-            seconds[piece.emotion] += speech * part(piece)
-    total = sum(seconds.values())
-    return {emotion: each / total for emotion, each in seconds.items()} if total else None
-
-
-def part_within(piece, first, last):
-    return max(min(piece.end_s, last) - max(piece.start_s, first), 0) / (piece.end_s - piece.start_s)
-
-
 SETTINGS = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -192,12 +95,13 @@ def test_weeks_and_trends_add_up_what_the_daily_table_has(lake, calls):
         lake, "SELECT date, dimensions, emotion, speech_seconds FROM daily_emotions WHERE emotion IS NOT NULL"
     )
     weekly = rows(lake, "FROM weekly_emotions")
-    seconds, totals = defaultdict(float), defaultdict(float)
+    seconds, totals, by_day = defaultdict(float), defaultdict(float), defaultdict(float)
     for row in daily:
         week = row["date"] - timedelta(days=row["date"].weekday())
         for key in ((None, None), *row["dimensions"].items()):
             seconds[week, *key, row["emotion"]] += row["speech_seconds"]
             totals[week, *key] += row["speech_seconds"]
+            by_day[row["date"], *key, row["emotion"]] += row["speech_seconds"]
     for row in weekly:
         key = (row["week"], row["dimension"], row["value"])
         assert row["speech_seconds"] == pytest.approx(seconds.pop((*key, row["emotion"]), 0.0))
@@ -208,10 +112,6 @@ def test_weeks_and_trends_add_up_what_the_daily_table_has(lake, calls):
             assert 0 <= row["share_low"] <= row["share"] <= row["share_high"] <= 1
             assert row["share_low"] < row["share_high"], "a small group never has an interval without a width"
     assert not any(seconds.values()), "what the daily table has is in some week"
-    by_day = defaultdict(float)
-    for row in daily:
-        for key in ((None, None), *row["dimensions"].items()):
-            by_day[row["date"], *key, row["emotion"]] += row["speech_seconds"]
     by_week = {(each["week"], each["dimension"], each["value"], each["emotion"]): each for each in weekly}
     for row in rows(lake, "FROM trend"):
         dates = [row["date"] - timedelta(days=ago) for ago in range(row["days"])]
@@ -273,7 +173,7 @@ def test_two_models_agree_as_far_as_both_gave_a_label(lake, pairs, names):
     emptied(lake)
     for number, model in enumerate(names):
         call = Call("a.wav", pieces=tiled([pair[number] for pair in pairs]))
-        fill(lake, [call], key=replace_model(model), run_id=f"run-{model}", again=number > 0)
+        fill(lake, [call], key=replace(KEY, model=model), run_id=f"run-{model}", again=number > 0)
     both = [pair for pair in pairs if None not in pair]
     found = rows(lake, "FROM model_agreement")
     if not both:
@@ -287,18 +187,13 @@ def test_two_models_agree_as_far_as_both_gave_a_label(lake, pairs, names):
         assert row["kappa"] is None, "two that always say the same cannot be told from chance"
     else:
         assert row["kappa"] == pytest.approx(cohen_kappa_score(*zip(*both, strict=True)), abs=1e-9)
-    differing = Counter(pair for pair in both if pair[0] != pair[1])
-    assert (row["most_confused"] is None) == (not differing)
-
-
-def replace_model(model):
-    return AnalysisKey(model=model, model_fingerprint="f" * 32, config_id="c" * 16)
+    assert (row["most_confused"] is None) == all(one == other for one, other in both)
 
 
 def test_what_a_flat_model_said_is_in_no_view_and_is_counted_in_coverage(lake):
     calls = [Call(f"{number}.wav", pieces=tiled(["anger", "neutral"])) for number in range(3)]
     fill(lake, calls)
-    fill(lake, calls, key=replace_model("flat"), run_id="run-2", again=True)
+    fill(lake, calls, key=replace(KEY, model="flat"), run_id="run-2", again=True)
     judge(lake, "healthy")
     judge(lake, "flat", run_id="run-2", model="flat")
     for view in ("segments_wide", "timeline", "calls", "weekly_emotions", "trend", "listen_first"):
@@ -393,6 +288,12 @@ def test_customers_and_agents_are_apart_and_together_a_recording_counts_once(lak
         {"value": "customer", "share": pytest.approx(0.4), "recordings": 4},
         {"value": None, "share": pytest.approx(0.2), "recordings": 4},
     ]
+
+
+def test_what_the_conversation_did_is_beside_what_was_felt(lake):
+    fill(lake, [Call("a.wav", talk_s=4.0), Call("b.wav")])
+    found = rows(lake, "SELECT talk_s, silence_s, pauses, interruptions FROM calls ORDER BY uri")
+    assert [tuple(row.values()) for row in found] == [(4.0, 6.0, 0, None), (None, None, None, None)]
 
 
 def test_the_signals_of_a_day(lake):
