@@ -59,6 +59,7 @@ def main() -> None:
             wait_for="#tracks svg",
             width=390,
             dark=True,
+            at="#over-time",
         )
         with _dashboard(Path(scratch)) as url:
             _take(
@@ -66,6 +67,7 @@ def main() -> None:
                 url,
                 folder / "dashboard.png",
                 wait_for="text=From listed to labelled",
+                width=1440,
                 height=1180,
                 rest_s=5,
             )

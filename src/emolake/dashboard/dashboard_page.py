@@ -148,17 +148,18 @@ def _show_totals(shown: Board) -> None:
         ("Speech", f"{totals['speech_hours']:,.1f} h"),
         ("Quarantined", f"{totals['quarantined']:,}"),
     ]
-    *columns, last = st.columns([2] * len(figures) + [3])
-    for column, (name, value) in zip(columns, figures, strict=True):
-        column.metric(name, value, border=True)
-    last.metric(
-        "Last run",
-        f"{run[0]['started_at']:%d %b}" if run else "–",
-        outcome,
-        delta_color=_OUTCOME_COLOURS.get(outcome or "", "off"),
-        delta_arrow="off",
-        border=True,
-    )
+    with st.container(horizontal=True):
+        for name, value in figures:
+            st.metric(name, value, border=True, width="content")
+        st.metric(
+            "Last run",
+            f"{run[0]['started_at']:%d %b}" if run else "–",
+            outcome,
+            delta_color=_OUTCOME_COLOURS.get(outcome or "", "off"),
+            delta_arrow="off",
+            border=True,
+            width="content",
+        )
 
 
 def _show_changes(shown: Board, choice: Choice) -> None:
