@@ -36,8 +36,8 @@ def fill(warehouse: WarehouseOptions, calls=CALLS) -> None:
     with open_lake(warehouse) as lake:
         commit_shard(lake, shard_rows(calls), key=KEY, run_id="run-1", message="made")
         list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=("site",), run_id="run-1"))
-        marked = {"named_keys": [MARK], "warnings": [MARK], "options": MARK, "error": MARK}
-        append(lake.connection, RUNS, run_row(**marked))
+        marked = run_row(named_keys=[MARK], warnings=[MARK], options=MARK, error=MARK)
+        append(lake.connection, RUNS, marked)
 
 
 def disclosed(*include: Grain, personal: bool = False) -> Disclosure:
