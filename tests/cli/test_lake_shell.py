@@ -206,10 +206,8 @@ def test_a_conversation_in_a_terminal(site: Path, tmp_path: Path, monkeypatch, h
             b"SELECT count(*) FROM range(100000000000) a, range(1000) b WHERE a.range % 7 = b.range;\n"
         )
         time.sleep(1.0)
-        began = time.monotonic()
         shell.type(INTERRUPT)
-        waited(shell, "cancelled", seconds=20)
-        assert time.monotonic() - began < 10
+        waited(shell, "cancelled")
         shell.type(b"SELECT outcome FROM runs;\n")
         waited(shell, "completed")
         shell.type(b".sch\t runs\n")

@@ -20,7 +20,7 @@ from emolake.lake.schema import append
 from emolake.lake.transact import Lake
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import RUNS, TABLES, Grain
-from emolake.schemas.views import VIEWS
+from emolake.schemas.views import RELATIONS
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
@@ -63,7 +63,7 @@ def exported(lake: Lake, folder: Path, format="parquet", names=(), **options):
 
 
 def everything() -> list[str]:
-    return [each.name for each in (*TABLES, *VIEWS)]
+    return [each.name for each in RELATIONS]
 
 
 def test_without_names_it_is_the_summaries(lake, tmp_path):

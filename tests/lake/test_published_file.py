@@ -36,8 +36,8 @@ def fill(warehouse: WarehouseOptions, calls=CALLS) -> None:
     with open_lake(warehouse) as lake:
         commit_shard(lake, shard_rows(calls), key=KEY, run_id="run-1", message="made")
         list(aggregate_days(lake, DayRange(DAY, DAY), dimensions=("site",), run_id="run-1"))
-        marked = {"named_keys": [MARK], "warnings": [MARK], "options": MARK, "error": MARK}
-        append(lake.connection, RUNS, run_row(**marked))
+        marked = run_row(named_keys=[MARK], warnings=[MARK], options=MARK, error=MARK)
+        append(lake.connection, RUNS, marked)
 
 
 def disclosed(*include: Grain, personal: bool = False) -> Disclosure:
@@ -166,8 +166,16 @@ def test_duckdb_1_0_can_read_every_column(everything):
     assert "v1.0.0" in repr(tags)
 
 
-@pytest.mark.parametrize("value", ["NULL", "MAP {}", "CASE WHEN i % 2 = 0 THEN MAP {} END"])
-@pytest.mark.parametrize("begin", [0, 130_000, 300_000])
+@pytest.mark.parametrize(
+    ("value", "begin"),
+    [
+        ("NULL", 0),
+        ("NULL", 130_000),
+        ("MAP {}", 130_000),
+        ("MAP {}", 300_000),
+        ("CASE WHEN i % 2 = 0 THEN MAP {} END", 300_000),
+    ],
+)
 def test_columns_come_back_wherever_their_elements_begin(tmp_path, value, begin):
     rows, path = tmp_path / "rows.parquet", tmp_path / "a.duckdb"
     with duckdb.connect() as file:

@@ -57,9 +57,9 @@ def by_command_line(lines: str, home: Path) -> str:
     folder = home / ".duckdb" / "extensions" / version / platform
     folder.mkdir(parents=True)
     for name in ("ducklake", "sqlite_scanner", "postgres_scanner", "httpfs"):
-        (package,) = (
-            find_spec(f"duckdb_extension_{name}") or pytest.fail(name)
-        ).submodule_search_locations or ()
+        found_package = find_spec(f"duckdb_extension_{name}")
+        assert found_package is not None
+        (package,) = found_package.submodule_search_locations or [""]
         (folder / f"{name}.duckdb_extension").symlink_to(
             Path(package) / "extensions" / version / f"{name}.duckdb_extension"
         )
