@@ -28,6 +28,8 @@ BENCHES = (
     "robustness",
     "reporting",
 )
+ELSEWHERE = ("gpu",)
+"""Benches with a script of their own, on another machine: `bench.gpu.results` writes their sections."""
 _SECTION = re.compile(r"<!-- (\w+) on (.+?) -->\n(.*?)(?=\n<!-- |\Z)", re.DOTALL)
 _HEAD = """\
 # What was measured
@@ -58,7 +60,7 @@ def with_section(text: str, bench: str, processor: str, section: str) -> str:
     """Return RESULTS.md with a bench's section of a processor in place of the one that it has, if any."""
     sections = {(name, where): found for name, where, found in _SECTION.findall(text)}
     sections[bench, processor] = section
-    known = sorted(sections, key=lambda key: (BENCHES.index(key[0]), key[1]))
+    known = sorted(sections, key=lambda key: ((*BENCHES, *ELSEWHERE).index(key[0]), key[1]))
     parts = [f"<!-- {name} on {where} -->\n{sections[name, where].strip()}\n" for name, where in known]
     return "\n".join([_HEAD, *parts])
 

@@ -1,18 +1,17 @@
 """Aggregate by hand: rebuild the daily table of some days where it is not what the segments give."""
 
-from datetime import date
 from pathlib import Path
 
 from prefect import flow
 
 from emolake.lake.connect import open_lake
-from emolake.schemas.days import DayRange
+from emolake.schemas.days import Day, DayRange
 from emolake.settings import load_settings
 from emolake.tasks.aggregate import aggregate_days
 
 
 @flow(name="aggregate-day", flow_run_name="aggregate-{first}-{last}", validate_parameters=True)
-def aggregate_day(first: date, last: date, config: Path | None = None) -> dict[str, int]:
+def aggregate_day(first: Day, last: Day, config: Path | None = None) -> dict[str, int]:
     """Aggregate every stale day of a range; return rows by day.
 
     Args:

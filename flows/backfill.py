@@ -1,6 +1,5 @@
 """Backfill: a range of dates, day after day."""
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +8,13 @@ from pydantic import Field
 
 from emolake.flows.analyse_days import analyse_days
 from emolake.pipeline.run_request import backfill_request
-from emolake.schemas.days import DayRange
+from emolake.schemas.days import Day, DayRange
 
 
 @flow(name="backfill", flow_run_name="backfill-{first}-{last}", validate_parameters=True)
 def backfill(
-    first: date,
-    last: date,
+    first: Day,
+    last: Day,
     config: Path | None = None,
     model: str | None = None,
     force: bool = False,

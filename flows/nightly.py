@@ -1,17 +1,17 @@
 """The nightly run: yesterday in the configured zone, and some days before it for late arrivals."""
 
-from datetime import date as Date
 from pathlib import Path
 
 from prefect import flow
 
 from emolake.flows.analyse_days import analyse_days
 from emolake.pipeline.run_request import nightly_request
+from emolake.schemas.days import Day
 from emolake.settings import load_settings
 
 
 @flow(name="nightly", flow_run_name="nightly-{date}", validate_parameters=True)
-def nightly(config: Path | None = None, date: Date | None = None) -> dict[str, object]:
+def nightly(config: Path | None = None, date: Day | None = None) -> dict[str, object]:
     """Analyse one day and its lookback.
 
     Args:

@@ -1,22 +1,21 @@
 """Retry: the quarantined recordings of some days once more."""
 
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
 from prefect import flow
 
 from emolake.flows.analyse_days import analyse_days
 from emolake.pipeline.run_request import retry_request
-from emolake.schemas.days import DayRange
+from emolake.schemas.days import Day, DayRange
 from emolake.settings import load_settings
 
 
 @flow(name="retry", flow_run_name="retry-{first}-{last}", validate_parameters=True)
 def retry(
     config: Path | None = None,
-    first: date | None = None,
-    last: date | None = None,
+    first: Day | None = None,
+    last: Day | None = None,
     reasons: Sequence[str] = (),
     model: str | None = None,
 ) -> dict[str, object] | None:

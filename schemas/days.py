@@ -3,9 +3,14 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Self
+from typing import Annotated, Self
+
+from pydantic import Field
 
 from emolake.errors import ConfigurationError
+
+Day = Annotated[date, Field(json_schema_extra={"pattern": r"^\d{4}-\d{2}-\d{2}$"})]
+"""A date as a parameter of a flow: before a run begins Prefect checks the pattern, and not the format."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _seems_of_earlier_version(emotions: pa.Table) -> bool:
     of_several = emotions.filter(
         pc.and_(pc.is_valid(emotions["share"]), pc.greater(emotions["recordings"], 1))
     )
-    return of_several.num_rows > 0 and emotions["share_low"].null_count == emotions.num_rows
+    return bool(of_several.num_rows) and bool(emotions["share_low"].null_count == emotions.num_rows)
 
 
 def daily_emotions(

@@ -91,7 +91,7 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DayComparison:
     """A day beside the days before it; see the columns of the same names."""
 
     value: float | None
@@ -240,23 +240,23 @@ def _shares(label_seconds: Mapping[str, float], labels: Sequence[str]) -> np.nda
     return np.asarray(shares / shares.sum())
 
 
-def _of_values(observed: Observed, earlier: Sequence[Observed], least_days: int) -> Comparison:
+def _of_values(observed: Observed, earlier: Sequence[Observed], least_days: int) -> DayComparison:
     known = [each for each in earlier if each.value is not None]
     values = np.array([each.value for each in known], dtype=float)
     if observed.value is None or len(values) < least_days:
-        return Comparison(observed.value, earlier_days=len(values))
+        return DayComparison(observed.value, earlier_days=len(values))
     usual, spread = float(values.mean()), float(values.std(ddof=1))
     wider = math.sqrt(_thinner(observed, known))
     chance = 2 * _beyond(abs(observed.value - usual), spread * wider, len(values))
-    return Comparison(observed.value, usual, spread, len(values), chance)
+    return DayComparison(observed.value, usual, spread, len(values), chance)
 
 
-def _of_labels(observed: Observed, earlier: Sequence[Observed], least_days: int) -> Comparison:
+def _of_labels(observed: Observed, earlier: Sequence[Observed], least_days: int) -> DayComparison:
     """Compare the day's index with those that each day before it has against the others."""
     known = [each for each in earlier if each.label_seconds]
     days = [Counter(each.label_seconds) for each in known]
     if not observed.label_seconds or len(days) < least_days:
-        return Comparison(None, earlier_days=len(days))
+        return DayComparison(None, earlier_days=len(days))
     together: Counter[str] = Counter()
     for each in days:
         together.update(each)
@@ -271,7 +271,7 @@ def _of_labels(observed: Observed, earlier: Sequence[Observed], least_days: int)
     )  # an index is skewed to the right: its logarithm hardly is
     above = math.log(value + _LEAST_INDEX) - float(logs.mean()) - math.log(_thinner(observed, known))
     chance = _beyond(above, float(logs.std(ddof=1)), len(days))
-    return Comparison(value, float(np.mean(indices)), float(np.std(indices, ddof=1)), len(days), chance)
+    return DayComparison(value, float(np.mean(indices)), float(np.std(indices, ddof=1)), len(days), chance)
 
 
 def _thinner(observed: Observed, earlier: Sequence[Observed]) -> float:

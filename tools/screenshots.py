@@ -21,7 +21,7 @@ from bench.made_story import Story, tell
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.report.build import write_report
-from emolake.report.formats import Language
+from emolake.report.wording import Language
 
 DOCS = Path(__file__).parents[1] / "docs"
 MOST_BYTES = 150_000
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--to", type=Path, default=DOCS, help="folder of the pictures (default: docs)")
     folder = parser.parse_args().to
-    with tempfile.TemporaryDirectory() as scratch, _chromium(Path(scratch)) as browser:
+    with tempfile.TemporaryDirectory() as scratch, chromium(Path(scratch)) as browser:
         pages = _pages(Path(scratch))
         for setting in SETTINGS:
             path = folder / setting.file
@@ -81,7 +81,8 @@ def _pages(scratch: Path) -> dict[Language, Path]:
 
 
 @contextmanager
-def _chromium(scratch: Path) -> Iterator[Browser]:
+def chromium(scratch: Path) -> Iterator[Browser]:
+    """Start the system's chromium, with the same fonts on every machine."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
         raise SystemExit("neither chromium nor google-chrome is installed")
@@ -89,11 +90,8 @@ def _chromium(scratch: Path) -> Iterator[Browser]:
     config = scratch / "fonts.conf"
     config.write_text(
         "<fontconfig>" + "".join(f"<dir>{folder}</dir>" for folder in folders) + f"<cachedir>{scratch}</cachedir>"
-        + "".join(
-            f"<alias><family>{family}</family><prefer><family>DejaVu Sans</family>"
-            "<family>NanumGothic</family></prefer></alias>"
-            for family in ("system-ui", "sans-serif")
-        )
+        '<match><edit name="family" mode="append">'
+        "<string>DejaVu Sans</string><string>NanumGothic</string></edit></match>"
         + "</fontconfig>",
         "utf-8",
     )  # fmt: skip

@@ -1,12 +1,14 @@
 """Timing on a device: whole runs, the device's busy share, matrix peaks, memory, and other ways to run one shape."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from time import perf_counter
 from typing import Any
 
 import torch
 
-from emolake.models.runtimes.arithmetic import HALVES, fp32_products
+from emolake.models.families.encoder_head_network import transformer_stack
+from emolake.models.runtimes.arithmetic import HALVES, encoders_of, fp32_products
 from emolake.models.runtimes.staging import CudaLane, HostLane, Lane
 
 Outputs = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -100,15 +102,12 @@ class GraphReplay:
     def __init__(self, outputs: Outputs) -> None:
         self._outputs = outputs
         self._graphs: dict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
-        self.warm_up_s = 0.0
 
     def __call__(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         if not bool((lengths == waves.shape[1]).all()):
             return self._outputs(waves, lengths)
         if tuple(waves.shape) not in self._graphs:
-            began = perf_counter()
             self._graphs[tuple(waves.shape)] = self._recorded(waves, lengths)
-            self.warm_up_s += perf_counter() - began
         graph, given, found = self._graphs[tuple(waves.shape)]
         given.copy_(waves)
         graph.replay()
@@ -130,28 +129,27 @@ class GraphReplay:
         return graph, given, found
 
 
-class Compiled:
-    """`outputs` of a staged model, compiled for each shape of which nothing is padded."""
+@contextmanager
+def layers_compiled(model: Any, backend: str) -> Iterator[None]:
+    """Let the transformer layers of a loaded model be compiled in the block, each shape anew.
 
-    def __init__(self, outputs: Outputs) -> None:
-        self._outputs = outputs
-        self._compiled: Any = torch.compile(outputs, dynamic=False)
-        self._shapes: set[tuple[int, ...]] = set()
-        self.warm_up_s = 0.0
-
-    def __call__(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        if not bool((lengths == waves.shape[1]).all()):
-            return self._outputs(waves, lengths)
-        began = perf_counter()
-        found: torch.Tensor = self._compiled(waves, lengths)
-        if tuple(waves.shape) not in self._shapes:
-            self._shapes.add(tuple(waves.shape))
-            self.warm_up_s += perf_counter() - began
-        return found
+    What is around them, preparation, convolutions and hooks that take states, runs as ever: layers are alike, so that
+    they share what is compiled.
+    """
+    layers = [layer for encoder in encoders_of(model._network) for layer in transformer_stack(encoder).layers]
+    try:
+        for layer in layers:
+            layer.forward = torch.compile(layer.forward, dynamic=False, backend=backend)
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
 
-FORWARDS: dict[str, Callable[[Outputs], Any]] = {
-    "eager": lambda outputs: outputs,
-    "compiled": Compiled,
-    "graphs": GraphReplay,
-}
+@contextmanager
+def forward_of(model: Any, name: str, *, backend: str = "inductor") -> Iterator[Any]:
+    """Give what runs a staged model's `outputs` in the block: eager, graphs, compiled, or compiled_graphs."""
+    with ExitStack() as stack:
+        if name.startswith("compiled"):
+            stack.enter_context(layers_compiled(model, backend))
+        yield GraphReplay(model.outputs) if name.endswith("graphs") else model.outputs

@@ -91,6 +91,6 @@ def _whisper(folder: Path, *, full: bool) -> None:
     content = {"family": "encoder_head", "encoder": "encoder", "context": "clip", "labels": list(LABELS)}
     (folder / "config.json").write_text(json.dumps(content))
     save_file(
-        {"output.weight": 5 * torch.randn(len(LABELS), width), "output.bias": torch.zeros(len(LABELS))},
+        {"output.weight": 0.3 * torch.randn(len(LABELS), width), "output.bias": torch.zeros(len(LABELS))},
         folder / "model.safetensors",
     )

@@ -178,7 +178,9 @@ def test_the_lake_is_kept_right_from_the_command_line(site: Path) -> None:
     assert "snapshots expired" in emolake("maintain", "--dry-run", cwd=site).stdout
     path = site / "calls" / "2026" / "11" / "20" / "oslo" / "long.wav"
     printed = emolake("erase", "--recording", path, "--dry-run", cwd=site)
-    assert "1 recording with 1 analysis and 3 segments on 1 day." in printed.stderr
+    assert (
+        "1 recording with 1 analysis, 3 segments and 1 row of recording_dynamics on 1 day." in printed.stderr
+    )
     assert "Time travel ends here" in printed.stderr
     assert "confirm it with --yes" in sentence(emolake("erase", "--recording", path, cwd=site), 2)
     assert "either --recording URI, or --where SQL" in sentence(emolake("erase", cwd=site), 2)

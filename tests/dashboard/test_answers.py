@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from emolake.dashboard.answers import REASONS, Choice, board, choices, timeline
@@ -89,3 +90,14 @@ def test_a_model_that_is_not_there_has_an_empty_board(settings: Settings) -> Non
     shown = board(settings, Choice("other", DAY, DAY))
     assert shown.totals["listed"] == 0
     assert not shown.changes.num_rows
+
+
+def test_it_answers_while_a_night_writes(settings: Settings) -> None:
+    """What a transaction has not committed is not seen, and does not keep the board waiting."""
+
+    def work(connection: duckdb.DuckDBPyConnection) -> int:
+        append(connection, RUNS, run_row("run-2"))
+        return board(settings, Choice("m", DAY, DAY)).runs.num_rows
+
+    with open_lake(settings.warehouse) as lake:
+        assert lake.transact(work, author="test", message="a night", extra={}) == 1

@@ -132,7 +132,7 @@ def test_the_page_in_a_browser(config: Path, tmp_path: Path) -> None:
         page.locator("canvas, .vega-embed svg").first.wait_for(timeout=30_000)
         text = page.locator("[data-testid=stMain]").inner_text()
         assert "28" in text  # recordings
-        assert "What changed in 7 days" in text
+        assert "The last 7 days against as many before" in text or "no speech of the 7 days before" in text
         page.get_by_label("Break down by").click()
         page.get_by_role("option", name="site").click()
         page.get_by_text("By the chosen dimension").wait_for(timeout=30_000)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
@@ -30,6 +30,16 @@ from made_lake import DAY, KEY, Call, Piece, shard_rows, tiled
 
 MONDAY = date(2026, 11, 16)
 EMOTIONS = ("anger", "neutral", "sadness", None)
+# A call a day; the longest is angry, so that the interval is that of a ratio of sums.
+ONE_WEEK = [
+    Call(
+        f"{number}.wav",
+        MONDAY + timedelta(days=number),
+        tiled(["anger" if number > 5 else "neutral"] * (1 + 3 * number)),
+        duration_s=10.0 + 30 * number,
+    )
+    for number in range(7)
+]
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +184,7 @@ def test_a_call_has_the_figures_of_its_segments(lake, calls):
 
 @SETTINGS
 @given(made_calls())
+@example(ONE_WEEK)
 def test_weeks_and_trends_add_up_what_the_daily_table_has(lake, calls):
     """And an interval over days is that of the daily table if all of it had been on one day."""
     fill(emptied(lake), calls, by=("site", "segments.role"))
@@ -197,8 +208,15 @@ def test_weeks_and_trends_add_up_what_the_daily_table_has(lake, calls):
             assert 0 <= row["share_low"] <= row["share"] <= row["share_high"] <= 1
             assert row["share_low"] < row["share_high"], "a small group never has an interval without a width"
     assert not any(seconds.values()), "what the daily table has is in some week"
+    by_day = defaultdict(float)
+    for row in daily:
+        for key in ((None, None), *row["dimensions"].items()):
+            by_day[row["date"], *key, row["emotion"]] += row["speech_seconds"]
     by_week = {(each["week"], each["dimension"], each["value"], each["emotion"]): each for each in weekly}
     for row in rows(lake, "FROM trend"):
+        dates = [row["date"] - timedelta(days=ago) for ago in range(row["days"])]
+        summed = sum(by_day.get((day, row["dimension"], row["value"], row["emotion"]), 0.0) for day in dates)
+        assert row["speech_seconds"] == pytest.approx(summed)
         if row["days"] == 7 and row["date"].weekday() == 6:
             same = by_week[row["date"] - timedelta(days=6), row["dimension"], row["value"], row["emotion"]]
             for name in ("share", "share_low", "share_high", "recordings"):

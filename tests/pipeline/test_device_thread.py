@@ -17,7 +17,7 @@ from made_segments import Recorder, piece
 
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching, Prediction
-from emolake.models.runtimes.staging import HostLane, Stage
+from emolake.models.runtimes.staging import BatchStage, HostLane
 from emolake.pipeline.device_thread import DeviceLostError, DeviceThread
 from emolake.pipeline.scoring import device_thread, scored, scored_by
 from emolake.tasks.classify import ModelMemoryError, ModelOutputError, Scores, classify
@@ -366,7 +366,7 @@ def test_buffers_are_used_again() -> None:
     model = Later()
     answer(serving(model, batch_seconds=2.0, in_flight=3, lane=Counting()), pieces_of([16_000] * 60))
     assert len(made) <= 4
-    stage = Stage(model, lane=Counting())
+    stage = BatchStage(model, lane=Counting())
     made.clear()
     model.errors = [ValueError("broken")]
     with pytest.raises(ValueError, match="broken"):
@@ -381,7 +381,7 @@ def test_nothing_of_the_last_batch_is_left_in_a_buffer(rows: int, samples: int) 
         def outputs(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
             return waves.abs().sum(dim=1, keepdim=True)
 
-    stage = Stage(Sums())
+    stage = BatchStage(Sums())
     stage.submit([np.full(20_000, 9, np.float32)] * 4, rows=4, samples=20_000).collect()
     found = stage.submit([np.ones(100, np.float32)], rows=rows, samples=samples).collect()
     assert found.logits.flatten().tolist() == [100.0, *[0.0] * (rows - 1)]

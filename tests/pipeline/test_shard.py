@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -188,6 +189,31 @@ def test_the_number_of_decoders_changes_no_byte_of_the_rows(tmp_path: Path, conf
         ]
 
     assert found(1) == found(4)
+
+
+def test_batches_that_all_shards_share_give_the_same_rows(tmp_path: Path, configure: Configure) -> None:
+    """As on a GPU, several under way, from two shards at once."""
+    settings = configure("min_speech_ratio = 0.0")
+    for number in range(6):
+        put(tmp_path, f"{number}.wav", noise(11.0 + 3.3 * number))
+    objects = planned(settings)
+    alone = analysed(settings, objects)
+    shared = settings.model_copy(
+        update={"inference": settings.inference.model_copy(update={"batches_in_flight": 3})}
+    )
+    with ThreadPoolExecutor(2) as pool:
+        halves = list(pool.map(lambda half: analysed(shared, half), (objects[::2], objects[1::2])))
+    together = halves[0] | halves[1]
+    assert together.keys() == alone.keys()
+    for name, analysis in alone.items():
+        own = together[name].rows
+        assert [(row.index, row.start_s, row.end_s) for row in own] == [
+            (row.index, row.start_s, row.end_s) for row in analysis.rows
+        ]
+        for row, other in zip(own, analysis.rows, strict=True):
+            assert row.scores is not None
+            assert other.scores is not None
+            assert np.abs(row.scores.probabilities - other.scores.probabilities).max() < 1e-4
 
 
 def test_a_recording_too_short_for_the_model_is_quarantined(tmp_path: Path, configure: Configure) -> None:

@@ -14,7 +14,7 @@ from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.report import build, shares
 from emolake.report.build import write_report
-from emolake.report.formats import Language
+from emolake.report.wording import Language
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import RECORDINGS, RUNS
@@ -155,11 +155,11 @@ def test_breakdown_by_site(lake, page):
     assert shown["oslo"]["anger"].startswith(f"{100 * anger:.1f}% (")
 
 
-def test_what_is_uncertain_is_shown_beside_the_shares_of_the_same_labels(warehouse, tmp_path):
+def test_what_is_uncertain_is_shown_beside_the_shares_of_the_same_labels(embedded, tmp_path):
     pieces = (
         Piece(0, 10, 1.0, "anger", 0.4), Piece(10, 20, 1.0, "anger", 0.9, index=1), Piece(20, 30, 1.0, "fear", index=2),
     )  # fmt: skip
-    with open_lake(warehouse) as lake:
+    with open_lake(embedded) as lake:
         fill(lake, [Call("a.wav", pieces=pieces), Call("b.wav", site="berlin", pieces=pieces)])
         page = report(lake, tmp_path)
     shown = {row["Emotion"]: row for row in page.named("totals")}

@@ -10,8 +10,8 @@ from importlib.resources import files
 import pytest
 
 from emolake.report import layout
-from emolake.report.formats import Language, Words, catalogue
 from emolake.report.operations import REASONS, why
+from emolake.report.wording import Language, Words, catalogue
 from emolake.schemas.labels import EMOTIONS
 from emolake.schemas.views import LISTEN_FIRST
 from emolake.sql import statement

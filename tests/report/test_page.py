@@ -13,7 +13,7 @@ from bench.made_story import Story, tell
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
 from emolake.report.build import write_report
-from emolake.report.formats import Language, Words, catalogue
+from emolake.report.wording import Language, Words, catalogue
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.tables import RUNS
@@ -159,7 +159,7 @@ def test_filters_choose_what_sql_chooses(browser, report, lake):
 
 @pytest.mark.parametrize("language", [Language.de, Language.ko, Language.ja])
 def test_a_language_that_is_chosen_is_the_one_that_is_asked_for(opened, report, lake, tmp_path, language):
-    """What `words.js` says is what `formats.py` says."""
+    """What `words.js` says is what `wording.py` says."""
     asked = Page(write_report(lake, first=None, last=None, out=tmp_path / "r.html", language=language).out)
     opened.page.select_option("#language", language)
     opened.settle()

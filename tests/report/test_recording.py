@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from emolake.report.formats import Language, catalogue
+from emolake.report.wording import Language, catalogue
 from emolake.upkeep.recording_page import report_recording
 
 from made_lake import Piece
@@ -150,7 +150,7 @@ def test_a_recording_of_an_hour_stays_small(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("language", Language)
 def test_the_words_are_there_in_every_language(language: Language, plain: Made, tmp_path: Path) -> None:
-    import emolake.report.formats as formats
+    import emolake.report.wording as formats
 
     folder = Path(formats.__file__).parent / "words"
     own, english, common = (

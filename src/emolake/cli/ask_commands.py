@@ -10,7 +10,7 @@ import typer
 
 from emolake.cli.arguments import ConfigOption, parsed_day, required_settings
 from emolake.errors import ConfigurationError
-from emolake.report.formats import Language
+from emolake.report.wording import Language
 
 app = typer.Typer()
 
@@ -87,7 +87,7 @@ def report(
         bool,
         typer.Option(
             "--embed-audio",
-            help="With --recording: put its sound into the page; else it only plays a local file where it lies.",
+            help="With --recording: put its sound into the page, which else only plays a local file where it lies.",
         ),
     ] = False,
     config: ConfigOption = None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emolake.environment import has_prefect_server, use_prefect_server
-from emolake.errors import EmolakeError
+from emolake.errors import ConfigurationError, EmolakeError
 from emolake.output.notices import complain
 from emolake.pipeline.interrupts import stop_signals_blocked
 from emolake.settings import Settings
@@ -45,14 +45,18 @@ def serve_schedules(
         from emolake.flows.retry import retry
 
         parameters, zone = {"config": str(config.resolve())}, settings.source.timezone
-
         scheduled: dict[Any, str] = {nightly_flow: nightly, maintain_lake: maintain, alert_flow: alert}
-        deployments = [
-            flow.to_deployment(
-                NAME, schedule=Cron(cron, timezone=zone), parameters=parameters, concurrency_limit=1
+        deployments = []
+        for flow, cron in scheduled.items():
+            try:
+                schedule = Cron(cron, timezone=zone)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"{cron!r} is no cron; expected five fields such as 15 3 * * *"
+                ) from error
+            deployments.append(
+                flow.to_deployment(NAME, schedule=schedule, parameters=parameters, concurrency_limit=1)
             )
-            for flow, cron in scheduled.items()
-        ]
         deployments += [flow.to_deployment(NAME, parameters=parameters) for flow in (backfill, retry)]
         complain(f"serving {', '.join(each.flow_name for each in deployments)}; Ctrl-C or SIGTERM ends it")
         serve(*deployments, pause_on_shutdown=False, print_starting_message=False)

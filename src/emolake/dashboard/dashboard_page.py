@@ -109,7 +109,7 @@ def _live(config: str, choice: Choice) -> None:
         st.subheader("Shares")
         st.altair_chart(charts.shares(_of(shown.shares, emotions), choice.days), width="stretch")
     with right:
-        st.subheader(f"What changed in {choice.days} days")
+        st.subheader("What changed")
         _show_changes(shown, choice)
     if shown.by_value is not None and choice.dimension is not None:
         st.subheader("By the chosen dimension, on the last day")
@@ -148,7 +148,7 @@ def _show_totals(shown: Board) -> None:
         ("Speech", f"{totals['speech_hours']:,.1f} h"),
         ("Quarantined", f"{totals['quarantined']:,}"),
     ]
-    *columns, last = st.columns(len(figures) + 1)
+    *columns, last = st.columns([2] * len(figures) + [3])
     for column, (name, value) in zip(columns, figures, strict=True):
         column.metric(name, value, border=True)
     last.metric(
@@ -171,7 +171,9 @@ def _show_changes(shown: Board, choice: Choice) -> None:
         )
         return
     st.altair_chart(charts.changes(shown.changes), width="stretch")
-    st.caption("Pale where the interval holds no change.")
+    st.caption(
+        f"The last {choice.days} days against as many before; pale where the interval holds no change."
+    )
 
 
 def _show_values(table: pa.Table, emotions: list[str], choice: Choice) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +24,7 @@ from emolake.models.restriction import CLASSES_KEY, given_classes, kept_labels, 
 from emolake.models.runtimes.choice import possible
 from emolake.models.runtimes.devices import resolve_device
 from emolake.models.runtimes.graph_cache import GraphCache, GraphRefusedError
+from emolake.models.runtimes.precision_change import change_of
 from emolake.models.trained_folder import (
     CONFIG_FILE,
     TrainingRecord,
@@ -36,8 +36,6 @@ from emolake.schemas.labels import canonical
 
 if TYPE_CHECKING:
     from emolake.models.runtimes.graphs import Graphs
-
-_MUCH = 0.01  # share of labels that a precision changes, from which on that is to be looked into
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +223,7 @@ class ModelEntry:
                 "the model %r runs in %s, which changes its answers: %s",
                 self.name,
                 precision,
-                _changed(model),
+                change_of(model),
             )
         return model
 
@@ -378,18 +376,6 @@ def _family_and_keys(name: str, entry: Mapping[str, Any]) -> tuple[str, Family, 
     if "family" not in entry and "path" not in found.Options.model_fields:
         given = {**options_of_folder(Path(given.pop("path"))), **given}
     return family, found, given, folder
-
-
-def _changed(model: EmotionModel) -> str:
-    """Return how much a precision changes a model's answers, and what to do about that."""
-    compare = "compare it with fp32 on labelled clips by `emolake evaluate` before its results are used"
-    change = getattr(model, "precision_change", None)
-    if change is None:
-        return f"more than 1 % of the labels where that was measured; {compare}"
-    if math.isnan(change.largest):
-        return f"some are not finite any more; {compare}"
-    much = f", more than 1 %; {compare}" if change.labels > _MUCH else ""
-    return f"{change}{much}"
 
 
 def _state(files: Iterable[Path]) -> tuple[tuple[int, ...], ...]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from emolake.models.protocol import EmotionModel
 from emolake.models.runtimes.devices import is_device_lost, is_out_of_memory, lost_message
-from emolake.models.runtimes.staging import Handed, Lane, Stage
+from emolake.models.runtimes.staging import BatchStage, Handed, Lane
 from emolake.pipeline.length_buckets import Batch, LengthBuckets
 from emolake.tasks.classify import (
     ModelError,
@@ -120,7 +120,7 @@ class DeviceThread:
         )
         self._clients: list[Client] = []
         self._thread: Thread | None = None
-        self._stage: Stage | None = None
+        self._stage: BatchStage | None = None
         self._number = 0
         self._lost: str | None = None
 
@@ -243,7 +243,7 @@ class DeviceThread:
 
     def _submit(self, batch: Batch[Ticket]) -> Handed:
         if self._stage is None:
-            self._stage = Stage(self.model, lane=self._lane)
+            self._stage = BatchStage(self.model, lane=self._lane)
         waves = [ticket.wave for ticket in batch.members if ticket.wave is not None]
         return self._stage.submit(waves, rows=batch.rows, samples=batch.samples)
 

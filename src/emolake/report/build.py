@@ -9,13 +9,13 @@ from typing import Any
 
 from emolake.errors import ConfigurationError
 from emolake.lake.transact import Lake
-from emolake.report import operations, shares, tables
-from emolake.report.formats import Language, Words
+from emolake.report import operations, shares, shown_tables
 from emolake.report.layout import render
-from emolake.report.rows import Row, rows_of
 from emolake.report.shares import Names, Periods
-from emolake.report.tables import Shares, Table
+from emolake.report.shown_tables import Shares, ShownTable
+from emolake.report.statement_rows import Row, rows_of
 from emolake.report.todays_schema import use_todays_schema
+from emolake.report.wording import Language, Words
 from emolake.schemas.days import DayRange
 from emolake.sql import statement
 
@@ -102,8 +102,8 @@ def _content(lake: Lake, first: date | None, last: date | None, words: Words) ->
             "runs": operations.run_table(runs),
             "stages": operations.stage_table(runs),
             "configurations": None,
-            "health": Table("health", "health", (), ()),
-            "agreement": Table("agreement", "agreement", (), ()),
+            "health": ShownTable("health", "health", (), ()),
+            "agreement": ShownTable("agreement", "agreement", (), ()),
         },
     }
     if first is None or last is None:
@@ -138,13 +138,13 @@ def _add_operations(content: Row, lake: Lake, periods: Periods, models: Sequence
         "more_bad": (bad[0]["total"] - len(bad)) if bad else 0,
         "coverage": [
             [row["date"], row["model"], row["listed"], row["audio_seconds"]]
-            + [row[stage.removeprefix("stage_")] for stage in tables.STAGES]
+            + [row[stage.removeprefix("stage_")] for stage in shown_tables.STAGES]
             for row in coverage
         ],
     }
     content["tables"] |= {
-        "coverage": tables.coverage_table(coverage, names[0] if names else None),
-        "bad": tables.fell_out_table(bad),
+        "coverage": shown_tables.coverage_table(coverage, names[0] if names else None),
+        "bad": shown_tables.fell_out_table(bad),
         "signals": operations.signal_table(lake, DayRange(periods.first, periods.last)),
         "health": operations.health_table(rows_of(lake, "report_health", **days, most_rows=_MOST_HEALTH)),
         "agreement": operations.agreement_table(lake) if len(models) > 1 else content["tables"]["agreement"],
@@ -183,7 +183,7 @@ def _add_shares(
         "selection": _selection(model.of("range")["", ""].values(), models[0]),
         "dimensions": [name for name in dimensions if any(group[0] == name for group in names.groups)],
         "values_cut": _values_cut(lake, dimensions, most_values),
-        "change_days": tables.days_of_change(periods),
+        "change_days": shown_tables.days_of_change(periods),
         "roles_title": "roles_two" if {"agent", "customer"} <= set(names.roles) else "roles",
         "trends_explained": "trends_explained" if periods.days == 1 else "trends_explained_weeks",
         "folded": _folded(lake, words),
@@ -194,8 +194,8 @@ def _add_shares(
         "listen": operations.listen_table([row for row in listen if row["model"] == names.models[0]]),
         "daily": model.daily(periods),
         "breakdown": model.values(),
-        "hours": tables.hour_table(hours.get("0 0", ()), names.emotion(_subject(model.emotions))),
-        "totals": tables.totals(rows, rows_of(lake, "report_adjusted", **days)),
+        "hours": shown_tables.hour_table(hours.get("0 0", ()), names.emotion(_subject(model.emotions))),
+        "totals": shown_tables.totals(rows, rows_of(lake, "report_adjusted", **days)),
     }
     return {
         "period_days": periods.days,

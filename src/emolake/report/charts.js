@@ -38,6 +38,9 @@
     className: "plot", width, marginLeft: 44, marginRight: 12, marginTop: 16, marginBottom: 28, ...options,
   });
 
+  // How the note at the pointer looks.
+  emolake.tip = { fill: "var(--card)", stroke: "var(--line)", lineHeight: 1.4, textPadding: 9 };
+
   // The colour of an emotion, by a property that report's styles set for each appearance.
   emolake.colour = (emotion) => `var(--emotion-${emotion})`;
 

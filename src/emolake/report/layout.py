@@ -16,7 +16,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from emolake.messages import redacted
-from emolake.report.formats import Language, Words, catalogue
+from emolake.report.wording import Language, Words, catalogue
 
 _FOLDER = files("emolake.report")
 # In this order, before a page's own.

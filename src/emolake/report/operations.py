@@ -6,10 +6,10 @@ from typing import Any
 
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
-from emolake.report.rows import Row, rows_of
 from emolake.report.shares import Names
+from emolake.report.shown_tables import ShownTable, columns
 from emolake.report.signals import odd_signals
-from emolake.report.tables import Table, columns
+from emolake.report.statement_rows import Row, rows_of
 from emolake.schemas.days import DayRange
 from emolake.schemas.funnel import FunnelStage, listed_of_row, listed_stages, stages_line
 
@@ -25,7 +25,7 @@ _WHY = {
 REASONS = ("most extreme", "most changed", "most mixed", "least sure")
 
 
-def why(said: str | None) -> tuple[str, dict[str, str]]:
+def why(said: str | None) -> tuple[str, dict[str, Any]]:
     """Return the key of the sentence that says a reason of `listen_first`, and its values.
 
     >>> why("62 % anger")
@@ -33,14 +33,15 @@ def why(said: str | None) -> tuple[str, dict[str, str]]:
     """
     for key, pattern in _WHY.items():
         if found := pattern.fullmatch(said or ""):
-            return key, found.groupdict()
+            values: dict[str, Any] = found.groupdict()
+            return key, values | {name: float(values[name]) for name in values if name == "probability"}
     return "why_said", {"said": said or ""}
 
 
-def listen_table(rows: Sequence[Row]) -> Table:
+def listen_table(rows: Sequence[Row]) -> ShownTable:
     """Return the first calls of each reason."""
     first = [row for reason in REASONS for row in [each for each in rows if each["reason"] == reason][:5]]
-    return Table(
+    return ShownTable(
         "listen",
         "listen",
         columns(reason="word", why="said", recording="long", day="date", role="role"),
@@ -69,9 +70,9 @@ def listen_data(rows: Iterable[Row], names: Names) -> list[list[Any]]:
     return found
 
 
-def signal_table(lake: Lake, days: DayRange) -> Table:
+def signal_table(lake: Lake, days: DayRange) -> ShownTable:
     """Return what is odd of the signals."""
-    return Table(
+    return ShownTable(
         "signals",
         "signals",
         columns(oddity="text", recordings="number", meaning_signal="long", example="long"),
@@ -82,9 +83,9 @@ def signal_table(lake: Lake, days: DayRange) -> Table:
     )
 
 
-def health_table(rows: Iterable[Row]) -> Table:
+def health_table(rows: Iterable[Row]) -> ShownTable:
     """Return each run's look at its models."""
-    return Table(
+    return ShownTable(
         "health",
         "health",
         columns(
@@ -101,10 +102,10 @@ def health_table(rows: Iterable[Row]) -> Table:
     )  # fmt: skip
 
 
-def agreement_table(lake: Lake) -> Table:
+def agreement_table(lake: Lake) -> ShownTable:
     """Return how far each two models agree, over all that the lake holds."""
     rows = rows_of(lake, "report_agreement")
-    return Table(
+    return ShownTable(
         "agreement",
         "agreement",
         columns(
@@ -121,9 +122,9 @@ def agreement_table(lake: Lake) -> Table:
     )  # fmt: skip
 
 
-def run_table(rows: Iterable[Row]) -> Table:
+def run_table(rows: Iterable[Row]) -> ShownTable:
     """Return the runs, the newest first."""
-    return Table(
+    return ShownTable(
         "runs",
         "runs",
         columns(
@@ -153,9 +154,9 @@ def said_by_runs(rows: Iterable[Row]) -> list[dict[str, str]]:
     return found
 
 
-def stage_table(rows: Iterable[Row]) -> Table:
+def stage_table(rows: Iterable[Row]) -> ShownTable:
     """Return from listed keys to labelled recordings by run, with names of what fell out."""
-    return Table(
+    return ShownTable(
         "stages",
         "stages",
         columns(started="moment", run="text", left="long"),
@@ -163,9 +164,9 @@ def stage_table(rows: Iterable[Row]) -> Table:
     )
 
 
-def configuration_table(rows: Iterable[Row]) -> Table:
+def configuration_table(rows: Iterable[Row]) -> ShownTable:
     """Return what made the numbers."""
-    return Table(
+    return ShownTable(
         "configurations",
         "configurations",
         columns(

@@ -12,11 +12,11 @@ from emolake.audio.trace import Trace
 from emolake.errors import EmolakeError
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
-from emolake.report.formats import Language
 from emolake.report.layout import render
-from emolake.report.rows import Row, rows_of
-from emolake.report.tables import Column, Table, columns
+from emolake.report.shown_tables import ShownColumn, ShownTable, columns
+from emolake.report.statement_rows import Row, rows_of
 from emolake.report.todays_schema import use_todays_schema
+from emolake.report.wording import Language
 from emolake.schemas.columns import SIGNAL_NOTES
 from emolake.schemas.labels import EMOTIONS, UnknownLabelError, canonical
 
@@ -212,13 +212,13 @@ def _who(row: Row, is_mix: bool) -> str:
     return channel if row["role"] is None else f"{channel} {row['role']}"
 
 
-def _segments(number: int, rows: Sequence[Row], is_mix: bool) -> Table:
+def _segments(number: int, rows: Sequence[Row], is_mix: bool) -> ShownTable:
     has_transcript = any(row["transcript"] for row in rows)
     shown = columns(begins="clock", ends="clock", channel="text", emotion="emotion", confidence_of="percent")
     shown += columns(uncertain="word", speech="percent")
     if has_transcript:
-        shown += [Column("said", "long")]
-    return Table(
+        shown += [ShownColumn("said", "long")]
+    return ShownTable(
         f"segments-{number}",
         "segments",
         shown,
@@ -238,8 +238,8 @@ def _segments(number: int, rows: Sequence[Row], is_mix: bool) -> Table:
     )
 
 
-def _dynamics(rows: Sequence[Row], is_mix: bool) -> Table:
-    return Table(
+def _dynamics(rows: Sequence[Row], is_mix: bool) -> ShownTable:
+    return ShownTable(
         "dynamics",
         "dynamics",
         columns(
@@ -251,7 +251,7 @@ def _dynamics(rows: Sequence[Row], is_mix: bool) -> Table:
     )  # fmt: skip
 
 
-def _turns(trace: Trace | None, recording: Recording) -> Table | None:
+def _turns(trace: Trace | None, recording: Recording) -> ShownTable | None:
     """Return the stretches of speech of all channels in the order of time."""
     if trace is None:
         return None
@@ -259,7 +259,7 @@ def _turns(trace: Trace | None, recording: Recording) -> Table | None:
     stretches = sorted(
         (start, end, channel.channel) for channel in trace.channels for start, end in channel.talk
     )
-    return Table(
+    return ShownTable(
         "turns",
         "turns_of",
         columns(begins="clock", ends="clock", channel="text", lasts="duration"),

@@ -47,7 +47,7 @@
       marks: [
         Plot.cell(cells, { x: "hour", y: "weekday", rx: 3, fill: { value: (cell) => colour(cell.share), scale: null } }),
         Plot.tip(cells, Plot.pointer({
-          x: "hour", y: "weekday", fill: "var(--card)", stroke: "var(--line)",
+          x: "hour", y: "weekday", ...emolake.tip,
           title: (cell) => `${word(`weekday_${cell.weekday}`)}, ${cell.hour}:00\n${nameOf(emotion)}: ${formatted(cell.share, "percent")}`,
         })),
       ],
@@ -97,7 +97,7 @@
           }),
           Plot.dot(rows, { x: "share", y: "value", r: 4.5, fill: colourOf(emotion) }),
           Plot.tip(rows, Plot.pointerY({
-            x: "share", y: "value", fill: "var(--card)", stroke: "var(--line)",
+            x: "share", y: "value", ...emolake.tip,
             title: (row) => `${row.value}: ${formatted(asList(row), "share")}\n${word("recordings")}: ${formatted(row.sums.recordings, "number")}`,
           })),
         ],
@@ -128,7 +128,7 @@
           fill: { value: "colour", scale: null },
         }),
         Plot.tip(found, Plot.pointerX({
-          x: (day) => new Date(new Date(`${day.day}T00:00:00Z`).getTime() + 43200000), y: "listed", fill: "var(--card)", stroke: "var(--line)",
+          x: (day) => new Date(new Date(`${day.day}T00:00:00Z`).getTime() + 43200000), y: "listed", ...emolake.tip,
           title: (day) => [day.day, ...shown.map(([stage]) => `${word(`stage_${stage}`)}: ${formatted(day.of[stage], "number")}`)].join("\n"),
         })),
       ],
@@ -141,17 +141,15 @@
     const rows = (data.drift || []).map(([moment, model, value]) => ({ moment: new Date(moment), model, value }));
     const models = [...new Set(rows.map((row) => row.model))].slice(0, 4);
     const shown = rows.filter((row) => models.includes(row.model));
-    emolake.chart(place, () => word("drift_chart"), (width) => (new Set(shown.map((row) => +row.moment)).size > 1 ? emolake.plot(width, {
-      height: 150, marginRight: 90,
+    const isShown = new Set(shown.map((row) => +row.moment)).size > 1;
+    legend(at("legend-drift"), isShown ? models.map((model, number) => [sections.shortened(model, 30), `var(--series-${number})`]) : []);
+    emolake.chart(place, () => word("drift_chart"), (width) => (isShown ? emolake.plot(width, {
+      height: 150,
       x: { type: "utc", label: null, ticks: emolake.dayTicks(d3.min(shown, (row) => row.moment), d3.max(shown, (row) => row.moment), width), tickFormat: emolake.dayLabel },
       y: { label: null, zero: true, grid: true, ticks: 4, tickSize: 0, tickFormat: (value) => new Intl.NumberFormat(emolake.language, { maximumFractionDigits: 2 }).format(value) },
-      marks: models.flatMap((model, number) => {
-        const own = shown.filter((row) => row.model === model);
-        return [
-          Plot.lineY(own, { x: "moment", y: "value", stroke: `var(--series-${number})`, strokeWidth: 2, sort: "moment" }),
-          Plot.text(own, Plot.selectMaxX({ x: "moment", y: "value", text: () => sections.shortened(model, 12), textAnchor: "start", dx: 6, fill: `var(--series-${number})` })),
-        ];
-      }),
+      marks: models.map((model, number) => Plot.lineY(shown.filter((row) => row.model === model), {
+        x: "moment", y: "value", stroke: `var(--series-${number})`, strokeWidth: 2, sort: "moment",
+      })),
     }) : null));
   }
 

@@ -115,7 +115,7 @@ emolake.sections = (() => {
             fontWeight: clear ? 700 : 400, text: (row) => formatted(row.change, "points"),
           })),
           Plot.tip(shown, Plot.pointerY({
-            x: "change", y: "emotion", fill: "var(--card)", stroke: "var(--line)",
+            x: "change", y: "emotion", ...emolake.tip,
             title: (row) => `${nameOf(row.emotion)}: ${formatted([row.change, row.low, row.high], "change")}\n${formatted(asList(row.then), "share")} → ${formatted(asList(row.now), "share")}`,
           })),
         ],
@@ -156,7 +156,7 @@ emolake.sections = (() => {
           ];
         }),
         Plot.tip(points, Plot.pointer({
-          x: "share", y: "emotion", fill: "var(--card)", stroke: "var(--line)",
+          x: "share", y: "emotion", ...emolake.tip,
           title: (point) => `${roleWord(point.role)}, ${nameOf(point.emotion)}: ${formatted(asList(point), "share")}`,
         })),
       ],
@@ -207,7 +207,7 @@ emolake.sections = (() => {
             Plot.dot(points.filter((point) => point.own.share !== null), { x: "day", y: (point) => point.own.share, r: 2, fill: color, fillOpacity: 0.5 }),
             Plot.lineY(points.filter((point) => point.smooth.share !== null), { x: "day", y: (point) => point.smooth.share, stroke: color, strokeWidth: 2.25 }),
             Plot.tip(points.filter((point) => point.smooth.share !== null), Plot.pointerX({
-              x: "day", y: (point) => point.smooth.share, fill: "var(--card)", stroke: "var(--line)",
+              x: "day", y: (point) => point.smooth.share, ...emolake.tip,
               title: (point) => [
                 point.day.toISOString().slice(0, 10), `${word("of_day")}: ${formatted(asList(point.own), "share")}`,
                 `${word("seven_days")}: ${formatted(asList(point.smooth), "share")}`, `${word("recordings")}: ${formatted(point.recordings, "number")}`,

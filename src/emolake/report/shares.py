@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from emolake.lake.transact import Lake
-from emolake.report.rows import Row, rows_of
+from emolake.report.statement_rows import Row, rows_of
 
 ALL_ROLES = "*"
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from emolake.lake.schema import missing_columns, missing_tables, outdated_views
+from emolake.lake.schema import missing_columns, missing_tables
 from emolake.lake.transact import Lake
 from emolake.schemas.columns import Column
 from emolake.schemas.views import VIEWS
@@ -11,7 +11,8 @@ from emolake.schemas.views import VIEWS
 def use_todays_schema(lake: Lake) -> None:
     """Let bare names of tables and views mean those of this version, in this connection only.
 
-    A lake of this version is left as it is. The next run over another one writes what is missing into it.
+    A lake that has all tables and columns is left as it is: opening it made its views. The next run writes what is
+    missing into it.
     """
     lacking: dict[str, list[Column]] = defaultdict(list)
     for name, column in missing_columns(lake.connection):
@@ -25,7 +26,7 @@ def use_todays_schema(lake: Lake) -> None:
         lake.connection.execute(
             f"CREATE OR REPLACE TEMP VIEW {name} AS SELECT *, {_nulls(columns)} FROM lake.{name}"
         )
-    if absent or lacking or outdated_views(lake.connection):
+    if absent or lacking:
         for view in VIEWS:
             lake.connection.execute(f"CREATE OR REPLACE TEMP VIEW {view.name} AS {view.select}")
 

@@ -1,5 +1,5 @@
 "use strict";
-// What every page has: its data, and words and numbers in the language that the reader chose. `formats.py` does the same.
+// What every page has: its data, and words and numbers in the language that the reader chose. `wording.py` does the same.
 const emolake = {
   data: JSON.parse(document.getElementById("data").textContent),
   catalogues: JSON.parse(document.getElementById("catalogues").textContent),
@@ -22,6 +22,7 @@ emolake.formats = (() => {
     day: (value) => value.slice(5).replaceAll("-", "\u2011"),
     number: (value) => decimal(0)(value),
     decimal: (value) => decimal(1)(value),
+    hundredths: (value) => decimal(2)(value),
     precise: (value) => decimal(3)(value),
     percent: (value) => decimal(1)(100 * value) + percentSign(),
     points: (value) => signed(100 * value),

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from emolake.lake.connect import open_lake
-from emolake.report.formats import Language
 from emolake.report.recording import recording_asked, write_recording_page
+from emolake.report.wording import Language
 from emolake.settings import Settings
 from emolake.upkeep.recording_sound import recording_sound
 

@@ -8,7 +8,7 @@ from emolake.environment import has_prefect_server, quiet_prefect
 FLOWS = ("nightly", "backfill", "retry", "maintain-lake", "alert", "retention")
 """The flows of emolake that may be on a schedule."""
 _TIMEOUT_S = 5.0
-_MOST = 200
+_MOST = 100
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Schedule:
     runs: tuple[DueRun, ...] = ()
     note: str | None = None
     reachable: bool = True
+    is_stuck: bool = False
+    """Whether there are schedules, and no run of them."""
 
 
 def next_runs() -> Schedule:
@@ -37,18 +39,22 @@ def next_runs() -> Schedule:
             note="no server of Prefect is configured here: cron, systemd or somebody begins the runs"
         )
     try:
-        found = _scheduled()
+        found, has_schedules = _scheduled()
     except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises, the rest of the status counts
         return Schedule(note=f"Prefect's server gives no answer ({type(error).__name__})", reachable=False)
     first: dict[str, DueRun] = {}
     for run in found:
         first.setdefault(run.flow, run)
-    return Schedule(
-        tuple(first.values()), None if first else "Prefect's server has no run of emolake scheduled"
-    )
+    if first:
+        return Schedule(tuple(first.values()))
+    if has_schedules:
+        stuck = "Prefect's server has schedules of emolake, and has made no run of them: look into its log"
+        return Schedule(note=stuck, is_stuck=True)
+    return Schedule(note="Prefect's server has no schedule of emolake")
 
 
-def _scheduled() -> list[DueRun]:
+def _scheduled() -> tuple[list[DueRun], bool]:
+    """Return the runs that are due, the next first, and whether there are schedules at all."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import (
         FlowFilter,
@@ -70,8 +76,10 @@ def _scheduled() -> list[DueRun]:
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
             limit=_MOST,
         )
-    return [
+        deployments = client.read_deployments(flow_filter=named)
+    due = [
         DueRun(names[run.flow_id], run.expected_start_time, run.state_name or "Scheduled")
         for run in runs
         if run.expected_start_time is not None and run.flow_id in names
     ]
+    return due, any(one.active for each in deployments if not each.paused for one in each.schedules)

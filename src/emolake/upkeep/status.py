@@ -224,6 +224,8 @@ def _drift(found: Status, lake: Lake, settings: Settings, days: DayRange) -> Non
 def _judge_schedule(found: Status) -> None:
     if not found.schedule.reachable:
         found.problems.append(Problem("schedule", "warn", str(found.schedule.note)))
+    if found.schedule.is_stuck:
+        found.problems.append(Problem("schedule", "fail", str(found.schedule.note)))
     for run in found.schedule.runs:
         if run.state == "Late":
             due = f"{run.due_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

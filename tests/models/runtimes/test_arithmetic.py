@@ -16,16 +16,16 @@ from emolake.models.encoders.encoder_model import EncoderModel
 from emolake.models.families.s3prl_network import Head
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching, Staged
-from emolake.models.registry import ModelEntry, _changed
+from emolake.models.registry import ModelEntry
 from emolake.models.runtimes import arithmetic, choice
 from emolake.models.runtimes.arithmetic import (
     InHalf,
-    PrecisionChange,
     encoders_of,
     fp32_products,
     measured_change,
 )
 from emolake.models.runtimes.choice import possible
+from emolake.models.runtimes.precision_change import PrecisionChange, change_of
 from emolake.pipeline.device_thread import DeviceThread
 from emolake.pipeline.identity import analysis_key
 from emolake.settings import Settings
@@ -176,8 +176,8 @@ def test_the_change_is_said_at_load(change: PrecisionChange, words: str) -> None
         precision_change = change
 
     model: Any = Model()
-    assert words in _changed(model)
-    assert ("evaluate" in _changed(model)) == (change.labels > 0.01 or math.isnan(change.largest))
+    assert words in change_of(model)
+    assert ("evaluate" in change_of(model)) == (change.labels > 0.01 or math.isnan(change.largest))
 
 
 def test_fp32_is_exact_on_a_gpu_unless_tf32_is_asked_for() -> None:

@@ -17,7 +17,7 @@ from emolake.models.runtimes.devices import (
     lost_message,
     resolve_device,
 )
-from emolake.models.runtimes.staging import CudaLane, Stage
+from emolake.models.runtimes.staging import BatchStage, CudaLane
 from emolake.pipeline.device_thread import DeviceLostError
 from emolake.pipeline.scheduling import may_succeed_later
 from emolake.tasks.classify import no_room
@@ -213,7 +213,7 @@ def test_a_gpus_lane_copies_beside_the_computation_and_reads_back_behind_it(
             return outputs
 
     model: Any = Model
-    stage = Stage(Model(batching=model), lane=CudaLane("cpu"))
+    stage = BatchStage(Model(batching=model), lane=CudaLane("cpu"))
     import numpy as np
 
     handed = stage.submit([np.ones(400, np.float32)], rows=1, samples=400)

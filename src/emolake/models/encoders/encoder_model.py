@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from emolake.models.runtimes.arithmetic import PrecisionChange
     from emolake.models.runtimes.graphs import Graphs
     from emolake.models.runtimes.networks import Network
+    from emolake.models.runtimes.precision_change import PrecisionChange
 
 
 @dataclass(frozen=True)

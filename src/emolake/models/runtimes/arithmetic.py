@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from threading import RLock
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+
+from emolake.models.runtimes.precision_change import PrecisionChange
 
 HALVES: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions whose weights take two bytes."""
@@ -90,24 +91,6 @@ def encoders_of(module: nn.Module) -> list[nn.Module]:
         for each in models
         if not any(inner is not each and isinstance(inner, PreTrainedModel) for inner in each.modules())
     ]
-
-
-@dataclass(frozen=True)
-class PrecisionChange:
-    """How much a precision changes a model's answers, against fp32, on speech that was made for that."""
-
-    clips: int
-    largest: float
-    """Largest change of a probability, or of arousal, dominance and valence; NaN where an answer is none."""
-    labels: float
-    """Share of the clips whose label is another."""
-
-    def __str__(self) -> str:
-        """Say it for the end of a sentence."""
-        return (
-            f"on {self.clips} clips of made speech by up to {self.largest:.1e}, with another label for "
-            f"{self.labels:.1%}"
-        )
 
 
 def measured_change(

@@ -108,7 +108,7 @@ class CudaLane:
 class Handed:
     """A batch that a model was given."""
 
-    stage: "Stage"
+    stage: "BatchStage"
     buffer: "torch.Tensor"
     answer: "Prediction | tuple[torch.Tensor, Any]"
     """The prediction, of a model that gives no less, or its outputs and the mark behind them."""
@@ -118,7 +118,7 @@ class Handed:
         return self.stage._collect(self)
 
 
-class Stage:
+class BatchStage:
     """Hands batches to one model; as many buffers as batches are under way are used again and again."""
 
     def __init__(self, model: EmotionModel, *, lane: Lane | None = None) -> None:

@@ -7,8 +7,8 @@ from datetime import date
 from typing import Any
 
 from emolake.messages import redacted
-from emolake.report.rows import Row
 from emolake.report.shares import Names, Periods
+from emolake.report.statement_rows import Row
 
 _KINDS = {
     "text": "name",
@@ -23,7 +23,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
-class Column:
+class ShownColumn:
     """A column under a word of the catalogue, or a text of its own."""
 
     word: str | None
@@ -37,23 +37,23 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class ShownTable:
     """A table: `label` is the word that a screen reader says of it."""
 
     name: str
     label: str
-    columns: Sequence[Column]
+    columns: Sequence[ShownColumn]
     rows: Sequence[Sequence[Any]]
 
 
-def columns(**formats: str) -> list[Column]:
+def columns(**formats: str) -> list[ShownColumn]:
     """Return columns by their words."""
-    return [Column(word, format) for word, format in formats.items()]
+    return [ShownColumn(word, format) for word, format in formats.items()]
 
 
-def emotion_columns(names: Iterable[str], format: str = "share") -> list[Column]:
+def emotion_columns(names: Iterable[str], format: str = "share") -> list[ShownColumn]:
     """Return a column per emotion."""
-    return [Column(f"emotion_{name}", format) for name in names]
+    return [ShownColumn(f"emotion_{name}", format) for name in names]
 
 
 def share_of(row: Row) -> list[float | None]:
@@ -83,7 +83,7 @@ class Shares:
         numbers = {emotion: number for number, emotion in enumerate(self.names.emotions)}
         return sorted(seconds, key=lambda emotion: (emotion == "folded", -seconds[emotion], numbers[emotion]))
 
-    def changes(self) -> Table:
+    def changes(self) -> ShownTable:
         """Return what changed, the largest change first."""
         recent, before = (self.of(kind).get(("", ""), {}) for kind in ("recent", "before"))
         changed = [
@@ -93,21 +93,21 @@ class Shares:
             and before[emotion]["share"] is not None
         ]  # fmt: skip
         changed.sort(key=lambda row: -abs(row[3][0]))  # type: ignore[arg-type]
-        return Table(
+        return ShownTable(
             "changes",
             "changed",
             columns(emotion="emotion", before="share", recent="share", change="change"),
             changed,
         )
 
-    def roles(self) -> Table:
+    def roles(self) -> ShownTable:
         """Return the shares of each role."""
         roles = [role for role in self.names.roles[1:] if ("", role) in self.of("role")]
         found = self.of("role")
-        return Table(
+        return ShownTable(
             "roles",
             "roles",
-            [*columns(emotion="emotion"), *(Column(*_role_word(role)) for role in roles)],
+            [*columns(emotion="emotion"), *(ShownColumn(*_role_word(role)) for role in roles)],
             [
                 [emotion, *(share_of(found["", role][emotion]) for role in roles)]
                 for emotion in self.emotions
@@ -115,10 +115,10 @@ class Shares:
             ],
         )
 
-    def daily(self, periods: Periods) -> Table:
+    def daily(self, periods: Periods) -> ShownTable:
         """Return the shares of each period."""
         found = self.of("period")
-        return Table(
+        return ShownTable(
             "daily",
             "trends",
             [*columns(day="date", recordings="number"), *emotion_columns(self.emotions)],
@@ -133,13 +133,13 @@ class Shares:
             ],
         )
 
-    def values(self) -> Table:
+    def values(self) -> ShownTable:
         """Return the shares of each value of each dimension, those with the most speech first."""
         found = sorted(
             self.of("value").items(),
             key=lambda item: (item[0][0], -max(row["all_seconds"] for row in item[1].values())),
         )
-        return Table(
+        return ShownTable(
             "values",
             "by_dimension",
             [
@@ -158,7 +158,7 @@ class Shares:
         )
 
 
-def totals(shares: Iterable[Row], adjusted: Iterable[Row]) -> Table:
+def totals(shares: Iterable[Row], adjusted: Iterable[Row]) -> ShownTable:
     """Return every model's shares of the whole range, with how sure they are."""
     corrected = {(row["model"], row["emotion"]): share_of(row) for row in adjusted}
     rows = sorted(
@@ -169,7 +169,7 @@ def totals(shares: Iterable[Row], adjusted: Iterable[Row]) -> Table:
     measured = columns(
         speech="duration", recordings="number", segments="number", confidence="percent", uncertain="percent"
     )
-    return Table(
+    return ShownTable(
         "totals",
         "how_sure",
         [*shown, *(columns(corrected="share") if corrected else ()), *measured],
@@ -190,14 +190,14 @@ def totals(shares: Iterable[Row], adjusted: Iterable[Row]) -> Table:
     )
 
 
-def hour_table(rows: Iterable[Sequence[Any]], emotion: int) -> Table:
+def hour_table(rows: Iterable[Sequence[Any]], emotion: int) -> ShownTable:
     """Return the share of an emotion by hour and weekday; hours without speech are empty."""
     seconds: Mapping[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
     for _, weekday, hour, each, amount in rows:
         seconds[hour, weekday][0] += amount
         seconds[hour, weekday][1] += amount if each == emotion else 0.0
     hours = sorted({hour for hour, _ in seconds})
-    return Table(
+    return ShownTable(
         "hours",
         "hours",
         [
@@ -219,9 +219,9 @@ def hour_table(rows: Iterable[Sequence[Any]], emotion: int) -> Table:
     )
 
 
-def coverage_table(rows: Iterable[Row], model: str | None) -> Table:
+def coverage_table(rows: Iterable[Row], model: str | None) -> ShownTable:
     """Return what became of the recordings of each day, as one model has them."""
-    return Table(
+    return ShownTable(
         "coverage",
         "coverage",
         columns(day="date", **dict.fromkeys(("listed", *STAGES), "number"), audio="duration"),
@@ -248,9 +248,9 @@ STAGES = tuple(
 """Where a recording fell out first; they add up to what was listed."""
 
 
-def fell_out_table(rows: Iterable[Row]) -> Table:
+def fell_out_table(rows: Iterable[Row]) -> ShownTable:
     """Return the recordings that got no label or broke half-way."""
-    return Table(
+    return ShownTable(
         "fell-out",
         "fell_out",
         columns(day="date", status="text", recording="long", reason="long"),

@@ -79,6 +79,7 @@ class Words:
             "day": lambda value: str(value)[5:].replace("-", "\N{NON-BREAKING HYPHEN}"),
             "number": lambda value: self._decimal(value, 0),
             "decimal": lambda value: self._decimal(value, 1),
+            "hundredths": lambda value: self._decimal(value, 2),
             "precise": lambda value: self._decimal(value, 3),
             "percent": lambda value: self._decimal(100 * value, 1) + self._percent_sign,
             "points": lambda value: self._signed(100 * value),
