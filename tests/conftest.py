@@ -55,6 +55,15 @@ def heeds_interrupts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture
+def no_prefect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let commands of the test see no server of Prefect, whatever other tests have started; the folder is its own."""
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the corpora that lie beside the checkout."""

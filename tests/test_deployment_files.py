@@ -136,6 +136,7 @@ def test_every_command_is_one() -> None:
     assert all(words[0] in ("emolake", PROGRAM) for _, words in given)
 
 
+@pytest.mark.usefixtures("no_prefect")
 def test_the_commands_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,9 +148,6 @@ def test_the_commands_run(
     )
     monkeypatch.setenv("EMOLAKE_CONFIG", str(tmp_path / "emolake.toml"))
     monkeypatch.setenv("EMOLAKE_LOGS__FORMAT", "plain")
-    for name in ("PREFECT_API_URL", "PREFECT_LOGGING_LEVEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
     unique = sorted(
         {tuple(words[1:]) for _, words in commands()} - {("serve",)}, key=lambda words: words[0] != "nightly"
     )

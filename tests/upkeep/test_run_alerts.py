@@ -233,12 +233,11 @@ def test_a_run_is_neither_failed_nor_held_up_by_a_receiver(
     ]
 
 
+@pytest.mark.usefixtures("no_prefect")
 def test_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], receiver: Receiver
 ) -> None:
     (tmp_path / "emolake.toml").write_text('[warehouse]\ncatalog = "sqlite:catalog.sqlite"\ndata = "data"\n')
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("EMOLAKE_ALERTS__URLS", receiver.url)
 
     def called(*arguments: str) -> tuple[int, str, str]:

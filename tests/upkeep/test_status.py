@@ -1,6 +1,8 @@
 """The status: what is found wrong and what is not, without a lake, with an old one, while a run writes."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -27,18 +29,7 @@ YESTERDAY = date(2026, 11, 26)
 DAYS = {"first_date": YESTERDAY - timedelta(days=3), "last_date": YESTERDAY}
 
 
-@pytest.fixture(autouse=True)
-def no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a server of Prefect, whatever other tests have started."""
-    for name in (
-        "PREFECT_API_URL",
-        "PREFECT_LOGGING_LEVEL",
-        "PREFECT_HOME",
-        "PREFECT_SERVER_ANALYTICS_ENABLED",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_prefect")
 
 
 @pytest.fixture(scope="module")
@@ -322,14 +313,16 @@ def test_the_exit_status_is_for_a_monitor(
     assert called(capsys, monkeypatch)[0] == 2
 
 
-def test_what_is_only_worth_a_look_fails_with_strict(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = tmp_path / "emolake.toml"
-    config.write_text('[warehouse]\ncatalog = "sqlite:catalog.sqlite"\ndata = "data"\n')
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")  # nobody listens
-    code, output, _ = called(capsys, monkeypatch)
-    assert code == 0
-    assert "WARN" in output
-    assert "schedule: Prefect's server gives no answer" in output
-    assert called(capsys, monkeypatch, "--strict")[0] == 1
+def test_what_is_only_worth_a_look_fails_with_strict(tmp_path: Path) -> None:
+    """In a process of its own: Prefect keeps the server that it was imported with."""
+    (tmp_path / "emolake.toml").write_text('[warehouse]\ncatalog = "sqlite:catalog.sqlite"\ndata = "data"\n')
+    command = (
+        "import sys; sys.argv = ['emolake', 'status', '--strict']; from emolake.cli.app import main; main()"
+    )
+    nobody = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=tmp_path, env=nobody, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "emolake: 1 problem: schedule\n")
+    assert "WARN: worth a look" in done.stdout
+    assert "schedule: Prefect's server gives no answer" in done.stdout
