@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
-from emolake.schemas.columns import Column
+from emolake.schemas.column import Column
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import (
     ANALYSES,

@@ -95,7 +95,7 @@ def owned(call, channel):
 
 
 def shares(pieces, part=lambda piece: 1.0):
-    seconds = defaultdict(float)
+    seconds: defaultdict[str, float] = defaultdict(float)
     for piece, speech in pieces:
         if piece.emotion is not None:
             seconds[piece.emotion] += speech * part(piece)

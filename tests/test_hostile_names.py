@@ -70,7 +70,7 @@ class Site:
 
     def ask(self, sql: str) -> list[tuple[object, ...]]:
         with open_lake(self.settings.warehouse, read_only=True) as lake:
-            return ask(lake, sql).fetchall()
+            return ask(lake.connection, sql).fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_queries_that_verify_prints_are_one_select_that_shows_the_breach(site: S
         assert {each.check for each in verdict.breaches} >= {"segments_twice", "segments_against_ledger"}
         assert any("x''; DROP TABLE" in query for query in queries)
         for query in sorted(queries)[:200]:
-            assert ask(lake, query).fetchall()
+            assert ask(lake.connection, query).fetchall()
 
     with open_lake(site.settings.warehouse) as lake:
         lake.answer(corrupted)  # which is undone

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,7 +141,8 @@ def test_the_dashboard_asks_for_what_is_exported(exposed: dict[str, set[str]]) -
 
 def test_a_collector_gets_metrics_and_traces(exposed: dict[str, set[str]], collector: Collector) -> None:
     assert exposed
-    metrics, spans = set(), {}
+    metrics: set[str] = set()
+    spans: dict[str, Any] = {}
     for path, body in collector.got:
         assert b"oslo" not in body
         if path == "/v1/metrics":

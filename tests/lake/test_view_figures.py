@@ -95,7 +95,8 @@ def test_weeks_and_trends_add_up_what_the_daily_table_has(lake, calls):
         lake, "SELECT date, dimensions, emotion, speech_seconds FROM daily_emotions WHERE emotion IS NOT NULL"
     )
     weekly = rows(lake, "FROM weekly_emotions")
-    seconds, totals, by_day = defaultdict(float), defaultdict(float), defaultdict(float)
+    sums: list[defaultdict[tuple[object, ...], float]] = [defaultdict(float) for _ in range(3)]
+    seconds, totals, by_day = sums
     for row in daily:
         week = row["date"] - timedelta(days=row["date"].weekday())
         for key in ((None, None), *row["dimensions"].items()):

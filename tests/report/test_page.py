@@ -127,7 +127,7 @@ def test_filters_choose_what_sql_chooses(browser, report, lake):
             words.formatted(anger, "percent"),
         )
 
-    def shown() -> tuple[str, str]:
+    def shown(opened) -> tuple[str, str]:
         at = next(row for row in opened.cells()["roles"] if row[0] == "anger")
         trend = opened.page.locator("#multiples h3", has_text="anger").inner_text()
         assert at
@@ -135,16 +135,18 @@ def test_filters_choose_what_sql_chooses(browser, report, lake):
 
     with Opened(browser, report) as opened:
         model = "model = 'default'"
-        assert shown() == asked(model)
+        assert shown(opened) == asked(model)
         opened.choose("role", "Customers")
-        assert shown() == asked(f"{model} AND role = 'customer'")
+        assert shown(opened) == asked(f"{model} AND role = 'customer'")
         opened.choose("group", "Seoul")
-        assert shown() == asked(f"{model} AND role = 'customer' AND dimensions['site'] = 'Seoul'")
+        assert shown(opened) == asked(f"{model} AND role = 'customer' AND dimensions['site'] = 'Seoul'")
         opened.page.fill("#filter-first", str(STORY.last - timedelta(days=3)))
         opened.page.dispatch_event("#filter-first", "change")
         opened.settle()
         days = f"date >= '{STORY.last - timedelta(days=3)}'"
-        assert shown() == asked(f"{model} AND role = 'customer' AND dimensions['site'] = 'Seoul' AND {days}")
+        assert shown(opened) == asked(
+            f"{model} AND role = 'customer' AND dimensions['site'] = 'Seoul' AND {days}"
+        )
         assert {row[0] for row in opened.cells()["coverage"][1:]} == {
             str(STORY.last - timedelta(days=back)) for back in range(4)
         }
@@ -153,7 +155,7 @@ def test_filters_choose_what_sql_chooses(browser, report, lake):
         assert opened.page.locator("#multiples h3").count() == 1
         opened.page.click("button[type=reset]")
         opened.choose("model", "small")
-        assert shown() == asked("model = 'small'")
+        assert shown(opened) == asked("model = 'small'")
         assert opened.said == []
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from emolake.lake.schema import missing_columns, missing_tables
 from emolake.lake.transact import Lake
-from emolake.schemas.columns import Column
+from emolake.schemas.column import Column
 from emolake.schemas.views import VIEWS
 
 
