@@ -140,7 +140,7 @@ def test_the_demo_runs_outside_of_a_checkout(installed, tmp_path):
     assert (tmp_path / "demo" / "analytics.duckdb").is_file()
 
 
-def test_the_wheel_carries_the_licence_of_the_code_and_those_of_the_weights(wheel):
+def test_the_wheel_carries_the_licences_of_the_code_the_weights_and_the_charting_library(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         fields = HeaderParser().parsestr(archive.read(metadata).decode())
@@ -152,9 +152,10 @@ def test_the_wheel_carries_the_licence_of_the_code_and_those_of_the_weights(whee
             name: archive.read(name).decode() for name in archive.namelist() if name.endswith("/LICENSE")
         }
     assert fields["License-Expression"] == "Apache-2.0"
-    models = "src/emolake/models"
+    models, library = "src/emolake/models", "src/emolake/report/library"
     assert set(licences) == {
         "LICENSE", f"{models}/default/LICENSE", f"{models}/default/encoder/LICENSE", f"{models}/small/LICENSE",
+        f"{library}/LICENSE-d3", f"{library}/LICENSE-plot",
     }  # fmt: skip
     assert "Apache License" in licences["LICENSE"]
     for name in ("default/LICENSE", "default/encoder/LICENSE", "small/LICENSE"):
@@ -162,6 +163,7 @@ def test_the_wheel_carries_the_licence_of_the_code_and_those_of_the_weights(whee
     for named in ("CC BY-NC-SA 4.0", "RAVDESS", "EmoDB", "nEMO", "MIT"):
         assert named in licences[f"{models}/default/LICENSE"]
     assert "OpenAI" in licences[f"{models}/default/encoder/LICENSE"]
+    assert all("Copyright" in text for name, text in licences.items() if name.startswith(library))
 
 
 def test_no_folder_of_the_root_hides_the_installed_package():
