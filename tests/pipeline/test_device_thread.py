@@ -265,7 +265,9 @@ def together(thread: DeviceThread, model: Any, shards: dict[str, list[Segment]])
 def test_answers_that_are_not_finite_are_the_error_of_their_shard_alone() -> None:
     model = Later(answer=float("nan"), broken=20_000)
     good, bad = pieces_of([16_000, 16_000]), pieces_of([16_000, 20_000, 20_000])
-    found = together(serving(model, batch_seconds=30.0, in_flight=1), model, {"good": good, "bad": bad})
+    shards = {"good": good, "bad": bad, "worse": pieces_of([20_000])}
+    found = together(serving(model, batch_seconds=30.0, in_flight=1), model, shards)
+    assert "not finite for worse (channel 0, from 0 s); its weights" in str(found["worse"])
     assert isinstance(found["bad"], ModelOutputError)
     assert "not finite for bad (channel 0, from 0 s), bad (channel 0, from 0 s); its weights" in str(
         found["bad"]
@@ -302,6 +304,39 @@ def test_a_device_that_is_lost_fails_every_shard_with_a_sentence(where: str) -> 
     with pytest.raises(DeviceLostError):  # and whoever comes later, at once
         answer(thread, pieces_of([16_000]))
     assert has_ended()
+
+
+def test_what_fits_only_by_itself_is_tried_with_nothing_beside_it() -> None:
+    class Alone(Later):
+        def outputs(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            if self.under_way:
+                raise NO_ROOM
+            return super().outputs(waves, lengths)
+
+    pieces = pieces_of([16_000] * 6)
+    assert answer(serving(Alone(Batching.SINGLE), in_flight=4), pieces) == [expected(each) for each in pieces]
+
+
+def test_no_more_is_taken_than_may_wait_while_the_device_is_busy() -> None:
+    gate, taken = Event(), 0
+
+    class Busy(Later):
+        def predict(self, waves: torch.Tensor, lengths: torch.Tensor) -> Prediction:
+            gate.wait(5)
+            return super().predict(waves, lengths)
+
+    def endless() -> Iterator[tuple[int, Segment]]:
+        nonlocal taken
+        for taken in range(1, 200):
+            yield taken, piece(16_000)
+
+    thread = serving(Busy(), batch_seconds=4.0)
+    with thread.client() as client, ThreadPoolExecutor(1) as pool:
+        done = pool.submit(lambda: list(scored_by(client, endless(), thread.model, batch_seconds=4.0)))
+        time.sleep(0.2)
+        assert taken == 8 * 4
+        gate.set()
+        assert len(done.result()) == 199
 
 
 def test_a_wrong_shape_is_an_error() -> None:

@@ -119,6 +119,13 @@ def test_what_is_forgotten_is_in_no_batch() -> None:
     assert len(waiting) == 0
 
 
+def test_a_full_window_is_never_padded_whatever_its_length() -> None:
+    waiting = buckets(fixed=True, whole=1050)
+    for number, length in enumerate([1050, 1049, 1051]):
+        waiting.add(Piece(number, length))
+    assert waiting.around(Piece(0, 1050)) == Batch([Piece(0, 1050)], 3, 1050)
+
+
 @pytest.mark.parametrize(("most", "rows"), [(4000, 4), (999, 1), (16_000, 16)])
 def test_a_batch_of_a_fixed_shape_is_filled_up(most: int, rows: int) -> None:
     waiting = buckets(fixed=True, most=most)

@@ -148,6 +148,11 @@ class DeviceThread:
                     self._buckets.remove(ticket)
                 client.pending.clear()
                 self._changed.notify_all()
+                thread = self._thread
+                self._changed.wait_for(lambda: self._clients or thread is None or self._thread is not thread)
+                has_ended = self._thread is not thread
+            if has_ended and thread is not None:
+                thread.join()  # a process that ends beside it would be aborted
 
     def _add(self, client: Client, wave: np.ndarray, name: str) -> Ticket:
         with self._changed:
@@ -183,6 +188,7 @@ class DeviceThread:
                     if batch is None and not flying:
                         if not self._clients:
                             self._thread = None
+                            self._changed.notify_all()
                             return
                         continue
                 if batch is None:
@@ -194,6 +200,7 @@ class DeviceThread:
                 self._thread = None
                 self._lost = f"the thread of {self.model.device} ended: {error}"
                 self._drop_all(flying)
+                self._changed.notify_all()
             raise
 
     def _has_batch(self) -> bool:
