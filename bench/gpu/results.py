@@ -51,7 +51,8 @@ def card(found: Case) -> str:
 def section(found: Case) -> str:
     """Return the section of a card, in Markdown."""
     parts: Mapping[str, Any] = found["parts"]
-    head = "A rehearsal without a GPU: no figure here is one of a GPU." if found["rehearsal"] else ""
+    tiny = " Every network but the shipped ones is a tiny one." if found["size"] == "tiny" else ""
+    head = f"A rehearsal without a GPU: no figure here is one of a GPU.{tiny}" if found["rehearsal"] else ""
     blocks = [
         "## How fast and how exact on a GPU?",
         f"`bench/gpu/run.sh --device {found['device']} --size {found['size']}`, on {card(found)}",

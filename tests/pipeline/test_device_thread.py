@@ -313,8 +313,9 @@ def test_what_fits_only_by_itself_is_tried_with_nothing_beside_it() -> None:
                 raise NO_ROOM
             return super().outputs(waves, lengths)
 
-    pieces = pieces_of([16_000] * 6)
-    assert answer(serving(Alone(Batching.SINGLE), in_flight=4), pieces) == [expected(each) for each in pieces]
+    model, pieces = Alone(Batching.SINGLE), pieces_of([16_000] * 6)
+    found = together(serving(model, in_flight=4), model, {"a": pieces})
+    assert found["a"] == [expected(each) for each in pieces]
 
 
 def test_no_more_is_taken_than_may_wait_while_the_device_is_busy() -> None:
