@@ -30,7 +30,7 @@ from emolake.settings import Settings
 
 _DAY = date(2026, 11, 20)
 _CALL_S = 300.0
-_PLAN = {"short": (24, 2), "full": (120, 5)}  # calls a format, repeats
+_PLAN = {"short": (12, 2), "full": (120, 5)}  # calls a format, repeats
 _FORMATS = (  # codec, rate in Hz, channels
     ("wav", 8_000, 1),
     ("wav", 8_000, 2),
