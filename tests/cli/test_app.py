@@ -380,6 +380,9 @@ def test_query_writes_csv_and_parquet(site: Path, tmp_path: Path) -> None:
     done = emolake("query", "FROM segments", "--format", "parquet", "-o", target, cwd=site)
     assert done.returncode == 0, done.stderr
     assert pq.read_table(target).num_rows == 4
+    done = emolake("query", "SELECT 1 AS one", "-o", tmp_path / "one.json", cwd=site)
+    assert (done.stdout, done.stderr) == ("", f"wrote {tmp_path / 'one.json'}\n")
+    assert json.loads((tmp_path / "one.json").read_text()) == [{"one": 1}]
     assert "name a file with -o" in sentence(
         emolake("query", "FROM segments", "--format", "parquet", cwd=site), 1
     )
@@ -401,6 +404,18 @@ def test_query_reads_only(site: Path, sql: str) -> None:
     done = emolake("query", sql, cwd=site)
     assert (done.returncode, done.stderr.startswith("emolake: the query ")) == (1, True), done.stderr
     assert not (site / "out.csv").exists()
+
+
+def test_what_is_not_theirs_is_kept_by_query_and_report(site: Path, tmp_path: Path) -> None:
+    config = shutil.copy(site / "emolake.toml", tmp_path / "other.toml")
+    for arguments in (("report",), ("query", "SELECT 1"), ("query", "SELECT 1", "--format", "csv")):
+        done = emolake(*arguments, "-o", config, cwd=site)
+        assert "is there, and is not what this command writes" in sentence(done, 2)
+        assert Path(config).read_text() == (site / "emolake.toml").read_text()
+        assert "is a folder" in sentence(emolake(*arguments, "-o", tmp_path, cwd=site), 2)
+        assert emolake(*arguments, "-o", tmp_path / "new" / "x.txt", cwd=site).returncode == 0
+        assert emolake(*arguments, "-o", config, "--force", cwd=site).returncode == 0
+        shutil.copy(site / "emolake.toml", config)
 
 
 def test_predict_gives_the_lakes_numbers(site: Path) -> None:

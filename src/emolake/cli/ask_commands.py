@@ -14,6 +14,10 @@ from emolake.report.wording import Language
 
 app = typer.Typer()
 
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace a file that is there even where it is of another kind.")
+]
+
 
 class QueryFormat(StrEnum):
     """How an answer is written."""
@@ -30,23 +34,28 @@ class QueryFormat(StrEnum):
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT; the lake's tables and views by bare name.")],
     format: Annotated[
-        QueryFormat,
+        QueryFormat | None,
         typer.Option(
-            help="How the answer is written; a CSV's cells as they are, formulas of a spreadsheet too."
+            help="How the answer is written; a CSV's cells as they are, formulas of a spreadsheet too.",
+            show_default="as the ending of --output says, else table",
         ),
-    ] = QueryFormat.table,
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write.", show_default="standard output")
     ] = None,
+    force: ForceOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Ask the lake, read-only; times are in source.timezone."""
     _, settings = required_settings(config)
     from emolake.lake.connect import open_lake
-    from emolake.lake.query import write_answer
+    from emolake.lake.query import format_of, write_answer
 
+    written = format.value if format else format_of(output)
     with open_lake(settings.warehouse, read_only=True, timezone=settings.source.timezone) as lake:
-        write_answer(lake, sql, format.value, sys.stdout, output)
+        write_answer(lake, sql, written, sys.stdout, output, force=force)
+    if output is not None:
+        typer.echo(f"wrote {output}", err=True)
 
 
 @app.command(epilog="Example: `emolake report --from 2026-11-01 --to 2026-11-20 -o november.html`")
@@ -90,6 +99,7 @@ def report(
             help="With --recording: put its sound into the page, which else only plays a local file where it lies.",
         ),
     ] = False,
+    force: ForceOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Write one self-contained HTML file: what changed, who, how sure, and which calls to listen to.
@@ -98,6 +108,9 @@ def report(
     With --recording it is of one recording: waveform, who speaks when, probabilities over time, and a player.
     """
     _, settings = required_settings(config)
+    from emolake.output.files import check_output, is_page
+
+    check_output(output, may_replace=is_page, force=force)
     if recording is not None:
         if first is not None or last is not None:
             raise ConfigurationError("--recording is of one recording; leave --from and --to out")

@@ -1,9 +1,10 @@
 """The answer to a question to the lake, written as a table, CSV, JSON or Parquet."""
 
+import io
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -12,14 +13,40 @@ import pyarrow.parquet as pq
 
 from emolake.lake.questions import QueryError, ask, asking
 from emolake.lake.transact import Lake, interruptible
+from emolake.output.files import check_output, has_ending, output_file
 from emolake.output.table import print_table, write_csv, write_json
 
 Format = Literal["table", "csv", "json", "parquet"]
 
 _IN_MEMORY_BYTES = 16_000_000
+_ENDINGS: dict[Format, tuple[str, ...]] = {
+    "table": (".txt",),
+    "csv": (".csv", ".txt"),
+    "json": (".json", ".txt"),
+    "parquet": (".parquet",),
+}
 
 
-def write_answer(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None) -> None:
+def format_of(path: Path | None) -> Format:
+    """Return the format that the ending of a file's name says; a table where it says none.
+
+    Raises:
+        QueryError: it is that of a spreadsheet's own format.
+    """
+    ending = "" if path is None else path.suffix.lower()
+    if ending in (".xlsx", ".xls", ".ods"):
+        raise QueryError(
+            f"{path} has the ending of a spreadsheet; a spreadsheet opens .csv, and .parquet keeps types"
+        )
+    for format in ("csv", "json", "parquet"):
+        if ending == f".{format}":
+            return format
+    return "table"
+
+
+def write_answer(
+    lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None, *, force: bool = False
+) -> None:
     """Write the answer to one reading statement to `path`, or without one to a text stream.
 
     All of it is read from one snapshot before anything is written. What has no end in memory, CSV and JSON, waits on
@@ -28,9 +55,12 @@ def write_answer(lake: Lake, sql: str, format: Format, output: IO[str], path: Pa
     Raises:
         QueryError: as `ask`, or a row of the answer cannot be made, or Parquet was asked for without a path.
         SnapshotExpiredError: its snapshot expired in every attempt.
+        ConfigurationError: the path cannot be written, or is, without `force`, a file of another kind.
     """
+    if path is not None:
+        check_output(path, may_replace=has_ending(*_ENDINGS[format]), force=force)
     with asking():
-        _write(lake, sql, format, output, path)
+        _write(lake, sql, format, output, path, force)
 
 
 def statements(lake: Lake, text: str) -> list[str]:
@@ -75,26 +105,33 @@ def copied_to_csv(lake: Lake, sql: str, path: Path) -> int:
     return rows
 
 
-def _write(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None) -> None:
+def _write(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None, force: bool) -> None:
+    may_replace = has_ending(*_ENDINGS[format])
     if format == "parquet":
         if path is None:
             raise QueryError("Parquet cannot be shown; name a file with -o")
-        pq.write_table(lake.answer(lambda: ask(lake.connection, sql).to_arrow_table()), path)
+        answer = lake.answer(lambda: ask(lake.connection, sql).to_arrow_table())
+        with output_file(path, may_replace=may_replace, force=force) as file:
+            pq.write_table(answer, file)
         return
+
+    @contextmanager
+    def opened() -> Iterator[IO[str]]:
+        if path is None:
+            yield output
+            return
+        with output_file(path, may_replace=may_replace, force=force) as file:
+            stream = io.TextIOWrapper(file, "utf-8", newline="")
+            yield stream
+            stream.detach()  # which flushes, and leaves the file open
+
     if format == "table":
         names, rows = lake.answer(lambda: _held(ask(lake.connection, sql)))
-        with _opened(path, output) as stream:
+        with opened() as stream:
             print_table(names, rows, stream)
         return
-    with (
-        lake.answer(lambda: _spooled(ask(lake.connection, sql), format)) as spool,
-        _opened(path, output) as stream,
-    ):
+    with lake.answer(lambda: _spooled(ask(lake.connection, sql), format)) as spool, opened() as stream:
         shutil.copyfileobj(spool, stream)
-
-
-def _opened(path: Path | None, output: IO[str]) -> AbstractContextManager[IO[str]]:
-    return nullcontext(output) if path is None else path.open("w", encoding="utf-8", newline="")
 
 
 def _held(result: duckdb.DuckDBPyConnection) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from emolake.errors import ConfigurationError
 from emolake.lake.transact import Lake
+from emolake.output.files import output_file
 from emolake.report import operations, shares, shown_tables
 from emolake.report.layout import render
 from emolake.report.shares import Names, Periods
@@ -70,8 +71,8 @@ def write_report(
         scripts=("figures.js", "sections.js", "report.js"),
         styles=("report.css",),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, "utf-8")
+    with output_file(out) as file:
+        file.write(page.encode())
     return ReportSummary(
         out=out,
         first=content["first"],

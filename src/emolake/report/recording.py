@@ -12,6 +12,7 @@ from emolake.audio.trace import Trace
 from emolake.errors import EmolakeError
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
+from emolake.output.files import output_file
 from emolake.report.layout import render
 from emolake.report.shown_tables import ShownColumn, ShownTable, columns
 from emolake.report.statement_rows import Row, rows_of
@@ -132,8 +133,8 @@ def write_recording_page(
         styles=["report.css", "recording.css"],
         media=player.policy if player else None,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, "utf-8")
+    with output_file(out) as file:
+        file.write(page.encode())
     return out
 
 
