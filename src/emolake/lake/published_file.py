@@ -19,11 +19,11 @@ from emolake.errors import EmolakeError
 from emolake.lake.disclosure import Disclosure, Selection, copied_to_parquet, known_by, selections
 from emolake.lake.registration import registered
 from emolake.lake.snapshots import bound_memory
-from emolake.lake.stored_columns import create_filled, quoted
+from emolake.lake.stored_columns import create_filled
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.schemas.tables import PUBLISHED
-from emolake.sql import literal
+from emolake.sql import literal, quoted
 
 _STORAGE_VERSION = "v1.0.0"
 _MAGIC = slice(8, 12), b"DUCK"
