@@ -12,7 +12,7 @@ from emolake.lake.disclosure import ALL_DAYS, Disclosure
 from emolake.lake.published_file import Published, publish
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
-from emolake.pipeline.runs import Log, Run
+from emolake.pipeline.runs import Log, Run, note_warnings_if_possible
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import Grain
 from emolake.settings import Settings
@@ -96,5 +96,4 @@ def published_after(run: Run, lake: Lake, log: Log) -> Iterator[None]:
         said = f"the published file was not written, analysts have the one before: {redacted(str(error))}"
         log.warning("%s", said)
         run.warnings.append(said)
-        if run.recorded:
-            run.record(lake, run.outcome)
+        note_warnings_if_possible(run, lake, log)
