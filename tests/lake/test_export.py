@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from emolake.atomic import move_whole
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
 from emolake.lake.disclosure import ALL_DAYS, Disclosure, grain, selections
@@ -167,6 +168,39 @@ def test_a_place_that_cannot_be_written_is_named(lake, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="file cannot be written"):
         exported(lake, tmp_path / "file")
+
+
+@pytest.mark.parametrize("folder", ["recordings", "runs", "segments"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_any_file_is_replaced(lake, tmp_path, folder):
+    names = ["recordings", "runs", "segments"]
+    for name in names:
+        (tmp_path / f"{name}.csv").write_text("mine")
+    (tmp_path / f"{folder}.csv").unlink()
+    (tmp_path / f"{folder}.csv").mkdir()
+    with pytest.raises(ExportError, match=rf"{folder}\.csv is a folder.*as they were$"):
+        exported(lake, tmp_path, "csv", names, force=True)
+    assert {path.read_text() for path in tmp_path.glob("*.csv") if path.is_file()} == {"mine"}
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_a_move_that_fails_says_which_files_are_new(lake, tmp_path, monkeypatch, moves):
+    names = ["recordings", "runs", "segments"]
+    for name in names:
+        (tmp_path / f"{name}.csv").write_text("mine")
+    left = iter(range(moves))
+
+    def move(source: Path, target: Path) -> None:
+        if next(left, None) is None:
+            raise PermissionError(1, "Operation not permitted")
+        move_whole(source, target)
+
+    monkeypatch.setattr("emolake.lake.export.move_whole", move)
+    with pytest.raises(ExportError) as raised:
+        exported(lake, tmp_path, "csv", names, force=True)
+    new = [name for name in names if (tmp_path / f"{name}.csv").read_text() != "mine"]
+    assert len(new) == moves
+    assert all((f"{name}.csv" in str(raised.value)) is (name in new) for name in names)
+    assert ("files that were there are as they were" in str(raised.value)) is (moves == 0)
 
 
 def test_killed_in_the_middle_no_file_is_there_and_the_next_removes_what_is_left(lake, tmp_path):
