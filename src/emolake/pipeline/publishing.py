@@ -74,9 +74,17 @@ def published_again(settings: Settings) -> Published | None:
     """Write the published file again where there is one, so that it holds nothing that the lake has lost.
 
     Raises:
-        PublishError: it cannot be written.
+        EmolakeError: what the lake has lost is still there.
     """
-    return publish_lake(settings) if Path(settings.publish.file).is_file() else None
+    if not Path(settings.publish.file).is_file():
+        return None
+    try:
+        return publish_lake(settings)
+    except (EmolakeError, duckdb.Error) as error:
+        raise EmolakeError(
+            f"the lake holds nothing of it any more, but {settings.publish.file} may: run `emolake publish`, or remove "
+            f"it ({redacted(str(error))})"
+        ) from error
 
 
 @contextmanager
