@@ -7,6 +7,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
+from emolake.pipeline.publishing import published_again
 from emolake.settings import load_settings
 from emolake.upkeep.erase import erase, plan_erasure, requests_by_condition
 
@@ -16,6 +17,8 @@ def retention(
     keep_days: Annotated[int, Field(ge=1)], config: Path | None = None, dry_run: bool = True
 ) -> dict[str, int]:
     """Erase the recordings whose day is longer ago; return how many recordings and days, and files removed.
+
+    The published file, where there is one, is written again without them.
 
     Args:
         keep_days: days that are kept, up to today in the configured zone.
@@ -31,4 +34,6 @@ def retention(
         found["removed_files"] = erase(
             settings, requests, requested_by=f"retention of {keep_days} days"
         ).removed_files
+    if not dry_run:  # also where there is nothing to erase: a run before may have ended between the two
+        published_again(settings)
     return found

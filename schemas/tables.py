@@ -20,7 +20,7 @@ class Grain(StrEnum):
     segments = "segments"
     """Single segments: where `segments` are included."""
     internal = "internal"
-    """The lake's own accounts: never."""
+    """The lake's own accounts: never unless an export names them."""
 
 
 @dataclass(frozen=True)

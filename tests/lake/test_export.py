@@ -1,9 +1,11 @@
 """Exports: the lake's rows of some days in files that are there whole or not at all."""
 
 import csv
+import re
 import subprocess
 import sys
-from datetime import date, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,15 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from emolake.atomic import move_whole
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
-from emolake.lake.disclosure import ALL_DAYS, Disclosure, grain
+from emolake.lake.disclosure import ALL_DAYS, Disclosure, grain, selections
 from emolake.lake.export import ExportError, export, plan_export
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
 from emolake.schemas.days import DayRange
-from emolake.schemas.tables import RUNS, TABLES, Grain
+from emolake.schemas.tables import DRIFT, RUNS, TABLES, Grain
 from emolake.schemas.views import RELATIONS
+from emolake.sql import quoted
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
 
@@ -166,6 +170,39 @@ def test_a_place_that_cannot_be_written_is_named(lake, tmp_path):
         exported(lake, tmp_path / "file")
 
 
+@pytest.mark.parametrize("folder", ["recordings", "runs", "segments"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_any_file_is_replaced(lake, tmp_path, folder):
+    names = ["recordings", "runs", "segments"]
+    for name in names:
+        (tmp_path / f"{name}.csv").write_text("mine")
+    (tmp_path / f"{folder}.csv").unlink()
+    (tmp_path / f"{folder}.csv").mkdir()
+    with pytest.raises(ExportError, match=rf"{folder}\.csv is a folder.*as they were$"):
+        exported(lake, tmp_path, "csv", names, force=True)
+    assert {path.read_text() for path in tmp_path.glob("*.csv") if path.is_file()} == {"mine"}
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_a_move_that_fails_says_which_files_are_new(lake, tmp_path, monkeypatch, moves):
+    names = ["recordings", "runs", "segments"]
+    for name in names:
+        (tmp_path / f"{name}.csv").write_text("mine")
+    left = iter(range(moves))
+
+    def move(source: Path, target: Path) -> None:
+        if next(left, None) is None:
+            raise PermissionError(1, "Operation not permitted")
+        move_whole(source, target)
+
+    monkeypatch.setattr("emolake.lake.export.move_whole", move)
+    with pytest.raises(ExportError) as raised:
+        exported(lake, tmp_path, "csv", names, force=True)
+    new = [name for name in names if (tmp_path / f"{name}.csv").read_text() != "mine"]
+    assert len(new) == moves
+    assert all((f"{name}.csv" in str(raised.value)) is (name in new) for name in names)
+    assert ("files that were there are as they were" in str(raised.value)) is (moves == 0)
+
+
 def test_killed_in_the_middle_no_file_is_there_and_the_next_removes_what_is_left(lake, tmp_path):
     script = (
         "import os, sys\n"
@@ -201,7 +238,74 @@ def test_what_a_row_is_about_decides_whether_it_is_taken():
         "daily_emotions",
         "runs",
         "model_health",
+        "drift",
     }
+
+
+OTHERS = {
+    "renamed": "SELECT date, dimensions['site'] AS name, uri AS link FROM recordings",
+    "by day": "SELECT date, count(*) AS calls FROM recordings GROUP BY date",
+    'a "segment"': "SELECT recording_id, start_s FROM segments",
+    "a_table": "SELECT uri AS start_s FROM recordings",
+}
+
+
+@pytest.fixture
+def others(lake) -> Iterator[list[str]]:
+    """Views and a table that emolake did not make."""
+    for name, sql in OTHERS.items():
+        kind = "TABLE" if "table" in name else "VIEW"
+        lake.connection.execute(f"CREATE TEMP {kind} {quoted(name)} AS {sql}")
+    yield list(OTHERS)
+    for name in OTHERS:
+        kind = "TABLE" if "table" in name else "VIEW"
+        lake.connection.execute(f"DROP {kind} {quoted(name)}")
+
+
+def test_what_emolake_did_not_make_is_taken_only_with_personal_data(lake, others):
+    def taken(*include: Grain, personal: bool = False, names=()) -> set[str]:
+        disclosure = disclosed(*include, personal=personal)
+        return {each.name for each in lake.answer(lambda: selections(lake, disclosure, names))}
+
+    for include in ((), tuple(Grain)):
+        assert not set(others) & taken(*include)
+    for name in others:
+        for names in ([name], ["runs", name]):
+            with pytest.raises(ConfigurationError, match=f"^{re.escape(name)} was not made by .*--personal"):
+                taken(*Grain, names=names)
+        assert taken(personal=True, names=[name]) == {name}
+    assert set(others) <= taken(Grain.segments, personal=True)
+
+
+def test_columns_that_somebody_added_are_left_out_with_what_is_personal(lake, tmp_path):
+    lake.connection.execute("CREATE TEMP VIEW calls AS SELECT *, uri AS link FROM lake.calls")
+    try:
+        (each,) = plan_export(lake, tmp_path, "parquet", disclosed(), ["calls"])
+        (whole,) = plan_export(lake, tmp_path, "parquet", disclosed(personal=True), ["calls"])
+    finally:
+        lake.connection.execute("DROP VIEW calls")
+    assert {"uri", "link"} <= set(each.selection.left_out)
+    assert "link" in whole.selection.columns
+
+
+def test_drift_of_the_whole_day_comes_out_and_that_of_closed_dimensions_does_not(tmp_path):
+    warehouse = sqlite_warehouse(tmp_path)
+    by = [("", ""), ("site", "oslo"), ("agent", MARK), ("role", "agent")]
+    rows = [
+        {
+            **dict.fromkeys(DRIFT.schema.names),
+            "date": DAY, "model": "tiny", "config_id": "c", "dimension": dimension, "dimension_value": value,
+            "measure": "confidence", "earlier_days": 0, "recordings": 1,
+            "committed_at": datetime.now(UTC), "verdict": "too few", "run_id": "run-1",
+        }
+        for dimension, value in by
+    ]  # fmt: skip
+    with open_lake(warehouse) as writer:
+        append(writer.connection, DRIFT, pa.Table.from_pylist(rows, schema=DRIFT.schema))
+    with open_lake(warehouse, read_only=True) as reader:
+        exported(reader, tmp_path / "out", names=["drift"])
+    found = pq.read_table(tmp_path / "out" / "drift.parquet").to_pylist()
+    assert {row["dimension"] for row in found} == {"", "site"}
 
 
 def test_sums_of_integers_are_integers_in_files(lake, tmp_path):
@@ -209,7 +313,7 @@ def test_sums_of_integers_are_integers_in_files(lake, tmp_path):
     summed = "SELECT date, sum(segments) AS segments FROM daily_emotions GROUP BY date"
     lake.connection.execute(f"CREATE TEMP VIEW mine AS {summed}")
     try:
-        (each,) = exported(lake, tmp_path, names=["mine"])
+        (each,) = exported(lake, tmp_path, names=["mine"], disclosure=disclosed(personal=True))
     finally:
         lake.connection.execute("DROP VIEW mine")
     assert pq.read_table(each.path).column("segments").to_pylist() == [3] * len(DAYS)

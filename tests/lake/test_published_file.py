@@ -201,6 +201,7 @@ def test_readers_keep_the_file_that_they_have_open(warehouse, path):
         "sys.stdin.readline()\n"
         "print(file.execute('SELECT snapshot FROM published').fetchall(), flush=True)\n"
     )
+    published(warehouse, path)  # which leaves a mark beside it
     for kind in ("reader", "writer"):
         with subprocess.Popen(
             [sys.executable, "-c", script, path, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -283,6 +284,68 @@ def test_another_file_is_not_replaced_unless_that_is_asked_for(warehouse, tmp_pa
     with pytest.raises(PublishError, match="--force"):
         published(warehouse, path)
     assert path.read_bytes() == before
+
+
+SOMEBODY_ELSE = (
+    "import duckdb, sys\n"
+    "file = duckdb.connect(sys.argv[1])\n"
+    "file.execute('CREATE TABLE IF NOT EXISTS mine AS FROM range(10)')\n"
+    "print('open', flush=True)\n"
+    "sys.stdin.readline()\n"
+)
+
+
+@pytest.mark.parametrize("was_published", [False, True])
+def test_a_database_that_another_program_holds_open_is_not_replaced(warehouse, tmp_path, was_published):
+    path, wal = tmp_path / "a.duckdb", tmp_path / "a.duckdb.wal"
+    if was_published:  # one that was there before somebody put another in its place
+        published(warehouse, path)
+        path.unlink()
+    with subprocess.Popen(
+        [sys.executable, "-c", SOMEBODY_ELSE, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        before = path.read_bytes(), wal.read_bytes()
+        with pytest.raises(PublishError, match="cannot be seen: another program has it open.*--force"):
+            published(warehouse, path)
+        assert (path.read_bytes(), wal.read_bytes()) == before
+        other.communicate("\n", timeout=30)
+    assert len(tables(path)["mine"]) == 10
+
+
+@pytest.mark.parametrize("kind", ["encrypted", "later", "broken"])
+def test_a_database_that_cannot_be_read_is_replaced_only_where_that_is_asked_for(warehouse, tmp_path, kind):
+    path, wal = tmp_path / "a.duckdb", tmp_path / "a.duckdb.wal"
+    with duckdb.connect() as file:
+        option = "(ENCRYPTION_KEY 'key')" if kind == "encrypted" else ""
+        file.execute(f"ATTACH '{path}' AS mine {option}")
+        file.execute("CREATE TABLE mine.mine AS FROM range(10)")
+    content = bytearray(path.read_bytes())
+    if kind == "later":
+        content[12] = 0xFF
+    if kind == "broken":
+        del content[5000:]
+    path.write_bytes(content)
+    wal.write_text("mine")
+    with pytest.raises(PublishError, match="cannot be seen: .*--force"):
+        published(warehouse, path)
+    assert path.read_bytes() == content
+    assert wal.read_text() == "mine"
+    published(warehouse, path, force=True)
+    assert tables(path)["published"]
+
+
+def test_a_published_file_is_known_without_its_mark_where_it_can_be_read(warehouse, path):
+    assert not list(path.parent.glob(".*.published"))
+    published(warehouse, path)
+    (mark,) = path.parent.glob(".*.published")
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(PublishError, match="cannot be seen"):
+        published(warehouse, path)
+    mark.write_text("0 0")
+    with pytest.raises(PublishError, match="cannot be seen"):
+        published(warehouse, path)
 
 
 def test_a_folder_and_a_place_that_cannot_be_written_are_named(warehouse, tmp_path):

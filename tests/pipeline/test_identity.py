@@ -1,6 +1,8 @@
 """config_id changes with everything that changes a result, and with nothing else."""
 
 import json
+import re
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from emolake.errors import ConfigurationError
 from emolake.models.reliability import HeldOutAnswers, Reliability, write_reliability
@@ -154,3 +156,55 @@ def test_options_stored_with_a_run_hold_no_secret() -> None:
     stored = options_json(settings)
     assert "hunter2" not in stored
     assert json.loads(stored)["segmentation"]["window_s"] == 10.0
+
+
+SECRET_TEXTS = [
+    "https://1234:hunter2@host/v1",
+    "postgresql://me:hunter2@db:5432/lake",
+    "https://hunter2@host",
+    "https://host/v1?token=hunter2&x=1",
+    "host=db password='hunter2 hunter2'",
+]
+
+
+def texts_of(options: BaseModel, *above: str) -> Iterator[tuple[str, ...]]:
+    """Yield the path of each key that may hold a text, or texts."""
+    for name, field in type(options).model_fields.items():
+        value = getattr(options, name)
+        if isinstance(value, BaseModel):
+            yield from texts_of(value, *above, name)
+        elif re.search(r"\bstr\b", str(field.annotation)):
+            yield (*above, name)
+
+
+def with_value(options: BaseModel, path: tuple[str, ...], value: object) -> Any:
+    """Return options of which one key has another value; nothing is validated."""
+    name, *below = path
+    if below:
+        value = with_value(getattr(options, name), tuple(below), value)
+    return options.model_copy(update={name: value})
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_no_key_that_may_hold_a_text_stores_a_secret_with_a_run() -> None:
+    whole = Settings()
+    paths = list(texts_of(whole))
+    assert {("telemetry", "otlp_endpoint"), ("alerts", "urls_file"), ("source", "endpoint_url")} <= set(paths)
+    assert len(paths) > 20
+    for path in paths:
+        for text in SECRET_TEXTS:
+            usual = getattr(with_value(whole, path[:1], whole.model_dump()[path[0]]), path[0])
+            for name in path[1:]:
+                usual = usual[name]
+            filled = {"a": text} if isinstance(usual, dict) else (text,) if isinstance(usual, tuple) else text
+            assert "hunter2" not in options_json(with_value(whole, path, filled)), (path, text)
+
+
+def test_options_without_secrets_are_stored_as_they_are() -> None:
+    settings = Settings(
+        policy={"purpose": "Qualität, rôle@site"}, decode={"headerless_rates": {"ulaw": 8000}}
+    )
+    stored = json.loads(options_json(settings))
+    whole = json.loads(settings.model_dump_json())
+    for name in ("policy", "decode", "segmentation", "run", "logs", "publish", "aggregate"):
+        assert stored[name] == whole[name]

@@ -10,7 +10,7 @@ import pytest
 from emolake.cli.upkeep_commands import _publish_again
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.lake.connect import open_lake
-from emolake.lake.transact import Lake
+from emolake.lake.transact import Lake, LakeError
 from emolake.lake.warehouse import PublishOptions
 from emolake.pipeline.publishing import publish_lake, published_after
 from emolake.pipeline.run_request import RunRequest
@@ -82,6 +82,51 @@ def test_a_file_that_cannot_be_written_is_a_warning_and_the_old_one_stays(
         assert warning.startswith("the published file was not written, analysts have the one before: ")
         assert warning in run.summary["warnings"]  # type: ignore[operator]
     assert mine.read_text() == "mine"
+
+
+def test_the_warning_changes_nothing_else_of_the_row(lake: Lake, settings: Settings, tmp_path: Path) -> None:
+    run = Run(RunRequest("nightly", (DAY,)), KEY, publishing(settings, tmp_path))
+    run.is_notable = True
+    asked = "SELECT * EXCLUDE (warnings) FROM runs WHERE run_id = $run"
+    with published_after(run, lake, _log):
+        with recorded(run, lake, _log):
+            pass
+        before = lake.rows(asked, {"run": run.run_id})
+    assert lake.rows(asked, {"run": run.run_id}) == before
+    assert len(of_run(lake, run)[1]) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LakeError("the catalog does not answer"),
+        duckdb.IOException("no such host"),
+        duckdb.TransactionException("x"),
+        duckdb.ConnectionException("closed"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_lake_that_is_gone_when_the_night_has_ended_is_no_error_of_it(
+    lake: Lake,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise error
+
+    run = Run(RunRequest("nightly", (DAY,)), KEY, publishing(settings, tmp_path))
+    run.is_notable = True
+    with caplog.at_level(logging.WARNING), published_after(run, lake, _log):
+        with recorded(run, lake, _log):
+            pass
+        monkeypatch.setattr(Lake, "transact", gone)
+    monkeypatch.undo()
+    assert run.outcome == "completed"
+    assert "does not take the run's last warning" in caplog.text
+    assert of_run(lake, run) == ("completed", [])
 
 
 def test_a_run_that_broke_publishes_nothing(lake: Lake, settings: Settings, tmp_path: Path) -> None:

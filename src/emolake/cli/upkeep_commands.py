@@ -260,20 +260,10 @@ def relocate(dry_run: DryRunOption = False, config: ConfigOption = None) -> None
 
 
 def _publish_again(settings: "Settings") -> None:
-    """Take what the lake has lost out of the published file too, where there is one.
-
-    Raises:
-        EmolakeError: it is still there.
-    """
+    """Take what the lake has lost out of the published file too, where there is one."""
     from emolake.pipeline.publishing import published_again
 
-    try:
-        done = published_again(settings)
-    except EmolakeError as error:
-        raise EmolakeError(
-            f"the lake holds nothing of it any more, but {settings.publish.file} may: run `emolake publish`, or remove "
-            f"it ({error})"
-        ) from error
+    done = published_again(settings)
     if done is not None:
         typer.echo(f"{done.path} was published again without it", err=True)
 

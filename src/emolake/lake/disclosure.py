@@ -9,11 +9,9 @@ from emolake.lake.transact import Lake
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import Grain, Table
 from emolake.schemas.views import RELATIONS, View
-from emolake.sql import literal, statement
+from emolake.sql import literal, quoted, statement
 
 _KNOWN = {each.name: each for each in RELATIONS}
-# Of a view that somebody else has made it is not known which of its columns come from where.
-_PERSONAL = {column.name for each in _KNOWN.values() for column in each.columns if column.personal}
 _DIMENSIONS = "dimensions"
 ALL_DAYS = DayRange.between(None, None)
 
@@ -52,10 +50,11 @@ def selections(lake: Lake, disclosure: Disclosure, names: Collection[str] = ()) 
     Args:
         lake: the lake.
         disclosure: what may.
-        names: tables and views; when left out those that `disclosure` includes.
+        names: tables and views; when left out those that `disclosure` includes. What somebody else has made is only
+            among them where personal data may be, as nothing says where its columns come from.
 
     Raises:
-        ConfigurationError: there is no such table or view.
+        ConfigurationError: there is no such table or view, or it is somebody else's and personal data may not leave.
     """
     columns = columns_of_lake(lake)
     unknown = [name for name in names if name not in columns]
@@ -63,8 +62,17 @@ def selections(lake: Lake, disclosure: Disclosure, names: Collection[str] = ()) 
         raise ConfigurationError(
             f"the lake has no table or view {', '.join(unknown)}; it has {', '.join(sorted(columns))}"
         )
+    theirs = [] if disclosure.personal else [name for name in columns if name not in _KNOWN]
+    refused = [name for name in names if name in theirs]
+    if refused:
+        raise ConfigurationError(
+            f"{', '.join(refused)} was not made by emolake, which cannot tell whether personal data is in it; take it "
+            "with --personal, or leave it out"
+        )
     chosen = list(dict.fromkeys(names)) or [
-        name for name, its in columns.items() if grain(name, its) in {Grain.summary, *disclosure.include}
+        name
+        for name, its in columns.items()
+        if name not in theirs and grain(name, its) in {Grain.summary, *disclosure.include}
     ]
     return [_selected(name, columns[name], disclosure) for name in chosen]
 
@@ -93,9 +101,10 @@ def columns_of_lake(lake: Lake) -> dict[str, dict[str, str]]:
 def _selected(name: str, columns: dict[str, str], disclosure: Disclosure) -> Selection:
     shown, left_out = [], []
     known = _KNOWN.get(name)
-    personal = {column.name for column in known.columns if column.personal} if known else _PERSONAL
+    # What somebody has added to a table, or to a view in its place, may name anybody.
+    harmless = {column.name for column in known.columns if not column.personal} if known else set()
     for column, sql_type in columns.items():
-        closed = column in personal or column in disclosure.known - disclosure.dimensions
+        closed = column not in harmless or column in disclosure.known - disclosure.dimensions
         if closed and not disclosure.personal:
             left_out.append(column)
         else:
@@ -104,28 +113,28 @@ def _selected(name: str, columns: dict[str, str], disclosure: Disclosure) -> Sel
         hidden = sorted(disclosure.known - disclosure.dimensions)
         left_out += [f"{_DIMENSIONS}['{each}']" for each in hidden]
     conditions, by_day = _conditions(columns, disclosure)
-    listed = ", ".join(f"{expression} AS {_quoted(column)}" for column, expression in shown)
+    listed = ", ".join(f"{expression} AS {quoted(column)}" for column, expression in shown)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    sql = f"SELECT {listed} FROM {_quoted(name)}{where}"
+    sql = f"SELECT {listed} FROM {quoted(name)}{where}"
     return Selection(name, sql, [column for column, _ in shown], left_out, by_day)
 
 
 def _expression(column: str, sql_type: str, disclosure: Disclosure) -> str:
-    quoted = _quoted(column)
+    source = quoted(column)
     if column == _DIMENSIONS and not disclosure.personal:
         return (
-            f"map_from_entries(list_filter(map_entries({quoted}), "
+            f"map_from_entries(list_filter(map_entries({source}), "
             f"lambda entry: list_contains({_open(disclosure)}, entry.key)))"
         )
     # What sum() of integers is: neither Parquet nor many programs have it.
-    return f"CAST({quoted} AS BIGINT)" if sql_type == "HUGEINT" else quoted
+    return f"CAST({source} AS BIGINT)" if sql_type == "HUGEINT" else source
 
 
 def _conditions(columns: Collection[str], disclosure: Disclosure) -> tuple[list[str], bool]:
     """Return the conditions of the rows that may leave the lake, and whether rows belong to days."""
     found, days = [], disclosure.days
     if {"dimension", "value"} <= set(columns) and not disclosure.personal:
-        found.append(f"(dimension IS NULL OR list_contains({_open(disclosure)}, dimension))")
+        found.append(f"(coalesce(dimension, '') = '' OR list_contains({_open(disclosure)}, dimension))")
     if "date" in columns:
         first = last = "date"
     elif {"first_date", "last_date"} <= set(columns):
@@ -141,11 +150,6 @@ def _conditions(columns: Collection[str], disclosure: Disclosure) -> tuple[list[
 
 def _open(disclosure: Disclosure) -> str:
     return f"[{', '.join(map(literal, sorted(disclosure.dimensions)))}]::VARCHAR[]"
-
-
-def _quoted(name: str) -> str:
-    escaped = name.replace('"', '""')
-    return f'"{escaped}"'
 
 
 def counted_rows(lake: Lake, selection: Selection) -> int:

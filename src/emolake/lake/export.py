@@ -1,6 +1,6 @@
 """Files of the lake's rows, by tables and ranges of days, as Parquet or CSV; memory does not grow with them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ Format = Literal["parquet", "csv"]
 
 
 class ExportError(EmolakeError):
-    """The files cannot be written; those that were there before are as they were."""
+    """The files cannot be written; the message says which of those that were there have been replaced, if any."""
 
 
 @dataclass(frozen=True)
@@ -93,21 +93,37 @@ def export(
             f"{counted(len(there), 'file')} would be replaced, {there[0]} for one; give another folder with -o, or "
             "--force"
         )
+    folders = [each.path for each in targets if each.path.is_dir()]
+    if folders:
+        raise ExportError(f"{folders[0]} is a folder, and no file can take its place; {_REMOVE_IT}")
     bound_memory(lake.connection, memory_mb=memory_mb)
+    moved: list[Path] = []
     try:
         with workshop(folder, "emolake-export") as work:
             written = lake.answer(lambda: _written(lake, work, folder, format, disclosure, names))
             for each in written:
                 move_whole(work / each.path.name, each.path)
+                moved.append(each.path)
     except OSError as error:
-        raise ExportError(f"{folder} cannot be written: {error.strerror or error}; {_REMEDY}") from error
+        raise ExportError(
+            f"{folder} cannot be written: {error.strerror or error}; {_REMEDY}; {_left(moved)}"
+        ) from error
     except duckdb.IOException as error:
         said = redacted(" ".join(str(error).split()))
-        raise ExportError(f"{folder} cannot be written: {said[:300]}; {_REMEDY}") from error
+        raise ExportError(f"{folder} cannot be written: {said[:300]}; {_REMEDY}; {_left(moved)}") from error
     return written
 
 
-_REMEDY = "make room there, or correct its permissions; files that were there are as they were"
+_REMEDY = "make room there, or correct its permissions"
+_UNTOUCHED = "files that were there are as they were"
+_REMOVE_IT = f"remove it, or give another folder with -o; {_UNTOUCHED}"
+
+
+def _left(moved: Sequence[Path]) -> str:
+    """Return what has become of the files that were there."""
+    if not moved:
+        return _UNTOUCHED
+    return f"new already: {', '.join(path.name for path in moved)}; the others are as they were"
 
 
 def _planned(selection: Selection, rows: int, folder: Path, format: Format) -> ExportedTable:

@@ -14,16 +14,16 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from emolake.atomic import move_whole, workshop
+from emolake.atomic import move_whole, replacing, workshop
 from emolake.errors import EmolakeError
 from emolake.lake.disclosure import Disclosure, Selection, copied_to_parquet, known_by, selections
 from emolake.lake.registration import registered
 from emolake.lake.snapshots import bound_memory
-from emolake.lake.stored_columns import create_filled, quoted
+from emolake.lake.stored_columns import create_filled
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.schemas.tables import PUBLISHED
-from emolake.sql import literal
+from emolake.sql import literal, quoted
 
 _STORAGE_VERSION = "v1.0.0"
 _MAGIC = slice(8, 12), b"DUCK"
@@ -57,7 +57,7 @@ def publish(
         force: replace whatever file is there.
 
     Raises:
-        PublishError: it cannot be written, or what is there was not published.
+        PublishError: it cannot be written, or what is there was not published, as far as can be seen.
         SnapshotExpiredError: its snapshot expired in every attempt.
     """
     target = path.resolve()  # a link stays one
@@ -74,6 +74,8 @@ def publish(
             # What somebody wrote into the file before is of that file, and would be taken for a part of this one.
             target.with_name(f"{target.name}.wal").unlink(missing_ok=True)
             move_whole(made, target)
+            with replacing(_marker(target)) as marker:
+                marker.write(_mark(target))
     except OSError as error:
         raise PublishError(f"{path} cannot be written: {error.strerror or error}; {_REMEDY}") from error
     except duckdb.IOException as error:
@@ -91,23 +93,50 @@ def _check_replaceable(target: Path) -> None:
         raise PublishError(f"{target} is a folder; give a file, such as {target / 'analytics.duckdb'}")
     if not target.exists():
         return
+    if _is_marked(target):
+        return
     place, magic = _MAGIC
     with target.open("rb") as file:
         is_database = file.read(place.stop)[place] == magic
-    if not is_database or _is_other_database(target):
+    try:
+        was_published = is_database and _holds_account(target)
+    except duckdb.Error as error:
+        raise PublishError(
+            f"{target} is there already, and whether `emolake publish` wrote it cannot be seen: another program has it "
+            "open to write, or it is encrypted, broken, or of a later version of DuckDB; close it there, give another "
+            "file with -o, or --force to replace it"
+        ) from error
+    if not was_published:
         raise PublishError(
             f"{target} is there already, and `emolake publish` did not write it; give another file with -o, or "
             "--force to replace it"
         )
 
 
-def _is_other_database(path: Path) -> bool:
+def _holds_account(path: Path) -> bool:
+    with duckdb.connect(str(path), read_only=True) as file:
+        return (PUBLISHED.name,) in file.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+
+
+def _marker(target: Path) -> Path:
+    """Return the file that tells a published one from others where it cannot be read.
+
+    Many programs open every database to write, and nobody else can look into it then.
+    """
+    return target.with_name(f".{target.name}.published")
+
+
+def _mark(target: Path) -> bytes:
+    """Return what a file that somebody else has put there, or written into, does not have in common with it."""
+    found = target.stat()
+    return f"{found.st_size} {found.st_mtime_ns}\n".encode()
+
+
+def _is_marked(target: Path) -> bool:
     try:
-        with duckdb.connect(str(path), read_only=True) as file:
-            tables = file.execute("SELECT table_name FROM duckdb_tables()").fetchall()
-            return (PUBLISHED.name,) not in tables
-    except duckdb.Error:
-        return False  # somebody has it open to write, as many programs open every database
+        return _marker(target).read_bytes() == _mark(target)
+    except OSError:
+        return False
 
 
 def _copied(lake: Lake, disclosure: Disclosure, folder: Path) -> tuple[list[Selection], int]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import duckdb
 
+from emolake.sql import quoted
+
 _ROW_GROUP = 122_880
 
 
@@ -39,11 +41,6 @@ def create_filled(connection: duckdb.DuckDBPyConnection, name: str, rows: str) -
         f"INSERT INTO {quoted(name)} ({targets}) SELECT {sources} FROM {relation} ORDER BY file_row_number"
     ).fetchall()
     return int(count)
-
-
-def quoted(name: str) -> str:
-    """Return a name as SQL has it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _stored(

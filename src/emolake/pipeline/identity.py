@@ -3,7 +3,9 @@
 import hashlib
 import json
 from importlib.metadata import version
+from typing import Any
 
+from emolake.messages import redacted
 from emolake.models.registry import ModelEntry
 from emolake.schemas.records import AnalysisKey
 from emolake.settings import Settings
@@ -68,12 +70,23 @@ def package_versions() -> dict[str, str]:
 
 
 def options_json(settings: Settings) -> str:
-    """Return the resolved options as JSON, without the parts that may hold secrets."""
-    return settings.model_dump_json(
+    """Return the resolved options as JSON, without the parts that are there for places, and secrets in any other."""
+    stored = settings.model_dump_json(
         exclude={
             "source": {"uri", "endpoint_url", "manifest"},
             "warehouse": True,
             "models": True,
             "alerts": {"urls", "urls_file"},
+            "telemetry": {"otlp_endpoint"},
         }
     )
+    return json.dumps(_without_secrets(json.loads(stored)), separators=(",", ":"), ensure_ascii=False)
+
+
+def _without_secrets(value: Any) -> Any:
+    """Return a value of JSON whose texts are redacted."""
+    if isinstance(value, dict):
+        return {redacted(key): _without_secrets(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    return redacted(value) if isinstance(value, str) else value

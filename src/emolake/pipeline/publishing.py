@@ -12,7 +12,7 @@ from emolake.lake.disclosure import ALL_DAYS, Disclosure
 from emolake.lake.published_file import Published, publish
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
-from emolake.pipeline.runs import Log, Run
+from emolake.pipeline.runs import Log, Run, note_warnings_if_possible
 from emolake.schemas.days import DayRange
 from emolake.schemas.tables import Grain
 from emolake.settings import Settings
@@ -74,9 +74,17 @@ def published_again(settings: Settings) -> Published | None:
     """Write the published file again where there is one, so that it holds nothing that the lake has lost.
 
     Raises:
-        PublishError: it cannot be written.
+        EmolakeError: what the lake has lost is still there.
     """
-    return publish_lake(settings) if Path(settings.publish.file).is_file() else None
+    if not Path(settings.publish.file).is_file():
+        return None
+    try:
+        return publish_lake(settings)
+    except (EmolakeError, duckdb.Error) as error:
+        raise EmolakeError(
+            f"the lake holds nothing of it any more, but {settings.publish.file} may: run `emolake publish`, or remove "
+            f"it ({redacted(str(error))})"
+        ) from error
 
 
 @contextmanager
@@ -96,5 +104,4 @@ def published_after(run: Run, lake: Lake, log: Log) -> Iterator[None]:
         said = f"the published file was not written, analysts have the one before: {redacted(str(error))}"
         log.warning("%s", said)
         run.warnings.append(said)
-        if run.recorded:
-            run.record(lake, run.outcome)
+        note_warnings_if_possible(run, lake, log)

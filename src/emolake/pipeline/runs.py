@@ -250,6 +250,21 @@ def record_if_possible(run: Run, lake: Lake, log: Log) -> None:
         log.warning("the lake does not take the run's end; the next run notes it: %s", lost)
 
 
+def note_warnings_if_possible(run: Run, lake: Lake, log: Log) -> None:
+    """Write what a run that has ended warns of into its row; nothing else of it changes, and the lake may be gone."""
+
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(statement("note_warnings"), {"run_id": run.run_id, "warnings": run.warnings})
+
+    if not run.recorded:
+        return
+    try:
+        with lake.explained():
+            lake.transact(work, author=run.run_id, message="note warnings", extra={"run_id": run.run_id})
+    except (LakeError, duckdb.Error) as lost:
+        log.warning("the lake does not take the run's last warning: %s", redacted(str(lost)))
+
+
 def mark_died(lake: Lake, options: RunOptions, *, run_id: str) -> list[str]:
     """Mark the runs without a sign of life as died; return their ids. Where there are none, nothing is committed."""
 

@@ -10,7 +10,7 @@ from emolake.lake.schema import create_tables, missing_columns, missing_tables, 
 from emolake.lake.transact import LakeError
 from emolake.lake.unopened import NoLakeError
 from emolake.settings import Settings
-from emolake.sql import statement
+from emolake.sql import quoted, statement
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _plain(
             each for (each,) in connection.execute(statement("plain_columns"), {"files": files}).fetchall()
         }
         # A column that was added since is in no older file, and NULL.
-        wanted = [_name(each) if each in held else f"NULL AS {_name(each)}" for each in columns]
+        wanted = [quoted(each) if each in held else f"NULL AS {quoted(each)}" for each in columns]
         query = statement("plain_rows", columns=", ".join(wanted))
         ((rows, hashes),) = connection.execute(query, {"files": files}).fetchall()
     except duckdb.Error as error:
@@ -151,8 +151,8 @@ def _plain(
 
 
 def _rehearsed(connection: duckdb.DuckDBPyConnection, before: _Plain) -> TableRehearsed:
-    columns = ", ".join(_name(each) for each in before.columns)
-    query = statement("lake_rows", columns=columns, table=_name(before.name))
+    columns = ", ".join(quoted(each) for each in before.columns)
+    query = statement("lake_rows", columns=columns, table=quoted(before.name))
     try:
         ((rows, hashes),) = connection.execute(query).fetchall()
     except duckdb.Error as error:
@@ -162,8 +162,3 @@ def _rehearsed(connection: duckdb.DuckDBPyConnection, before: _Plain) -> TableRe
         ) from error
     same = (rows, hashes) == (before.rows, before.hashes)
     return TableRehearsed(before.name, before.rows, rows, same)
-
-
-def _name(text: str) -> str:
-    """Return a quoted SQL name: a lake may hold tables of others."""
-    return '"' + text.replace('"', '""') + '"'
