@@ -306,6 +306,50 @@ def test_a_device_that_is_lost_fails_every_shard_with_a_sentence(where: str) -> 
     assert has_ended()
 
 
+@pytest.mark.parametrize("batching", [Batching.MASKED, Batching.SINGLE])
+@pytest.mark.parametrize("where", ["errors", "marks"])
+@pytest.mark.parametrize("sick", [LOST, ValueError("a bug"), NO_ROOM])
+def test_memory_that_cannot_be_released_leaves_no_shard_waiting(
+    where: str, batching: Batching, sick: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card that had no room may be too sick to give any back."""
+
+    def release() -> None:
+        raise sick
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", release)
+    model = Later(batching)
+    getattr(model, where).extend([None, NO_ROOM])
+    pieces = pieces_of([16_000] * 10)
+    found = together(serving(model, batch_seconds=4.0, in_flight=2), model, {"a": pieces})["a"]
+    if sick is NO_ROOM:
+        assert found == [expected(each) for each in pieces]
+    else:
+        assert isinstance(found, DeviceLostError if sick is LOST else ValueError)
+    assert has_ended()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("ending", [SystemExit(3), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("where", ["errors", "marks"])
+def test_a_thread_that_ends_with_a_batch_in_hand_leaves_no_shard_waiting(
+    where: str, ending: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Later()
+    getattr(model, where).extend([None, ending])
+    thread = serving(model, batch_seconds=2.0, in_flight=2)
+    if isinstance(ending, MemoryError):  # what is done about it fails in its turn
+        monkeypatch.setattr(thread, "_out_of_memory", lambda *_: model.no_such_thing)
+    found = together(thread, model, {name: pieces_of([16_000] * 10) for name in "abc"})
+    for error in found.values():
+        assert isinstance(error, DeviceLostError)
+        assert str(error).startswith("the thread of cpu ended: ")
+    with pytest.raises(DeviceLostError):
+        answer(thread, pieces_of([16_000]))
+    assert has_ended()
+
+
 def test_what_fits_only_by_itself_is_tried_with_nothing_beside_it() -> None:
     class Alone(Later):
         def outputs(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
