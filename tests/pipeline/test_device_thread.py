@@ -411,9 +411,9 @@ def test_an_interrupt_where_a_shard_waits_leaves_the_others_alone() -> None:
 def test_a_lower_precision_has_one_shape_for_each_length(precision: str) -> None:
     model = Later(precision=precision)
     pieces = pieces_of([16_000] * 7 + [9_000, 30_000, 15_999])
-    assert answer(serving(model, batch_seconds=4.0), pieces) == [expected(each) for each in pieces]
-    # one second is a full window; what is padded to it is kept apart, and 2 s fit twice
-    assert set(model.shapes) == {(4, 16_000), (2, 32_000)}
+    assert answer(serving(model, batch_seconds=16.0), pieces) == [expected(each) for each in pieces]
+    # one second is a full window; what is padded to it is kept apart, in batches of an eighth, as 2 s are
+    assert set(model.shapes) == {(16, 16_000), (2, 16_000), (1, 32_000)}
     for batch in model.seen:
         assert len({each == 16_000 for each in batch if each != 16_000} | {batch[0] == 16_000}) == 1
 

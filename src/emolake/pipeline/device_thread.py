@@ -105,7 +105,7 @@ class DeviceThread:
                 are fixed (see `LengthBuckets`).
             batch_seconds: seconds of audio, padding included, that make a batch.
             in_flight: batches that are under way at once.
-            whole_s: length of a full window, the commonest.
+            whole_s: length of a full window, the commonest; None where none is.
             lane: the way to the device; its own when left out.
         """
         rate = model.sampling_rate
@@ -303,8 +303,7 @@ class DeviceThread:
                 return
         if batch.rows > 1:
             with self._changed:
-                most = max(batch.samples, batch.rows * batch.samples // 2)
-                self._buckets.batch_samples = min(most, self._buckets.batch_samples)
+                self._buckets.lower(batch)
                 for ticket in batch.members:
                     if not ticket.owner.closed:
                         ticket.owner.pending[ticket.number] = ticket

@@ -147,7 +147,7 @@ def analyse(
             timings.of("wait_for_audio", pieces),
             model,
             inference=settings.inference,
-            whole_s=settings.segmentation.window_s,
+            whole_s=settings.segmentation.window_s if settings.segmentation.method == "window" else None,
             name=lambda item: item.key,
         )
         with closing(answers):  # or a shard that ends early would leave the device with what nobody waits for
