@@ -435,6 +435,19 @@ def test_a_processors_shards_make_their_own_batches_and_a_thread_is_kept_for_a_m
     assert device_thread(model, 2.0, 2, 1.0) is device_thread(model, 2.0, 2, 1.0)
 
 
+@pytest.mark.parametrize("batching", [Batching.MASKED, Batching.EQUAL_LENGTH])
+@pytest.mark.parametrize("asked", [0, 1, 3])
+def test_batches_of_a_lower_precision_have_fixed_shapes_however_many_are_under_way(
+    asked: int, batching: Batching
+) -> None:
+    """With 0 too, where each shard would make batches of any shape."""
+    model = Later(batching, precision="bf16")
+    given = [(0, each) for each in pieces_of([16_000] * 3 + [15_000, 16_000])]
+    options = InferenceOptions(batch_seconds=4.0, batches_in_flight=asked)
+    assert len(list(scored(given, model, inference=options, whole_s=1.0, name=str))) == 5
+    assert set(model.shapes) == {(4, 16_000), (1, 15_000 if batching is Batching.EQUAL_LENGTH else 16_000)}
+
+
 def test_buffers_are_used_again() -> None:
     made: list[int] = []
 

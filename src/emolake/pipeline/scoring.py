@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from threading import Lock
 
 from emolake.models.inference import InferenceOptions
-from emolake.models.protocol import EmotionModel
+from emolake.models.protocol import Batching, EmotionModel
 from emolake.pipeline.device_thread import Client, DeviceThread, Ticket
 from emolake.tasks.classify import Scores, classify, described, is_scorable
 from emolake.tasks.featurize import Mark, Owner
@@ -46,6 +46,8 @@ def scored(
     """
     batch_seconds = inference.seconds_in_batch(model.device)
     in_flight = inference.batches_at_once(model.device)
+    if model.precision != "fp32" and model.batching is not Batching.SINGLE:
+        in_flight = max(in_flight, 1)  # mates change nothing only in the fixed shapes that the thread makes
     if not in_flight:
         yield from classify(pieces, model, batch_seconds=batch_seconds, name=name)
         return
