@@ -2,8 +2,10 @@
 
 import json
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -128,16 +130,87 @@ def test_what_is_forwarded_has_no_secret(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.messages == ["read postgres://***@db/lake shard=one recording=a.wav"]
 
 
-def test_a_closed_standard_error_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Closed:
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
+class Broken:
+    """Standard error that cannot be written."""
 
-        def flush(self) -> None: ...
+    encoding, errors, closed = "utf-8", "strict", False
 
-    monkeypatch.setattr("sys.stderr", Closed())
-    with logged(LogOptions(format="json")):
-        log.info("lost")
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def write(self, text: str) -> int:
+        raise self.error
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool:
+        return False
+
+
+def closed_file() -> TextIOWrapper:
+    file = TextIOWrapper(BytesIO())
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize("format", ["auto", "plain", "pretty", "json"])
+@pytest.mark.parametrize(
+    "make", [lambda: Broken(BrokenPipeError()), lambda: Broken(ValueError("no")), closed_file]
+)
+@pytest.mark.parametrize("message", ["lost", "lost %d"])
+def test_a_closed_standard_error_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, format: str, make: Callable[[], object], message: str
+) -> None:
+    with logged(LogOptions(format=format)):
+        monkeypatch.setattr("sys.stderr", make())
+        log.info(message, *(["x"] if "%" in message else []))
+
+
+class Unshowable:
+    """An argument that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("not shown")
+
+
+@pytest.mark.parametrize("format", ["auto", "plain", "pretty", "json"])
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("read %d", ("x",)),
+        ("read", (1, 2)),
+        ("%s %s", (HOLDING[0],)),
+        ("%(a)s", ({"b": 1},)),
+        ("%s", (Unshowable(),)),
+    ],
+)
+def test_a_record_with_wrong_arguments_is_a_line_and_ends_nothing(
+    capsys: pytest.CaptureFixture[str], format: str, message: str, arguments: tuple[object, ...]
+) -> None:
+    with logged(LogOptions(format=format)):
+        log.warning(message, *arguments)
+        log.warning("afterwards")
+    shown = capsys.readouterr().err
+    assert "test_logs.py" in shown.replace("\n", "")
+    assert "this could not be logged" in shown
+    assert "afterwards" in shown
+    assert SECRET not in shown
+    if format == "json":
+        assert len([json.loads(line) for line in shown.splitlines()]) == 2
+
+
+def test_a_logger_that_fails_to_take_what_is_forwarded_ends_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = logging.getLogger("elsewhere")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no run is under way")
+
+    monkeypatch.setattr(target, "log", fail)
+    with forwarded(target):
+        log.warning("one")
+    assert "this could not be logged: RuntimeError('no run is under way')" in capsys.readouterr().err
 
 
 def test_a_shard_logs_what_it_quarantines_and_commits(
