@@ -4,7 +4,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 
 import pytest
 from hypothesis import given
@@ -193,7 +193,7 @@ def test_little_silence_is_computed_with_tails_of_fixed_shapes(
     """Of 100 calls of 30 to 300 s in batches of 160 s; were all batches as large, it would be 1.2 to 2.0."""
     chance = random.Random(0)
     calls = [[*cut(chance.randrange(3_000, 30_000), chance)] for _ in range(100)]
-    lengths = [deque(sum(calls[first::shards], [])) for first in range(shards)]
+    lengths = [deque(chain.from_iterable(calls[first::shards])) for first in range(shards)]
     waiting = buckets(fixed=True, whole=whole, most=16_000)
     assert 1 <= share_computed(waiting, lengths, ahead=8 * 16_000) <= most
 

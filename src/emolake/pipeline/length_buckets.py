@@ -56,7 +56,8 @@ class LengthBuckets(Generic[W]):
 
     In fp32 a batch has the shape that its members need. In a lower precision a sum's order, which the shape of a batch
     decides, shows in the third digit: there `fixed` gives each length the one shape that all its batches have, filled
-    up with silence, so that a segment's answer does not depend on its mates. Of those that seldom are full it is smaller.
+    up with silence, so that a segment's answer does not depend on its mates. Of batches that seldom are full
+    it is smaller.
     """
 
     def __init__(

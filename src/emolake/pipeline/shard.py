@@ -67,7 +67,7 @@ def run_shard(
     """
     day = str(objects[0].date) if objects else ""
     traced = telemetry.span("shard", run=run_id, shard=message, recordings=len(objects))
-    with about(run=run_id, day=day or None, shard=message), traced:
+    with about(run=run_id, day=day or None, shard=message), traced, run_progress.taken_back_on_failure():
         return _run_shard(objects, settings, entry, key, run_id, message, force)
 
 
