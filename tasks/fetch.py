@@ -47,6 +47,7 @@ def fetched(
         target = folder or Path(own_folder)
         pending: deque[Future[tuple[SourceObject, Path | BadRecordingError]]] = deque()
         remaining = enumerate(objects)
+        ready = telemetry.Part("emolake.queue.depth", queue="fetch")
 
         def submit(count: int) -> None:
             for index, item in islice(remaining, count):
@@ -55,7 +56,7 @@ def fetched(
         def results() -> Iterator[tuple[SourceObject, Path | BadRecordingError]]:
             submit(options.parallel_downloads)
             while pending:
-                telemetry.level("emolake.queue.depth", sum(each.done() for each in pending), queue="fetch")
+                ready.set(sum(each.done() for each in pending))
                 item, result = pending.popleft().result()
                 submit(1)
                 yield item, result
@@ -65,6 +66,7 @@ def fetched(
         try:
             yield results()
         finally:
+            ready.set(0)
             for future in pending:
                 future.cancel()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any, Literal
 
 from pydantic import Field
@@ -71,7 +71,7 @@ METRICS: Mapping[str, Metric] = {
     ),
     "emolake.runs": Metric("counter", "", "Runs that have ended", ("flow", "outcome")),
     "emolake.last_run": Metric("gauge", "s", "When the newest run ended, as Unix time", ("flow", "outcome")),
-    "emolake.queue.depth": Metric("gauge", "", "Items that wait between two steps of a shard", ("queue",)),
+    "emolake.queue.depth": Metric("gauge", "", "Items that wait between two steps of the shards", ("queue",)),
     "emolake.device.busy_share": Metric(
         "gauge", "", "Share of the shards' time in which the model had audio to work on"
     ),
@@ -86,6 +86,7 @@ class _Active:
 
     instruments: dict[str, Any] = field(default_factory=dict)
     tracer: Any = None
+    parts: dict[tuple[str, ...], dict["Part", float]] = field(default_factory=dict)
 
 
 _active: _Active | None = None
@@ -101,6 +102,27 @@ def level(name: str, value: float, **labels: str) -> None:
     """Set a gauge."""
     if _active is not None:
         _active.instruments[name].set(value, labels)
+
+
+class Part:
+    """One's part of a gauge with one label, that several set: it shows the sum of the parts."""
+
+    _lock = Lock()
+
+    def __init__(self, name: str, **label: str) -> None:
+        self._name, self._label = name, label
+
+    def set(self, value: float) -> None:
+        """Set the part; one that has ended is 0."""
+        active = _active
+        if active is None:
+            return
+        with self._lock:
+            parts = active.parts.setdefault((self._name, *self._label.values()), {})
+            parts[self] = value
+            if not value:
+                del parts[self]
+            level(self._name, sum(parts.values()), **self._label)
 
 
 def observe(name: str, value: float, **labels: str) -> None:

@@ -2,19 +2,28 @@
 
 import json
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_site import Site
+from made_site import DAY, Site
 
+from emolake.lake.transact import LakeError
 from emolake.output.logs import LogOptions, about, forwarded, logged, said_as_json, use_format
 from emolake.output.notices import complain
+from emolake.output.progress import progress_bars
 from emolake.pipeline import run_progress
+from emolake.pipeline.execution import RunFailedError, run_in_threads
+from emolake.pipeline.run_request import RunRequest
+from emolake.tasks import commit
 
 log = logging.getLogger("emolake.somewhere")
 SECRET = "hunter2"
@@ -128,16 +137,87 @@ def test_what_is_forwarded_has_no_secret(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.messages == ["read postgres://***@db/lake shard=one recording=a.wav"]
 
 
-def test_a_closed_standard_error_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Closed:
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
+class Broken:
+    """Standard error that cannot be written."""
 
-        def flush(self) -> None: ...
+    encoding, errors, closed = "utf-8", "strict", False
 
-    monkeypatch.setattr("sys.stderr", Closed())
-    with logged(LogOptions(format="json")):
-        log.info("lost")
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def write(self, text: str) -> int:
+        raise self.error
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool:
+        return False
+
+
+def closed_file() -> TextIOWrapper:
+    file = TextIOWrapper(BytesIO())
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize("format", ["auto", "plain", "pretty", "json"])
+@pytest.mark.parametrize(
+    "make", [lambda: Broken(BrokenPipeError()), lambda: Broken(ValueError("no")), closed_file]
+)
+@pytest.mark.parametrize("message", ["lost", "lost %d"])
+def test_a_closed_standard_error_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, format: str, make: Callable[[], object], message: str
+) -> None:
+    with logged(LogOptions(format=format)):
+        monkeypatch.setattr("sys.stderr", make())
+        log.info(message, *(["x"] if "%" in message else []))
+
+
+class Unshowable:
+    """An argument that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("not shown")
+
+
+@pytest.mark.parametrize("format", ["auto", "plain", "pretty", "json"])
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("read %d", ("x",)),
+        ("read", (1, 2)),
+        ("%s %s", (HOLDING[0],)),
+        ("%(a)s", ({"b": 1},)),
+        ("%s", (Unshowable(),)),
+    ],
+)
+def test_a_record_with_wrong_arguments_is_a_line_and_ends_nothing(
+    capsys: pytest.CaptureFixture[str], format: str, message: str, arguments: tuple[object, ...]
+) -> None:
+    with logged(LogOptions(format=format)):
+        log.warning(message, *arguments)
+        log.warning("afterwards")
+    shown = capsys.readouterr().err
+    assert "test_logs.py" in shown.replace("\n", "")
+    assert "this could not be logged" in shown
+    assert "afterwards" in shown
+    assert SECRET not in shown
+    if format == "json":
+        assert len([json.loads(line) for line in shown.splitlines()]) == 2
+
+
+def test_a_logger_that_fails_to_take_what_is_forwarded_ends_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = logging.getLogger("elsewhere")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no run is under way")
+
+    monkeypatch.setattr(target, "log", fail)
+    with forwarded(target):
+        log.warning("one")
+    assert "this could not be logged: RuntimeError('no run is under way')" in capsys.readouterr().err
 
 
 def test_a_shard_logs_what_it_quarantines_and_commits(
@@ -160,6 +240,48 @@ def test_a_shard_logs_what_it_quarantines_and_commits(
         message for message in lines if message.startswith("2 of 2 recordings, 0.0 min of audio at")
     ]
     assert progress.endswith("now at 2026-11-20")
+
+
+@pytest.mark.parametrize(("fails", "said"), [(1, "2 of 2"), (2, "0 of 2")])
+def test_a_shard_that_is_tried_again_is_counted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fails: int, said: str
+) -> None:
+    """What it decoded before it failed is taken back."""
+    site = Site(tmp_path)
+    for name in "ab":
+        site.put(f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, (32_000, 1)).astype(np.float32))
+    left, real = [fails], commit.commit_shard
+
+    def conflicting(*given: Any, **keys: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise LakeError("another writer was first")
+        return real(*given, **keys)
+
+    monkeypatch.setattr(commit, "commit_shard", conflicting)
+    settings = site.settings(
+        run={"shard_retries": 1, "shard_retry_delay_s": 0},
+        source={"uri": str(site.folder / "calls"), "lookback_days": 0},
+    )
+    with logged(LogOptions(format="plain")), run_progress.reported(60.0), suppress(RunFailedError):
+        run_in_threads(RunRequest("nightly", (DAY,)), settings, log)
+    assert not left[0]
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if " min of audio at " in each]
+    assert f" {said} recordings" in line
+
+
+def test_bars_go_back_by_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with progress_bars("recordings") as bars:
+        sink = run_progress._Days(bars)
+        monkeypatch.setattr(run_progress, "_days", sink)
+        run_progress.expect("2026-11-20", 2)
+        with pytest.raises(OSError, match="S3"), run_progress.taken_back_on_failure():
+            run_progress.advance("2026-11-20", 60.0)
+            raise OSError("S3")
+        run_progress.advance("2026-11-20", 90.0)
+        (task,) = bars._progress.tasks
+        assert (task.completed, task.total) == (1, 2)
+        assert task.fields["note"].startswith(", 1.5 min")
 
 
 def test_a_line_now_and_then_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emolake import telemetry
 from emolake.pipeline.abreast import Places, abreast
 
 run = partial(abreast, name="lane")
@@ -202,3 +204,37 @@ def test_users_share_the_places_and_each_has_its_own() -> None:
         assert found == [list(range(20))] * users
         assert most[0] <= expected
         assert most[0] > 1
+
+
+def test_what_waits_of_all_uses_is_one_figure_and_nothing_once_they_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Gauge:
+        value = 0.0
+
+        def set(self, value: float, labels: dict[str, str]) -> None:
+            assert labels == {"queue": "lane"}
+            self.value = value
+
+    gauge = Gauge()
+    active = telemetry._Active({"emolake.queue.depth": gauge})
+    monkeypatch.setattr(telemetry, "_active", active)
+    uses = [run(range(1), lambda _: iter("abcde"), places=Places(), limit=1, capacity=9) for _ in range(3)]
+    with uses[0] as first, uses[1], uses[2]:
+        assert wait_until(lambda: gauge.value == 15)
+        next(first)
+        assert gauge.value == 14
+    assert gauge.value == 0
+
+
+def test_nothing_is_summed_up_for_each_item() -> None:
+    class Lanes(deque[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            raise AssertionError("summed up")
+
+    with run(range(2), lambda _: iter("abcde"), places=Places(), limit=1, capacity=9) as items:
+        assert next(items) == "a"
+        lanes: Any = items.gi_frame.f_locals["self"]  # type: ignore[attr-defined]
+        with lanes._changed:
+            lanes._lanes = Lanes(lanes._lanes)
+        assert len(list(items)) == 9

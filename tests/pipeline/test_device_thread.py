@@ -306,6 +306,50 @@ def test_a_device_that_is_lost_fails_every_shard_with_a_sentence(where: str) -> 
     assert has_ended()
 
 
+@pytest.mark.parametrize("batching", [Batching.MASKED, Batching.SINGLE])
+@pytest.mark.parametrize("where", ["errors", "marks"])
+@pytest.mark.parametrize("sick", [LOST, ValueError("a bug"), NO_ROOM])
+def test_memory_that_cannot_be_released_leaves_no_shard_waiting(
+    where: str, batching: Batching, sick: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card that had no room may be too sick to give any back."""
+
+    def release() -> None:
+        raise sick
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", release)
+    model = Later(batching)
+    getattr(model, where).extend([None, NO_ROOM])
+    pieces = pieces_of([16_000] * 10)
+    found = together(serving(model, batch_seconds=4.0, in_flight=2), model, {"a": pieces})["a"]
+    if sick is NO_ROOM:
+        assert found == [expected(each) for each in pieces]
+    else:
+        assert isinstance(found, DeviceLostError if sick is LOST else ValueError)
+    assert has_ended()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("ending", [SystemExit(3), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("where", ["errors", "marks"])
+def test_a_thread_that_ends_with_a_batch_in_hand_leaves_no_shard_waiting(
+    where: str, ending: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Later()
+    getattr(model, where).extend([None, ending])
+    thread = serving(model, batch_seconds=2.0, in_flight=2)
+    if isinstance(ending, MemoryError):  # what is done about it fails in its turn
+        monkeypatch.setattr(thread, "_out_of_memory", lambda *_: model.no_such_thing)
+    found = together(thread, model, {name: pieces_of([16_000] * 10) for name in "abc"})
+    for error in found.values():
+        assert isinstance(error, DeviceLostError)
+        assert str(error).startswith("the thread of cpu ended: ")
+    with pytest.raises(DeviceLostError):
+        answer(thread, pieces_of([16_000]))
+    assert has_ended()
+
+
 def test_what_fits_only_by_itself_is_tried_with_nothing_beside_it() -> None:
     class Alone(Later):
         def outputs(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -367,9 +411,9 @@ def test_an_interrupt_where_a_shard_waits_leaves_the_others_alone() -> None:
 def test_a_lower_precision_has_one_shape_for_each_length(precision: str) -> None:
     model = Later(precision=precision)
     pieces = pieces_of([16_000] * 7 + [9_000, 30_000, 15_999])
-    assert answer(serving(model, batch_seconds=4.0), pieces) == [expected(each) for each in pieces]
-    # one second is a full window; what is padded to it is kept apart, and 2 s fit twice
-    assert set(model.shapes) == {(4, 16_000), (2, 32_000)}
+    assert answer(serving(model, batch_seconds=16.0), pieces) == [expected(each) for each in pieces]
+    # one second is a full window; what is padded to it is kept apart, in batches of an eighth, as 2 s are
+    assert set(model.shapes) == {(16, 16_000), (2, 16_000), (1, 32_000)}
     for batch in model.seen:
         assert len({each == 16_000 for each in batch if each != 16_000} | {batch[0] == 16_000}) == 1
 
@@ -389,6 +433,19 @@ def test_a_processors_shards_make_their_own_batches_and_a_thread_is_kept_for_a_m
     assert len(list(scored(given, model, inference=shared, whole_s=1.0, name=str))) == 4
     assert model.shapes
     assert device_thread(model, 2.0, 2, 1.0) is device_thread(model, 2.0, 2, 1.0)
+
+
+@pytest.mark.parametrize("batching", [Batching.MASKED, Batching.EQUAL_LENGTH])
+@pytest.mark.parametrize("asked", [0, 1, 3])
+def test_batches_of_a_lower_precision_have_fixed_shapes_however_many_are_under_way(
+    asked: int, batching: Batching
+) -> None:
+    """With 0 too, where each shard would make batches of any shape."""
+    model = Later(batching, precision="bf16")
+    given = [(0, each) for each in pieces_of([16_000] * 3 + [15_000, 16_000])]
+    options = InferenceOptions(batch_seconds=4.0, batches_in_flight=asked)
+    assert len(list(scored(given, model, inference=options, whole_s=1.0, name=str))) == 5
+    assert set(model.shapes) == {(4, 16_000), (1, 15_000 if batching is Batching.EQUAL_LENGTH else 16_000)}
 
 
 def test_buffers_are_used_again() -> None:

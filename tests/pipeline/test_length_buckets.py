@@ -1,8 +1,10 @@
 """Batches of what waits for a device: in their bounds, of like lengths, and of fixed shapes where that is wanted."""
 
-from collections import Counter
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 
 import pytest
 from hypothesis import given
@@ -131,3 +133,81 @@ def test_a_batch_of_a_fixed_shape_is_filled_up(most: int, rows: int) -> None:
     waiting = buckets(fixed=True, most=most)
     waiting.add(piece := Piece(1, 1000))
     assert waiting.around(piece) == Batch([piece], rows, 1000)
+
+
+def windows_of(length: int, _: random.Random) -> Iterator[int]:
+    """Yield the lengths of a call's windows of 10 s, and of its tail."""
+    yield from [1000] * (length // 1000)
+    if length % 1000:
+        yield length % 1000
+
+
+def speech_of(length: int, chance: random.Random) -> Iterator[int]:
+    """Yield lengths of stretches of speech, 0.5 to 15 s."""
+    while length > 50:
+        piece = min(length, int(chance.choice([chance.uniform(50, 400), chance.uniform(200, 1500)])))
+        yield piece
+        length -= piece
+
+
+def share_computed(waiting: LengthBuckets[Piece], shards: list[deque[int]], ahead: int) -> float:
+    """Return the samples that batches have per sample of speech, of shards that are always ahead of the device."""
+    numbers, done = count(1), set[int]()
+    windows = [deque[Piece]() for _ in shards]
+    computed = real = 0
+
+    def is_blocked(lengths: deque[int], window: deque[Piece]) -> bool:
+        return not lengths or sum(each.length for each in window) >= ahead
+
+    while any(shards) or len(waiting):
+        for lengths, window in zip(shards, windows, strict=True):
+            while window and window[0].number in done:
+                window.popleft()
+            if not is_blocked(lengths, window):
+                window.append(piece := Piece(next(numbers), lengths.popleft()))
+                waiting.add(piece)
+        batch = waiting.full()
+        if batch is None:
+            blocked = [
+                window[0]
+                for lengths, window in zip(shards, windows, strict=True)
+                if is_blocked(lengths, window) and window and window[0].number not in done
+            ]
+            if not blocked:
+                continue
+            batch = waiting.around(min(blocked, key=lambda each: each.number))
+        computed += batch.rows * batch.samples
+        real += sum(each.length for each in batch.members)
+        done |= {each.number for each in batch.members}
+    return computed / real
+
+
+@pytest.mark.parametrize(
+    ("cut", "whole", "shards", "most"),
+    [(windows_of, 1000, 1, 1.06), (windows_of, 1000, 2, 1.05), (windows_of, 1000, 8, 1.04),
+     (speech_of, None, 1, 1.35), (speech_of, None, 4, 1.30)],
+)  # fmt: skip
+def test_little_silence_is_computed_with_tails_of_fixed_shapes(
+    cut: Callable[[int, random.Random], Iterator[int]], whole: int | None, shards: int, most: float
+) -> None:
+    """Of 100 calls of 30 to 300 s in batches of 160 s; were all batches as large, it would be 1.2 to 2.0."""
+    chance = random.Random(0)
+    calls = [[*cut(chance.randrange(3_000, 30_000), chance)] for _ in range(100)]
+    lengths = [deque(chain.from_iterable(calls[first::shards])) for first in range(shards)]
+    waiting = buckets(fixed=True, whole=whole, most=16_000)
+    assert 1 <= share_computed(waiting, lengths, ahead=8 * 16_000) <= most
+
+
+@pytest.mark.parametrize(("length", "fixed"), [(1000, True), (300, True), (250, True), (300, False)])
+def test_a_batch_that_had_no_room_comes_with_half_the_rows(length: int, fixed: bool) -> None:
+    waiting = buckets(fixed=fixed, most=40_000)
+    for number in range(200):
+        waiting.add(Piece(number, length))
+    batch = waiting.full()
+    assert batch is not None
+    waiting.lower(batch)
+    waiting.lower(batch)  # of another of the shape that was under way
+    assert waiting.around(Piece(199, length)).rows == batch.rows // 2
+    if length != 1000 and fixed:
+        waiting.add(whole := Piece(300, 1000))
+        assert waiting.around(whole).rows >= 15, "no eighth of what full windows have room for"

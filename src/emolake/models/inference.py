@@ -35,7 +35,8 @@ class InferenceOptions(Options):
     """Seconds of audio, padding included, that make a batch; auto is what suits the device."""
     batches_in_flight: Annotated[int, Field(ge=0, le=8)] | Literal["auto"] = "auto"
     """Batches under way to the device and back at once, which all shards of a process share; 0: each shard makes its
-    own, one after the other. auto is 3 on a GPU and 0 on a processor."""
+    own, one after the other (in fp32; below it a GPU has one for all shards). auto is 3 on a GPU and 0 on a
+    processor."""
     abstain_below: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
     """A segment whose best probability is below it is marked `uncertain`, with its label kept; 0 marks none, auto is
     what the model recommends for itself, if anything."""

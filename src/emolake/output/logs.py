@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -121,7 +121,19 @@ def _handler(options: LogOptions) -> logging.Handler:
     return handler
 
 
-class _Lines(logging.Handler):
+class _Harmless(logging.Handler):
+    """A handler whose own failures end nothing, and are one line; logging's would show arguments with secrets."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say what is wrong with a record, on standard error unless that is what is wrong."""
+        what = f"{record.pathname}:{record.lineno}: this could not be logged: {sys.exc_info()[1]!r}"
+        # Nobody reads it any more, or it was closed: no reason to end a run.
+        with suppress(OSError, ValueError):
+            if sys.stderr is not None and not said_as_json(what):
+                print(f"emolake: {printable(redacted(what))}", file=sys.stderr, flush=True)
+
+
+class _Lines(_Harmless):
     """Lines on whatever standard error is at the moment: a progress bar puts itself in its place."""
 
     def __init__(self, formatter: logging.Formatter) -> None:
@@ -131,19 +143,29 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             print(self.format(record), file=sys.stderr, flush=True)
-        except OSError:
-            return  # nobody reads it any more, which is no reason to end a run
+        except Exception:  # noqa: BLE001 - whatever is wrong with a line, the work goes on
+            self.handleError(record)
 
 
-class _Pretty(RichHandler):
+class _Console(Console):
+    """Standard error, which may be closed; rich would end the program then, and its standard output."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+class _Pretty(_Harmless, RichHandler):
     """Lines in colours, with what they are about behind them."""
 
     def __init__(self) -> None:
-        super().__init__(console=Console(stderr=True), show_path=False, markup=False, rich_tracebacks=False)
+        super().__init__(console=_Console(stderr=True), show_path=False, markup=False, rich_tracebacks=False)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.console.file = sys.stderr
-        super().emit(record)
+        try:
+            super().emit(record)
+        except Exception:  # noqa: BLE001 - see `_Lines`
+            self.handleError(record)
 
     def render_message(self, record: logging.LogRecord, message: str) -> Text:
         shown = Text(_shown(record))
@@ -151,14 +173,17 @@ class _Pretty(RichHandler):
         return shown
 
 
-class _Forwarding(logging.Handler):
+class _Forwarding(_Harmless):
     def __init__(self, target: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> None:
         super().__init__()
         self._target = target
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = {name: value for name, value in _fields().items() if name in ("shard", "recording")}
-        self._target.log(record.levelno, "%s", _shown(record) + _suffix(fields))
+        try:
+            self._target.log(record.levelno, "%s", _shown(record) + _suffix(fields))
+        except Exception:  # noqa: BLE001 - see `_Lines`
+            self.handleError(record)
 
 
 class _MessageFormatter(logging.Formatter):

@@ -84,7 +84,8 @@ class _Abreast(Generic[J, T]):
         self._changed = Condition()
         self._lanes: deque[_Lane[T]] = deque()
         self._own_place_is_free = True
-        self._held = 0
+        self._held = self._waiting = 0
+        self._depth = telemetry.Part("emolake.queue.depth", queue=name)
         self._all_begun = False
         self._stopped = False
         self._fillers: list[Thread] = []
@@ -100,6 +101,7 @@ class _Abreast(Generic[J, T]):
         self._beginner.join()
         for filler in self._fillers:
             filler.join()
+        self._depth.set(0)
         self._places.leave(self._notify)
 
     def consume(self) -> Iterator[T]:
@@ -118,7 +120,8 @@ class _Abreast(Generic[J, T]):
                     continue
                 item, weight = first.items.popleft()
                 self._held -= weight
-                self._note_depth()
+                self._waiting -= 1
+                self._depth.set(self._waiting)
                 self._changed.notify_all()
             yield item
 
@@ -213,13 +216,10 @@ class _Abreast(Generic[J, T]):
                 return False
             lane.items.append((item, weight))
             self._held += weight
-            self._note_depth()
+            self._waiting += 1
+            self._depth.set(self._waiting)
             self._changed.notify_all()
         return True
-
-    def _note_depth(self) -> None:
-        waiting = sum(len(lane.items) for lane in self._lanes)
-        telemetry.level("emolake.queue.depth", waiting, queue=self._name)
 
     def _has_room(self, lane: _Lane[T]) -> bool:
         if lane is self._lanes[0]:

@@ -78,10 +78,11 @@ class Client:
         Raises:
             Exception: what went wrong with it: a ModelError, or what the model raised.
         """
-        self._device._wait(self, ticket)
+        lost = self._device._wait(self, ticket)
         if ticket.error is not None:
             raise ticket.error
-        assert ticket.scores is not None
+        if ticket.scores is None:
+            raise DeviceLostError(lost)  # it was in the batch that the device's thread ended with
         return ticket.scores
 
 
@@ -104,7 +105,7 @@ class DeviceThread:
                 are fixed (see `LengthBuckets`).
             batch_seconds: seconds of audio, padding included, that make a batch.
             in_flight: batches that are under way at once.
-            whole_s: length of a full window, the commonest.
+            whole_s: length of a full window, the commonest; None where none is.
             lane: the way to the device; its own when left out.
         """
         rate = model.sampling_rate
@@ -170,12 +171,14 @@ class DeviceThread:
             client.has_ended = True
             self._changed.notify_all()
 
-    def _wait(self, client: Client, ticket: Ticket) -> None:
+    def _wait(self, client: Client, ticket: Ticket) -> str | None:
+        """Wait until a segment is done, or the device is lost; return how it was lost, if it was."""
         with self._changed:
             client.wanted = ticket
             self._changed.notify_all()
-            self._changed.wait_for(lambda: ticket.is_done)
+            self._changed.wait_for(lambda: ticket.is_done or self._lost is not None)
             client.wanted = None
+            return self._lost
 
     def _run(self) -> None:
         """Hand batches over and read them back, until the last client has gone."""
@@ -198,7 +201,7 @@ class DeviceThread:
         except BaseException as error:
             with self._changed:
                 self._thread = None
-                self._lost = f"the thread of {self.model.device} ended: {error}"
+                self._lost = f"the thread of {self.model.device} ended: {error!r}"
                 self._drop_all(flying)
                 self._changed.notify_all()
             raise
@@ -292,11 +295,15 @@ class DeviceThread:
         """Make batches smaller for good; a segment by itself is tried once more with nothing beside it."""
         while flying:
             self._land(flying)
-        release_cached_memory()
+        try:
+            release_cached_memory()
+        except Exception as error:  # noqa: BLE001 - it is raised again where the segments are waited for
+            if not is_out_of_memory(error):
+                self._failed(batch, error, flying)
+                return
         if batch.rows > 1:
             with self._changed:
-                most = max(batch.samples, batch.rows * batch.samples // 2)
-                self._buckets.batch_samples = min(most, self._buckets.batch_samples)
+                self._buckets.lower(batch)
                 for ticket in batch.members:
                     if not ticket.owner.closed:
                         ticket.owner.pending[ticket.number] = ticket

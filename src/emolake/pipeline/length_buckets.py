@@ -8,6 +8,10 @@ from emolake.models.protocol import Batching
 
 # What is padded to a longer one is at least this share of it.
 _LEAST_SHARE = 0.8
+# Batches of a fixed shape that seldom are full are so many times smaller than `batch_samples`: those of tails, beside
+# full windows, and all where no length is the commonest. Of 300 calls of 30 to 300 s in windows of 10 s, one to eight
+# shards compute 1.04 to 1.01 times the samples so, and 1.54 to 1.17 times in batches of one size.
+_TAILS_SMALLER, _ANY_SMALLER = 8, 2
 
 
 class Waiting(Protocol):
@@ -43,6 +47,8 @@ class _Place:
     samples: int
     most: int
     is_whole: bool
+    smaller: int = 1
+    """How many times a batch is smaller than one of full windows."""
 
 
 class LengthBuckets(Generic[W]):
@@ -50,7 +56,8 @@ class LengthBuckets(Generic[W]):
 
     In fp32 a batch has the shape that its members need. In a lower precision a sum's order, which the shape of a batch
     decides, shows in the third digit: there `fixed` gives each length the one shape that all its batches have, filled
-    up with silence, so that a segment's answer does not depend on its mates.
+    up with silence, so that a segment's answer does not depend on its mates. Of batches that seldom are full
+    it is smaller.
     """
 
     def __init__(
@@ -63,7 +70,7 @@ class LengthBuckets(Generic[W]):
             batch_samples: samples of a batch, padding included; it may be lowered later.
             step: with `fixed`, shapes are so many samples apart.
             fixed: whether each length has one shape.
-            whole: length of a full window, the commonest.
+            whole: length of a full window, the commonest; None where none is.
         """
         self.batch_samples = batch_samples
         self._batching, self._step, self._fixed, self._whole = batching, step, fixed, whole
@@ -108,6 +115,11 @@ class LengthBuckets(Generic[W]):
             members.append(other)
         return self._forgotten(members, len(members), max(each.length for each in members))
 
+    def lower(self, batch: Batch[W]) -> None:
+        """Make batches smaller for good, so that the shape of this one, of several rows, comes with half of them."""
+        smaller = self._place(batch.members[0].length).smaller
+        self.batch_samples = min(batch.rows * batch.samples * smaller // 2, self.batch_samples)
+
     def _neighbours(self, segment: W) -> Iterator[W]:
         """Yield the others, those of the nearest lengths first."""
         waiting = (each for held in self._waiting.values() for each in held.values() if each is not segment)
@@ -122,10 +134,11 @@ class LengthBuckets(Generic[W]):
         if self._batching is Batching.EQUAL_LENGTH:
             return _Place(length, 1, is_whole=True)
         samples = -(-length // self._step) * self._step
-        return _Place(samples, 0, is_whole=length == samples)
+        smaller = _ANY_SMALLER if self._whole is None else _TAILS_SMALLER
+        return _Place(samples, 0, is_whole=length == samples, smaller=smaller)
 
     def _rows(self, place: _Place) -> int:
-        return place.most or max(1, self.batch_samples // place.samples)
+        return place.most or max(1, self.batch_samples // place.smaller // place.samples)
 
     def _taken(self, place: _Place, first: W | None = None) -> Batch[W]:
         rows = self._rows(place)

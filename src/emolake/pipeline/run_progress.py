@@ -6,7 +6,7 @@ Shards run in threads of Prefect, which take no objects as parameters: the bars 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Protocol
@@ -21,7 +21,7 @@ class _Sink(Protocol):
 
     def expect(self, day: str, recordings: int) -> None: ...
 
-    def advance(self, day: str, audio_seconds: float) -> None: ...
+    def advance(self, day: str, audio_seconds: float, recordings: int = 1) -> None: ...
 
 
 class _Days:
@@ -39,14 +39,14 @@ class _Days:
                 self._by_day[day], self._audio_seconds[day] = self._bars.add(day), 0.0
             self._by_day[day].expect(recordings)
 
-    def advance(self, day: str, audio_seconds: float) -> None:
+    def advance(self, day: str, audio_seconds: float, recordings: int = 1) -> None:
         with self._lock:
             if day in self._by_day:
                 bar = self._by_day[day]
                 self._audio_seconds[day] += audio_seconds
                 seconds = self._audio_seconds[day]
                 speed = f" at {seconds / bar.elapsed_s:.0f}x" if bar.elapsed_s else ""
-                bar.advance(note=f", {seconds / 60:.1f} min{speed}")
+                bar.advance(recordings, note=f", {seconds / 60:.1f} min{speed}")
 
 
 class _Lines:
@@ -63,9 +63,9 @@ class _Lines:
         with self._lock:
             self._expected += recordings
 
-    def advance(self, day: str, audio_seconds: float) -> None:
+    def advance(self, day: str, audio_seconds: float, recordings: int = 1) -> None:
         with self._lock:
-            self._decoded += 1
+            self._decoded += recordings
             self._audio_seconds += audio_seconds
             self._day = day
 
@@ -78,7 +78,23 @@ class _Lines:
                 _log.info("%s, %.1f min of audio at %.0fx%s", of, self._audio_seconds / 60, speed, at)
 
 
+class _Attempt:
+    """What an attempt at a shard has advanced, in whatever thread."""
+
+    def __init__(self) -> None:
+        self._advanced: list[tuple[str, float]] = []
+
+    def advance(self, day: str, audio_seconds: float) -> None:
+        self._advanced.append((day, audio_seconds))
+
+    def take_back(self) -> None:
+        for day, audio_seconds in self._advanced:
+            if _days is not None:
+                _days.advance(day, -audio_seconds, -1)
+
+
 _days: _Sink | None = None
+_attempt: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
 
 
 @contextmanager
@@ -133,3 +149,19 @@ def advance(day: str, audio_seconds: float) -> None:
     """Note that one recording of a day was decoded, or could not be."""
     if _days is not None:
         _days.advance(day, audio_seconds)
+        if (attempt := _attempt.get()) is not None:
+            attempt.advance(day, audio_seconds)
+
+
+@contextmanager
+def taken_back_on_failure() -> Iterator[None]:
+    """Take back what the block advanced when it fails: where it is tried again, it advances again."""
+    attempt = _Attempt()
+    token = _attempt.set(attempt)
+    try:
+        yield
+    except BaseException:
+        attempt.take_back()
+        raise
+    finally:
+        _attempt.reset(token)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from threading import Lock
 
 from emolake.models.inference import InferenceOptions
-from emolake.models.protocol import EmotionModel
+from emolake.models.protocol import Batching, EmotionModel
 from emolake.pipeline.device_thread import Client, DeviceThread, Ticket
 from emolake.tasks.classify import Scores, classify, described, is_scorable
 from emolake.tasks.featurize import Mark, Owner
@@ -16,7 +16,7 @@ _BATCHES_AHEAD = 8
 # Pieces without samples take memory too.
 _MOST_PIECES = 4096
 
-_threads: dict[tuple[int, float, int, float], DeviceThread] = {}
+_threads: dict[tuple[int, float, int, float | None], DeviceThread] = {}
 _lock = Lock()
 
 
@@ -25,7 +25,7 @@ def scored(
     model: EmotionModel,
     *,
     inference: InferenceOptions,
-    whole_s: float,
+    whole_s: float | None,
     name: Callable[[Owner], str],
 ) -> Generator[tuple[Owner, Segment | Mark, Scores | None], None, None]:
     """Yield every segment with its scores, in the order given, as `emolake.tasks.classify.classify` does.
@@ -38,7 +38,7 @@ def scored(
         pieces: segments with whatever they belong to, and marks; taken as they are needed.
         model: what scores them.
         inference: how large batches are, and how many are under way.
-        whole_s: length of a full window.
+        whole_s: length of a full window; None where none is.
         name: what errors call the owner of a segment.
 
     Raises:
@@ -46,6 +46,8 @@ def scored(
     """
     batch_seconds = inference.seconds_in_batch(model.device)
     in_flight = inference.batches_at_once(model.device)
+    if model.precision != "fp32" and model.batching is not Batching.SINGLE:
+        in_flight = max(in_flight, 1)  # mates change nothing only in the fixed shapes that the thread makes
     if not in_flight:
         yield from classify(pieces, model, batch_seconds=batch_seconds, name=name)
         return
@@ -53,7 +55,9 @@ def scored(
         yield from scored_by(client, pieces, model, batch_seconds=batch_seconds, name=name)
 
 
-def device_thread(model: EmotionModel, batch_seconds: float, in_flight: int, whole_s: float) -> DeviceThread:
+def device_thread(
+    model: EmotionModel, batch_seconds: float, in_flight: int, whole_s: float | None
+) -> DeviceThread:
     """Return the thread that serves a loaded model in this process; both stay as long as the process does."""
     with _lock:
         key = (id(model), batch_seconds, in_flight, whole_s)

@@ -67,7 +67,7 @@ def run_shard(
     """
     day = str(objects[0].date) if objects else ""
     traced = telemetry.span("shard", run=run_id, shard=message, recordings=len(objects))
-    with about(run=run_id, day=day or None, shard=message), traced:
+    with about(run=run_id, day=day or None, shard=message), traced, run_progress.taken_back_on_failure():
         return _run_shard(objects, settings, entry, key, run_id, message, force)
 
 
@@ -147,7 +147,7 @@ def analyse(
             timings.of("wait_for_audio", pieces),
             model,
             inference=settings.inference,
-            whole_s=settings.segmentation.window_s,
+            whole_s=settings.segmentation.window_s if settings.segmentation.method == "window" else None,
             name=lambda item: item.key,
         )
         with closing(answers):  # or a shard that ends early would leave the device with what nobody waits for

@@ -71,12 +71,8 @@ class CudaLane:
         self._copies = torch.cuda.Stream(self._device)
 
     def buffer(self, samples: int) -> "torch.Tensor":
-        """See `Lane`; pinned, unless the system allows no more of that."""
-        import torch
-
-        with suppress(RuntimeError):
-            return torch.empty(samples, dtype=torch.float32, pin_memory=True)
-        return torch.empty(samples, dtype=torch.float32)
+        """See `Lane`."""
+        return _pinned(samples)
 
     def there(self, host: "torch.Tensor") -> "torch.Tensor":
         """See `Lane`."""
@@ -93,7 +89,7 @@ class CudaLane:
         """See `Lane`."""
         import torch
 
-        host = torch.empty(outputs.shape, dtype=torch.float32, pin_memory=True)
+        host = _pinned(*outputs.shape)
         host.copy_(outputs, non_blocking=True)
         mark = torch.cuda.Event(blocking=True)  # to wait for it leaves the core to the decoders
         mark.record(torch.cuda.current_stream(self._device))
@@ -102,6 +98,15 @@ class CudaLane:
     def wait(self, mark: Any) -> None:
         """See `Lane`."""
         mark.synchronize()
+
+
+def _pinned(*shape: int) -> "torch.Tensor":
+    """Return host memory of a shape, float32; pinned, unless the system allows no more of that."""
+    import torch
+
+    with suppress(RuntimeError):
+        return torch.empty(shape, dtype=torch.float32, pin_memory=True)
+    return torch.empty(shape, dtype=torch.float32)
 
 
 @dataclass(frozen=True, slots=True)
