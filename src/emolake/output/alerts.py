@@ -77,7 +77,7 @@ def send(options: AlertOptions, title: str, body: str) -> list[str]:
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it names hosts, and what they answer
     # Before the threads: one of them would see only some of the kinds of receivers while another loads them.
-    NotificationManager().load_modules()
+    NotificationManager().load_modules()  # type: ignore[no-untyped-call]
     problems = {
         number: f"receiver {number} had no answer within {options.timeout_s:g} s"
         for number in range(1, len(urls) + 1)
