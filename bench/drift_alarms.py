@@ -6,6 +6,7 @@ Each night is compared with the 28 before it by the production code, at the defa
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -16,7 +17,6 @@ from emolake.tasks.measure_drift import DriftOptions, History, judged
 
 _LABELS = ("anger", "neutral", "happiness", "sadness", "fear", "disgust")
 _SHARES = np.array([0.12, 0.55, 0.15, 0.1, 0.05, 0.03])
-_SITES = (90, 60, 40, 30, 25, 25)
 _WARM_UP = 28
 _NIGHTS = 30
 _FIRST = date(2026, 1, 1)
@@ -32,6 +32,12 @@ class Calls:
     """Deviation of a day's own shift of each label's log share."""
     lasting: float = 0.5
     """How much of a day's shift the next one has."""
+    sites: tuple[int, ...] = (90, 60, 40, 30, 25, 25)
+    """Calls of each site on a usual day, on average."""
+
+
+# Of the few calls of a site hardly any is clipped, and on some days three.
+MANY_SMALL = Calls(weekend=1.0, sites=(22,) * 20)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,9 @@ def simulated_month(generator: np.random.Generator, calls: Calls, options: Drift
         fresh = generator.normal(0, calls.mood, len(shift)) * np.sqrt(1 - calls.lasting**2)
         shift = calls.lasting * shift + fresh
         busy = calls.weekend if number % 7 >= 5 else 1.0
-        rows = judged(_FIRST + timedelta(days=number), _looks(generator, shift, busy), history, options)
+        rows = judged(
+            _FIRST + timedelta(days=number), _looks(generator, shift, calls.sites, busy), history, options
+        )
         if number >= _WARM_UP:
             found = sum(row["verdict"] != "steady" and row["verdict"] != "too few" for row in rows)
             nights += found > 0
@@ -61,10 +69,12 @@ def simulated_month(generator: np.random.Generator, calls: Calls, options: Drift
     return Alarms(nights, warnings, comparisons)
 
 
-def _looks(generator: np.random.Generator, shift: np.ndarray, busy: float) -> list[dict[str, Any]]:
+def _looks(
+    generator: np.random.Generator, shift: np.ndarray, means: Sequence[int], busy: float
+) -> list[dict[str, Any]]:
     """Return the figures of a day: all of it, each site, and two roles of each call."""
     sites = [
-        _calls(generator, shift, generator.poisson(mean * busy), site) for site, mean in enumerate(_SITES)
+        _calls(generator, shift, generator.poisson(mean * busy), site) for site, mean in enumerate(means)
     ]
     every = {name: np.concatenate([site[name] for site in sites]) for name in sites[0]}
     looks = [("", "", every), *(("site", str(number), each) for number, each in enumerate(sites))]
@@ -125,6 +135,7 @@ def main() -> None:
         "as uneven as a call centre": (Calls(), DriftOptions()),
         "moods twice as strong": (Calls(mood=0.3), DriftOptions()),
         "moods that last for days": (Calls(lasting=0.85), DriftOptions()),
+        "20 sites of 22 calls, no weekends": (MANY_SMALL, DriftOptions()),
         "without least changes": (Calls(), without),
     }
     print("| days | comparisons a night | nights that warn, a month | 95 % below | warnings a month |")

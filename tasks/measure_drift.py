@@ -1,14 +1,15 @@
 """Measure drift: compare each day with the days before it, by model, role and dimension.
 
 A day is far from the usual where, had nothing changed, the days before would hardly ever lead to one like it (Student's
-t for one more day, as far as days scatter), and the change is large enough to matter. How rarely "hardly ever" is, is
+t for one more day, as far as days scatter; where recordings are counted, a binomial tail too), and the change is large
+enough to matter. How rarely "hardly ever" is, is
 divided by the number of comparisons of the day (Bonferroni), so that it holds for the whole night.
 """
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -26,6 +27,8 @@ from emolake.schemas.tables import DRIFT
 from emolake.sql import statement
 
 _STABILITY = "population_stability"
+# What happens to a recording or does not: rare, and of few recordings no day's share is near the mean of the days.
+_OF_RECORDINGS = frozenset({"clipped_recordings"})
 _NIGHTS_A_MONTH = 30.0
 # Added to every share: of a label that hardly occurs nothing can be said.
 _LEAST_SHARE = 0.005
@@ -178,7 +181,8 @@ def judged(
             observed = Observed(value, label_seconds, row["recordings"])
             enough = row["recordings"] >= options.least_recordings
             earlier = history.before(day, series, options.days) if enough else []
-            compared = (_of_labels if is_index else _of_values)(observed, earlier, options.least_days)
+            compare = _of_labels if is_index else _of_counts if measure in _OF_RECORDINGS else _of_values
+            compared = compare(observed, earlier, options.least_days)
             if enough:
                 history.add(day, series, observed)
             rows.append(
@@ -249,6 +253,35 @@ def _of_values(observed: Observed, earlier: Sequence[Observed], least_days: int)
     wider = math.sqrt(_thinner(observed, known))
     chance = 2 * _beyond(abs(observed.value - usual), spread * wider, len(values))
     return DayComparison(observed.value, usual, spread, len(values), chance)
+
+
+def _of_counts(observed: Observed, earlier: Sequence[Observed], least_days: int) -> DayComparison:
+    """Compare a share of the recordings, which has to be far both as days scatter and as recordings are drawn."""
+    compared = _of_values(observed, earlier, least_days)
+    if compared.chance is None:
+        return compared
+    known = [each for each in earlier if each.value is not None]
+    pooled = sum(_number_of(each) for each in known), sum(each.recordings for each in known)
+    return replace(
+        compared, chance=max(compared.chance, _drawn(_number_of(observed), observed.recordings, *pooled))
+    )
+
+
+def _number_of(observed: Observed) -> int:
+    """Return of how many recordings an observed share is."""
+    return round((observed.value or 0.0) * observed.recordings)
+
+
+def _drawn(number: int, of: int, earlier: int, of_earlier: int) -> float:
+    """Return how probable so many of a day's recordings are, or a number further from the earlier days' pooled share.
+
+    Twice the smaller tail of the beta-binomial distribution: the binomial one, with the share as uncertain as the
+    earlier recordings leave it (Jeffreys' prior).
+    """
+    from scipy.stats import betabinom
+
+    likely = betabinom.pmf(np.arange(of + 1), of, earlier + 0.5, of_earlier - earlier + 0.5)
+    return min(1.0, 2 * float(min(likely[number:].sum(), likely[: number + 1].sum())))
 
 
 def _of_labels(observed: Observed, earlier: Sequence[Observed], least_days: int) -> DayComparison:

@@ -64,6 +64,25 @@ def test_a_board_is_of_the_days_and_the_model(settings: Settings) -> None:
     assert shown.runs.column("outcome").to_pylist() == ["completed"]
 
 
+def test_a_day_on_which_everything_failed_is_shown(tmp_path: Path) -> None:
+    settings = Settings(warehouse=sqlite_warehouse(tmp_path))
+    bad = {
+        "status": "quarantined",
+        "error": "decode: no",
+        "pieces": (),
+        "analysed": False,
+        "duration_s": None,
+    }
+    before = DAY - timedelta(days=1)
+    calls = [Call("good.wav", day=before), *(Call(f"{each}.wav", **bad) for each in range(3))]
+    with open_lake(settings.warehouse) as lake:
+        commit_shard(lake, shard_rows(calls), key=KEY, run_id="run-1", message="calls")
+    shown = board(settings, Choice("m", before, DAY))
+    assert (shown.totals["listed"], shown.totals["labelled"], shown.totals["quarantined"]) == (4, 1, 3)
+    stages = {(row["date"], row["stage"]): row["recordings"] for row in shown.coverage.to_pylist()}
+    assert (stages[before, "labelled"], stages[DAY, "quarantined"]) == (1, 3)
+
+
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_to_listen_can_be_asked_for(settings: Settings, reason: str) -> None:
     assert board(settings, Choice("m", DAY, DAY, reason=reason)).calls.schema.names[-1] == "recording_id"

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from emolake.pipeline.runs import Run, RunFailedError, recorded
 from emolake.schemas.records import NOT_AUDIO, NOT_MATCHED, Listing
 from emolake.settings import RunOptions, Settings
 from emolake.source.access import SourceOptions
+from emolake.sql import statement
 from emolake.tasks.commit import commit_shard
 
 from made_lake import DAY, KEY, Call, shard_rows, sqlite_warehouse
@@ -137,6 +138,28 @@ def test_one_day_without_keys_among_others_warns_once_in_the_table(lake: Lake) -
     again = night(lake, listings)
     assert again.warnings == [warning]
     assert len(rows(lake)) == 1, "a night that says nothing new commits nothing"
+
+
+@pytest.mark.parametrize("empty", ["allow", "warn", "fail"])
+@pytest.mark.parametrize("weeks", [1, 2])
+def test_a_holiday_that_a_nightly_has_seen_is_noted_once_and_not_late(
+    lake: Lake, empty: Literal["warn", "fail", "allow"], weeks: int
+) -> None:
+    others = [FRIDAY - timedelta(days=back) for back in range(1, 21) if back % 7 or back == 7 * weeks]
+    hold(lake, others)
+    late = {"first": FRIDAY, "last": FRIDAY, "zone": "UTC"}
+    assert lake.rows(statement("late_days"), late) == [(FRIDAY,)]
+    for _ in range(2):
+        assert night(lake, dict.fromkeys(NIGHT, SOME) | {FRIDAY: NOTHING}, empty).failures == []
+        assert lake.rows(statement("late_days"), late) == []
+        assert len(rows(lake)) == 1
+
+
+def test_a_day_that_is_not_over_is_not_noted(lake: Lake) -> None:
+    today = datetime.now(UTC).date()
+    hold(lake, [today - timedelta(days=7)])
+    assert night(lake, {today - timedelta(days=7): SOME, today: NOTHING}, "allow").failures == []
+    assert rows(lake) == []
 
 
 def test_the_lookback_before_the_first_recordings_is_no_news(lake: Lake) -> None:

@@ -335,6 +335,32 @@ def test_two_models_are_never_added_up(own_lake, tmp_path):
     assert (agreement["Models"], agreement["Agree"], agreement["Kappa"]) == ("m / other", "100.0%", "1.000")
 
 
+def test_a_model_without_a_label_may_have_sites_and_roles_that_the_others_lack(own_lake, tmp_path):
+    pieces = (Piece(emotion=None, role="agent"), Piece(10, 20, emotion=None, index=1))
+    affect = [Call(f"{site}.wav", site=site, pieces=pieces) for site in ("bergen", None)]
+    key = AnalysisKey("affect", "e" * 32, "d" * 16)
+    commit_shard(own_lake, shard_rows(affect, key=key), key=key, run_id="run-1", message="made")
+    page = report(own_lake, tmp_path)
+    assert page.data["models"] == ["m", "affect"]
+    assert ["site", "bergen"] in page.data["groups"]
+    assert page.data["roles"] == [None, "agent"]
+    assert {row["Value"] for row in page.named("values")}.isdisjoint({"bergen"})
+
+
+def test_a_day_of_which_a_model_is_held_back_is_not_outdated(own_lake, tmp_path):
+    key = AnalysisKey("stuck", "e" * 32, "d" * 16)
+    commit_shard(own_lake, shard_rows(CALLS, key=key), key=key, run_id="run-2", message="made")
+    own_lake.connection.execute("UPDATE lake.analyses SET run_id = 'run-2' WHERE model = 'stuck'")
+    own_lake.connection.execute(
+        "INSERT INTO lake.model_health BY NAME SELECT 'run-2' AS run_id, 'stuck' AS model, 'x' AS model_fingerprint, "
+        "9 AS segments, 'flat' AS verdict, now() AS committed_at"
+    )
+    list(aggregate_days(own_lake, DayRange(EARLIER, DAY), dimensions=["site"], run_id="run-2"))
+    assert "does not hold all" not in report(own_lake, tmp_path).seen
+    commit_shard(own_lake, shard_rows([Call("late.wav")]), key=KEY, run_id="run-3", message="made")
+    assert f"has been committed for {DAY}." in report(own_lake, tmp_path).seen
+
+
 def test_labels_of_a_flat_model_are_left_out(own_lake, tmp_path):
     own_lake.connection.execute(
         "INSERT INTO lake.model_health BY NAME SELECT 'run-1' AS run_id, 'm' AS model, 'x' AS model_fingerprint, "

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bench.drift_alarms import Calls, simulated_month
+from bench.drift_alarms import MANY_SMALL, Calls, simulated_month
 from emolake.lake.connect import open_lake
 from emolake.schemas.days import DayRange
 from emolake.schemas.drift_columns import DRIFT_MEASURES
@@ -152,6 +152,25 @@ def test_what_only_scatters_hardly_ever_warns() -> None:
     assert nights <= 3
 
 
+def test_a_rare_event_in_many_small_sites_hardly_ever_warns() -> None:
+    assert simulated_month(np.random.default_rng(1), MANY_SMALL, OPTIONS).nights <= 1
+
+
+@pytest.mark.parametrize(("clipped", "verdict"), [(1, "steady"), (3, "steady"), (8, "warn"), (22, "warn")])
+def test_clipped_recordings_are_compared_as_counts(clipped: int, verdict: str) -> None:
+    """One recording in fifty is clipped, in 28 days of 22: three on a day are chance, eight are not."""
+    history = History()
+    for number in range(28):
+        row = figures(np.random.default_rng(number)) | {
+            "clipped_recordings": (number % 3 == 0) / 22,
+            "recordings": 22,
+        }
+        judged(FIRST + timedelta(days=number), [row], history, OPTIONS)
+    changed = row | {"clipped_recordings": clipped / 22}
+    rows = judged(FIRST + timedelta(days=28), [changed], history, OPTIONS)
+    assert {each["measure"]: each["verdict"] for each in rows}["clipped_recordings"] == verdict
+
+
 def test_the_notes_name_what_has_drifted_and_the_counts_do_not() -> None:
     rows = [
         {
@@ -220,7 +239,7 @@ def test_figures_are_those_of_the_segments_and_twice_equals_once(tmp_path: Path)
         assert rows["site", "oslo", "label_entropy"][0] == pytest.approx(entropy)
         assert rows["site", "bonn", "confidence"][1:] == (0, 1, "too few")
         assert rows["", "", "population_stability"][0] == pytest.approx(0, abs=1e-9)
-        assert rows["", "", "level_dbfs"] == (None, 0, 3, "too few")
+        assert rows["", "", "level_dbfs"] == (-22.0, 4, 3, "steady")
         before = lake.latest_snapshot()
         assert commit([]) == []
         assert lake.latest_snapshot() == before  # nothing to compare, nothing committed

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -105,6 +106,18 @@ def test_a_receiver_that_is_down_is_named_by_its_number(
 def test_the_others_get_the_message_all_the_same(receiver: Receiver) -> None:
     assert len(send(options(REFUSED, receiver.url, "nothing://x"), "t", "b")) == 2
     assert len(receiver.got) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_silent_receiver_keeps_the_message_from_nobody_else(receiver: Receiver, place: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes a connection, and never answers
+        urls = [receiver.url, receiver.url]
+        urls.insert(place, f"json://127.0.0.1:{silent.getsockname()[1]}/")
+        started = time.monotonic()
+        problems = send(options(*urls, timeout_s=1.0), "t", "b")
+        assert time.monotonic() - started < 10
+    assert problems == [f"receiver {place + 1} had no answer within 1 s"]
+    assert len(receiver.got) == 2
 
 
 @pytest.mark.parametrize(
@@ -229,7 +242,7 @@ def test_a_run_is_neither_failed_nor_held_up_by_a_receiver(
         ended(summary(outcome="failed"))
     assert [message["message"].splitlines()[0] for message in receiver.got] == [
         "failed: the nightly of 2026-11-17 to 2026-11-20 failed: 40 recordings done, 0 of them quarantined",
-        "failed: the backfill ended before it had done anything (ZeroDivisionError)",
+        "failed: the backfill broke off (ZeroDivisionError)",
     ]
 
 

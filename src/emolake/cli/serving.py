@@ -13,6 +13,7 @@ from emolake.environment import has_prefect_server, use_prefect_server
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.output.notices import complain
 from emolake.pipeline.interrupts import stop_signals_blocked
+from emolake.ports import LOCALHOST, check_free
 from emolake.settings import Settings
 
 _START_S = 120.0
@@ -68,14 +69,18 @@ def _server(port: int) -> Iterator[None]:
     if has_prefect_server():
         yield
         return
-    url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    # What answers there already would be taken for the server that is started, which ends at once.
+    check_free(
+        port, remedy="choose another with --port, or set PREFECT_API_URL if it is your server of Prefect"
+    )
+    url = f"http://{LOCALHOST}:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", LOCALHOST, "--port", str(port)]
     with stop_signals_blocked():  # it is ended last, by us
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait(process, url, port)
         use_prefect_server(url)
-        complain(f"Prefect's server and its pages are at http://127.0.0.1:{port}")
+        complain(f"Prefect's server and its pages are at http://{LOCALHOST}:{port}")
         yield
     finally:
         process.kill()

@@ -1,15 +1,15 @@
 """Starting the dashboard: Streamlit on this machine's own address, in place of this process."""
 
 import os
-import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from emolake.errors import ConfigurationError
 from emolake.output.notices import complain
+from emolake.ports import LOCALHOST, check_free
 
-ADDRESS = "127.0.0.1"
+ADDRESS = LOCALHOST
 CONFIG_VARIABLE = "EMOLAKE_DASHBOARD_CONFIG"
 _OPTIONS = {
     "server.address": ADDRESS,
@@ -46,19 +46,8 @@ def serve(config: Path, port: int) -> None:
             "the dashboard needs the package streamlit, and it is not installed; install it with: "
             "pip install 'emolake[dashboard]'"
         )
-    _check_free(port)
+    check_free(port, remedy="choose another with --port")
     environment = {**os.environ, CONFIG_VARIABLE: str(config.absolute())}
     arguments = command(port)
     complain(f"the dashboard is at http://{ADDRESS}:{port}; Ctrl-C ends it")
     os.execve(arguments[0], arguments, environment)
-
-
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((ADDRESS, port))
-        except OSError as error:
-            raise ConfigurationError(
-                f"port {port} of {ADDRESS} cannot be listened on ({error.strerror}); choose another with --port"
-            ) from error

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from pathlib import Path
 from threading import Thread
 from typing import Annotated, Any, Literal
@@ -71,24 +72,28 @@ def send(options: AlertOptions, title: str, body: str) -> list[str]:
     urls = options.receivers()
     if not urls:
         return ["no receiver is named: set alerts.urls or alerts.urls_file"]
-    waiting = dict(enumerate(urls, 1))
-    problems: list[str] = []
+    import apprise  # takes a fourth of a second
+    from apprise.manager_plugins import NotificationManager
 
-    def notify() -> None:
-        import apprise  # takes a fourth of a second
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it names hosts, and what they answer
+    # Before the threads: one of them would see only some of the kinds of receivers while another loads them.
+    NotificationManager().load_modules()  # type: ignore[no-untyped-call]
+    problems = {
+        number: f"receiver {number} had no answer within {options.timeout_s:g} s"
+        for number in range(1, len(urls) + 1)
+    }
 
-        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it names hosts, and what they answer
-        for number, url in enumerate(urls, 1):
-            problem = _notified(apprise, url, number, title, body)
-            problems.extend([problem] if problem else [])
-            del waiting[number]
+    def notify(number: int, url: str) -> None:
+        problems[number] = _notified(apprise, url, number, title, body) or ""
 
-    # A thread, because a receiver that neither answers nor refuses would hold the night up.
-    thread = Thread(target=notify, name="alerts", daemon=True)
-    thread.start()
-    thread.join(options.timeout_s)
-    late = [f"receiver {number} had no answer within {options.timeout_s:g} s" for number in list(waiting)]
-    return [*problems, *late]
+    # A thread each: one that neither answers nor refuses holds up neither the others nor the night.
+    threads = [Thread(target=notify, args=each, name="alerts", daemon=True) for each in enumerate(urls, 1)]
+    deadline = time.monotonic() + options.timeout_s
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [problem for problem in problems.copy().values() if problem]
 
 
 def _notified(apprise: Any, url: str, number: int, title: str, body: str) -> str | None:

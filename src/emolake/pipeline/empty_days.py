@@ -34,7 +34,7 @@ def judge_listings(run: Run, lake: Lake) -> Iterator[str]:
     empty = [day for day, listing in sorted(run.whole_listings.items()) if not listing.found]
     held = _held(run, lake) if empty else {}
     all_empty = len(empty) == len(set(run.request.days))
-    run.is_notable = all_empty
+    run.is_notable = all_empty or _would_be_late(empty, run, lake)
     if run.settings.run.empty == "allow":
         return
     silent = [
@@ -92,6 +92,16 @@ def _first(notes: Sequence[str], rest: str) -> Iterator[str]:
 def _said_before(lake: Lake) -> set[str]:
     """Return the warnings that earlier runs have in their rows: a night that only repeats them commits nothing."""
     return {warning for (warning,) in lake.answered_rows(statement("earlier_warnings"))}
+
+
+def _would_be_late(empty: Sequence[date], run: Run, lake: Lake) -> bool:
+    """Return whether the status would take one of the empty days for late, had the run no row."""
+    zone = run.settings.source.zone
+    over = [day for day in empty if day < run.started_at.astimezone(zone).date()]
+    if not over:
+        return False
+    asked = {"first": over[0], "last": over[-1], "zone": run.settings.source.timezone}
+    return not {day for (day,) in lake.answered_rows(statement("late_days"), asked)}.isdisjoint(over)
 
 
 def _held(run: Run, lake: Lake) -> dict[date, bool]:

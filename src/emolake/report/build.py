@@ -173,7 +173,7 @@ def _add_shares(
         periods=periods.number,
         change=periods.change,
     )
-    names = Names.of(rows, [row["model"] for row in models])
+    names = Names.of(lake, shares=rows, models=[row["model"] for row in models], most_values=most_values)
     if not names.emotions:
         return {}
     model = Shares([row for row in rows if row["model"] == names.models[0]], names)

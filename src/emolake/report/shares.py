@@ -137,18 +137,20 @@ class Names:
     emotions: Sequence[str]
 
     @classmethod
-    def of(cls, shares: Iterable[Row], models: Sequence[str]) -> "Names":
-        """Return the names in the rows of `report_shares`."""
-        shares = list(shares)
-        groups = {(row["dimension"], row["value"]) for row in shares if row["kind"] == "value"}
+    def of(cls, lake: Lake, *, shares: Iterable[Row], models: Sequence[str], most_values: int) -> "Names":
+        """Return the emotions in the rows of `report_shares`, and the groups and roles of all cells.
+
+        A model without any label has cells, and no row of `report_shares`.
+        """
         seconds: Mapping[str, float] = defaultdict(float)
         for row in shares:
             if row["kind"] == "range":
                 seconds[row["emotion"]] += row["seconds"]  # type: ignore[index]
+        groups = rows_of(lake, "report_groups", most_values=most_values)
         return cls(
             models,
-            [("", ""), *sorted(groups)],
-            [ALL_ROLES, *sorted({row["value"] for row in shares if row["kind"] == "role"})],
+            [("", ""), *((row["dimension"], row["value"]) for row in groups)],
+            [ALL_ROLES, *(row["role"] for row in rows_of(lake, "report_roles"))],
             sorted(seconds, key=lambda emotion: (emotion == "folded", -seconds[emotion], emotion)),
         )
 

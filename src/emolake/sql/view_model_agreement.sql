@@ -6,9 +6,7 @@ WITH cells AS (
         model_b,
         emotion_a,
         emotion_b,
-        count(*) AS segments,
-        sum(count(*)) OVER (PARTITION BY model_a, model_b, emotion_a) AS of_a,
-        sum(count(*)) OVER (PARTITION BY model_a, model_b, emotion_b) AS of_b
+        count(*) AS segments
     FROM model_comparison
     GROUP BY model_a, model_b, emotion_a, emotion_b
 ),

@@ -47,7 +47,7 @@ def alerting(settings: Settings, flow: str) -> Iterator[Callable[[Mapping[str, A
             ended(error.summary)
         raise
     except Exception as error:
-        said = Alert("failed", f"the {flow} ended before it had done anything ({type(error).__name__})")
+        said = Alert("failed", f"the {flow} broke off ({type(error).__name__})")
         _send_guarded(settings, lambda: [said])
         raise
 

@@ -1,0 +1,2 @@
+-- One row per role that a segment has, by any model.
+SELECT DISTINCT role FROM report_cells WHERE role <> '*' ORDER BY role
