@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
-from emolake.report import build, shares
+from emolake.report import build, operations, shares
 from emolake.report.build import write_report
 from emolake.report.wording import Language
 from emolake.schemas.days import DayRange
@@ -228,7 +229,22 @@ def test_runs_with_their_errors(page):
     ]  # fmt: skip
     assert f"no {HOSTILE}" in page.seen
     left = {row["Run"]: row["Recordings left, and names of what fell out"] for row in page.named("stages")}
-    assert left["run-1"] == "listed 7 → matched 7 → audio 7 → done 5 → decoded 0 → speech 0 → labelled 0"
+    assert (
+        left["run-1"]
+        == "listed 7 → matched 7 → audio 7 → done 5 (2 done before) → decoded 0 → speech 0 → labelled 0"
+    )
+
+
+def test_the_stages_of_every_run_add_up():
+    for found, skipped, done in product(range(4), repeat=3):
+        if skipped + done > found:
+            continue
+        (run,) = run_row("run-1", found=found, skipped=skipped, done=done).to_pylist()
+        ((*_, line),) = operations.stage_table([run]).rows
+        reached = re.search(r"done (\d+)(?: \((.*?)\))?", line)
+        assert reached
+        passed = [int(each) for each in re.findall(r"\d+", reached[2] or "")]
+        assert int(reached[1]) + sum(passed) == found, line
 
 
 def test_ledger_names_what_made_the_numbers(page):

@@ -11,7 +11,7 @@ from emolake.report.shown_tables import ShownTable, columns
 from emolake.report.signals import odd_signals
 from emolake.report.statement_rows import Row, rows_of
 from emolake.schemas.days import DayRange
-from emolake.schemas.funnel import FunnelStage, listed_of_row, listed_stages, stages_line
+from emolake.schemas.funnel import FunnelStage, done_before, listed_of_row, listed_stages, stages_line
 
 # The words of the view `listen_first`, by the key of the sentence that says the same.
 _WHY = {
@@ -188,7 +188,12 @@ def _stages_of(run: Row) -> list[FunnelStage]:
         FunnelStage(stage.name, stage.left, stage.fell_out, tuple(map(redacted, stage.examples)))
         for stage in listed_stages(listed_of_row(run))
     ]
-    counts = [("done", "done"), ("decoded", "decoded"), ("speech", "with_speech"), ("labelled", "with_label")]
+    if run["done"] is not None:
+        before, found = run["skipped"] or 0, run["found"] or 0
+        left = found - before - run["done"]
+        reasons = (*done_before(before), *((f"{left} not analysed",) if left > 0 else ()))
+        stages.append(FunnelStage("done", run["done"], max(found - run["done"], 0), reasons=reasons))
+    counts = [("decoded", "decoded"), ("speech", "with_speech"), ("labelled", "with_label")]
     return [*stages, *(FunnelStage(name, run[column]) for name, column in counts if run[column] is not None)]
 
 
