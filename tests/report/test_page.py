@@ -103,6 +103,32 @@ def test_scripts_draw_every_chart_and_nothing_is_refused_or_fetched(opened):
     assert opened.page.title() == f"Emotion in speech, {STORY.last - timedelta(days=8)} to {STORY.last}"
 
 
+def test_no_two_ticks_of_an_axis_have_the_same_label(opened):
+    labels = opened.page.evaluate(
+        """() => d3.range(-9, 7).flatMap(power => d3.range(1, 10).flatMap(first => d3.range(2, 9).map(most => {
+            const ticks = d3.ticks(0, first * 10 ** (power / 3), most);
+            return ticks.map(emolake.sections.asPercent.tickFormat);
+        })))"""
+    )
+    assert len(labels) > 1000
+    assert [each for each in labels if len(set(each)) < len(each)] == []
+    drawn = opened.page.evaluate(
+        """() => [...document.querySelectorAll("svg.plot")].map(svg => [...svg.querySelectorAll(
+            "g[text-anchor=end] text")].map(text => text.textContent))"""
+    )
+    assert any(drawn)
+    assert [each for each in drawn if len(set(each)) < len(each)] == []
+
+
+def test_a_trend_has_its_whole_interval(opened):
+    """Clipped or not, no band reaches out of the space of its chart, whose margin at the top is 8."""
+    tops = opened.page.evaluate(
+        """() => [...document.querySelectorAll("#multiples [fill-opacity='0.18']")].map(path => path.getBBox().y)"""
+    )
+    assert tops
+    assert min(tops) >= 7.9
+
+
 def test_scripts_write_the_tables_that_were_there_without_them(opened, report):
     """Shares, intervals and changes by `figures.js` are those of SQL, to the last digit that is shown."""
     without = Page(report).tables
