@@ -82,7 +82,7 @@ def report(lake: Lake, folder: Path) -> Page:
 def test_figures_of_the_whole_range(page):
     # 10 + 10 + 2.25 + 30 + 10 s of speech, beside one segment of 8 without a label.
     assert page.by_id == {
-        "recordings": "4",
+        "recordings": "4 of 5",
         "speech": "1.0 min",
         "uncertain": "0.0%",
         "unlabelled": "12.5%",
@@ -206,7 +206,7 @@ def test_a_lake_of_an_earlier_version_has_a_report_and_is_left_as_it_is(embedded
     with open_lake(embedded, read_only=True) as lake:
         page = report(lake, tmp_path)
         assert lake.latest_snapshot() == before
-    assert page.by_id["recordings"] == "4"
+    assert page.by_id["recordings"] == "4 of 5"
     assert page.by_id["uncertain"] == "0.0%"
     assert len(page.named("listen")) > 0
 

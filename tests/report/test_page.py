@@ -142,14 +142,17 @@ def test_scripts_write_the_tables_that_were_there_without_them(opened, report):
 
 
 def test_filters_choose_what_sql_chooses(browser, report, lake):
-    def asked(condition: str) -> tuple[str, str]:
+    def asked(condition: str, *, is_whole: bool = False) -> tuple[str, str]:
         ((recordings, seconds, anger),) = lake.rows(
             "SELECT count(DISTINCT recording_id), sum(speech_s) AS s, sum(speech_s) FILTER (emotion = 'anger') / s "
             f"FROM segments_wide WHERE emotion IS NOT NULL AND {condition}"
         )
         words = Words(Language.en)
+        # Only by model and day is it known what has no label.
+        ((listed,),) = lake.rows("SELECT count(*) FROM recordings")
+        of_all = f" of {listed:,}" if is_whole else ""
         return (
-            f"{recordings:,} {words.formatted(seconds, 'duration')}",
+            f"{recordings:,}{of_all} {words.formatted(seconds, 'duration')}",
             words.formatted(anger, "percent"),
         )
 
@@ -161,9 +164,11 @@ def test_filters_choose_what_sql_chooses(browser, report, lake):
 
     with Opened(browser, report) as opened:
         model = "model = 'default'"
-        assert shown(opened) == asked(model)
+        assert shown(opened) == asked(model, is_whole=True)
+        lost = opened.text("lost")
         opened.choose("role", "Customers")
         assert shown(opened) == asked(f"{model} AND role = 'customer'")
+        assert opened.text("lost") == "–" != lost
         opened.choose("group", "Seoul")
         assert shown(opened) == asked(f"{model} AND role = 'customer' AND dimensions['site'] = 'Seoul'")
         opened.page.fill("#filter-first", str(STORY.last - timedelta(days=3)))
@@ -181,7 +186,7 @@ def test_filters_choose_what_sql_chooses(browser, report, lake):
         assert opened.page.locator("#multiples h3").count() == 1
         opened.page.click("button[type=reset]")
         opened.choose("model", "small")
-        assert shown(opened) == asked("model = 'small'")
+        assert shown(opened) == asked("model = 'small'", is_whole=True)
         assert opened.said == []
 
 

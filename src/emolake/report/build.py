@@ -180,7 +180,8 @@ def _add_shares(
     hours = shares.hours(lake, periods, names=names)
     content |= {
         "models": names.models,
-        "selection": _selection(model.of("range")["", ""].values(), models[0]),
+        "selection": _selection(model.of("range")["", ""].values(), models[0])
+        | {"listed": shown_tables.listed(content["tables"]["coverage"])},
         "dimensions": [name for name in dimensions if any(group[0] == name for group in names.groups)],
         "values_cut": _values_cut(lake, dimensions, most_values),
         "change_days": shown_tables.days_of_change(periods),

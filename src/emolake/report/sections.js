@@ -59,12 +59,16 @@ emolake.sections = (() => {
     const sums = pool(state);
     const mean = (field) => (sums.seconds ? d3.sum(sums.of.values(), (each) => each[field]) / sums.seconds : null);
     const put = (id, value, format) => at(id).replaceChildren(emolake.value(value, format));
-    put("recordings", sums.recordings, "number");
+    // What was listed, and fell out before it had a label, is known by day and model only.
+    const isWhole = !state.group && !state.role;
+    const listed = coverageOf(state);
+    if (isWhole) at("recordings").replaceChildren(emolake.tell(made("span"), "some_of_all", { some: sums.recordings, all: d3.sum(listed, (day) => day.listed) }));
+    else put("recordings", sums.recordings, "number");
     put("speech", sums.seconds, "duration");
     put("uncertain", mean("uncertain"), "percent");
     put("confidence", mean("confidence"), "percent");
     put("unlabelled", sums.segments ? sums.unlabelled / sums.segments : null, "percent");
-    put("lost", d3.sum(coverageOf(state), (day) => day.of.quarantined), "number");
+    put("lost", isWhole ? d3.sum(listed, (day) => day.of.quarantined) : null, "number");
     const few = at("few");
     few.hidden = sums.recordings >= 10;
     emolake.tell(few, sums.recordings ? "few_recordings" : "nothing_selected", { recordings: sums.recordings });

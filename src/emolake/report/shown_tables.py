@@ -233,6 +233,12 @@ def coverage_table(rows: Iterable[Row], model: str | None) -> ShownTable:
     )  # fmt: skip
 
 
+def listed(coverage: ShownTable) -> int:
+    """Return how many recordings a table of coverage is of."""
+    place = [column.word for column in coverage.columns].index("listed")
+    return sum(row[place] for row in coverage.rows)
+
+
 STAGES = tuple(
     f"stage_{name}"
     for name in (
