@@ -245,6 +245,15 @@ def test_nothing_sticks_out(browser, report, width, scripts):
                 opened.settle()
 
 
+def test_runs_fit_a_page_and_reasons_fit_a_phone(browser, report):
+    with Opened(browser, report, width=1280) as opened:
+        over = "each => each.parentElement.scrollWidth - each.parentElement.clientWidth"
+        assert opened.page.locator("#table-runs").evaluate(over) <= 0
+    with Opened(browser, report, width=390) as opened:
+        for name in ("fell-out", "stages"):
+            assert opened.page.locator(f"#table-{name}").evaluate(over) <= 0
+
+
 def test_without_scripts_there_is_every_table_and_no_control(browser, report):
     with Opened(browser, report, java_script_enabled=False) as opened:
         assert not opened.page.locator(".with-scripts:visible").count()

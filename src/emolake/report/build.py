@@ -97,6 +97,7 @@ def _content(lake: Lake, first: date | None, last: date | None, words: Words) ->
         "outdated": [],
         "signals": None,
         "more_runs": (runs[0]["total"] - len(runs)) if runs else 0,
+        "same_of_runs": operations.same_of_runs(runs),
         "said_by_runs": operations.said_by_runs(runs),
         "tables": {
             "runs": operations.run_table(runs),

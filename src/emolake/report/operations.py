@@ -22,6 +22,7 @@ _WHY = {
     ),
     "why_unsure": re.compile(r"mean probability (?P<probability>[\d.]+)"),
 }
+_MADE_WITH = ("model", "config_id", "device")
 REASONS = ("most extreme", "most changed", "most mixed", "least sure")
 
 
@@ -122,26 +123,35 @@ def agreement_table(lake: Lake) -> ShownTable:
     )  # fmt: skip
 
 
-def run_table(rows: Iterable[Row]) -> ShownTable:
-    """Return the runs, the newest first."""
+def run_table(rows: Sequence[Row]) -> ShownTable:
+    """Return the runs, the newest first, without what `same_of_runs` says of all of them."""
+    same = same_of_runs(rows)
+    made_with = [name for name in _MADE_WITH if name not in same]
+    shown = columns(
+        started="moment", flow="text", outcome="text", days="date", found="number", skipped="number",
+        done="number", lost="number", audio="duration", took="duration", speed="decimal",
+        **dict.fromkeys(made_with, "text"), run="text",
+    )  # fmt: skip
     return ShownTable(
         "runs",
         "runs",
-        columns(
-            started="moment", flow="text", outcome="text", days="date", found="number", skipped="number",
-            done="number", stage_quarantined="number", audio="duration", took="duration", speed="decimal",
-            model="text", config_id="text", device="text", run="text",
-        ),
+        shown,
         [
             [
                 run["started_at"], run["flow"], run["outcome"], f"{run['first_date']} – {run['last_date']}",
                 run["found"], run["skipped"], run["done"], run["quarantined"], run["audio_seconds"], run["wall_s"],
-                1 / run["real_time_factor"] if run["real_time_factor"] else None, run["model"], run["config_id"],
-                run["device"] or "–", run["run_id"],
+                1 / run["real_time_factor"] if run["real_time_factor"] else None,
+                *(run[name] or "–" for name in made_with), run["run_id"],
             ]
             for run in rows
         ],
     )  # fmt: skip
+
+
+def same_of_runs(rows: Sequence[Row]) -> dict[str, str]:
+    """Return model, configuration and device, as far as all runs have the same, by the words of their columns."""
+    found = {name: {run[name] or "–" for run in rows} for name in _MADE_WITH}
+    return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
 
 def said_by_runs(rows: Iterable[Row]) -> list[dict[str, str]]:

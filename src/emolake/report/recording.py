@@ -239,16 +239,14 @@ def _segments(number: int, rows: Sequence[Row], is_mix: bool) -> ShownTable:
 
 
 def _dynamics(rows: Sequence[Row], is_mix: bool) -> ShownTable:
-    return ShownTable(
-        "dynamics",
-        "dynamics",
-        columns(
-            channel="text", talk="duration", talk_share="percent", silence="duration", overlap="duration",
-            interruptions="number", turns="number", mean_turn="duration", response="duration", pauses="number",
-            mean_pause="duration", longest_pause="duration", level="decimal",
-        ),
-        [[_who(row, is_mix), *list(row.values())[2:]] for row in rows],
+    """Return the figures of the conversation, without those that no channel has."""
+    shown = columns(
+        channel="text", talk="duration", talk_share="percent", silence="duration", overlap="duration",
+        interruptions="number", turns="number", mean_turn="duration", response="duration", pauses="number",
+        mean_pause="duration", longest_pause="duration", level="decimal",
     )  # fmt: skip
+    figures = [[_who(row, is_mix), *list(row.values())[2:]] for row in rows]
+    return ShownTable("dynamics", "dynamics", shown, figures).without_empty_columns()
 
 
 def _turns(trace: Trace | None, recording: Recording) -> ShownTable | None:
