@@ -113,7 +113,7 @@ def write_recording_page(
         "missing": sound.missing,
         "player": player,
         "turns": _turns(sound.trace, recording),
-        "has_sound": sound.trace is not None,
+        "drawn_explained": _drawn_explained(has_sound=sound.trace is not None, has_windows=bool(models)),
     }
     data = {
         "duration": _duration(recording, sound),
@@ -135,6 +135,13 @@ def write_recording_page(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, "utf-8")
     return out
+
+
+def _drawn_explained(*, has_sound: bool, has_windows: bool) -> str | None:
+    """Return the key of the sentence that explains what is drawn, and nothing else."""
+    if has_sound and has_windows:
+        return "over_time_explained"
+    return "wave_explained" if has_sound else "windows_explained" if has_windows else None
 
 
 def _duration(recording: Recording, sound: Sound) -> float:
