@@ -138,7 +138,7 @@ def run_table(rows: Sequence[Row]) -> ShownTable:
         shown,
         [
             [
-                run["started_at"], run["flow"], run["outcome"], f"{run['first_date']} – {run['last_date']}",
+                run["started_at"], run["flow"], run["outcome"], _days_of(run),
                 run["found"], run["skipped"], run["done"], run["quarantined"], run["audio_seconds"], run["wall_s"],
                 1 / run["real_time_factor"] if run["real_time_factor"] else None,
                 *(run[name] or "–" for name in made_with), run["run_id"],
@@ -146,6 +146,11 @@ def run_table(rows: Sequence[Row]) -> ShownTable:
             for run in rows
         ],
     )  # fmt: skip
+
+
+def _days_of(run: Row) -> str:
+    first, last = run["first_date"], run["last_date"]
+    return str(first) if first == last else f"{first} – {last}"
 
 
 def same_of_runs(rows: Sequence[Row]) -> dict[str, str]:
