@@ -18,6 +18,8 @@ class FunnelStage:
     left: int
     fell_out: int = 0
     examples: Sequence[str] = ()
+    reasons: Sequence[str] = ()
+    """How many fell out for what, where it is not by name: '29 done before'."""
 
 
 def listed_stages(listing: Listing) -> Iterator[FunnelStage]:
@@ -33,6 +35,11 @@ def listed_of_row(row: Mapping[str, Any]) -> Listing:
     return Listing(**figures, named_keys=tuple(row["named_keys"]))
 
 
+def done_before(skipped: int) -> Sequence[str]:
+    """Return how many recordings an earlier run has done, as a reason; nothing of none."""
+    return (f"{skipped} done before",) if skipped else ()
+
+
 def examples(listing: Listing, reason: str) -> Sequence[str]:
     """Return some of the keys that were passed over for a reason."""
     said = f"{reason}: "
@@ -42,7 +49,10 @@ def examples(listing: Listing, reason: str) -> Sequence[str]:
 
 def stage_rows(stages: Iterable[FunnelStage]) -> list[tuple[str, int, int | str, str]]:
     """Return a row of text and numbers for each stage, under `STAGE_COLUMNS`."""
-    return [(stage.name, stage.left, stage.fell_out or "", "\n".join(stage.examples)) for stage in stages]
+    return [
+        (stage.name, stage.left, stage.fell_out or "", "\n".join((*stage.reasons, *stage.examples)))
+        for stage in stages
+    ]
 
 
 def stages_line(stages: Iterable[FunnelStage]) -> str:
@@ -50,11 +60,13 @@ def stages_line(stages: Iterable[FunnelStage]) -> str:
 
     >>> stages_line([FunnelStage("listed", 9), FunnelStage("matched", 7, 2, ["a.wav", "b.wav"])])
     'listed 9 → matched 7 (not a.wav, b.wav)'
+    >>> stages_line([FunnelStage("audio", 7), FunnelStage("done", 3, 4, reasons=["4 done before"])])
+    'audio 7 → done 3 (4 done before)'
     """
     parts = []
     for stage in stages:
-        without = f" (not {', '.join(stage.examples)})" if stage.examples else ""
-        parts.append(f"{stage.name} {stage.left}{without}")
+        without = (*stage.reasons, *([f"not {', '.join(stage.examples)}"] if stage.examples else ()))
+        parts.append(f"{stage.name} {stage.left}" + (f" ({'; '.join(without)})" if without else ""))
     return " → ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
-from emolake.report import build, shares
+from emolake.report import build, operations, shares
 from emolake.report.build import write_report
 from emolake.report.wording import Language
 from emolake.schemas.days import DayRange
@@ -81,7 +82,7 @@ def report(lake: Lake, folder: Path) -> Page:
 def test_figures_of_the_whole_range(page):
     # 10 + 10 + 2.25 + 30 + 10 s of speech, beside one segment of 8 without a label.
     assert page.by_id == {
-        "recordings": "4",
+        "recordings": "4 of 5",
         "speech": "1.0 min",
         "uncertain": "0.0%",
         "unlabelled": "12.5%",
@@ -205,7 +206,7 @@ def test_a_lake_of_an_earlier_version_has_a_report_and_is_left_as_it_is(embedded
     with open_lake(embedded, read_only=True) as lake:
         page = report(lake, tmp_path)
         assert lake.latest_snapshot() == before
-    assert page.by_id["recordings"] == "4"
+    assert page.by_id["recordings"] == "4 of 5"
     assert page.by_id["uncertain"] == "0.0%"
     assert len(page.named("listen")) > 0
 
@@ -222,13 +223,54 @@ def test_coverage_counts_each_recording_once_and_names_what_fell_out(page):
 
 def test_runs_with_their_errors(page):
     completed = next(row for row in page.named("runs") if row["Run"] == "run-1")
-    names = ("Outcome", "Found", "Skipped", "Done", "quarantined", "Audio", "Took", "Speed (×)")
+    names = ("Outcome", "Found", "Skipped", "Done", "Quarantined", "Audio", "Took", "Speed (×)")
     assert [completed[name] for name in names] == [
         "completed", "7", "2", "5", "1", "1.0 h", "36.0 s", "100.0",
     ]  # fmt: skip
     assert f"no {HOSTILE}" in page.seen
     left = {row["Run"]: row["Recordings left, and names of what fell out"] for row in page.named("stages")}
-    assert left["run-1"] == "listed 7 → matched 7 → audio 7 → done 5 → decoded 0 → speech 0 → labelled 0"
+    assert (
+        left["run-1"]
+        == "listed 7 → matched 7 → audio 7 → done 5 (2 done before) → decoded 0 → speech 0 → labelled 0"
+    )
+
+
+def test_a_figure_that_all_runs_share_is_said_once(page):
+    assert not {"Model", "config_id", "Device"} & set(page.tables["runs"][0])
+    (said,) = re.findall(r"All of them:.*", page.seen)
+    assert " ".join(said.split()) == f"All of them: Model {KEY.model}, config_id {KEY.config_id}, Device cpu"
+
+
+def test_a_figure_that_runs_differ_in_is_a_column():
+    rows = [run_row(f"run-{device}", device=device).to_pylist()[0] for device in ("cpu", "cuda", None)]
+    table = operations.run_table(rows)
+    assert [column.word for column in table.columns][-2:] == ["device", "run"]
+    assert [row[-2] for row in table.rows] == ["cpu", "cuda", "–"]
+    assert operations.same_of_runs(rows).keys() == {"model", "config_id"}
+
+
+def test_a_single_model_is_no_column_of_how_sure_it_is(page):
+    assert page.tables["totals"][0][:2] == ["Emotion", "Share"]
+
+
+def test_what_is_not_known_takes_a_line_and_no_card(page):
+    assert not {"roles", "hours"} & page.tables.keys()
+    ids = {given.get("id") for _, given in page.tags}
+    assert "hint-roles" in ids
+    assert not {"roles", "hours", "chart-hours"} & ids
+    assert "hold no time of day" in page.seen
+
+
+def test_the_stages_of_every_run_add_up():
+    for found, skipped, done in product(range(4), repeat=3):
+        if skipped + done > found:
+            continue
+        (run,) = run_row("run-1", found=found, skipped=skipped, done=done).to_pylist()
+        ((*_, line),) = operations.stage_table([run]).rows
+        reached = re.search(r"done (\d+)(?: \((.*?)\))?", line)
+        assert reached
+        passed = [int(each) for each in re.findall(r"\d+", reached[2] or "")]
+        assert int(reached[1]) + sum(passed) == found, line
 
 
 def test_ledger_names_what_made_the_numbers(page):
@@ -399,7 +441,7 @@ def test_the_page_does_not_grow_with_the_recordings(embedded, tmp_path):
         few = len(report(lake, tmp_path).text)
         fill(lake, [Call(f"{n}.wav", pieces=pieces) for n in range(10, 400)])
         page = report(lake, tmp_path)
-    assert page.by_id["recordings"] == "400"
+    assert page.by_id["recordings"] == "400 of 400"
     assert len(page.text) < 1.01 * few
 
 

@@ -103,6 +103,32 @@ def test_scripts_draw_every_chart_and_nothing_is_refused_or_fetched(opened):
     assert opened.page.title() == f"Emotion in speech, {STORY.last - timedelta(days=8)} to {STORY.last}"
 
 
+def test_no_two_ticks_of_an_axis_have_the_same_label(opened):
+    labels = opened.page.evaluate(
+        """() => d3.range(-9, 7).flatMap(power => d3.range(1, 10).flatMap(first => d3.range(2, 9).map(most => {
+            const ticks = d3.ticks(0, first * 10 ** (power / 3), most);
+            return ticks.map(emolake.sections.asPercent.tickFormat);
+        })))"""
+    )
+    assert len(labels) > 1000
+    assert [each for each in labels if len(set(each)) < len(each)] == []
+    drawn = opened.page.evaluate(
+        """() => [...document.querySelectorAll("svg.plot")].map(svg => [...svg.querySelectorAll(
+            "g[text-anchor=end] text")].map(text => text.textContent))"""
+    )
+    assert any(drawn)
+    assert [each for each in drawn if len(set(each)) < len(each)] == []
+
+
+def test_a_trend_has_its_whole_interval(opened):
+    """Clipped or not, no band reaches out of the space of its chart, whose margin at the top is 8."""
+    tops = opened.page.evaluate(
+        """() => [...document.querySelectorAll("#multiples [fill-opacity='0.18']")].map(path => path.getBBox().y)"""
+    )
+    assert tops
+    assert min(tops) >= 7.9
+
+
 def test_scripts_write_the_tables_that_were_there_without_them(opened, report):
     """Shares, intervals and changes by `figures.js` are those of SQL, to the last digit that is shown."""
     without = Page(report).tables
@@ -116,14 +142,17 @@ def test_scripts_write_the_tables_that_were_there_without_them(opened, report):
 
 
 def test_filters_choose_what_sql_chooses(browser, report, lake):
-    def asked(condition: str) -> tuple[str, str]:
+    def asked(condition: str, *, is_whole: bool = False) -> tuple[str, str]:
         ((recordings, seconds, anger),) = lake.rows(
             "SELECT count(DISTINCT recording_id), sum(speech_s) AS s, sum(speech_s) FILTER (emotion = 'anger') / s "
             f"FROM segments_wide WHERE emotion IS NOT NULL AND {condition}"
         )
         words = Words(Language.en)
+        # Only by model and day is it known what has no label.
+        ((listed,),) = lake.rows("SELECT count(*) FROM recordings")
+        of_all = f" of {listed:,}" if is_whole else ""
         return (
-            f"{recordings:,} {words.formatted(seconds, 'duration')}",
+            f"{recordings:,}{of_all} {words.formatted(seconds, 'duration')}",
             words.formatted(anger, "percent"),
         )
 
@@ -135,9 +164,11 @@ def test_filters_choose_what_sql_chooses(browser, report, lake):
 
     with Opened(browser, report) as opened:
         model = "model = 'default'"
-        assert shown(opened) == asked(model)
+        assert shown(opened) == asked(model, is_whole=True)
+        lost = opened.text("lost")
         opened.choose("role", "Customers")
         assert shown(opened) == asked(f"{model} AND role = 'customer'")
+        assert opened.text("lost") == "–" != lost
         opened.choose("group", "Seoul")
         assert shown(opened) == asked(f"{model} AND role = 'customer' AND dimensions['site'] = 'Seoul'")
         opened.page.fill("#filter-first", str(STORY.last - timedelta(days=3)))
@@ -155,7 +186,7 @@ def test_filters_choose_what_sql_chooses(browser, report, lake):
         assert opened.page.locator("#multiples h3").count() == 1
         opened.page.click("button[type=reset]")
         opened.choose("model", "small")
-        assert shown(opened) == asked("model = 'small'")
+        assert shown(opened) == asked("model = 'small'", is_whole=True)
         assert opened.said == []
 
 
@@ -212,6 +243,15 @@ def test_nothing_sticks_out(browser, report, width, scripts):
                 opened.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
                 opened.page.select_option("#language", "de")
                 opened.settle()
+
+
+def test_runs_fit_a_page_and_reasons_fit_a_phone(browser, report):
+    with Opened(browser, report, width=1280) as opened:
+        over = "each => each.parentElement.scrollWidth - each.parentElement.clientWidth"
+        assert opened.page.locator("#table-runs").evaluate(over) <= 0
+    with Opened(browser, report, width=390) as opened:
+        for name in ("fell-out", "stages"):
+            assert opened.page.locator(f"#table-{name}").evaluate(over) <= 0
 
 
 def test_without_scripts_there_is_every_table_and_no_control(browser, report):

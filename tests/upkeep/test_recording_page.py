@@ -62,6 +62,24 @@ def test_a_page_shows_what_the_lake_and_the_file_hold(made: Made, tmp_path: Path
     ]
 
 
+def test_what_is_drawn_is_explained(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = report_recording(made.settings, made.uri, out=tmp_path / "page.html").read_text("utf-8")
+    assert 'data-word="over_time_explained"' in text
+    assert 'data-word="windows_explained"' not in text
+    assert capsys.readouterr().err == ""
+
+
+def test_a_figure_that_no_channel_has_is_no_column(made: Made, tmp_path: Path) -> None:
+    with open_lake(made.settings.warehouse, read_only=True) as lake:
+        rows = recording_asked(lake, made.uri).dynamics
+    figures = [list(row.values())[2:] for row in rows]
+    text = report_recording(made.settings, made.uri, out=tmp_path / "page.html").read_text("utf-8")
+    head = re.search(r'<table id="table-dynamics"><thead>(.*?)</thead>', text, re.DOTALL)
+    assert head
+    known = sum(any(value is not None for value in column) for column in zip(*figures, strict=True))
+    assert head[1].count("<th ") == 1 + known < 1 + len(figures[0])
+
+
 def test_its_sound_is_played_where_it_lies_and_is_not_in_the_page(made: Made, tmp_path: Path) -> None:
     text = report_recording(made.settings, made.uri, out=tmp_path / "page.html").read_text("utf-8")
     assert f'src="file://{made.file}"' in text
@@ -88,7 +106,9 @@ def test_an_object_that_was_replaced_has_no_waveform(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["gone", "elsewhere", "no folder", "broken"])
-def test_without_its_sound_the_page_says_why(tmp_path: Path, trouble: str) -> None:
+def test_without_its_sound_the_page_and_standard_error_say_why(
+    tmp_path: Path, trouble: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = made_recording(tmp_path)
     settings = made.settings
     if trouble == "gone":
@@ -106,6 +126,14 @@ def test_without_its_sound_the_page_says_why(tmp_path: Path, trouble: str) -> No
         os.utime(made.file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     text = report_recording(settings, made.uri, out=tmp_path / "page.html").read_text("utf-8")
     assert "The recording itself could not be read" in text
+    # What is not drawn is not explained.
+    assert 'data-word="windows_explained"' in text
+    assert 'data-word="over_time_explained"' not in text
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("emolake: the page has no sound: The recording itself could not be read")
+    assert len(said) > len(
+        "emolake: the page has no sound: The recording itself could not be read, so there is no"
+    )
     assert data_of(tmp_path / "page.html")["models"][0]["segments"]
 
 

@@ -26,7 +26,14 @@ from emolake.pipeline.quarantine import Quarantined, quarantined
 from emolake.pipeline.run_request import RunRequest, backfill_request, nightly_request, retry_request
 from emolake.pipeline.runs import RunFailedError
 from emolake.schemas.days import DayRange
-from emolake.schemas.funnel import STAGE_COLUMNS, FunnelStage, listed_of_row, listed_stages, stage_rows
+from emolake.schemas.funnel import (
+    STAGE_COLUMNS,
+    FunnelStage,
+    done_before,
+    listed_of_row,
+    listed_stages,
+    stage_rows,
+)
 from emolake.schemas.records import Listing
 from emolake.settings import Settings
 from emolake.source.enrichment import enrichment
@@ -155,7 +162,7 @@ def show_plan(settings: Settings, days: DayRange, *, model: str | None, force: b
         if lake is not None:
             analysed, *stages = lake.answer(partial(recording_stages, lake, days, model=key.model))
             waiting = max(0, listed.found - analysed.left)
-            stages = [replace(analysed, fell_out=waiting, examples=_waiting(waiting)), *stages]
+            stages = [replace(analysed, fell_out=waiting, reasons=_waiting(waiting)), *stages]
     columns = ("date", "missing", "of them late", "stale", "failed", "done", "audio hours (estimated)")
     print_table(columns, rows, sys.stdout)
     print()
@@ -182,10 +189,11 @@ def _show_what_fell_out(settings: Settings, summary: Mapping[str, Any]) -> None:
         if lake is not None:
             analysed, *others = lake.answer(partial(recording_stages, lake, days, run_id=summary["run_id"]))
             before, waiting = summary["skipped"], listing.found - summary["skipped"] - analysed.left
-            passed = (f"{before} done before",) if before else ()
             stages += [
                 replace(
-                    analysed, fell_out=listing.found - analysed.left, examples=(*passed, *_waiting(waiting))
+                    analysed,
+                    fell_out=listing.found - analysed.left,
+                    reasons=(*done_before(before), *_waiting(waiting)),
                 ),
                 *others,
             ]

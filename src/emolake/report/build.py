@@ -98,6 +98,7 @@ def _content(lake: Lake, first: date | None, last: date | None, words: Words) ->
         "outdated": [],
         "signals": None,
         "more_runs": (runs[0]["total"] - len(runs)) if runs else 0,
+        "same_of_runs": operations.same_of_runs(runs),
         "said_by_runs": operations.said_by_runs(runs),
         "tables": {
             "runs": operations.run_table(runs),
@@ -181,7 +182,8 @@ def _add_shares(
     hours = shares.hours(lake, periods, names=names)
     content |= {
         "models": names.models,
-        "selection": _selection(model.of("range")["", ""].values(), models[0]),
+        "selection": _selection(model.of("range")["", ""].values(), models[0])
+        | {"listed": shown_tables.listed(content["tables"]["coverage"])},
         "dimensions": [name for name in dimensions if any(group[0] == name for group in names.groups)],
         "values_cut": _values_cut(lake, dimensions, most_values),
         "change_days": shown_tables.days_of_change(periods),

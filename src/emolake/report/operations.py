@@ -11,7 +11,7 @@ from emolake.report.shown_tables import ShownTable, columns
 from emolake.report.signals import odd_signals
 from emolake.report.statement_rows import Row, rows_of
 from emolake.schemas.days import DayRange
-from emolake.schemas.funnel import FunnelStage, listed_of_row, listed_stages, stages_line
+from emolake.schemas.funnel import FunnelStage, done_before, listed_of_row, listed_stages, stages_line
 
 # The words of the view `listen_first`, by the key of the sentence that says the same.
 _WHY = {
@@ -22,6 +22,7 @@ _WHY = {
     ),
     "why_unsure": re.compile(r"mean probability (?P<probability>[\d.]+)"),
 }
+_MADE_WITH = ("model", "config_id", "device")
 REASONS = ("most extreme", "most changed", "most mixed", "least sure")
 
 
@@ -122,26 +123,40 @@ def agreement_table(lake: Lake) -> ShownTable:
     )  # fmt: skip
 
 
-def run_table(rows: Iterable[Row]) -> ShownTable:
-    """Return the runs, the newest first."""
+def run_table(rows: Sequence[Row]) -> ShownTable:
+    """Return the runs, the newest first, without what `same_of_runs` says of all of them."""
+    same = same_of_runs(rows)
+    made_with = [name for name in _MADE_WITH if name not in same]
+    shown = columns(
+        started="moment", flow="text", outcome="text", days="date", found="number", skipped="number",
+        done="number", lost="number", audio="duration", took="duration", speed="decimal",
+        **dict.fromkeys(made_with, "text"), run="text",
+    )  # fmt: skip
     return ShownTable(
         "runs",
         "runs",
-        columns(
-            started="moment", flow="text", outcome="text", days="date", found="number", skipped="number",
-            done="number", stage_quarantined="number", audio="duration", took="duration", speed="decimal",
-            model="text", config_id="text", device="text", run="text",
-        ),
+        shown,
         [
             [
-                run["started_at"], run["flow"], run["outcome"], f"{run['first_date']} – {run['last_date']}",
+                run["started_at"], run["flow"], run["outcome"], _days_of(run),
                 run["found"], run["skipped"], run["done"], run["quarantined"], run["audio_seconds"], run["wall_s"],
-                1 / run["real_time_factor"] if run["real_time_factor"] else None, run["model"], run["config_id"],
-                run["device"] or "–", run["run_id"],
+                1 / run["real_time_factor"] if run["real_time_factor"] else None,
+                *(run[name] or "–" for name in made_with), run["run_id"],
             ]
             for run in rows
         ],
     )  # fmt: skip
+
+
+def _days_of(run: Row) -> str:
+    first, last = run["first_date"], run["last_date"]
+    return str(first) if first == last else f"{first} – {last}"
+
+
+def same_of_runs(rows: Sequence[Row]) -> dict[str, str]:
+    """Return model, configuration and device, as far as all runs have the same, by the words of their columns."""
+    found = {name: {run[name] or "–" for run in rows} for name in _MADE_WITH}
+    return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
 
 def said_by_runs(rows: Iterable[Row]) -> list[dict[str, str]]:
@@ -188,7 +203,12 @@ def _stages_of(run: Row) -> list[FunnelStage]:
         FunnelStage(stage.name, stage.left, stage.fell_out, tuple(map(redacted, stage.examples)))
         for stage in listed_stages(listed_of_row(run))
     ]
-    counts = [("done", "done"), ("decoded", "decoded"), ("speech", "with_speech"), ("labelled", "with_label")]
+    if run["done"] is not None:
+        before, found = run["skipped"] or 0, run["found"] or 0
+        left = found - before - run["done"]
+        reasons = (*done_before(before), *((f"{left} not analysed",) if left > 0 else ()))
+        stages.append(FunnelStage("done", run["done"], max(found - run["done"], 0), reasons=reasons))
+    counts = [("decoded", "decoded"), ("speech", "with_speech"), ("labelled", "with_label")]
     return [*stages, *(FunnelStage(name, run[column]) for name, column in counts if run[column] is not None)]
 
 

@@ -114,7 +114,7 @@ def write_recording_page(
         "missing": sound.missing,
         "player": player,
         "turns": _turns(sound.trace, recording),
-        "has_sound": sound.trace is not None,
+        "drawn_explained": _drawn_explained(has_sound=sound.trace is not None, has_windows=bool(models)),
     }
     data = {
         "duration": _duration(recording, sound),
@@ -136,6 +136,13 @@ def write_recording_page(
     with output_file(out) as file:
         file.write(page.encode())
     return out
+
+
+def _drawn_explained(*, has_sound: bool, has_windows: bool) -> str | None:
+    """Return the key of the sentence that explains what is drawn, and nothing else."""
+    if has_sound and has_windows:
+        return "over_time_explained"
+    return "wave_explained" if has_sound else "windows_explained" if has_windows else None
 
 
 def _duration(recording: Recording, sound: Sound) -> float:
@@ -240,16 +247,14 @@ def _segments(number: int, rows: Sequence[Row], is_mix: bool) -> ShownTable:
 
 
 def _dynamics(rows: Sequence[Row], is_mix: bool) -> ShownTable:
-    return ShownTable(
-        "dynamics",
-        "dynamics",
-        columns(
-            channel="text", talk="duration", talk_share="percent", silence="duration", overlap="duration",
-            interruptions="number", turns="number", mean_turn="duration", response="duration", pauses="number",
-            mean_pause="duration", longest_pause="duration", level="decimal",
-        ),
-        [[_who(row, is_mix), *list(row.values())[2:]] for row in rows],
+    """Return the figures of the conversation, without those that no channel has."""
+    shown = columns(
+        channel="text", talk="duration", talk_share="percent", silence="duration", overlap="duration",
+        interruptions="number", turns="number", mean_turn="duration", response="duration", pauses="number",
+        mean_pause="duration", longest_pause="duration", level="decimal",
     )  # fmt: skip
+    figures = [[_who(row, is_mix), *list(row.values())[2:]] for row in rows]
+    return ShownTable("dynamics", "dynamics", shown, figures).without_empty_columns()
 
 
 def _turns(trace: Trace | None, recording: Recording) -> ShownTable | None:

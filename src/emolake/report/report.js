@@ -2,7 +2,7 @@
 // The filters, and the sections that are not in sections.js.
 (() => {
   const { data, sections, figures, word, formatted } = emolake;
-  const { at, table, made, legend, pool, emotionsOf, subject, nameOf, colourOf, roleWord, days, dayBefore, asPercent, asList } = sections;
+  const { at, table, made, legend, pool, emotionsOf, subject, nameOf, colourOf, roleWord, days, dayBefore, atAxis, asPercent, asList } = sections;
   const last = (data.periods || []).length - 1;
   const fresh = () => ({ model: 0, group: 0, role: 0, emotion: null, first: 0, last, reason: null });
   let state = fresh();
@@ -121,7 +121,8 @@
     emolake.chart(at("chart-coverage"), () => word("coverage"), (width) => (bars.length ? emolake.plot(width, {
       height: 190,
       x: { type: "utc", label: null, domain: [first, new Date(end.getTime() + 86400000)], ticks: emolake.dayTicks(first, end, width), tickFormat: emolake.dayLabel },
-      y: { label: null, grid: true, ticks: 4, tickSize: 0, tickFormat: (value) => formatted(value, "number") },
+      // Of a few recordings there is no tick between two of them.
+      y: { label: null, grid: true, ticks: Math.min(4, d3.max(found, (day) => day.listed)), tickSize: 0, tickFormat: (value) => formatted(value, "number") },
       marks: [
         Plot.rectY(bars, {
           x1: "day", x2: (bar) => new Date(bar.day.getTime() + 86400000), y: "recordings", insetLeft: 1, insetRight: 1,
@@ -146,7 +147,7 @@
     emolake.chart(place, () => word("drift_chart"), (width) => (isShown ? emolake.plot(width, {
       height: 150,
       x: { type: "utc", label: null, ticks: emolake.dayTicks(d3.min(shown, (row) => row.moment), d3.max(shown, (row) => row.moment), width), tickFormat: emolake.dayLabel },
-      y: { label: null, zero: true, grid: true, ticks: 4, tickSize: 0, tickFormat: (value) => new Intl.NumberFormat(emolake.language, { maximumFractionDigits: 2 }).format(value) },
+      y: { label: null, zero: true, grid: true, ticks: 4, tickSize: 0, tickFormat: atAxis },
       marks: models.map((model, number) => Plot.lineY(shown.filter((row) => row.model === model), {
         x: "moment", y: "value", stroke: `var(--series-${number})`, strokeWidth: 2, sort: "moment",
       })),

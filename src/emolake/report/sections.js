@@ -43,7 +43,13 @@ emolake.sections = (() => {
     state.emotion ?? emotions.find((emotion) => HARD.includes(data.emotions[emotion]))
     ?? emotions.find((emotion) => !QUIET.includes(data.emotions[emotion])) ?? emotions[0]
   );
-  const asPercent = { label: null, tickFormat: (value) => formatted(value, "number") + "\u202f%", percent: true };
+  // A number at an axis, with as many decimals as tell it from the next; Plot gives all of them as the third argument.
+  const atAxis = (value, _, all) => {
+    const step = all.length > 1 ? Math.abs(all[1] - all[0]) : 1;
+    const places = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9));
+    return new Intl.NumberFormat(emolake.language, { minimumFractionDigits: places, maximumFractionDigits: places }).format(value);
+  };
+  const asPercent = { label: null, tickFormat: (...tick) => `${atAxis(...tick)}\u202f%`, percent: true };
   const asList = ({ share, low, high }) => [share, low, high];
   // Room for the longest name at the left of a chart.
   const roomFor = (names, width) => Math.min(width * 0.4, 14 + 7.2 * d3.max(names, (name) => d3.sum(name, (c) => (c > "\u2e80" ? 1.75 : 1))));
@@ -53,12 +59,16 @@ emolake.sections = (() => {
     const sums = pool(state);
     const mean = (field) => (sums.seconds ? d3.sum(sums.of.values(), (each) => each[field]) / sums.seconds : null);
     const put = (id, value, format) => at(id).replaceChildren(emolake.value(value, format));
-    put("recordings", sums.recordings, "number");
+    // What was listed, and fell out before it had a label, is known by day and model only.
+    const isWhole = !state.group && !state.role;
+    const listed = coverageOf(state);
+    if (isWhole) at("recordings").replaceChildren(emolake.tell(made("span"), "some_of_all", { some: sums.recordings, all: d3.sum(listed, (day) => day.listed) }));
+    else put("recordings", sums.recordings, "number");
     put("speech", sums.seconds, "duration");
     put("uncertain", mean("uncertain"), "percent");
     put("confidence", mean("confidence"), "percent");
     put("unlabelled", sums.segments ? sums.unlabelled / sums.segments : null, "percent");
-    put("lost", d3.sum(coverageOf(state), (day) => day.of.quarantined), "number");
+    put("lost", isWhole ? d3.sum(listed, (day) => day.of.quarantined) : null, "number");
     const few = at("few");
     few.hidden = sums.recordings >= 10;
     emolake.tell(few, sums.recordings ? "few_recordings" : "nothing_selected", { recordings: sums.recordings });
@@ -196,14 +206,14 @@ emolake.sections = (() => {
       requestAnimationFrame(() => emolake.chart(place, () => `${nameOf(emotion)}: ${formatted(asList(share), "share")}`, (width) => {
         const color = colourOf(emotion);
         const bands = points.filter((point) => point.smooth.low !== null);
-        const top = Math.max(0.02, d3.max(points, (point) => Math.max(point.own.share ?? 0, Math.min(point.smooth.high ?? 0, 1.6 * (point.smooth.share ?? 0)))) || 0.02);
+        const top = Math.max(0.02, d3.max(points, (point) => Math.max(point.own.share ?? 0, point.smooth.share ?? 0, point.smooth.high ?? 0)));
         return emolake.plot(width, {
           height: isOne ? 260 : 150, marginLeft: 40, marginTop: 8,
           x: { type: "utc", label: null, domain: [days[state.first], days[state.last]], ticks: emolake.dayTicks(days[state.first], days[state.last], width), tickFormat: emolake.dayLabel },
-          y: { ...asPercent, domain: [0, Math.min(1, 1.08 * top) * 100], ticks: 4, tickSize: 0 },
+          y: { ...asPercent, domain: [0, Math.min(1, 1.04 * top) * 100], ticks: 4, tickSize: 0 },
           marks: [
             Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1, ticks: 4 }),
-            Plot.areaY(bands, { x: "day", y1: (point) => point.smooth.low, y2: (point) => point.smooth.high, fill: color, fillOpacity: 0.18, clip: true }),
+            Plot.areaY(bands, { x: "day", y1: (point) => point.smooth.low, y2: (point) => point.smooth.high, fill: color, fillOpacity: 0.18 }),
             Plot.dot(points.filter((point) => point.own.share !== null), { x: "day", y: (point) => point.own.share, r: 2, fill: color, fillOpacity: 0.5 }),
             Plot.lineY(points.filter((point) => point.smooth.share !== null), { x: "day", y: (point) => point.smooth.share, stroke: color, strokeWidth: 2.25 }),
             Plot.tip(points.filter((point) => point.smooth.share !== null), Plot.pointerX({
@@ -227,7 +237,7 @@ emolake.sections = (() => {
     ));
 
   return {
-    at, table, made, swatch, legend, pool, emotionsOf, subject, nameOf, colourOf, roleWord, days, dayBefore, asPercent, asList,
+    at, table, made, swatch, legend, pool, emotionsOf, subject, nameOf, colourOf, roleWord, days, dayBefore, atAxis, asPercent, asList,
     roomFor, shortened, coverageOf, strip, changes, roles, trends,
   };
 })();

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -44,6 +44,14 @@ class ShownTable:
     label: str
     columns: Sequence[ShownColumn]
     rows: Sequence[Sequence[Any]]
+
+    def without_empty_columns(self) -> "ShownTable":
+        """Return the table without columns in which every row is empty."""
+        kept = [
+            place for place in range(len(self.columns)) if any(row[place] is not None for row in self.rows)
+        ]
+        rows = [[row[place] for place in kept] for row in self.rows]
+        return replace(self, columns=[self.columns[place] for place in kept], rows=rows)
 
 
 def columns(**formats: str) -> list[ShownColumn]:
@@ -165,7 +173,8 @@ def totals(shares: Iterable[Row], adjusted: Iterable[Row]) -> ShownTable:
         (row for row in shares if row["kind"] == "range" and row["seconds"] > 0),
         key=lambda row: (row["model"], -row["seconds"], row["emotion"]),
     )
-    shown = columns(model="text", emotion="emotion", share="share")
+    has_models = len({row["model"] for row in rows}) > 1
+    shown = [*(columns(model="text") if has_models else ()), *columns(emotion="emotion", share="share")]
     measured = columns(
         speech="duration", recordings="number", segments="number", confidence="percent", uncertain="percent"
     )
@@ -175,7 +184,7 @@ def totals(shares: Iterable[Row], adjusted: Iterable[Row]) -> ShownTable:
         [*shown, *(columns(corrected="share") if corrected else ()), *measured],
         [
             [
-                row["model"],
+                *([row["model"]] if has_models else ()),
                 row["emotion"],
                 share_of(row),
                 *([corrected.get((row["model"], row["emotion"]), [None] * 3)] if corrected else ()),
@@ -231,6 +240,12 @@ def coverage_table(rows: Iterable[Row], model: str | None) -> ShownTable:
             if row["model"] in (model, None)
         ],
     )  # fmt: skip
+
+
+def listed(coverage: ShownTable) -> int:
+    """Return how many recordings a table of coverage is of."""
+    place = [column.word for column in coverage.columns].index("listed")
+    return sum(row[place] for row in coverage.rows)
 
 
 STAGES = tuple(
