@@ -139,6 +139,18 @@ def test_one_day_without_keys_among_others_warns_once_in_the_table(lake: Lake) -
     assert len(rows(lake)) == 1, "a night that says nothing new commits nothing"
 
 
+def test_a_night_with_nothing_new_is_recorded_where_the_one_before_failed_and_once(lake: Lake) -> None:
+    hold(lake, NIGHT)
+    assert night(lake, dict.fromkeys(NIGHT, NOTHING)).failures
+    done = dict.fromkeys(NIGHT, Listing(found=1, skipped=1))
+    assert night(lake, done, flow="backfill").failures == []
+    assert [row[0] for row in rows(lake)] == ["failed"], "a backfill says nothing of the nightly"
+    assert night(lake, done).failures == []
+    assert sorted(row[0] for row in rows(lake)) == ["completed", "failed"]
+    assert night(lake, done).failures == []
+    assert len(rows(lake)) == 2
+
+
 def test_the_lookback_before_the_first_recordings_is_no_news(lake: Lake) -> None:
     run = night(lake, dict.fromkeys(NIGHT, NOTHING) | {FRIDAY: SOME})
     assert (run.warnings, rows(lake)) == ([], [])
