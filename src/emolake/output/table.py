@@ -56,9 +56,19 @@ def markdown_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str]) -> None:
-    """Print rows as a table that keeps its width when it is piped."""
+def print_table(
+    names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str], *, least_width: int = _LEAST_WIDTH
+) -> None:
+    """Print rows as a table; one that is unreadable in the terminal it is for, as lines, which is said once.
+
+    Args:
+        names: of the columns.
+        rows: their values.
+        stream: takes the table, which is never folded or turned to lines where the stream is no terminal.
+        least_width: characters that each column needs that has as many, for the table to be readable.
+    """
     table = Table(show_edge=False, header_style="bold")
+    rows = list(rows)
     numeric: set[int] = set()
     cells = []
     for row in rows:
@@ -72,7 +82,30 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[
     if not console.is_terminal:
         wanted = Console(file=stream, width=10_000).measure(table).maximum
         console = Console(file=stream, width=wanted)
+    elif rows and _needed_width(table, console, least_width) > console.width:
+        _say_lines(console.width)
+        for row in rows:
+            print_record(names, row, stream)
+        return
     console.print(table)
+
+
+def _needed_width(table: Table, console: Console, least_width: int) -> int:
+    """Return how wide a terminal must be to show each column whole, or at least so many characters of it."""
+    between = 3 * len(table.columns)  # a space on either side, and a line; the last column has none
+    widest = (
+        max(Measurement.get(console, console.options.update(width=10_000), cell.renderable).maximum for cell in table._get_cells(console, index, column))
+        for index, column in enumerate(table.columns)
+    )
+    return between - 1 + sum(min(least_width, width) for width in widest)
+
+
+@cache
+def _say_lines(width: int) -> None:
+    complain(
+        f"the table is too wide for a terminal of {width} columns, so each row is shown as lines; ask for fewer "
+        "columns, or widen the terminal"
+    )
 
 
 def print_record(names: Sequence[str], row: Sequence[Any], stream: IO[str]) -> None:
