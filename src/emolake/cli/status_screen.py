@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from emolake.upkeep.status import Status
 
 _SHOWN = 5
+# The screen is looked at as one; its few wide tables may fold in a terminal of 80 columns.
+_LEAST_WIDTH = 6
 # Columns of `runs` that say nothing of how a run went, or hold keys of recordings.
 _NOT_SHOWN = ("options", "versions", "named_keys", "config_id")
 
@@ -140,7 +142,7 @@ def _without_details(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _table(title: str, columns: Sequence[str], rows: Any) -> None:
     print(f"\n{title}")
-    print_table(columns, rows, sys.stdout)
+    print_table(columns, rows, sys.stdout, least_width=_LEAST_WIDTH)
 
 
 def _say_cut(found: int, command: str) -> None:
