@@ -7,8 +7,9 @@ from prefect import flow
 from pydantic import Field
 
 from emolake.flows.analyse_days import analyse_days
-from emolake.pipeline.run_request import backfill_request
+from emolake.pipeline.run_request import backfill_request, check_begun
 from emolake.schemas.days import Day, DayRange
+from emolake.settings import load_settings
 
 
 @flow(name="backfill", flow_run_name="backfill-{first}-{last}", validate_parameters=True)
@@ -32,8 +33,10 @@ def backfill(
         newest_first: begin with the last day.
         parallel_days: days under way at once; they share the loaded model.
     """
+    days = DayRange(first, last)
+    check_begun(load_settings(config), days.last)
     request = backfill_request(
-        DayRange(first, last),
+        days,
         model=model,
         force=force,
         newest_first=newest_first,

@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 
 from emolake.flows.analyse_days import analyse_days
-from emolake.pipeline.run_request import nightly_request
+from emolake.pipeline.run_request import check_begun, nightly_request
 from emolake.schemas.days import Day
 from emolake.settings import load_settings
 
@@ -18,4 +18,7 @@ def nightly(config: Path | None = None, date: Day | None = None) -> dict[str, ob
         config: path of the configuration file; ./emolake.toml, or the defaults, when left out.
         date: the day; yesterday in the configured zone when left out.
     """
-    return analyse_days(nightly_request(load_settings(config), date), config)
+    settings = load_settings(config)
+    if date is not None:
+        check_begun(settings, date)
+    return analyse_days(nightly_request(settings, date), config)

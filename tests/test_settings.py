@@ -109,6 +109,8 @@ def test_a_missing_file_names_the_command_that_writes_one(tmp_path):
         ConfigurationError, match="there is no configuration file .*; `emolake init` writes one"
     ):
         load_settings(tmp_path / "no.toml")
+    with pytest.raises(ConfigurationError, match="is a folder; give the file, such as .*emolake.toml$"):
+        load_settings(tmp_path)
 
 
 def test_a_wrong_variable_is_told_like_a_wrong_key(monkeypatch):

@@ -17,7 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from emolake.environment import default_config_file
+from emolake.environment import DEFAULT_CONFIG_FILE, default_config_file
 from emolake.errors import ConfigurationError
 from emolake.lake.warehouse import AggregateOptions, Catalog, PublishOptions, WarehouseOptions
 from emolake.messages import validation_problems
@@ -305,6 +305,10 @@ def load_settings(config: Path | None = None) -> Settings:
         ConfigurationError: the file is missing or wrong; the message names every wrong key.
     """
     config = config or default_config_file()
+    if config is not None and config.is_dir():
+        raise ConfigurationError(
+            f"the configuration {config} is a folder; give the file, such as {config / DEFAULT_CONFIG_FILE}"
+        )
     if config is not None and not config.is_file():
         raise ConfigurationError(f"there is no configuration file {config}; `emolake init` writes one")
 

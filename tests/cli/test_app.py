@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file, save_file
 
+from emolake.cli.app import COMMITS_NOTHING, WRITES_WHOLE_FILES
 from emolake.cli.config_file import commented_toml
 from emolake.demo.encode import write_audio
 from emolake.settings import Settings, load_settings
@@ -167,6 +168,25 @@ def test_a_range_that_ends_before_it_begins(site: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nightly", "--date", "9000-01-01"),
+        ("backfill", "2026-11-20", "9000-01-01"),
+        ("backfill", "8999-12-31", "9000-01-01", "--plan"),
+    ],
+)
+def test_a_day_in_the_future_is_refused_and_no_run_is_recorded(
+    site: Path, arguments: tuple[str, ...]
+) -> None:
+    count = ("query", "SELECT count(*) AS runs FROM runs", "--format", "json")
+    before = emolake(*count, cwd=site).stdout
+    said = sentence(emolake(*arguments, cwd=site), 2)
+    assert "9000-01-01 is in the future: in source.timezone, UTC, it is 20" in said
+    assert "give that day or an earlier one" in said
+    assert emolake(*count, cwd=site).stdout == before
+
+
 def test_the_lake_is_kept_right_from_the_command_line(site: Path) -> None:
     assert emolake("verify", cwd=site).returncode == 0
     gaps = emolake("gaps", "--from", "2026-11-20", "--to", "2026-11-20", "--format", "json", cwd=site)
@@ -270,6 +290,54 @@ def test_the_environment_wins_over_the_file(site: Path, tmp_path: Path) -> None:
     done = emolake("doctor", cwd=site, EMOLAKE_SOURCE__URI=str(tmp_path / "elsewhere"))
     assert done.returncode == 1
     assert "elsewhere does not exist; create it or correct source.uri" in done.stdout
+
+
+def test_doctor_without_a_configuration_says_so_first(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emolake.upkeep.doctor.examine", lambda *_: iter(()))  # loads the shipped model
+    done = emolake("doctor", cwd=tmp_path)
+    assert done.stderr.startswith("emolake: there is no emolake.toml here; `emolake init` writes one")
+    assert "emolake.toml" not in emolake("doctor", cwd=site).stderr
+
+
+def test_init_from_a_folder_says_which_zone_it_took_and_what_that_decides(site: Path, tmp_path: Path) -> None:
+    told = "source.timezone: UTC, as no --timezone was given: it decides which day a call belongs to"
+    assert told in emolake("init", "--from", site / "calls", cwd=tmp_path).stderr
+    zoned = emolake("init", "--from", site / "calls", "--timezone", "Asia/Tokyo", "--force", cwd=tmp_path)
+    assert (zoned.returncode, told in zoned.stderr) == (0, False)
+
+
+@pytest.mark.parametrize(("name", "what"), [("emolake.toml", "is a file"), ("nowhere", "does not exist")])
+def test_init_from_what_is_no_folder_names_the_option(
+    site: Path, tmp_path: Path, name: str, what: str
+) -> None:
+    said = sentence(emolake("init", "--from", site / name, cwd=tmp_path), 2)
+    assert said == f"emolake: --from is a bucket or a folder, and {(site / name).resolve()} {what}"
+    assert not (tmp_path / "emolake.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stays"),
+    [
+        (("query", "SELECT 1"), "nothing was changed in the lake"),
+        (("--debug", "publish"), "nothing was changed in the lake, and no file is half written"),
+        (("nightly",), "what was committed stays, and the next run goes on from there"),
+    ],
+)
+def test_an_interrupted_command_says_what_stays_of_it(
+    site: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], stays: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("emolake.settings.load_settings", interrupted)
+    done = emolake(*arguments, cwd=site)
+    assert (done.returncode, done.stderr.strip()) == (130, f"emolake: interrupted; {stays}")
+
+
+def test_the_commands_that_commit_nothing_are_commands() -> None:
+    assert {*COMMANDS, "dashboard"} > COMMITS_NOTHING | WRITES_WHOLE_FILES
 
 
 def test_doctor_is_content_with_a_folder(site: Path) -> None:

@@ -196,11 +196,15 @@ def test_a_conversation_in_a_terminal(site: Path, tmp_path: Path, monkeypatch, h
         waited(shell, "42")
         shell.type(b"SELECT nothing_like_this;\n")
         waited(shell, "Binder Error")
+        for number, word in enumerate((b"quit", b"EXIT;", b"help"), start=1):
+            shell.type(word + b"\n")
+            waited(shell, "commands begin with a dot: ", times=number)
+        assert ".quit leaves" in shell.shown
         # A line that was begun is forgotten.
         shell.type(b"SELECT 'unfinished")
         waited(shell, "unfinished")
         shell.type(INTERRUPT)
-        waited(shell, "lake> ", times=4)
+        waited(shell, "lake> ", times=7)
         # A query that would take hours.
         shell.type(
             b"SELECT count(*) FROM range(100000000000) a, range(1000) b WHERE a.range % 7 = b.range;\n"

@@ -166,8 +166,11 @@ def test_a_table_that_there_is_not_is_named_with_those_that_there_are(lake, tmp_
 
 def test_a_place_that_cannot_be_written_is_named(lake, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportError, match="file cannot be written"):
-        exported(lake, tmp_path / "file")
+    with pytest.raises(ExportError, match="cannot be written"):
+        exported(lake, tmp_path / "file" / "below")
+    for each in (exported, lambda *place: plan_export(*place, "csv", disclosed())):
+        with pytest.raises(ConfigurationError, match="file is a file; give a folder with -o"):
+            each(lake, tmp_path / "file")
 
 
 @pytest.mark.parametrize("folder", ["recordings", "runs", "segments"])

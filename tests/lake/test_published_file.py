@@ -1,5 +1,6 @@
 """The published file: the lake's rows without what is personal, swapped in whole, and read by DuckDB since 1.0."""
 
+import errno
 import shutil
 import signal
 import subprocess
@@ -352,8 +353,22 @@ def test_a_folder_and_a_place_that_cannot_be_written_are_named(warehouse, tmp_pa
     with pytest.raises(PublishError, match="is a folder"):
         published(warehouse, tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(PublishError, match="the file before is as it was"):
+    with pytest.raises(PublishError, match="with -o or publish.file$"):  # there was no file before
         published(warehouse, tmp_path / "file" / "a.duckdb")
+
+
+def test_the_file_before_is_as_it_was_where_there_was_one(warehouse, tmp_path, monkeypatch):
+    path = tmp_path / "b.duckdb"
+    published(warehouse, path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = path.read_bytes()
+    monkeypatch.setattr("emolake.lake.published_file.move_whole", full)
+    with pytest.raises(PublishError, match="No space left on device; .*; the file before is as it was$"):
+        published(warehouse, path)
+    assert path.read_bytes() == before
 
 
 def test_a_link_and_its_permissions_stay(warehouse, path, tmp_path):

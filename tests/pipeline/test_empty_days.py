@@ -162,6 +162,18 @@ def test_a_day_that_is_not_over_is_not_noted(lake: Lake) -> None:
     assert rows(lake) == []
 
 
+def test_a_night_with_nothing_new_is_recorded_where_the_one_before_failed_and_once(lake: Lake) -> None:
+    hold(lake, NIGHT)
+    assert night(lake, dict.fromkeys(NIGHT, NOTHING)).failures
+    done = dict.fromkeys(NIGHT, Listing(found=1, skipped=1))
+    assert night(lake, done, flow="backfill").failures == []
+    assert [row[0] for row in rows(lake)] == ["failed"], "a backfill says nothing of the nightly"
+    assert night(lake, done).failures == []
+    assert sorted(row[0] for row in rows(lake)) == ["completed", "failed"]
+    assert night(lake, done).failures == []
+    assert len(rows(lake)) == 2
+
+
 def test_the_lookback_before_the_first_recordings_is_no_news(lake: Lake) -> None:
     run = night(lake, dict.fromkeys(NIGHT, NOTHING) | {FRIDAY: SOME})
     assert (run.warnings, rows(lake)) == ([], [])

@@ -161,6 +161,9 @@ def test_a_listing_that_is_not_all_there_is_no_listing(s3):
 def test_a_missing_folder_says_so(tmp_path):
     with pytest.raises(SourceError, match="does not exist; create it or correct source.uri"):
         list(FolderSource(tmp_path / "nowhere").list(""))
+    (tmp_path / "a.wav").write_bytes(b"x")
+    with pytest.raises(SourceError, match="a.wav is a file; give a folder of recordings"):
+        list(FolderSource(tmp_path / "a.wav").list(""))
 
 
 def test_a_file_is_read_in_place(tmp_path):

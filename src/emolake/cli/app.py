@@ -5,6 +5,7 @@ Everything heavy is imported inside the commands: `emolake --help` loads neither
 
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -27,6 +28,16 @@ from emolake.messages import printable, redacted
 from emolake.output.logs import use_format
 from emolake.output.notices import complain
 from emolake.pipeline.interrupts import Terminated
+
+COMMITS_NOTHING = frozenset(
+    {
+        "alert", "compare", "completion", "connect", "dashboard", "diagnose", "distribution", "doctor", "evaluate",
+        "gaps", "init", "models", "predict", "query", "report", "shell", "status", "verify",
+    }
+)  # fmt: skip
+"""Commands that only read the lake, if they know it at all."""
+WRITES_WHOLE_FILES = frozenset({"export", "publish"})
+"""Commands that write files from the lake, none of which appears before it is whole."""
 
 app = typer.Typer(
     name="emolake",
@@ -73,10 +84,10 @@ def main() -> None:
     except SystemExit as ended:
         # typer makes an exit without a word of an interrupt
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
-            complain("interrupted; what was committed stays, and the next run goes on from there")
+            complain(f"interrupted; {_what_stays(sys.argv[1:])}")
         raise
     except Terminated as ended:
-        complain(f"{ended}; what was committed stays, and the next run goes on from there")
+        complain(f"{ended}; {_what_stays(sys.argv[1:])}")
         sys.exit(128 + ended.number)
     except EmolakeError as error:
         _report(error, str(error), debug)
@@ -84,6 +95,20 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - it is reported, and the exit status says so
         _report(error, f"internal error, {type(error).__name__}: {error}; run again with --debug", debug)
         sys.exit(1)
+
+
+def _what_stays(arguments: Sequence[str]) -> str:
+    """Return what an interrupted command leaves behind.
+
+    >>> _what_stays(["query", "FROM runs"])
+    'nothing was changed in the lake'
+    """
+    command = next((each for each in arguments if not each.startswith("-")), None)
+    if command in COMMITS_NOTHING:
+        return "nothing was changed in the lake"
+    if command in WRITES_WHOLE_FILES:
+        return "nothing was changed in the lake, and no file is half written"
+    return "what was committed stays, and the next run goes on from there"
 
 
 def _report(error: Exception, message: str, debug: bool) -> None:

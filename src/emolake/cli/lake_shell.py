@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 _PROMPT, _CONTINUED = "lake> ", "  ... "
 _MOST_ROWS = 1000
+# Words of other programs, none of which begins a statement, and what they are here.
+_MEANT = {
+    "quit": ".quit leaves, as Ctrl-D does",
+    "exit": ".quit leaves, as Ctrl-D does",
+    "help": ".help shows what there is",
+    "?": ".help shows what there is",
+}
 _ALL_ROWS = sys.maxsize - 1
 
 
@@ -65,7 +72,11 @@ class LakeShell:
             try:
                 if readline is not None and self._begun:
                     _join_history(readline, [*self._begun, line])
-                self.take(line)
+                meant = None if self._begun else _MEANT.get(line.rstrip("; ").strip().lower())
+                if meant:
+                    complain(f"commands begin with a dot: {meant}")
+                else:
+                    self.take(line)
             except KeyboardInterrupt:
                 self._begun.clear()
                 complain("cancelled")

@@ -1,5 +1,6 @@
 """The commands that analyse days: nightly, backfill, and serve at their hours."""
 
+from datetime import date
 from typing import Annotated
 
 import typer
@@ -12,23 +13,31 @@ app = typer.Typer()
 @app.command(epilog="Example: `emolake nightly --date 2026-11-20`")
 def nightly(
     day: Annotated[
-        str | None,
-        typer.Option("--date", help="Day to analyse.", show_default="yesterday in source.timezone"),
+        date | None,
+        typer.Option(
+            "--date",
+            parser=parsed_day,
+            metavar="YYYY-MM-DD",
+            help="Day to analyse, not in the future.",
+            show_default="yesterday in source.timezone",
+        ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Analyse yesterday, or another day, plus the lookback for late arrivals."""
-    asked = parsed_day(day) if day else None
     path, settings = required_settings(config)
     from emolake.cli.running import run_nightly
+    from emolake.pipeline.run_request import check_begun
 
-    run_nightly(path, settings, asked)
+    if day is not None:
+        check_begun(settings, day)
+    run_nightly(path, settings, day)
 
 
 @app.command(epilog="Example: `emolake backfill 2026-11-01 2026-11-20 --plan`")
 def backfill(
     first: Annotated[str, typer.Argument(metavar="FROM", help="First day, YYYY-MM-DD.")],
-    last: Annotated[str, typer.Argument(metavar="TO", help="Last day, inclusive.")],
+    last: Annotated[str, typer.Argument(metavar="TO", help="Last day, inclusive; not in the future.")],
     plan: Annotated[
         bool,
         typer.Option(
@@ -52,9 +61,11 @@ def backfill(
     from_, to = parsed_day(first), parsed_day(last)
     path, settings = required_settings(config)
     from emolake.cli.running import run_backfill, show_plan
+    from emolake.pipeline.run_request import check_begun
     from emolake.schemas.days import DayRange
 
     days = DayRange(from_, to)
+    check_begun(settings, days.last)
     if plan:
         show_plan(settings, days, model=model, force=force)
     else:

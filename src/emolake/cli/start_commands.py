@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emolake.cli.arguments import ConfigOption, ModelOption, settings_or_defaults
+from emolake.environment import DEFAULT_CONFIG_FILE, default_config_file
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import printable, redacted, validation_problems
+from emolake.output.notices import complain
 
 if TYPE_CHECKING:
     from emolake.upkeep.bucket_survey import Survey
@@ -81,6 +83,12 @@ def init(
     given = {"uri": seen or uri, "pattern": pattern, "timezone": timezone, "endpoint_url": endpoint_url}
     values = {name: value for name, value in given.items() if value is not None}
     found = None if seen is None else _seen(values)
+    if seen is not None and timezone is None:
+        typer.echo(
+            "source.timezone: UTC, as no --timezone was given: it decides which day a call belongs to, and which day "
+            "is yesterday to the nightly",
+            err=True,
+        )
     path.write_text(commented_toml(found, **values), "utf-8")
     typer.echo(f"wrote {path}; `emolake doctor --config {path}` says what is still missing", err=True)
 
@@ -94,12 +102,18 @@ def _seen(values: dict[str, str]) -> "Survey":
     from pydantic import ValidationError
 
     from emolake.source.access import SourceOptions
+    from emolake.source.folder import FolderSource
+    from emolake.source.opening import open_source
     from emolake.upkeep.bucket_survey import survey
 
     try:
         options = SourceOptions(**values)
     except ValidationError as error:
         raise ConfigurationError(f"this is no source: {validation_problems(error, unknown='')}") from None
+    source = open_source(options.uri, options.s3)
+    if isinstance(source, FolderSource) and not source.folder.is_dir():
+        what = "is a file" if source.folder.exists() else "does not exist"
+        raise ConfigurationError(f"--from is a bucket or a folder, and {source.folder} {what}")
     found = survey(options)
     for (section, key), sentences in found.notes.items():
         for sentence in sentences:
@@ -113,6 +127,10 @@ def doctor(config: ConfigOption = None, model: ModelOption = None) -> None:
     from emolake.upkeep.doctor import examine
 
     settings = settings_or_defaults(config)
+    if config is None and default_config_file() is None:
+        complain(
+            f"there is no {DEFAULT_CONFIG_FILE} here; `emolake init` writes one; what follows is of the defaults"
+        )
     failed = 0
     for check in examine(settings, model):
         typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:15} {printable(redacted(check.detail))}")

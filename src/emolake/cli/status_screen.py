@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from emolake.cli.arguments import TableFormat
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from emolake.upkeep.status import Status
 
 _SHOWN = 5
+# The screen is looked at as one; its few wide tables may fold in a terminal of 80 columns.
+_LEAST_WIDTH = 6
 # Columns of `runs` that say nothing of how a run went, or hold keys of recordings.
 _NOT_SHOWN = ("options", "versions", "named_keys", "config_id")
 
@@ -25,7 +27,7 @@ def show_status(status: "Status", settings: "Settings", format: TableFormat) -> 
         write_json_object(_as_object(status, settings), sys.stdout)
         return
     zone = settings.source.zone
-    for line in _head(status):
+    for line in _head(status, zone):
         print(printable(line))
     if status.running:
         _table("running", ("run", "days", "running", "recordings", "", "sign of life"), _running(status))
@@ -43,6 +45,7 @@ def show_status(status: "Status", settings: "Settings", format: TableFormat) -> 
         ]
         title = f"gaps since {status.since}: {len(status.gaps)}"
         _table(title, ("date", "weekday", *by, "recordings", "usual"), gaps)
+        _say_cut(len(status.gaps), "emolake gaps")
     if status.health:
         health = [
             (row["model"], row["verdict"], row["segments"], row["logit_range_mean"], row["drift"])
@@ -53,14 +56,15 @@ def show_status(status: "Status", settings: "Settings", format: TableFormat) -> 
         names = ("date", "model", "dimension", "dimension_value", "measure", "value", "usual", "verdict")
         drift = [[row[name] for name in names] for row in status.drift[:_SHOWN]]
         _table(f"drift: {len(status.drift)}", names, drift)
+        _say_cut(len(status.drift), "emolake query 'FROM drift'")
     print()
     for line in _foot(status, zone):
         print(printable(line))
 
 
-def _head(status: "Status") -> Iterator[str]:
+def _head(status: "Status", zone: tzinfo) -> Iterator[str]:
     words = {"ok": "all is well", "warn": "worth a look", "fail": "something is wrong"}
-    yield f"{status.state.upper()}: {words[status.state]}, {status.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    yield f"{status.state.upper()}: {words[status.state]}, {_moment(status.at, zone)}"
     for problem in status.problems:
         yield f"  {problem.state:4}  {problem.kind}: {problem.message}"
     if status.lake and not status.problems:
@@ -78,17 +82,17 @@ def _running(status: "Status") -> Iterator[Sequence[Any]]:
         )  # fmt: skip
 
 
-def _runs(status: "Status", zone: Any) -> Iterator[Sequence[Any]]:
+def _runs(status: "Status", zone: tzinfo) -> Iterator[Sequence[Any]]:
     for row in status.runs:
         factor = row["real_time_factor"]
-        started = f"{row['started_at'].astimezone(zone):%Y-%m-%d %H:%M}"
+        started = _moment(row["started_at"], zone)
         yield (
             row["run_id"], _days(row), started, row["outcome"], row["done"],
             row["quarantined"], round(row["audio_seconds"] / 3600, 2), f"{1 / factor:.0f}" if factor else "",
         )  # fmt: skip
 
 
-def _foot(status: "Status", zone: Any) -> Iterator[str]:
+def _foot(status: "Status", zone: tzinfo) -> Iterator[str]:
     if status.storage:
         stored = status.storage
         free = f", {_bytes(stored['free_bytes'])} free on its disk" if "free_bytes" in stored else ""
@@ -100,7 +104,7 @@ def _foot(status: "Status", zone: Any) -> Iterator[str]:
     if status.lake is None:
         yield "late: " + (", ".join(map(str, status.late)) or "nothing")
     for run in status.schedule.runs:
-        yield f"next {run.flow}: {run.due_at.astimezone(zone):%Y-%m-%d %H:%M %Z} ({run.state})"
+        yield f"next {run.flow}: {_moment(run.due_at, zone)} ({run.state})"
     if status.schedule.note:
         yield f"next: {status.schedule.note}"
     for name, why in status.unknown.items():
@@ -138,7 +142,18 @@ def _without_details(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _table(title: str, columns: Sequence[str], rows: Any) -> None:
     print(f"\n{title}")
-    print_table(columns, rows, sys.stdout)
+    print_table(columns, rows, sys.stdout, least_width=_LEAST_WIDTH)
+
+
+def _say_cut(found: int, command: str) -> None:
+    """Say how many rows the table above leaves out, and what shows them."""
+    if found > _SHOWN:
+        print(f"and {found - _SHOWN} more: `{command}`")
+
+
+def _moment(at: datetime, zone: tzinfo) -> str:
+    """Return a time as the screen shows every one: in source.timezone, with its label."""
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M %Z}"
 
 
 def _days(row: Mapping[str, Any]) -> str:

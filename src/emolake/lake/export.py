@@ -46,8 +46,10 @@ def plan_export(
         names: tables and views; those that `disclosure` includes when left out.
 
     Raises:
-        ConfigurationError: there is no such table or view.
+        ConfigurationError: there is no such table or view, or a file is where the folder should be.
     """
+
+    _check_folder(folder)
 
     def read() -> list[ExportedTable]:
         return [
@@ -80,10 +82,12 @@ def export(
         force: replace files that are there.
 
     Raises:
-        ConfigurationError: there is no such table or view, or such a file is there already.
+        ConfigurationError: there is no such table or view, such a file is there already, or one is where the folder
+            should be.
         ExportError: they cannot be written.
         SnapshotExpiredError: its snapshot expired in every attempt.
     """
+    _check_folder(folder)
     targets = [
         _planned(each, 0, folder, format) for each in lake.answer(lambda: selections(lake, disclosure, names))
     ]
@@ -124,6 +128,13 @@ def _left(moved: Sequence[Path]) -> str:
     if not moved:
         return _UNTOUCHED
     return f"new already: {', '.join(path.name for path in moved)}; the others are as they were"
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.is_file():
+        raise ConfigurationError(
+            f"{folder} is a file; give a folder with -o, in which each table becomes a file of its own"
+        )
 
 
 def _planned(selection: Selection, rows: int, folder: Path, format: Format) -> ExportedTable:

@@ -6,6 +6,7 @@ functions otherwise (before 1.2 a MAP's subscript was a list) or not at all.
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -77,14 +78,22 @@ def publish(
             with replacing(_marker(target)) as marker:
                 marker.write(_mark(target))
     except OSError as error:
-        raise PublishError(f"{path} cannot be written: {error.strerror or error}; {_REMEDY}") from error
+        raise PublishError(
+            f"{path} cannot be written: {error.strerror or error}; {_remedy(target)}"
+        ) from error
     except duckdb.IOException as error:
         said = redacted(" ".join(str(error).split()))
-        raise PublishError(f"{path} cannot be written: {said[:300]}; {_REMEDY}") from error
+        raise PublishError(f"{path} cannot be written: {said[:300]}; {_remedy(target)}") from error
     return Published(path, tables, target.stat().st_size)
 
 
-_REMEDY = "make room there, or correct its permissions, or publish.file; the file before is as it was"
+def _remedy(target: Path) -> str:
+    """Return what to do about a place that cannot be written, and what is true of the file that is there."""
+    there = False
+    with suppress(OSError):  # nobody can look into a folder without permissions
+        there = target.exists()
+    stays = "; the file before is as it was" if there else ""
+    return f"make room there, or correct its permissions, or give another file with -o or publish.file{stays}"
 
 
 def _check_replaceable(target: Path) -> None:

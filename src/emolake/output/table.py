@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import cache
 from typing import IO, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from emolake.messages import printable
+from emolake.output.notices import complain
 
 
 def write_json(rows: Iterable[Mapping[str, Any]], stream: IO[str]) -> None:
@@ -56,23 +59,57 @@ def markdown_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def print_table(names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str]) -> None:
-    """Print rows as a table that keeps its width when it is piped."""
-    table = Table(show_edge=False, header_style="bold")
+def print_table(
+    names: Sequence[str], rows: Iterable[Sequence[Any]], stream: IO[str], *, least_width: int = 10
+) -> None:
+    """Print rows as a table that keeps its width when it is piped; where a terminal is too narrow for it, as records.
+
+    Args:
+        names: of the columns.
+        rows: what is in them.
+        stream: a terminal, or anything else.
+        least_width: characters that a column needs to be readable, if it has as many.
+    """
+    rows = list(rows)
     numeric: set[int] = set()
-    cells = []
+    lines = [list(names)]
     for row in rows:
         numeric |= {index for index, value in enumerate(row) if isinstance(value, int | float | Decimal)}
-        cells.append([_cell(_shown(value)) for value in row])
+        lines.append([_shown(value) for value in row])
+    console = Console(file=stream)
+    if rows and console.is_terminal and _needed_width(lines, least_width) > console.width:
+        _say_records(console.width)
+        for row in rows:
+            print_record(names, row, stream)
+        return
+    table = Table(show_edge=False, header_style="bold")
     for index, name in enumerate(names):
         table.add_column(_cell(name), justify="right" if index in numeric else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*row)
-    console = Console(file=stream)
+    for line in lines[1:]:
+        table.add_row(*map(_cell, line))
     if not console.is_terminal:
         wanted = Console(file=stream, width=10_000).measure(table).maximum
         console = Console(file=stream, width=wanted)
     console.print(table)
+
+
+def _needed_width(lines: Sequence[Sequence[str]], least_width: int) -> int:
+    """Return how wide a terminal must be to show each column whole, or so much of it that it can be read.
+
+    >>> _needed_width([["date", "site"], ["2026-11-20", "a place with a long name"]], 12)
+    27
+    """
+    # of each column a space on either side, and a line between two
+    return sum(min(least_width, max(map(cell_len, column))) + 3 for column in zip(*lines, strict=True)) - 1
+
+
+@cache
+def _say_records(width: int) -> None:
+    """Say once why there is no table."""
+    complain(
+        f"the table is too wide for this terminal of {width} columns: each row is shown in lines instead; ask for "
+        "fewer columns, or widen the terminal"
+    )
 
 
 def print_record(names: Sequence[str], row: Sequence[Any], stream: IO[str]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
 from emolake.pipeline.quarantine import quarantined
 from emolake.schemas.days import DayRange
@@ -31,6 +32,20 @@ class RunRequest:
     def replaces(self) -> bool:
         """Whether also what the lake holds is analysed."""
         return self.force or self.retried is not None
+
+
+def check_begun(settings: Settings, day: date) -> None:
+    """Check that a day that is asked for has begun in the configured zone.
+
+    Raises:
+        ConfigurationError: it is in the future.
+    """
+    today = datetime.now(settings.source.zone).date()
+    if day > today:
+        raise ConfigurationError(
+            f"{day} is in the future: in source.timezone, {settings.source.timezone}, it is {today}; give that day or "
+            "an earlier one"
+        )
 
 
 def nightly_request(settings: Settings, day: date | None) -> RunRequest:

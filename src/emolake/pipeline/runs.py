@@ -225,7 +225,7 @@ def recorded(run: Run, lake: Lake, log: Log) -> Iterator[None]:
     """Keep the run's row true while the block runs: alive, and at last how it ended.
 
     Runs that died before are marked first. A run that had no work and no failure gets no row, unless what it found of
-    its days is notable.
+    its days is notable, or the one before it of its flow failed: the newest of a flow is what `status` judges.
     """
     try:
         for died in mark_died(lake, run.settings.run, run_id=run.run_id):
@@ -237,8 +237,14 @@ def recorded(run: Run, lake: Lake, log: Log) -> Iterator[None]:
             run.failures.append(str(error) or type(error).__name__)
         record_if_possible(run, lake, log)
         raise
-    if run.recorded or run.failures or run.is_notable:
+    if run.recorded or run.failures or run.is_notable or _follows_a_failure(run, lake):
         run.record(lake, run.outcome)
+
+
+def _follows_a_failure(run: Run, lake: Lake) -> bool:
+    """Return whether the newest run of the same flow that has ended did not complete."""
+    newest = lake.answered_rows(statement("newest_outcome"), {"flow": run.request.flow})
+    return bool(newest) and newest[0][0] != "completed"
 
 
 def record_if_possible(run: Run, lake: Lake, log: Log) -> None:

@@ -76,6 +76,8 @@ class FolderSource:
         return Listed(base + entry.name, version, status.st_size, modified)
 
     def _entries(self, base: str) -> Sequence["os.DirEntry[str]"]:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise SourceError(f"the source {self.folder} is a file; give a folder of recordings")
         if not self.folder.is_dir():
             raise SourceError(
                 f"the source's folder {self.folder} does not exist; create it or correct source.uri"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, Literal
@@ -85,7 +85,7 @@ def status_of(settings: Settings, *, now: datetime | None = None) -> Status:
         found.lake = redacted(str(error))
         found.problems.append(Problem("lake", "fail", found.lake))
     found.schedule = next_runs()
-    _judge_schedule(found)
+    _judge_schedule(found, settings.source.zone)
     return found
 
 
@@ -221,14 +221,14 @@ def _drift(found: Status, lake: Lake, settings: Settings, days: DayRange) -> Non
         found.problems.append(Problem("drift", "fail" if is_failure else "warn", message))
 
 
-def _judge_schedule(found: Status) -> None:
+def _judge_schedule(found: Status, zone: tzinfo) -> None:
     if not found.schedule.reachable:
         found.problems.append(Problem("schedule", "warn", str(found.schedule.note)))
     if found.schedule.is_stuck:
         found.problems.append(Problem("schedule", "fail", str(found.schedule.note)))
     for run in found.schedule.runs:
         if run.state == "Late":
-            due = f"{run.due_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            due = f"{run.due_at.astimezone(zone):%Y-%m-%d %H:%M %Z}"
             message = f"the {run.flow} that was due at {due} has not begun: is a worker running?"
             found.problems.append(Problem("late", "fail", message))
 
