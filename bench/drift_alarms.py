@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from emolake.tasks.measure_drift import DriftOptions, History, judged
+from emolake.tasks.drift_options import DriftOptions
+from emolake.tasks.measure_drift import History, judged
 
 _LABELS = ("anger", "neutral", "happiness", "sadness", "fear", "disgust")
 _SHARES = np.array([0.12, 0.55, 0.15, 0.1, 0.05, 0.03])

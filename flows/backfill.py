@@ -7,7 +7,7 @@ from prefect import flow
 from pydantic import Field
 
 from emolake.flows.analyse_days import analyse_days
-from emolake.pipeline.run_request import backfill_request, check_begun
+from emolake.pipeline.run_request import backfill_request, mention_future
 from emolake.schemas.days import Day, DayRange
 from emolake.settings import load_settings
 
@@ -34,7 +34,7 @@ def backfill(
         parallel_days: days under way at once; they share the loaded model.
     """
     days = DayRange(first, last)
-    check_begun(load_settings(config), days.last)
+    mention_future(load_settings(config), days.last)
     request = backfill_request(
         days,
         model=model,

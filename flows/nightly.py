@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 
 from emolake.flows.analyse_days import analyse_days
-from emolake.pipeline.run_request import check_begun, nightly_request
+from emolake.pipeline.run_request import mention_future, nightly_request
 from emolake.schemas.days import Day
 from emolake.settings import load_settings
 
@@ -20,5 +20,5 @@ def nightly(config: Path | None = None, date: Day | None = None) -> dict[str, ob
     """
     settings = load_settings(config)
     if date is not None:
-        check_begun(settings, date)
+        mention_future(settings, date)
     return analyse_days(nightly_request(settings, date), config)

@@ -16,61 +16,21 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
 
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake, take_guards
-from emolake.options import Options
 from emolake.schemas.days import DayRange
-from emolake.schemas.drift_columns import DRIFT_MEASURES
+from emolake.schemas.drift_measures import DRIFT_MEASURES
 from emolake.schemas.tables import DRIFT
 from emolake.sql import statement
+from emolake.tasks.drift_options import STABILITY, DriftOptions
 
-_STABILITY = "population_stability"
 # What happens to a recording or does not: rare, and of few recordings no day's share is near the mean of the days.
 _OF_RECORDINGS = frozenset({"clipped_recordings"})
 _NIGHTS_A_MONTH = 30.0
 # Added to every share: of a label that hardly occurs nothing can be said.
 _LEAST_SHARE = 0.005
 _LEAST_INDEX = 1e-4
-
-
-class DriftOptions(Options):
-    """When a day counts as drifted from those before it."""
-
-    days: int = Field(28, ge=2)
-    """Days before it that a day is compared with."""
-    least_days: int = Field(14, ge=3)
-    """How many of them there have to be."""
-    least_recordings: int = Field(20, ge=1)
-    """Recordings of a day, or of a value of a dimension on it, below which it is not compared."""
-    false_alarms: float = Field(0.5, gt=0, le=30)
-    """How many nights a month may warn although nothing has changed; all comparisons of a night together."""
-    warn: dict[str, float] = Field(
-        default={
-            _STABILITY: 0.1,
-            "label_entropy": 0.2,
-            "confidence": 0.05,
-            "uncertain_share": 0.1,
-            "no_speech_share": 0.1,
-            "level_dbfs": 3.0,
-            "clipped_recordings": 0.1,
-            "bandwidth_hz": 500.0,
-        }
-    )
-    """Changes that warn, by measure; a smaller one never does, and a measure that is left out neither."""
-    fail: dict[str, float] = Field(default_factory=dict)
-    """Changes that end the run as failed, by measure, such as { population_stability = 0.5 }; none by default."""
-
-    @field_validator("warn", "fail")
-    @classmethod
-    def _of_known_measures(cls, changes: dict[str, float]) -> dict[str, float]:
-        unknown = sorted(changes.keys() - DRIFT_MEASURES.keys())
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)} is not measured; expected {', '.join(DRIFT_MEASURES)}")
-        if any(not change > 0 for change in changes.values()):
-            raise ValueError("a change has to be above 0")
-        return changes
 
 
 @dataclass(frozen=True)
@@ -175,7 +135,7 @@ def judged(
     rows: list[dict[str, Any]] = []
     for row in figures:
         for measure in DRIFT_MEASURES:
-            is_index = measure == _STABILITY
+            is_index = measure == STABILITY
             series = Series(row["model"], row["config_id"], row["dimension"], row["dimension_value"], measure)
             value, label_seconds = (None, row["label_seconds"]) if is_index else (row[measure], None)
             observed = Observed(value, label_seconds, row["recordings"])

@@ -191,7 +191,9 @@ def test_a_condition_of_an_erasure_finds_the_name_and_no_other(site: Site, name:
     asked = requests_by_condition(site.settings, f"dimensions['site'] = '{quoted}' AND status = 'ok'")
     assert [name in each.uri for each in asked] == [True]
     plan = plan_erasure(site.settings, asked)
-    assert [each.rows for each in plan.stored] == [{"recordings": 1, "analyses": 1, "segments": 1}]
+    assert [each.rows for each in plan.stored] == [
+        {"recordings": 1, "analyses": 1, "segments": 1, "recording_dynamics": 1}
+    ]
 
 
 def test_csv_and_json_hold_every_name_unchanged(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

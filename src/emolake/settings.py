@@ -30,8 +30,8 @@ from emolake.output.logs import LogOptions
 from emolake.source.access import SourceOptions
 from emolake.source.policy import Policy
 from emolake.source.roles import Roles
+from emolake.tasks.drift_options import DriftOptions
 from emolake.tasks.fetch import FetchOptions
-from emolake.tasks.measure_drift import DriftOptions
 from emolake.tasks.segment import SegmentOptions
 from emolake.telemetry import TelemetryOptions
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -66,7 +67,7 @@ def test_a_board_is_of_the_days_and_the_model(settings: Settings) -> None:
 
 def test_a_day_on_which_everything_failed_is_shown(tmp_path: Path) -> None:
     settings = Settings(warehouse=sqlite_warehouse(tmp_path))
-    bad = {
+    bad: dict[str, Any] = {
         "status": "quarantined",
         "error": "decode: no",
         "pieces": (),

@@ -168,7 +168,7 @@ def test_a_place_that_cannot_be_written_is_named(lake, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="cannot be written"):
         exported(lake, tmp_path / "file" / "below")
-    for each in (exported, lambda *place: plan_export(*place, "csv", disclosed())):
+    for each in (exported, lambda lake, folder: plan_export(lake, folder, "csv", disclosed())):
         with pytest.raises(ConfigurationError, match="file is a file; give a folder with -o"):
             each(lake, tmp_path / "file")
 

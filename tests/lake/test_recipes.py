@@ -46,7 +46,9 @@ def by_python(lines: str) -> str:
 
 def by_command_line(lines: str, home: Path) -> str:
     """What DuckDB's own command line gives, with the extensions' wheels for what it would download."""
-    program = shutil.which("duckdb") or "duckdb-cli is not installed"
+    program = shutil.which("duckdb", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("duckdb-cli is not installed")
     found = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     if not found.startswith(f"v{duckdb.__version__} "):
         pytest.skip(

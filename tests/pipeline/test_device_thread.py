@@ -340,7 +340,7 @@ def test_a_thread_that_ends_with_a_batch_in_hand_leaves_no_shard_waiting(
     getattr(model, where).extend([None, ending])
     thread = serving(model, batch_seconds=2.0, in_flight=2)
     if isinstance(ending, MemoryError):  # what is done about it fails in its turn
-        monkeypatch.setattr(thread, "_out_of_memory", lambda *_: model.no_such_thing)
+        monkeypatch.setattr(thread, "_out_of_memory", lambda *_: 1 / 0)
     found = together(thread, model, {name: pieces_of([16_000] * 10) for name in "abc"})
     for error in found.values():
         assert isinstance(error, DeviceLostError)

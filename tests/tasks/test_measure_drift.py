@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from bench.drift_alarms import MANY_SMALL, Calls, simulated_month
 from emolake.lake.connect import open_lake
 from emolake.schemas.days import DayRange
-from emolake.schemas.drift_columns import DRIFT_MEASURES
+from emolake.schemas.drift_measures import DRIFT_MEASURES
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
+from emolake.tasks.drift_options import DriftOptions
 from emolake.tasks.measure_drift import (
-    DriftOptions,
     History,
     drift_notes,
     judged,

@@ -108,7 +108,7 @@ def report(
     With --recording it is of one recording: waveform, who speaks when, probabilities over time, and a player.
     """
     _, settings = required_settings(config)
-    from emolake.output.files import check_output, is_page
+    from emolake.output.output_files import check_output, is_page
 
     check_output(output, may_replace=is_page, force=force)
     if recording is not None:

@@ -18,7 +18,7 @@ def nightly(
             "--date",
             parser=parsed_day,
             metavar="YYYY-MM-DD",
-            help="Day to analyse, not in the future.",
+            help="Day to analyse.",
             show_default="yesterday in source.timezone",
         ),
     ] = None,
@@ -27,17 +27,17 @@ def nightly(
     """Analyse yesterday, or another day, plus the lookback for late arrivals."""
     path, settings = required_settings(config)
     from emolake.cli.running import run_nightly
-    from emolake.pipeline.run_request import check_begun
+    from emolake.pipeline.run_request import mention_future
 
     if day is not None:
-        check_begun(settings, day)
+        mention_future(settings, day)
     run_nightly(path, settings, day)
 
 
 @app.command(epilog="Example: `emolake backfill 2026-11-01 2026-11-20 --plan`")
 def backfill(
     first: Annotated[str, typer.Argument(metavar="FROM", help="First day, YYYY-MM-DD.")],
-    last: Annotated[str, typer.Argument(metavar="TO", help="Last day, inclusive; not in the future.")],
+    last: Annotated[str, typer.Argument(metavar="TO", help="Last day, inclusive.")],
     plan: Annotated[
         bool,
         typer.Option(
@@ -61,11 +61,11 @@ def backfill(
     from_, to = parsed_day(first), parsed_day(last)
     path, settings = required_settings(config)
     from emolake.cli.running import run_backfill, show_plan
-    from emolake.pipeline.run_request import check_begun
+    from emolake.pipeline.run_request import mention_future
     from emolake.schemas.days import DayRange
 
     days = DayRange(from_, to)
-    check_begun(settings, days.last)
+    mention_future(settings, days.last)
     if plan:
         show_plan(settings, days, model=model, force=force)
     else:

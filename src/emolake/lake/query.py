@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from emolake.lake.questions import QueryError, ask, asking
 from emolake.lake.transact import Lake, interruptible
-from emolake.output.files import check_output, has_ending, output_file
+from emolake.output.output_files import check_output, has_ending, output_file
 from emolake.output.table import print_table, write_csv, write_json
 
 Format = Literal["table", "csv", "json", "parquet"]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
+from emolake.output.notices import complain
 from emolake.pipeline.quarantine import quarantined
 from emolake.schemas.days import DayRange
 from emolake.settings import Settings
@@ -34,18 +34,11 @@ class RunRequest:
         return self.force or self.retried is not None
 
 
-def check_begun(settings: Settings, day: date) -> None:
-    """Check that a day that is asked for has begun in the configured zone.
-
-    Raises:
-        ConfigurationError: it is in the future.
-    """
+def mention_future(settings: Settings, day: date) -> None:
+    """Say on standard error that a day is still to come: it may be mistyped, or the clock be wrong."""
     today = datetime.now(settings.source.zone).date()
     if day > today:
-        raise ConfigurationError(
-            f"{day} is in the future: in source.timezone, {settings.source.timezone}, it is {today}; give that day or "
-            "an earlier one"
-        )
+        complain(f"{day} is in the future: in source.timezone, {settings.source.timezone}, it is {today}")
 
 
 def nightly_request(settings: Settings, day: date | None) -> RunRequest:

@@ -68,7 +68,7 @@ def _passed_over(run: Run) -> str:
 
 def _emotions(run: Run, lake: Lake) -> str:
     found = lake.connection.execute(
-        statement("report_daily_shares"), {"first": run.days.first, "last": run.days.last}
+        statement("run_daily_shares"), {"first": run.days.first, "last": run.days.last}
     )
     rows = []
     for each in found.to_arrow_table().to_pylist():

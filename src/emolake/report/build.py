@@ -9,7 +9,7 @@ from typing import Any
 
 from emolake.errors import ConfigurationError
 from emolake.lake.transact import Lake
-from emolake.output.files import output_file
+from emolake.output.output_files import output_file
 from emolake.report import operations, shares, shown_tables
 from emolake.report.layout import render
 from emolake.report.shares import Names, Periods

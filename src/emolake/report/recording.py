@@ -12,7 +12,7 @@ from emolake.audio.trace import Trace
 from emolake.errors import EmolakeError
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
-from emolake.output.files import output_file
+from emolake.output.output_files import output_file
 from emolake.report.layout import render
 from emolake.report.shown_tables import ShownColumn, ShownTable, columns
 from emolake.report.statement_rows import Row, rows_of

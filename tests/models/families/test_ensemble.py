@@ -13,6 +13,7 @@ from emolake.models.families.ensemble import Ensemble, EnsembleOptions
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching, Prediction
 from emolake.models.registry import ModelEntry
+from emolake.models.runtimes import choice
 from emolake.schemas.labels import UnknownLabelError, canonical
 from emolake.settings import Settings
 from emolake.tasks.classify import Engine, Scores
@@ -216,9 +217,13 @@ def test_a_members_unknown_label_is_an_error_at_load(tmp_path: Path) -> None:
         settings(tmp_path).registry.entry("both").load(InferenceOptions(device="cpu"))
 
 
-def test_a_precision_that_a_member_lacks_is_refused(made: Path) -> None:
+def test_a_precision_that_a_member_lacks_is_refused(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_INSTRUCTIONS", {"fp16": ("avx2",)})  # else this processor is what lacks it
     with pytest.raises(ConfigurationError, match="precision is fp16, and .* supports"):
-        settings(made).registry.entry("both").load(InferenceOptions(device="cpu", precision="fp16"))
+        mixed = {"family": "ensemble", "members": ["ravdess", "small"]}
+        settings(made, mixed=mixed).registry.entry("mixed").load(
+            InferenceOptions(device="cpu", precision="fp16")
+        )
 
 
 def test_members_need_a_configuration() -> None:

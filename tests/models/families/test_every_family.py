@@ -15,6 +15,7 @@ from emolake.models.inference import InferenceOptions
 from emolake.models.known_families import FAMILIES
 from emolake.models.protocol import EmotionModel
 from emolake.models.registry import ModelEntry
+from emolake.models.runtimes import choice
 from emolake.pipeline.shard import analyse
 from emolake.pipeline.timings import Timings
 from emolake.prediction.files import source_object
@@ -107,10 +108,11 @@ def test_a_model_of_some_classes_is_the_whole_one_without_the_other_logits(
 @pytest.mark.parametrize("family", BUILDERS)
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "int8"])
 def test_a_precision_that_the_family_lacks_is_refused_not_ignored(
-    entries: dict[str, ModelEntry], family: str, precision: Any
+    entries: dict[str, ModelEntry], family: str, precision: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if family not in entries:
         pytest.skip(f"the extra of {family} is not installed here")
+    monkeypatch.setattr(choice, "_INSTRUCTIONS", dict.fromkeys(("bf16", "fp16", "int8"), ("avx2",)))
     if any(precision in each for each in entries[family].precisions.values()) and family != "ensemble":
         pytest.skip(f"{family} has {precision}")
     with pytest.raises(ConfigurationError, match=f"inference.precision is {precision}.*supports fp32"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from emolake.errors import ConfigurationError
-from emolake.output.files import has_ending, is_page, output_file
+from emolake.output.output_files import has_ending, is_page, output_file
 
 PAGE = b"<!DOCTYPE html>\n<html>"
 
