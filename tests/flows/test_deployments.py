@@ -192,7 +192,8 @@ def test_a_nightly_and_a_backfill_run_on_the_worker(site: Site) -> None:
             ("backfill", 2),
         ]
     artifacts = {artifact["flow_run_id"]: artifact for artifact in site.post("artifacts/filter", {})}
-    runs = {each["id"]: each for each in site.post("flow_runs/filter", {})}
+    found = site.post("flow_runs/filter", {})
+    runs = {each["id"]: each for each in found if each["state_type"] != "SCHEDULED"}  # those are to come
     assert artifacts.keys() == runs.keys()  # on the deployed runs, which have no others below them
     assert all(each["deployment_id"] and not each["parent_task_run_id"] for each in runs.values())
     assert {artifact["key"] for artifact in artifacts.values()} == {"emolake-nightly", "emolake-backfill"}
