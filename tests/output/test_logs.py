@@ -170,7 +170,7 @@ def test_a_closed_standard_error_ends_nothing(
 ) -> None:
     with logged(LogOptions(format=format)):
         monkeypatch.setattr("sys.stderr", make())
-        log.info(message, *(["x"] if "%" in message else []))
+        assert log.info(message, *(["x"] if "%" in message else [])) is None  # type: ignore[func-returns-value]
 
 
 class Unshowable:

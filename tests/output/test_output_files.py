@@ -37,10 +37,11 @@ def test_a_file_of_another_kind_is_kept(tmp_path: Path, content: bytes) -> None:
 
 def test_an_empty_file_is_nobodys(tmp_path: Path) -> None:
     path = tmp_path / "made-by-mktemp"
-    path.touch()
     for may_replace in (is_page, has_ending(".csv")):
-        with output_file(path, may_replace=may_replace):
-            pass
+        path.write_bytes(b"")
+        with output_file(path, may_replace=may_replace) as file:
+            file.write(PAGE)
+        assert path.read_bytes() == PAGE
 
 
 def test_a_failure_leaves_the_file_as_it_was(tmp_path: Path) -> None:
