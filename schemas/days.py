@@ -40,6 +40,14 @@ class DayRange:
         """Return the smallest range that holds some days."""
         return cls(min(days), max(days))
 
+    def __str__(self) -> str:
+        """Name the days in a sentence.
+
+        >>> str(DayRange(date(2026, 11, 1), date(2026, 11, 3))), str(DayRange(date(2026, 11, 1), date(2026, 11, 1)))
+        ('2026-11-01 to 2026-11-03', '2026-11-01')
+        """
+        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+
     def __iter__(self) -> Iterator[date]:
         for offset in range((self.last - self.first).days + 1):
             yield self.first + timedelta(days=offset)

@@ -24,20 +24,26 @@ class Grain(StrEnum):
 
 
 @dataclass(frozen=True)
-class Table:
-    """One table: `key` names the columns that identify a row, `partition_by` those that split its files."""
+class Relation:
+    """What a table and a view have in common: `key` names the columns that identify a row."""
 
     name: str
     description: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
-    partition_by: tuple[str, ...] = ()
-    grain: Grain = Grain.internal
 
     @property
     def schema(self) -> pa.Schema:
-        """Arrow schema of the table."""
+        """Arrow schema of its rows."""
         return pa.schema([column.field for column in self.columns])
+
+
+@dataclass(frozen=True)
+class Table(Relation):
+    """One table: `partition_by` names the columns that split its files."""
+
+    partition_by: tuple[str, ...] = ()
+    grain: Grain = Grain.internal
 
     @property
     def ddl(self) -> str:

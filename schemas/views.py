@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from hashlib import sha256
 
-import pyarrow as pa
-
 from emolake.schemas import columns as c
 from emolake.schemas import view_columns as v
-from emolake.schemas.column import Column
-from emolake.schemas.tables import TABLES, Grain, Table
+from emolake.schemas.tables import TABLES, Grain, Relation, Table
 from emolake.sql import statement
 
 # Parts of statements that several views, and the daily table, are made with: `sql/NAME.sql`.
@@ -16,19 +13,10 @@ _PARTS = ("emotions_by_day", "share_bounds")
 
 
 @dataclass(frozen=True)
-class View:
-    """One view: `key` names the columns that identify a row, `example` is a query over the lake."""
+class View(Relation):
+    """One view: `example` is a query over the lake."""
 
-    name: str
-    description: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
     example: str
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Arrow schema of the view."""
-        return pa.schema([column.field for column in self.columns])
 
     @property
     def grain(self) -> Grain:

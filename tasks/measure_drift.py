@@ -2,8 +2,8 @@
 
 A day is far from the usual where, had nothing changed, the days before would hardly ever lead to one like it (Student's
 t for one more day, as far as days scatter; where recordings are counted, a binomial tail too), and the change is large
-enough to matter. How rarely "hardly ever" is, is
-divided by the number of comparisons of the day (Bonferroni), so that it holds for the whole night.
+enough to matter. How rarely "hardly ever" is, is divided by the number of comparisons of the day (Bonferroni), so that
+it holds for the whole night.
 """
 
 import math
@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from emolake.lake.schema import append
+from emolake.lake.statement_rows import rows_of
 from emolake.lake.transact import Lake, take_guards
 from emolake.schemas.days import DayRange
 from emolake.schemas.drift_measures import DRIFT_MEASURES
@@ -295,9 +296,7 @@ def _verdict(row: Mapping[str, Any], allowed: float, options: DriftOptions) -> s
 
 def _figures(lake: Lake, days: Sequence[date], dimensions: Sequence[str]) -> list[dict[str, Any]]:
     asked = {"first": days[0], "last": days[-1], "days": list(days), "dimensions": list(dimensions)}
-    result = lake.connection.execute(statement("drift_figures"), asked)
-    names = [column[0] for column in result.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    return rows_of(lake, "drift_figures", **asked)
 
 
 def _write(lake: Lake, rows: Sequence[Mapping[str, Any]], run_id: str) -> list[dict[str, Any]]:

@@ -6,9 +6,7 @@ import re
 import socket
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -26,38 +24,15 @@ from emolake.pipeline.run_request import RunRequest
 from emolake.settings import Settings
 from emolake.telemetry import METRICS, TelemetryOptions, started
 
+from http_receiver import HttpReceiver, receiving
+
 DASHBOARD = Path(__file__).parents[1] / "deployments" / "grafana.json"
 
 
-class Collector:
-    """A collector on this machine: what was sent to it, by path."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, bytes]] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.got.append((self.path, body))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
 @pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    made = Collector()
-    thread = Thread(target=made.server.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+def collector() -> Iterator[HttpReceiver]:
+    with receiving() as made:
+        yield made
 
 
 def free_port() -> int:
@@ -67,12 +42,15 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def exposed(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> dict[str, set[str]]:
+def exposed(tmp_path_factory: pytest.TempPathFactory, collector: HttpReceiver) -> dict[str, set[str]]:
     """Names of the samples that a run of two calls leaves for Prometheus, with their labels; OTLP is on as well."""
     site = Site(tmp_path_factory.mktemp("site"))
     site.put("good.wav", np.random.default_rng(0).normal(0, 0.1, (64_000, 1)).astype(np.float32))
     site.put("bad.wav", np.zeros((16_000, 1), np.float32)).write_bytes(b"junk")
-    options = {"otlp_endpoint": collector.url, "textfile": str(site.folder / "metrics" / "emolake.prom")}
+    options = {
+        "otlp_endpoint": f"http://{collector.address}",
+        "textfile": str(site.folder / "metrics" / "emolake.prom"),
+    }
     settings = site.settings(
         telemetry=options, source={"uri": str(site.folder / "calls"), "lookback_days": 0}
     )
@@ -139,11 +117,11 @@ def test_the_dashboard_asks_for_what_is_exported(exposed: dict[str, set[str]]) -
     assert all(any(name.startswith(stem) for name in asked) for stem in stems), "a metric is on no panel"
 
 
-def test_a_collector_gets_metrics_and_traces(exposed: dict[str, set[str]], collector: Collector) -> None:
+def test_a_collector_gets_metrics_and_traces(exposed: dict[str, set[str]], collector: HttpReceiver) -> None:
     assert exposed
     metrics: set[str] = set()
     spans: dict[str, Any] = {}
-    for path, body in collector.got:
+    for path, body in collector.requests:
         assert b"oslo" not in body
         if path == "/v1/metrics":
             message = ExportMetricsServiceRequest.FromString(body)
@@ -208,17 +186,17 @@ def test_nothing_that_is_down_harms_a_run(tmp_path: Path, caplog: pytest.LogCapt
     assert "Traceback" not in caplog.text
 
 
-def test_an_error_is_told_without_its_words(collector: Collector) -> None:
-    del collector.got[:]
+def test_an_error_is_told_without_its_words(collector: HttpReceiver) -> None:
+    del collector.requests[:]
     with (
         pytest.raises(ValueError, match="oslo"),
-        started(TelemetryOptions(otlp_endpoint=collector.url)),
+        started(TelemetryOptions(otlp_endpoint=f"http://{collector.address}")),
         telemetry.span("bad"),
     ):
         raise ValueError("calls/oslo/a.wav")
-    assert collector.got
-    assert all(b"oslo" not in body for _, body in collector.got)
-    assert any(b"ValueError" in body for _, body in collector.got)
+    assert collector.requests
+    assert all(b"oslo" not in body for _, body in collector.requests)
+    assert any(b"ValueError" in body for _, body in collector.requests)
 
 
 def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

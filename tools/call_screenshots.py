@@ -17,7 +17,6 @@ from datetime import date
 from pathlib import Path
 
 import pyarrow as pa  # noqa: F401  (before DuckDB, whose extensions bring another)
-from playwright.sync_api import Browser
 
 from bench.made_story import Story, tell
 from emolake.dashboard.server import ADDRESS, CONFIG_VARIABLE, command
@@ -27,7 +26,7 @@ from emolake.lake.connect import open_lake
 from emolake.report.wording import Language
 from emolake.settings import load_settings
 from emolake.upkeep.recording_page import report_recording
-from tools.screenshots import DOCS, chromium
+from tools.screenshots import DOCS, chromium, take_picture
 
 DAY = date(2026, 11, 20)
 PORT = 8599
@@ -51,18 +50,19 @@ def main() -> None:
     folder = parser.parse_args().to
     with tempfile.TemporaryDirectory() as scratch, chromium(Path(scratch)) as browser:
         page = _recording(Path(scratch))
-        _take(browser, page.as_uri(), folder / "recording.png", wait_for="#tracks svg", height=860)
-        _take(
+        take_picture(browser, page.as_uri(), folder / "recording.png", wait_for="#tracks svg", height=860)
+        take_picture(
             browser,
             page.as_uri(),
             folder / "recording-phone.png",
             wait_for="#tracks svg",
             width=390,
+            height=844,
             dark=True,
-            at="#over-time",
+            at="over-time",
         )
         with _dashboard(Path(scratch)) as url:
-            _take(
+            take_picture(
                 browser,
                 url,
                 folder / "dashboard.png",
@@ -116,24 +116,6 @@ def _dashboard(scratch: Path) -> Iterator[str]:
             yield url
         finally:
             server.terminate()
-
-
-def _take(
-    browser: Browser, url: str, path: Path, *, wait_for: str, width: int = 1280, height: int = 844, dark: bool = False,
-    rest_s: float = 1.0, at: str | None = None,
-) -> None:  # fmt: skip
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
-    )
-    page = context.new_page()
-    page.goto(url)
-    page.wait_for_selector(wait_for, timeout=120_000)
-    if at is not None:
-        page.evaluate("at => document.querySelector(at).scrollIntoView()", at)
-    page.wait_for_timeout(1000 * rest_s)
-    page.screenshot(path=path)
-    context.close()
-    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

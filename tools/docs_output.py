@@ -144,10 +144,7 @@ def _refreshed(part: re.Match[str], folder: Path, commands: list[Command]) -> st
         options = {name: value for name, _, value in (word.partition("=") for word in text.split())}
         new = "".join(_shown(command, folder, commands, options) for command in _commands(body))
         if not is_alike(body, new):
-            start, end = (part.start(), part.end())
-            fence = part["fence"]
-            whole = part.string[start:end]
-            return whole[: whole.index(body)] + new + f"{fence}\n"
+            return part[0][: part.start("body") - part.start()] + new + f"{part['fence']}\n"
     return part[0]
 
 

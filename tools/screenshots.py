@@ -35,19 +35,19 @@ class Setting:
     file: str
     width: int = 1280
     height: int = 900
-    scheme: str = "light"
+    dark: bool = False
     language: Language = Language.en
-    media: str = "screen"
+    printed: bool = False
     at: str | None = None
     """Id of what the picture begins with; the top of the page when None."""
 
 
 SETTINGS = (
     Setting("report.png"),
-    Setting("report-dark.png", scheme="dark", at="trends"),
+    Setting("report-dark.png", dark=True, at="trends"),
     Setting("report-phone.png", width=390, height=844),
     Setting("report-korean.png", language=Language.ko),
-    Setting("report-print.png", width=794, height=1123, media="print"),
+    Setting("report-print.png", width=794, height=1123, printed=True),
 )
 
 
@@ -59,12 +59,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, chromium(Path(scratch)) as browser:
         pages = _pages(Path(scratch))
         for setting in SETTINGS:
-            path = folder / setting.file
-            _take(browser, pages[setting.language], setting, path)
-            size = path.stat().st_size
-            print(f"{path}: {size / 1000:.0f} kB")
-            if size > MOST_BYTES:
-                raise SystemExit(f"{path} has {size} bytes, more than {MOST_BYTES}: make its window smaller")
+            take_picture(
+                browser,
+                pages[setting.language].as_uri(),
+                folder / setting.file,
+                width=setting.width,
+                height=setting.height,
+                dark=setting.dark,
+                printed=setting.printed,
+                at=setting.at,
+            )
 
 
 def _pages(scratch: Path) -> dict[Language, Path]:
@@ -111,20 +115,50 @@ def _package_folders() -> Iterator[Path]:
             yield Path(spec.origin).parent
 
 
-def _take(browser: Browser, page_file: Path, setting: Setting, path: Path) -> None:
+def take_picture(
+    browser: Browser,
+    url: str,
+    path: Path,
+    *,
+    width: int = 1280,
+    height: int = 900,
+    dark: bool = False,
+    printed: bool = False,
+    wait_for: str = "body",
+    rest_s: float = 1.0,
+    at: str | None = None,
+) -> None:
+    """Write a picture of a page, and say how large it is.
+
+    Args:
+        browser: draws it.
+        url: of the page.
+        path: file of the picture.
+        width: of the window in pixels.
+        height: of the window in pixels.
+        dark: ask for the dark appearance.
+        printed: show it as it is printed.
+        wait_for: selector of what has to be there.
+        rest_s: seconds after that, until charts know their widths.
+        at: id of what the picture begins with; the top of the page when left out.
+    """
     context = browser.new_context(
-        viewport={"width": setting.width, "height": setting.height},
-        color_scheme="dark" if setting.scheme == "dark" else "light",
+        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
     )
     page = context.new_page()
-    page.emulate_media(media="print" if setting.media == "print" else "screen")
-    page.goto(page_file.as_uri())
-    page.wait_for_timeout(800)  # until the charts know their widths
-    if setting.at is not None:
-        page.evaluate("id => document.getElementById(id).scrollIntoView()", setting.at)
+    page.emulate_media(media="print" if printed else "screen")
+    page.goto(url)
+    page.wait_for_selector(wait_for, timeout=120_000)
+    page.wait_for_timeout(1000 * rest_s)
+    if at is not None:
+        page.evaluate("id => document.getElementById(id).scrollIntoView()", at)
         page.wait_for_timeout(200)
     page.screenshot(path=path)
     context.close()
+    size = path.stat().st_size
+    print(f"{path}: {size / 1000:.0f} kB")
+    if size > MOST_BYTES:
+        raise SystemExit(f"{path} has {size} bytes, more than {MOST_BYTES}: make its window smaller")
 
 
 if __name__ == "__main__":

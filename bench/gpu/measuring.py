@@ -46,7 +46,7 @@ def peak_memory_gb(device: str) -> float | None:
 
 
 def forget_memory(device: str) -> None:
-    """Begin to count the most memory anew."""
+    """Begin again to count the most memory."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
@@ -131,7 +131,7 @@ class GraphReplay:
 
 @contextmanager
 def layers_compiled(model: Any, backend: str) -> Iterator[None]:
-    """Let the transformer layers of a loaded model be compiled in the block, each shape anew.
+    """Let the transformer layers of a loaded model be compiled in the block, each shape by itself.
 
     What is around them, preparation, convolutions and hooks that take states, runs as ever: layers are alike, so that
     they share what is compiled.

@@ -36,7 +36,10 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu")
     parser.add_argument("--size", choices=("tiny", "full"), default="full")
     parser.add_argument(
-        "--out", type=Path, default=Path("gpu.json"), help="where the JSON goes, after each part anew"
+        "--out",
+        type=Path,
+        default=Path("gpu.json"),
+        help="where the JSON goes, written again after each part",
     )
     parser.add_argument("--only", nargs="*", choices=tuple(PARTS), default=tuple(PARTS))
     parser.add_argument("--minutes", type=float, default=7.5, help="in all")

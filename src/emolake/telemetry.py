@@ -185,7 +185,7 @@ def _begun(options: TelemetryOptions, ending: ExitStack) -> _Active:
         raise ConfigurationError(
             f"[telemetry] is on, and {error.name} is not installed: pip install 'emolake[telemetry]', or turn it off"
         ) from error
-    # Its errors are told once a minute by itself; a traceback of each would hide the run's own lines.
+    # A traceback of each of its errors would hide the run's own lines.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     resource = Resource.create({"service.name": "emolake"})
     readers: list[MetricReader] = []

@@ -291,10 +291,10 @@ def test_doctor_without_a_configuration_says_so_first(
 
 
 def test_init_from_a_folder_says_which_zone_it_took_and_what_that_decides(site: Path, tmp_path: Path) -> None:
-    told = "source.timezone: UTC, as no --timezone was given: it decides which day a call belongs to"
-    assert told in emolake("init", "--from", site / "calls", cwd=tmp_path).stderr
+    said = "source.timezone: UTC, as no --timezone was given: it decides which day a call belongs to"
+    assert said in emolake("init", "--from", site / "calls", cwd=tmp_path).stderr
     zoned = emolake("init", "--from", site / "calls", "--timezone", "Asia/Tokyo", "--force", cwd=tmp_path)
-    assert (zoned.returncode, told in zoned.stderr) == (0, False)
+    assert (zoned.returncode, said in zoned.stderr) == (0, False)
 
 
 @pytest.mark.parametrize(("name", "what"), [("emolake.toml", "is a file"), ("nowhere", "does not exist")])

@@ -1,4 +1,4 @@
-"""The dashboard as it is served: in a real browser, on this machine only, and gone when it is told to stop."""
+"""The dashboard as it is served: in a real browser, on this machine only, and gone when it is stopped."""
 
 import os
 import shutil

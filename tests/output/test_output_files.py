@@ -1,13 +1,27 @@
 """Files that are named with -o: other people's are kept, and what is written is whole or not there."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from emolake.errors import ConfigurationError
-from emolake.output.output_files import has_ending, is_page, output_file
+from emolake.output.output_files import check_output, has_ending, is_page
+from emolake.output.output_files import output_file as written
 
 PAGE = b"<!DOCTYPE html>\n<html>"
+
+
+@contextmanager
+def output_file(
+    path: Path, *, may_replace: Callable[[Path], bool], force: bool = False
+) -> Iterator[BinaryIO]:
+    """What commands do: check first, and write when the work is done."""
+    check_output(path, may_replace=may_replace, force=force)
+    with written(path) as file:
+        yield file
 
 
 def test_a_file_and_its_folder_are_made_and_replaced(tmp_path: Path) -> None:

@@ -7,9 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +26,7 @@ from emolake.settings import Settings, load_settings
 from emolake.upkeep.run_alerts import alerting, alerts_of_run, alerts_of_status
 from emolake.upkeep.status import Status, look_at
 
+from http_receiver import HttpReceiver, receiving
 from made_lake import Call, run_row, shard_rows, sqlite_warehouse
 
 SECRET = "hunter2"
@@ -35,44 +34,30 @@ DAY = date(2026, 11, 20)
 REFUSED = "json://127.0.0.1:1/"
 
 
-class Receiver:
-    """A receiver of webhooks on this machine: what it got, and how it answers."""
+class Webhook:
+    """A receiver of webhooks on this machine, as apprise names it."""
 
-    def __init__(self) -> None:
-        self.got: list[dict[str, Any]] = []
-        self.status, self.wait_s = 200, 0.0
-        receiver = self
+    def __init__(self, http: HttpReceiver) -> None:
+        self.http = http
+        self.url = f"json://me:{SECRET}@{http.address}/hook"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                time.sleep(receiver.wait_s)
-                receiver.got.append(json.loads(body))
-                self.send_response(receiver.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"json://me:{SECRET}@127.0.0.1:{self.server.server_port}/hook"
+    @property
+    def got(self) -> list[dict[str, Any]]:
+        """The messages."""
+        return [json.loads(body) for _, body in self.http.requests]
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    thread = Thread(target=made.server.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+def receiver() -> Iterator[Webhook]:
+    with receiving() as http:
+        yield Webhook(http)
 
 
 def options(*urls: str, **others: Any) -> AlertOptions:
     return AlertOptions(urls=tuple(map(SecretStr, urls)), **others)
 
 
-def test_a_message_arrives(receiver: Receiver) -> None:
+def test_a_message_arrives(receiver: Webhook) -> None:
     assert send(options(receiver.url), "emolake: failed", "one\ntwo") == []
     ((message),) = receiver.got
     assert (message["title"], message["message"]) == ("emolake: failed", "one\ntwo")
@@ -92,10 +77,10 @@ def test_a_message_arrives(receiver: Receiver) -> None:
     ],
 )
 def test_a_receiver_that_is_down_is_named_by_its_number(
-    receiver: Receiver, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
+    receiver: Webhook, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
     url: str | None, status: int, wait_s: float, problem: str,
 ) -> None:  # fmt: skip
-    receiver.status, receiver.wait_s = status, wait_s
+    receiver.http.status, receiver.http.wait_s = status, wait_s
     started = time.monotonic()
     problems = send(options(url or receiver.url, timeout_s=0.3 if wait_s else 20.0), "t", "b")
     assert problems[0] == problem
@@ -103,13 +88,13 @@ def test_a_receiver_that_is_down_is_named_by_its_number(
     assert SECRET not in caplog.text + "".join(capfd.readouterr()) + str(problems)
 
 
-def test_the_others_get_the_message_all_the_same(receiver: Receiver) -> None:
+def test_the_others_get_the_message_all_the_same(receiver: Webhook) -> None:
     assert len(send(options(REFUSED, receiver.url, "nothing://x"), "t", "b")) == 2
     assert len(receiver.got) == 1
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_silent_receiver_keeps_the_message_from_nobody_else(receiver: Receiver, place: int) -> None:
+def test_a_silent_receiver_keeps_the_message_from_nobody_else(receiver: Webhook, place: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes a connection, and never answers
         urls = [receiver.url, receiver.url]
         urls.insert(place, f"json://127.0.0.1:{silent.getsockname()[1]}/")
@@ -219,7 +204,7 @@ def test_gaps_drift_and_the_status_say_nothing_of_persons(tmp_path: Path) -> Non
 
 
 def test_a_run_is_neither_failed_nor_held_up_by_a_receiver(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, receiver: Receiver
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, receiver: Webhook
 ) -> None:
     warehouse = sqlite_warehouse(tmp_path)
     down = Settings(warehouse=warehouse, alerts=options(REFUSED))
@@ -232,10 +217,10 @@ def test_a_run_is_neither_failed_nor_held_up_by_a_receiver(
         Settings(warehouse=warehouse), "nightly"
     ) as ended:  # nobody is named: nothing is looked for
         ended({})
-    told = Settings(warehouse=warehouse, alerts=options(receiver.url))
-    with pytest.raises(RunFailedError), alerting(told, "nightly"):
+    settings = Settings(warehouse=warehouse, alerts=options(receiver.url))
+    with pytest.raises(RunFailedError), alerting(settings, "nightly"):
         raise RunFailedError("of oslo/a.wav", summary(outcome="failed"))
-    with pytest.raises(ZeroDivisionError), alerting(told, "backfill"):
+    with pytest.raises(ZeroDivisionError), alerting(settings, "backfill"):
         raise ZeroDivisionError("of oslo/a.wav")
     quiet = Settings(warehouse=warehouse, alerts=options(receiver.url, events=("late",)))
     with alerting(quiet, "nightly") as ended:
@@ -248,7 +233,7 @@ def test_a_run_is_neither_failed_nor_held_up_by_a_receiver(
 
 @pytest.mark.usefixtures("no_prefect")
 def test_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], receiver: Receiver
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], receiver: Webhook
 ) -> None:
     (tmp_path / "emolake.toml").write_text('[warehouse]\ncatalog = "sqlite:catalog.sqlite"\ndata = "data"\n')
     monkeypatch.setenv("EMOLAKE_ALERTS__URLS", receiver.url)
@@ -270,7 +255,7 @@ def test_the_command(
     assert called()[::2] == (0, "sent\n")
     assert called("--test")[::2] == (0, "sent\n")
     assert [message["title"] for message in receiver.got] == ["emolake: failed", "emolake: a test"]
-    receiver.status = 500
+    receiver.http.status = 500
     code, _, errors = called("--test")
     assert (code, errors) == (
         1,

@@ -1,9 +1,7 @@
 """Who speaks when, and what the conversation did, from voice activity alone: talk, silence, overlap, turns and pauses.
 
 Definitions:
-    Talk: stretches of speech, in which silences shorter than 200 ms are bridged, as they are stops and breaths rather
-        than pauses (Brady 1968, A statistical analysis of on-off patterns in 16 conversations, Bell System Technical
-        Journal 47). What is then shorter than 100 ms is a click and no talk.
+    Talk: stretches of speech, with short silences bridged and without clicks; see `emolake.audio.talk`.
     Pause, gap, overlap: as of Heldner & Edlund 2010, Pauses, gaps and overlaps in conversations, Journal of Phonetics
         38. A silence of all is a pause where the same one speaks on, and a gap where another one does. An overlap is
         the time in which two or more speak.

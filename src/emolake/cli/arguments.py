@@ -3,7 +3,7 @@
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,6 +60,20 @@ def parsed_day(text: str) -> date:
         raise typer.BadParameter(f"{text!r} is no date; expected YYYY-MM-DD") from error
 
 
+def first_day(default: str) -> Any:
+    """Return the option --from, without which `default` holds."""
+    return typer.Option(
+        "--from", parser=parsed_day, metavar="YYYY-MM-DD", help="First day.", show_default=default
+    )
+
+
+def last_day(default: str) -> Any:
+    """Return the option --to, without which `default` holds."""
+    return typer.Option(
+        "--to", parser=parsed_day, metavar="YYYY-MM-DD", help="Last day, inclusive.", show_default=default
+    )
+
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="Configuration file.", show_default="EMOLAKE_CONFIG, or ./emolake.toml"),
@@ -68,26 +82,8 @@ ModelOption = Annotated[
     str | None,
     typer.Option("--model", help="Name of a model.", show_default="inference.model"),
 ]
-FromOption = Annotated[
-    date | None,
-    typer.Option(
-        "--from",
-        parser=parsed_day,
-        metavar="YYYY-MM-DD",
-        help="First day.",
-        show_default="the first there is",
-    ),
-]
-ToOption = Annotated[
-    date | None,
-    typer.Option(
-        "--to",
-        parser=parsed_day,
-        metavar="YYYY-MM-DD",
-        help="Last day, inclusive.",
-        show_default="the last there is",
-    ),
-]
+FromOption = Annotated[date | None, first_day("the first there is")]
+ToOption = Annotated[date | None, last_day("the last there is")]
 FormatOption = Annotated[TableFormat, typer.Option(help="How rows are written.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 

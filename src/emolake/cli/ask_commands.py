@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from emolake.cli.arguments import ConfigOption, parsed_day, required_settings
+from emolake.cli.arguments import ConfigOption, first_day, last_day, required_settings
 from emolake.errors import ConfigurationError
 from emolake.report.wording import Language
 
@@ -60,26 +60,8 @@ def query(
 
 @app.command(epilog="Example: `emolake report --from 2026-11-01 --to 2026-11-20 -o november.html`")
 def report(
-    first: Annotated[
-        date | None,
-        typer.Option(
-            "--from",
-            parser=parsed_day,
-            metavar="YYYY-MM-DD",
-            help="First day.",
-            show_default="the last 31 days up to --to that the lake holds",
-        ),
-    ] = None,
-    last: Annotated[
-        date | None,
-        typer.Option(
-            "--to",
-            parser=parsed_day,
-            metavar="YYYY-MM-DD",
-            help="Last day, inclusive.",
-            show_default="the last that the lake holds",
-        ),
-    ] = None,
+    first: Annotated[date | None, first_day("the last 31 days up to --to that the lake holds")] = None,
+    last: Annotated[date | None, last_day("the last that the lake holds")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("report.html"),
     language: Annotated[
         Language, typer.Option(help="That the page opens in; a reader can choose another one in it.")

@@ -117,7 +117,7 @@ def connect(
     from emolake.lake.recipes import Recipes, recipe
 
     warehouse = settings.warehouse
-    place = place_of_s3(warehouse) if warehouse.data.startswith("s3://") else {}
+    place = place_of_s3(warehouse) if warehouse.is_on_s3 else {}
     typer.echo(recipe(tool, Recipes(warehouse, settings.source.timezone, settings.publish.file, place)))
 
 

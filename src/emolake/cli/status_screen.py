@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from emolake.cli.arguments import TableFormat
 from emolake.messages import counted, printable
 from emolake.output.table import print_table, write_json_object
+from emolake.schemas.days import DayRange
 
 if TYPE_CHECKING:
     from emolake.settings import Settings
@@ -157,8 +158,7 @@ def _moment(at: datetime, zone: tzinfo) -> str:
 
 
 def _days(row: Mapping[str, Any]) -> str:
-    first, last = row["first_date"], row["last_date"]
-    return str(first) if first == last else f"{first} to {last}"
+    return str(DayRange(row["first_date"], row["last_date"]))
 
 
 def _duration(seconds: float) -> str:

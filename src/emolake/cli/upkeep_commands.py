@@ -14,7 +14,8 @@ from emolake.cli.arguments import (
     ModelOption,
     TableFormat,
     ToOption,
-    parsed_day,
+    first_day,
+    last_day,
     required_settings,
 )
 from emolake.errors import ConfigurationError, EmolakeError
@@ -62,22 +63,8 @@ def verify(
 
 @app.command(epilog="Example: `emolake gaps --from 2026-11-01 --to 2026-11-20`")
 def gaps(
-    first: Annotated[
-        date | None,
-        typer.Option(
-            "--from", parser=parsed_day, metavar="YYYY-MM-DD", help="First day.", show_default="28 days"
-        ),
-    ] = None,
-    last: Annotated[
-        date | None,
-        typer.Option(
-            "--to",
-            parser=parsed_day,
-            metavar="YYYY-MM-DD",
-            help="Last day, inclusive.",
-            show_default="yesterday in source.timezone",
-        ),
-    ] = None,
+    first: Annotated[date | None, first_day("28 days")] = None,
+    last: Annotated[date | None, last_day("yesterday in source.timezone")] = None,
     format: FormatOption = TableFormat.table,
     config: ConfigOption = None,
 ) -> None:

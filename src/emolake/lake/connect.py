@@ -70,7 +70,7 @@ def connected(warehouse: WarehouseOptions) -> Iterator[duckdb.DuckDBPyConnection
         with interruptible(connection):
             _load_extensions(connection, warehouse)
             connection.execute("SET TimeZone = 'UTC'")
-            if warehouse.data.startswith("s3://"):
+            if warehouse.is_on_s3:
                 _create_s3_secret(connection, warehouse)
         yield connection
     finally:
@@ -90,7 +90,7 @@ def lake_if_any(warehouse: WarehouseOptions) -> Iterator[Lake | None]:
 
 def _load_extensions(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
     names = ["ducklake", f"{warehouse.parsed_catalog.kind}_scanner"]
-    if warehouse.data.startswith("s3://"):
+    if warehouse.is_on_s3:
         names.append("httpfs")
     for name in names:
         with _verifying:

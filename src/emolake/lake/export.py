@@ -13,7 +13,8 @@ from emolake.lake.disclosure import Disclosure, Selection, copied_to_parquet, co
 from emolake.lake.query import copied_to_csv
 from emolake.lake.snapshots import bound_memory
 from emolake.lake.transact import Lake
-from emolake.messages import counted, redacted
+from emolake.lake.trouble import reason
+from emolake.messages import counted
 
 Format = Literal["parquet", "csv"]
 
@@ -108,13 +109,10 @@ def export(
             for each in written:
                 move_whole(work / each.path.name, each.path)
                 moved.append(each.path)
-    except OSError as error:
+    except (OSError, duckdb.IOException) as error:
         raise ExportError(
-            f"{folder} cannot be written: {error.strerror or error}; {_REMEDY}; {_left(moved)}"
+            f"{folder} cannot be written: {reason(error)}; {_REMEDY}; {_left(moved)}"
         ) from error
-    except duckdb.IOException as error:
-        said = redacted(" ".join(str(error).split()))
-        raise ExportError(f"{folder} cannot be written: {said[:300]}; {_REMEDY}; {_left(moved)}") from error
     return written
 
 

@@ -22,7 +22,7 @@ from emolake.lake.registration import registered
 from emolake.lake.snapshots import bound_memory
 from emolake.lake.stored_columns import create_filled
 from emolake.lake.transact import Lake
-from emolake.messages import redacted
+from emolake.lake.trouble import reason
 from emolake.schemas.tables import PUBLISHED
 from emolake.sql import literal, quoted
 
@@ -77,13 +77,8 @@ def publish(
             move_whole(made, target)
             with replacing(_marker(target)) as marker:
                 marker.write(_mark(target))
-    except OSError as error:
-        raise PublishError(
-            f"{path} cannot be written: {error.strerror or error}; {_remedy(target)}"
-        ) from error
-    except duckdb.IOException as error:
-        said = redacted(" ".join(str(error).split()))
-        raise PublishError(f"{path} cannot be written: {said[:300]}; {_remedy(target)}") from error
+    except (OSError, duckdb.IOException) as error:
+        raise PublishError(f"{path} cannot be written: {reason(error)}; {_remedy(target)}") from error
     return Published(path, tables, target.stat().st_size)
 
 

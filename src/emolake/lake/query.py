@@ -60,7 +60,7 @@ def write_answer(
     if path is not None:
         check_output(path, may_replace=has_ending(*_ENDINGS[format]), force=force)
     with asking():
-        _write(lake, sql, format, output, path, force)
+        _write(lake, sql, format, output, path)
 
 
 def statements(lake: Lake, text: str) -> list[str]:
@@ -105,13 +105,12 @@ def copied_to_csv(lake: Lake, sql: str, path: Path) -> int:
     return rows
 
 
-def _write(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None, force: bool) -> None:
-    may_replace = has_ending(*_ENDINGS[format])
+def _write(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | None) -> None:
     if format == "parquet":
         if path is None:
             raise QueryError("Parquet cannot be shown; name a file with -o")
         answer = lake.answer(lambda: ask(lake.connection, sql).to_arrow_table())
-        with output_file(path, may_replace=may_replace, force=force) as file:
+        with output_file(path) as file:
             pq.write_table(answer, file)
         return
 
@@ -120,7 +119,7 @@ def _write(lake: Lake, sql: str, format: Format, output: IO[str], path: Path | N
         if path is None:
             yield output
             return
-        with output_file(path, may_replace=may_replace, force=force) as file:
+        with output_file(path) as file:
             stream = io.TextIOWrapper(file, "utf-8", newline="")
             yield stream
             stream.detach()  # which flushes, and leaves the file open

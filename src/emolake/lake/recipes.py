@@ -38,7 +38,7 @@ class Recipes:
     @property
     def extensions(self) -> list[str]:
         """The extensions by the names that LOAD knows."""
-        on_s3 = ["httpfs"] if self._is_on_s3 else []
+        on_s3 = ["httpfs"] if self.warehouse.is_on_s3 else []
         return ["ducklake", f"{self.warehouse.parsed_catalog.kind}_scanner", *on_s3]
 
     @property
@@ -54,7 +54,7 @@ class Recipes:
     def needs(self) -> list[str]:
         """The names of the environment variables that hold the secrets."""
         password = ["PGPASSWORD"] if self.warehouse.parsed_catalog.kind == "postgres" else []
-        return password + (list(_ACCESS.values()) if self._is_on_s3 else [])
+        return password + (list(_ACCESS.values()) if self.warehouse.is_on_s3 else [])
 
     def sql(self, variable: Callable[[str], str] | None = None) -> list[str]:
         """Return the statements, extensions included.
@@ -63,10 +63,10 @@ class Recipes:
             variable: writes the value of an environment variable; without, the AWS chain is asked, by an extension.
         """
         lines = [f"INSTALL {name}; LOAD {name};" for name in self.extensions]
-        if self._is_on_s3 and variable is None:
+        if self.warehouse.is_on_s3 and variable is None:
             lines.append("INSTALL aws; LOAD aws;")
         lines.append(f"SET TimeZone = {literal(self.timezone)};")
-        if self._is_on_s3:
+        if self.warehouse.is_on_s3:
             lines.append(f"{self.secret(variable)};")
         return [*lines, f"{self.attach};", "USE lake;"]
 
@@ -79,10 +79,6 @@ class Recipes:
         )
         place = [f"{name} {literal(value)}" for name, value in self.place.items()]
         return f"CREATE SECRET lake_data (TYPE s3, {', '.join([*keys, *place])})"
-
-    @property
-    def _is_on_s3(self) -> bool:
-        return self.warehouse.data.startswith("s3://")
 
 
 def recipe(tool: str, recipes: Recipes) -> str:
@@ -100,7 +96,7 @@ def _python(of: Recipes) -> list[str]:
     lines = [
         *_secrets("#", of),
         f"# pip install duckdb=={of.duckdb} duckdb-extensions=={of.duckdb} {' '.join(wheels)} pytz",
-        *(["import os"] if of.warehouse.data.startswith("s3://") else []),
+        *(["import os"] if of.warehouse.is_on_s3 else []),
         "import duckdb",
         "from duckdb_extensions import import_extension",
         "",
@@ -110,7 +106,7 @@ def _python(of: Recipes) -> list[str]:
         "    lake.load_extension(name)",
         _executed(f"SET TimeZone = {literal(of.timezone)}"),
     ]
-    if of.warehouse.data.startswith("s3://"):
+    if of.warehouse.is_on_s3:
         lines += [
             "keys = {",
             *(f'    "{name}": os.environ.get("{source}", ""),' for name, source in _ACCESS.items()),

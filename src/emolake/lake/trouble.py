@@ -32,6 +32,13 @@ _BUGS = (
 _LONGEST = 300
 
 
+def reason(error: OSError | duckdb.Error) -> str:
+    """Return why a file cannot be read or written, in one line without secrets."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return redacted(" ".join(str(error).split()))[:_LONGEST]
+
+
 def trouble(error: duckdb.Error, catalog: str) -> str | None:
     """Return what is wrong and the remedy; None where neither a disk nor a server is to blame.
 

@@ -35,6 +35,11 @@ class WarehouseOptions(Options):
     """How often a transaction that lost against another writer is made again."""
 
     @property
+    def is_on_s3(self) -> bool:
+        """Whether the data lies in a bucket, and not in a folder."""
+        return self.data.startswith("s3://")
+
+    @property
     def parsed_catalog(self) -> "Catalog":
         """What `catalog` says."""
         return Catalog.parse(self.catalog)
@@ -53,7 +58,7 @@ class PublishOptions(Options):
     file: str = "analytics.duckdb"
     """The file, which any DuckDB since 1.0 opens."""
     after_nightly: bool = False
-    """Write it anew after each nightly run that comes to its end."""
+    """Write it again after each nightly run that comes to its end."""
     include: tuple[Literal["recordings", "segments"], ...] = ()
     """What goes in beside the summaries: the tables and views of single recordings, and of single segments."""
     dimensions: tuple[str, ...] = ()

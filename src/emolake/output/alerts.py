@@ -17,7 +17,7 @@ Event = Literal["failed", "late", "empty", "quarantine", "drift", "gap"]
 
 
 class AlertOptions(Options):
-    """Who is told of what; see docs/watching.md."""
+    """Who gets which alerts; see docs/watching.md."""
 
     urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Receivers as apprise writes them: `mailto://…`, `slack://…`, `json://…`. They hold secrets: better given by the

@@ -31,24 +31,39 @@ def has_ending(*endings: str) -> Callable[[Path], bool]:
     return is_called_so
 
 
-@contextmanager
-def output_file(
-    path: Path, *, may_replace: Callable[[Path], bool] = lambda _: True, force: bool = False
-) -> Iterator[BinaryIO]:
-    """Give a file to write, which takes the place of `path` when the block ends without an error.
-
-    Its folder is made where it is not there. A device or a pipe is written as it is.
+def check_output(path: Path, *, may_replace: Callable[[Path], bool], force: bool = False) -> None:
+    """Refuse a path that must not be written, before the work for it is done.
 
     Args:
         path: the file.
-        may_replace: whether a file that is there looks like what is written, so that no one misses it; any
-            does when left out.
+        may_replace: whether a file that is there looks like what is written, so that no one misses it.
         force: replace whatever file is there.
 
     Raises:
         ConfigurationError: the path is a folder, or cannot be written, or is a file of another kind.
     """
-    check_output(path, may_replace=may_replace, force=force)
+    try:
+        if path.is_dir():
+            raise ConfigurationError(f"{path} is a folder; name a file")
+        if path.parent.exists() and not path.parent.is_dir():
+            raise ConfigurationError(f"{path.parent} is a file and no folder; name another file")
+        if not force and path.is_file() and not may_replace(path):
+            raise ConfigurationError(
+                f"{path} is there, and is not what this command writes; name another file, or replace it with --force"
+            )
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write, which takes the place of `path` when the block ends without an error.
+
+    Its folder is made where it is not there. A device or a pipe is written as it is.
+
+    Raises:
+        ConfigurationError: the path cannot be written.
+    """
     try:
         if path.exists() and not path.is_file():
             with path.open("wb") as file:
@@ -61,27 +76,10 @@ def output_file(
     except OSError as error:
         if error.filename is None:  # of what is written into it
             raise
-        raise ConfigurationError(
-            f"{path} cannot be written ({error.strerror}); name another file, or correct the permissions"
-        ) from error
+        raise _unwritable(path, error) from error
 
 
-def check_output(path: Path, *, may_replace: Callable[[Path], bool], force: bool = False) -> None:
-    """Refuse what `output_file` would refuse, before the work for it is done.
-
-    Raises:
-        ConfigurationError: see `output_file`.
-    """
-    try:
-        if path.is_dir():
-            raise ConfigurationError(f"{path} is a folder; name a file")
-        if path.parent.exists() and not path.parent.is_dir():
-            raise ConfigurationError(f"{path.parent} is a file and no folder; name another file")
-        if not force and path.is_file() and not may_replace(path):
-            raise ConfigurationError(
-                f"{path} is there, and is not what this command writes; name another file, or replace it with --force"
-            )
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be written ({error.strerror}); name another file, or correct the permissions"
-        ) from error
+def _unwritable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} cannot be written ({error.strerror}); name another file, or correct the permissions"
+    )

@@ -33,11 +33,9 @@ def run_markdown(run: Run, lake: Lake, config: Path | None) -> str:
 
 
 def _head(run: Run) -> str:
-    first, last = run.days.first, run.days.last
-    days = str(first) if first == last else f"{first} to {last}"
     failed = f"\n\n**Failed:** {_shown(run.error)}" if run.error else ""
     warned = "".join(f"\n\n**Note:** {_shown(warning)}" for warning in run.warnings)
-    title = f"# {run.request.flow} of {days}: {run.outcome}"
+    title = f"# {run.request.flow} of {run.days}: {run.outcome}"
     return f"{title}\n\nRun `{run.run_id}`, model `{run.key.model}`.{failed}{warned}"
 
 

@@ -7,14 +7,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from emolake.errors import ConfigurationError
+from emolake.lake.statement_rows import Row, rows_of
 from emolake.lake.transact import Lake
 from emolake.output.output_files import output_file
 from emolake.report import operations, shares, shown_tables
 from emolake.report.layout import render
 from emolake.report.shares import Names, Periods
 from emolake.report.shown_tables import Shares, ShownTable
-from emolake.report.statement_rows import Row, rows_of
 from emolake.report.todays_schema import use_todays_schema
 from emolake.report.wording import Language, Words
 from emolake.schemas.days import DayRange
@@ -57,10 +56,7 @@ def write_report(
     Raises:
         ConfigurationError: the range ends before it begins.
     """
-    if first is not None and last is not None and last < first:
-        raise ConfigurationError(
-            f"the range ends on {last}, before it begins on {first}; give the earlier date first"
-        )
+    DayRange.between(first, last)  # refuses a range that ends before it begins
     use_todays_schema(lake)
     content, data = lake.answer(lambda: _content(lake, first, last, Words(language)))
     page = render(
@@ -122,6 +118,7 @@ def _content(lake: Lake, first: date | None, last: date | None, words: Words) ->
         "last": last,
         "periods": [str(day) for day in periods.dates],
         "coverage": content["coverage"],
+        "stages": [shown_tables.column_of(stage) for stage in shown_tables.STAGES],
         "models": analysed,
     }
     return content, data | _add_shares(content, lake, periods, dimensions, models, words)
@@ -140,7 +137,7 @@ def _add_operations(content: Row, lake: Lake, periods: Periods, models: Sequence
         "more_bad": (bad[0]["total"] - len(bad)) if bad else 0,
         "coverage": [
             [row["date"], row["model"], row["listed"], row["audio_seconds"]]
-            + [row[stage.removeprefix("stage_")] for stage in shown_tables.STAGES]
+            + [row[shown_tables.column_of(stage)] for stage in shown_tables.STAGES]
             for row in coverage
         ],
     }
@@ -208,9 +205,12 @@ def _add_shares(
         "groups": names.groups,
         "roles": [None, *names.roles[1:]],
         "emotions": names.emotions,
+        "hard": _HARD,
+        "quiet": _QUIET,
         "cells": shares.cells(lake, most_values=most_values, names=names),
         "hours": hours,
         "calls": operations.listen_data(listen, names),
+        "reasons": [operations.reason_word(reason) for reason in operations.REASONS],
         "drift": [
             [row[0].isoformat(), row[1], row[3]]
             for row in content["tables"]["health"].rows

@@ -44,6 +44,13 @@
   // The colour of an emotion, by a property that report's styles set for each appearance.
   emolake.colour = (emotion) => `var(--emotion-${emotion})`;
 
+  // A square of a colour, beside the name that it stands for.
+  emolake.swatch = (colour) => {
+    const svg = d3.create("svg:svg").attr("viewBox", "0 0 10 10").attr("aria-hidden", "true");
+    svg.append("rect").attr("width", 10).attr("height", 10).attr("rx", 2).attr("fill", colour);
+    return svg.node();
+  };
+
   // The ticks of days: no more than fit, the first and the last among them.
   emolake.dayTicks = (first, last, width) => {
     const days = Math.round((last - first) / 86400000);

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from emolake.lake.statement_rows import Row, rows_of
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.report.shares import Names
 from emolake.report.shown_tables import ShownTable, columns
 from emolake.report.signals import odd_signals
-from emolake.report.statement_rows import Row, rows_of
 from emolake.schemas.days import DayRange
 from emolake.schemas.funnel import FunnelStage, done_before, listed_of_row, listed_stages, stages_line
 
@@ -47,7 +47,7 @@ def listen_table(rows: Sequence[Row]) -> ShownTable:
         "listen",
         columns(reason="word", why="said", recording="long", day="date", role="role"),
         [
-            [_reason_word(row["reason"]), why(row["why"]), redacted(row["uri"]), row["date"], row["role"]]
+            [reason_word(row["reason"]), why(row["why"]), redacted(row["uri"]), row["date"], row["role"]]
             for row in first
         ],
     )  # fmt: skip
@@ -63,7 +63,7 @@ def listen_data(rows: Iterable[Row], names: Names) -> list[list[Any]]:
         key, values = why(row["why"])
         found.append(
             [
-                row["date"], names.models.index(row["model"]), _reason_word(row["reason"]), row["role"], groups,
+                row["date"], names.models.index(row["model"]), reason_word(row["reason"]), row["role"], groups,
                 redacted(row["uri"]), row["recorded_at_local"] and f"{row['recorded_at_local']:%H:%M}", key, values,
                 round(row["listen_from_s"] or 0),
             ]
@@ -212,5 +212,6 @@ def _stages_of(run: Row) -> list[FunnelStage]:
     return [*stages, *(FunnelStage(name, run[column]) for name, column in counts if run[column] is not None)]
 
 
-def _reason_word(reason: str) -> str:
+def reason_word(reason: str) -> str:
+    """Return the word of the catalogue for a reason of `listen_first`."""
     return "reason_" + reason.replace(" ", "_")

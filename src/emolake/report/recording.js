@@ -29,9 +29,7 @@
   const tip = (segment) => `${emolake.formats.clock(segment.start)}–${emolake.formats.clock(segment.end)} `
     + `${emolake.formats.emotion(segment.emotion)} ${emolake.formatted(segment.p ?? segment.confidence, "percent")}`;
 
-  const finished = (svg, id) => {
-    // Marks carry their kinds' names, which within a picture are nothing to say.
-    svg.querySelectorAll("g[aria-label]").forEach((group) => group.removeAttribute("aria-label"));
+  const withHatching = (svg, id) => {
     const pattern = d3.select(svg).append("defs").append("pattern")
       .attr("id", id).attr("width", 5).attr("height", 5)
       .attr("patternUnits", "userSpaceOnUse").attr("patternTransform", "rotate(45)");
@@ -82,14 +80,14 @@
       );
       top = foot + gap;
     }
-    const svg = Plot.plot({
-      className: "plot", width, height: top + 24, marginLeft: left, marginRight: right, marginTop: 0, marginBottom: 24,
+    const svg = emolake.plot(width, {
+      height: top + 24, marginLeft: left, marginRight: right, marginTop: 0, marginBottom: 24,
       x: { domain: [0, data.duration], tickFormat: (at) => emolake.formats.clock(at).replace(/[.,]0$/, ""), ticks: Math.max(2, Math.floor(width / 90)), label: null },
       y: { axis: null, type: "linear", domain: [0, top], range: [0, top] },
       opacity: { type: "identity" },
       marks,
     });
-    return finished(svg, `uncertain-${number}`);
+    return withHatching(svg, `uncertain-${number}`);
   };
 
   const said = (track) => {
@@ -136,9 +134,7 @@
 
   const legend = () => document.getElementById("legend").replaceChildren(...data.emotions.map((emotion) => {
     const item = document.createElement("li");
-    const chip = d3.create("svg:svg").attr("aria-hidden", "true").attr("viewBox", "0 0 10 10");
-    chip.append("rect").attr("width", 10).attr("height", 10).attr("rx", 2).attr("fill", emolake.colour(emotion));
-    item.append(chip.node(), emolake.formats.emotion(emotion));
+    item.append(emolake.swatch(emolake.colour(emotion)), emolake.formats.emotion(emotion));
     return item;
   }));
   legend();

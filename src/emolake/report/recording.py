@@ -10,12 +10,12 @@ from pathlib import Path
 
 from emolake.audio.trace import Trace
 from emolake.errors import EmolakeError
+from emolake.lake.statement_rows import Row, rows_of
 from emolake.lake.transact import Lake
 from emolake.messages import redacted
 from emolake.output.output_files import output_file
 from emolake.report.layout import render
 from emolake.report.shown_tables import ShownColumn, ShownTable, columns
-from emolake.report.statement_rows import Row, rows_of
 from emolake.report.todays_schema import use_todays_schema
 from emolake.report.wording import Language
 from emolake.schemas.columns import SIGNAL_NOTES

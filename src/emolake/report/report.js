@@ -55,17 +55,12 @@
   }
 
   function gradient() {
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", "0 0 100 8");
-    svg.setAttribute("preserveAspectRatio", "none");
-    svg.setAttribute("aria-hidden", "true");
+    const svg = d3.create("svg:svg").attr("viewBox", "0 0 100 8").attr("preserveAspectRatio", "none").attr("aria-hidden", "true");
     for (const step of d3.range(10)) {
-      const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-      const paint = `color-mix(in oklab, var(--heat-high) ${step * 11.1}%, var(--heat-low))`;
-      for (const [name, value] of Object.entries({ x: 10 * step, width: 10.2, height: 8, fill: paint })) rect.setAttribute(name, value);
-      svg.append(rect);
+      svg.append("rect").attr("x", 10 * step).attr("width", 10.2).attr("height", 8)
+        .attr("fill", `color-mix(in oklab, var(--heat-high) ${step * 11.1}%, var(--heat-low))`);
     }
-    return svg;
+    return svg.node();
   }
 
   function values() {
@@ -108,13 +103,16 @@
 
   function coverage() {
     const found = sections.coverageOf(state);
-    const stages = ["labelled", "no_label", "no_speech", "held_back", "not_analysed", "quarantined", "excluded"];
-    const colours = ["var(--series-2)", "var(--emotion-boredom)", "var(--emotion-other)", "var(--series-3)", "var(--series-1)", "var(--bad)", "var(--line)"];
+    const { stages } = data;
+    const colours = {
+      labelled: "var(--series-2)", no_label: "var(--emotion-boredom)", no_speech: "var(--emotion-other)", held_back: "var(--series-3)",
+      not_analysed: "var(--series-1)", quarantined: "var(--bad)", excluded: "var(--line)",
+    };
     emolake.table(table("coverage"), [
       { word: "day", format: "date" }, { word: "listed", format: "number" },
       ...stages.map((stage) => ({ word: `stage_${stage}`, format: "number" })), { word: "audio", format: "duration" },
     ], found.map((day) => [day.day, day.listed, ...stages.map((stage) => day.of[stage]), day.audio]));
-    const shown = stages.map((stage, place) => [stage, colours[place]]).filter(([stage]) => found.some((day) => day.of[stage]));
+    const shown = stages.map((stage) => [stage, colours[stage]]).filter(([stage]) => found.some((day) => day.of[stage]));
     legend(at("legend-coverage"), shown.map(([stage, colour]) => [word(`stage_${stage}`), colour]));
     const bars = found.flatMap((day) => shown.map(([stage, colour]) => ({ day: new Date(`${day.day}T00:00:00Z`), stage, colour, recordings: day.of[stage] })));
     const first = days[state.first], end = new Date(`${dayBefore(state.last + 1)}T00:00:00Z`);
@@ -155,7 +153,7 @@
   }
 
   function calls() {
-    const reasons = ["reason_most_extreme", "reason_most_changed", "reason_most_mixed", "reason_least_sure"];
+    const { reasons } = data;
     const emotionName = state.emotion === null ? null : data.emotions[state.emotion];
     const found = data.calls.filter(([day, model, , role, groups, , , , values]) => (
       model === state.model && day >= data.periods[state.first] && day <= dayBefore(state.last + 1)

@@ -2,8 +2,6 @@
 // What each section shows of a selection: a chart and the table behind it.
 emolake.sections = (() => {
   const { data, figures, word, formatted } = emolake;
-  const QUIET = ["neutral", "calm", "folded"];
-  const HARD = ["anger", "frustration", "sadness", "fear", "disgust", "contempt"];
   const at = (id) => document.getElementById(id);
   const table = (name) => at(`table-${name}`);
   const nameOf = (emotion) => word(`emotion_${data.emotions[emotion]}`);
@@ -15,18 +13,9 @@ emolake.sections = (() => {
     element.append(...children);
     return element;
   };
-  const swatch = (colour) => {
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", "0 0 10 10");
-    svg.setAttribute("aria-hidden", "true");
-    const square = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    for (const [name, value] of Object.entries({ width: 10, height: 10, rx: 2, fill: colour })) square.setAttribute(name, value);
-    svg.append(square);
-    return svg;
-  };
   const legend = (place, entries) => {
     place.hidden = entries.length === 0;
-    place.replaceChildren(...entries.map(([text, colour]) => made("li", {}, swatch(colour), text)));
+    place.replaceChildren(...entries.map(([text, colour]) => made("li", {}, emolake.swatch(colour), text)));
   };
 
   const pool = (state, with_ = {}) => figures.pooled(figures.cellsOf({ ...state, ...with_ }));
@@ -40,8 +29,8 @@ emolake.sections = (() => {
   };
   // The emotion that maps and breakdowns are of: the chosen one, or of the hard ones the commonest; `build.py` does the same.
   const subject = (state, emotions) => (
-    state.emotion ?? emotions.find((emotion) => HARD.includes(data.emotions[emotion]))
-    ?? emotions.find((emotion) => !QUIET.includes(data.emotions[emotion])) ?? emotions[0]
+    state.emotion ?? emotions.find((emotion) => data.hard.includes(data.emotions[emotion]))
+    ?? emotions.find((emotion) => !data.quiet.includes(data.emotions[emotion])) ?? emotions[0]
   );
   // A number at an axis, with as many decimals as tell it from the next; Plot gives all of them as the third argument.
   const atAxis = (value, _, all) => {
@@ -232,12 +221,12 @@ emolake.sections = (() => {
 
   const coverageOf = (state) => data.coverage
     .filter(([day, model]) => day >= data.periods[state.first] && day <= dayBefore(state.last + 1) && (model === null || model === data.models?.[state.model]))
-    .map(([day, , listed, audio, labelled, no_label, no_speech, held_back, not_analysed, quarantined, excluded]) => (
-      { day, listed, audio, of: { labelled, no_label, no_speech, held_back, not_analysed, quarantined, excluded } }
+    .map(([day, , listed, audio, ...counts]) => (
+      { day, listed, audio, of: Object.fromEntries(d3.zip(data.stages, counts)) }
     ));
 
   return {
-    at, table, made, swatch, legend, pool, emotionsOf, subject, nameOf, colourOf, roleWord, days, dayBefore, atAxis, asPercent, asList,
+    at, table, made, legend, pool, emotionsOf, subject, nameOf, colourOf, roleWord, days, dayBefore, atAxis, asPercent, asList,
     roomFor, shortened, coverageOf, strip, changes, roles, trends,
   };
 })();

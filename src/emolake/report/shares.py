@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from emolake.lake.statement_rows import Row, rows_of
 from emolake.lake.transact import Lake
-from emolake.report.statement_rows import Row, rows_of
 
 ALL_ROLES = "*"
 

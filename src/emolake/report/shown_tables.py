@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from emolake.lake.statement_rows import Row
 from emolake.messages import redacted
 from emolake.report.shares import Names, Periods
-from emolake.report.statement_rows import Row
 
 _KINDS = {
     "text": "name",
@@ -235,7 +235,7 @@ def coverage_table(rows: Iterable[Row], model: str | None) -> ShownTable:
         "coverage",
         columns(day="date", **dict.fromkeys(("listed", *STAGES), "number"), audio="duration"),
         [
-            [row["date"], row["listed"], *(row[stage.removeprefix("stage_")] for stage in STAGES), row["audio_seconds"]]
+            [row["date"], row["listed"], *(row[column_of(stage)] for stage in STAGES), row["audio_seconds"]]
             for row in rows
             if row["model"] in (model, None)
         ],
@@ -261,6 +261,11 @@ STAGES = tuple(
     )
 )
 """Where a recording fell out first; they add up to what was listed."""
+
+
+def column_of(stage: str) -> str:
+    """Return the column of the view `coverage` that a stage is in."""
+    return stage.removeprefix("stage_")
 
 
 def fell_out_table(rows: Iterable[Row]) -> ShownTable:

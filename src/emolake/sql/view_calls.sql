@@ -1,6 +1,6 @@
--- One row per recording, healthy model and channel, and so per role, with a segment: what was felt, how it went, how sure
+-- One row per recording, healthy model and channel, and so per role, with a segment: its emotions, how they change, how sure
 -- that is, and what the conversation did. A segment on the border of a quarter counts in it by the part within.
-WITH heard AS (
+WITH placed AS (
     SELECT
         date,
         recording_id,
@@ -38,7 +38,7 @@ totals AS (
         sum(affect['arousal']::DOUBLE * speech_s) / nullif(sum(speech_s) FILTER (affect IS NOT NULL), 0) AS arousal,
         sum(affect['dominance']::DOUBLE * speech_s) / nullif(sum(speech_s) FILTER (affect IS NOT NULL), 0) AS dominance,
         sum(affect['valence']::DOUBLE * speech_s) / nullif(sum(speech_s) FILTER (affect IS NOT NULL), 0) AS valence
-    FROM heard
+    FROM placed
     GROUP BY date, recording_id, model, channel
 ),
 summed AS (
@@ -51,7 +51,7 @@ summed AS (
         sum(speech_s) AS seconds,
         sum(speech_s * in_first) AS seconds_first,
         sum(speech_s * in_last) AS seconds_last
-    FROM heard
+    FROM placed
     WHERE emotion IS NOT NULL
     GROUP BY date, recording_id, model, channel, emotion
 ),

@@ -1,6 +1,6 @@
 -- One row per day and model of its ledger (NULL where nothing was analysed): what became of each recording that was listed
 -- and is still at the source. `excluded` to `labelled` add up to `listed`: each recording is where it fell out first.
-WITH heard AS (
+WITH answered AS (
     SELECT
         date,
         recording_id,
@@ -33,16 +33,16 @@ staged AS (
             WHEN recordings.status = 'quarantined' THEN 'quarantined'
             WHEN ledger.recording_id IS NULL THEN 'not analysed'
             WHEN ledger.is_flat THEN 'held back'
-            WHEN NOT coalesce(heard.with_speech, false) THEN 'no speech'
-            WHEN NOT heard.with_label THEN 'no label'
+            WHEN NOT coalesce(answered.with_speech, false) THEN 'no speech'
+            WHEN NOT answered.with_label THEN 'no label'
             ELSE 'labelled'
         END AS stage
     FROM recordings
     LEFT JOIN models ON models.date = recordings.date
     LEFT JOIN ledger
         ON ledger.date = recordings.date AND ledger.recording_id = recordings.recording_id AND ledger.model = models.model
-    LEFT JOIN heard
-        ON heard.date = recordings.date AND heard.recording_id = recordings.recording_id AND heard.model = models.model
+    LEFT JOIN answered
+        ON answered.date = recordings.date AND answered.recording_id = recordings.recording_id AND answered.model = models.model
 ),
 reasoned AS (
     SELECT date, model, map_from_entries(list((reason, recordings) ORDER BY recordings DESC, reason)) AS reasons

@@ -43,38 +43,19 @@ rolled AS (
         dimension,
         value,
         emotion,
-        7 AS days,
+        days,
         of_day > 0 AS has_speech,
-        count(*) FILTER (of_day > 0) OVER of_week AS days_with_speech,
-        coalesce(sum(seconds) OVER of_week, 0) AS seconds,
-        coalesce(sum(emotion_squared) OVER of_week, 0) AS emotion_squared,
-        coalesce(sum(emotion_by_all) OVER of_week, 0) AS emotion_by_all,
-        coalesce(sum(emotion_by_share) OVER of_week, 0) AS emotion_by_share,
-        coalesce(sum(part_of_recordings) OVER of_week, 0) AS part_of_recordings,
-        coalesce(sum(segments_squared) OVER of_week, 0) AS segments_squared
+        count(*) FILTER (of_day > 0) OVER of_period AS days_with_speech,
+        coalesce(sum(seconds) OVER of_period, 0) AS seconds,
+        coalesce(sum(emotion_squared) OVER of_period, 0) AS emotion_squared,
+        coalesce(sum(emotion_by_all) OVER of_period, 0) AS emotion_by_all,
+        coalesce(sum(emotion_by_share) OVER of_period, 0) AS emotion_by_share,
+        coalesce(sum(part_of_recordings) OVER of_period, 0) AS part_of_recordings,
+        coalesce(sum(segments_squared) OVER of_period, 0) AS segments_squared
     FROM dense
-    WINDOW of_week AS (
-        PARTITION BY model, dimension, value, emotion ORDER BY date ROWS BETWEEN 6 PRECEDING AND CURRENT ROW
-    )
-    UNION ALL
-    SELECT
-        date,
-        model,
-        dimension,
-        value,
-        emotion,
-        28 AS days,
-        of_day > 0 AS has_speech,
-        count(*) FILTER (of_day > 0) OVER of_weeks AS days_with_speech,
-        coalesce(sum(seconds) OVER of_weeks, 0) AS seconds,
-        coalesce(sum(emotion_squared) OVER of_weeks, 0) AS emotion_squared,
-        coalesce(sum(emotion_by_all) OVER of_weeks, 0) AS emotion_by_all,
-        coalesce(sum(emotion_by_share) OVER of_weeks, 0) AS emotion_by_share,
-        coalesce(sum(part_of_recordings) OVER of_weeks, 0) AS part_of_recordings,
-        coalesce(sum(segments_squared) OVER of_weeks, 0) AS segments_squared
-    FROM dense
-    WINDOW of_weeks AS (
-        PARTITION BY model, dimension, value, emotion ORDER BY date ROWS BETWEEN 27 PRECEDING AND CURRENT ROW
+    CROSS JOIN (SELECT unnest([7, 28]) AS days) AS lengths
+    WINDOW of_period AS (
+        PARTITION BY model, dimension, value, emotion, days ORDER BY date ROWS BETWEEN days - 1 PRECEDING AND CURRENT ROW
     )
 ),
 shared AS (

@@ -122,7 +122,7 @@ def _signals(settings: Settings) -> str:
 
 def _data(settings: Settings) -> str:
     data = settings.warehouse.data
-    if data.startswith("s3://"):
+    if settings.warehouse.is_on_s3:
         next(iter(open_data_store(settings).list_prefixes("")), None)
         return f"{data} can be listed"
     folder = _nearest(Path(data))

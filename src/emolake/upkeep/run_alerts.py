@@ -56,7 +56,7 @@ def alerts_of_run(settings: Settings, summary: Mapping[str, Any]) -> list[Alert]
     """Return what is worth an alert of a run, by its figures and by what the lake holds of it."""
     flow, done, quarantined = summary["flow"], summary["done"], summary["quarantined"]
     first, last = (date.fromisoformat(str(summary[name])) for name in ("first_date", "last_date"))
-    run = f"the {flow} of {first} to {last}" if first != last else f"the {flow} of {last}"
+    run = f"the {flow} of {DayRange(first, last)}"
     alerts = []
     if summary["outcome"] != "completed":
         said = f"{run} {summary['outcome']}: {done} recordings done, {quarantined} of them quarantined"

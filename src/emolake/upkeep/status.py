@@ -11,6 +11,7 @@ import duckdb
 
 from emolake.errors import EmolakeError
 from emolake.lake.connect import lake_if_any
+from emolake.lake.statement_rows import rows_of
 from emolake.lake.transact import Lake
 from emolake.messages import counted, redacted
 from emolake.schemas.days import DayRange
@@ -126,7 +127,7 @@ def _runs(found: Status, lake: Lake, settings: Settings) -> None:
         newest.setdefault(row["flow"], row)
     for row in newest.values():
         if row["outcome"] != "completed" and not _made_good(row, ended):
-            asked = _days(row["first_date"], row["last_date"])
+            asked = DayRange(row["first_date"], row["last_date"])
             found.problems.append(
                 Problem(
                     "failed", "fail", f"the newest {row['flow']} {row['outcome']}: {row['run_id']} of {asked}"
@@ -193,7 +194,7 @@ def _gaps(found: Status, lake: Lake, settings: Settings, days: DayRange) -> None
 def _storage(found: Status, lake: Lake, settings: Settings) -> None:
     (found.storage,) = _dicts(lake, "storage")
     folder = Path(settings.warehouse.data)
-    if not settings.warehouse.data.startswith("s3://") and folder.is_dir():
+    if not settings.warehouse.is_on_s3 and folder.is_dir():
         free = disk_usage(folder).free
         found.storage["free_bytes"] = free
         if free < _LEAST_FREE_GB * 1e9:
@@ -234,15 +235,4 @@ def _judge_schedule(found: Status, zone: tzinfo) -> None:
 
 
 def _dicts(lake: Lake, name: str, **parameters: object) -> list[dict[str, Any]]:
-    """Return the rows of a statement by the names of their columns."""
-
-    def read() -> list[dict[str, Any]]:
-        result = lake.connection.execute(statement(name), parameters)
-        names = [column[0] for column in result.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-    return lake.answer(read)
-
-
-def _days(first: date, last: date) -> str:
-    return str(first) if first == last else f"{first} to {last}"
+    return lake.answer(lambda: rows_of(lake, name, **parameters))

@@ -1,4 +1,4 @@
-"""Rows of the report's statements."""
+"""Rows of a statement by the names of their columns."""
 
 from collections.abc import Mapping
 from typing import Any
