@@ -50,7 +50,8 @@ class Night:
             "[segmentation]\nmin_speech_ratio = 0.0\nwindow_s = 2.0\nhop_s = 2.0\n"
             f'[warehouse]\ncatalog = "{self.catalog}"\ndata = "{data}"\n'
             f"[run]\nshard_retry_delay_s = 0.0\n{run}\n[engine]\n{engine}\n"
-            f'[inference]\nmodel = "perilous"\n[models.perilous]\nfamily = "perilous"\nnotes = "{self.notes}"\n{model}\n'
+            '[inference]\nmodel = "perilous"\n[models.perilous]\nfamily = "perilous"\n'
+            f'notes = "{self.notes}"\n{model}\n'
         )
         return self.settings
 
@@ -78,7 +79,8 @@ class Night:
         """Return status and reason code by the name of the call."""
         rows = self.rows("SELECT uri, status, error FROM recordings")
         return {
-            row["uri"].rpartition("/")[2]: row["status"] + (f" {row['error'].split(':')[0]}" if row["error"] else "")
+            row["uri"].rpartition("/")[2]: row["status"]
+            + (f" {row['error'].split(':')[0]}" if row["error"] else "")
             for row in rows
         }
 

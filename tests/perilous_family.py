@@ -14,7 +14,7 @@ from emolake.options import Options
 if TYPE_CHECKING:
     import torch
 
-KILLS, HANGS, FILLS = 0.9, 0.8, 0.7
+KILLS, HANGS_ONCE, FILLS = 0.9, 0.8, 0.7
 """Mean of a segment's absolute values that does so."""
 _SAME = 0.01
 
@@ -61,7 +61,9 @@ class Perilous:
         levels = waves.abs().sum(dim=1) / lengths
         if _any_is(levels, KILLS):
             os.kill(os.getpid(), signal.SIGKILL)
-        if _any_is(levels, HANGS):
+        hung = self._options.notes / "hung"
+        if _any_is(levels, HANGS_ONCE) and not hung.exists():
+            hung.touch()
             time.sleep(3600)
         if _any_is(levels, FILLS):
             held = [torch.ones(20_000_000) for _ in range(50)]  # 4 GB
