@@ -27,6 +27,7 @@ BENCHES = (
     "feed",
     "robustness",
     "reporting",
+    "ray_engine",
 )
 ELSEWHERE = ("gpu",)
 """Benches with a script of their own, on another machine: `bench.gpu.results` writes their sections."""

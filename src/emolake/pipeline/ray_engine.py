@@ -8,7 +8,7 @@ breaks off is a worker that died.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -23,15 +23,15 @@ from emolake.errors import BadRecordingError, EmolakeError, Reason
 from emolake.messages import counted, redacted
 from emolake.output import logs
 from emolake.pipeline import run_progress
+from emolake.pipeline.cluster_shard import ClusterShard, PortionError, audio_seconds, portion_name
 from emolake.pipeline.dispatcher import KILLS, Dispatcher, EndedShard, Portion
-from emolake.pipeline.interrupts import NotBegunError, is_stopping
-from emolake.pipeline.ray_cluster import Cluster, EngineError, connected
+from emolake.pipeline.interrupts import is_stopping
+from emolake.pipeline.ray_cluster import Cluster, EngineError, check_shared, connected
 from emolake.pipeline.ray_worker import Beat, Failed, Message, Ready, ShardWorker, WorkerTask
 from emolake.pipeline.runs import Run
-from emolake.pipeline.scheduling import PartlyFailedError, PlannedShard, ShardFuture, Submit, Wave
+from emolake.pipeline.scheduling import ShardFuture, Submit, Wave
 from emolake.pipeline.shard import quarantine
-from emolake.schemas.records import Counts, SourceObject
-from emolake.tasks.plan import estimated_seconds
+from emolake.schemas.records import Counts
 
 _log = logging.getLogger(__name__)
 
@@ -43,42 +43,6 @@ _HEAD_ASKED_S = 5.0
 _HEAD_REFUSALS = 3
 # What Ray takes to notice that a whole machine is gone.
 _NODE_NOTICED_S = 1.0
-
-
-class ClusterShard:
-    """A shard that was handed to the cluster; see `emolake.pipeline.scheduling.ShardFuture`."""
-
-    def __init__(self, shard: PlannedShard) -> None:
-        self.shard = shard
-        self._ended: Future[Counts | BaseException] = Future()
-
-    @property
-    def objects(self) -> Sequence[SourceObject]:
-        """Its recordings."""
-        return self.shard.objects
-
-    def add_done_callback(self, callback: Callable[[ShardFuture], None]) -> None:
-        """Let `callback` be called when the shard has ended."""
-        self._ended.add_done_callback(lambda _: callback(self))
-
-    def outcome(self) -> Counts | BaseException:
-        """Wait for the shard's end; return its figures, or what went wrong."""
-        return self._ended.result()
-
-    def end(self, ended: "EndedShard[ClusterShard, Counts]") -> None:
-        """Note what its portions came to."""
-        counts = sum(ended.results, start=Counts())
-        if ended.errors:
-            said = "; ".join(dict.fromkeys(str(error) for error in ended.errors))
-            self._ended.set_result(PartlyFailedError(said, counts))
-        elif ended.results:
-            self._ended.set_result(counts)
-        else:
-            self._ended.set_result(NotBegunError("not begun: the run was asked to stop"))
-
-
-class PortionError(EmolakeError):
-    """What a worker said of a portion that failed."""
 
 
 @dataclass
@@ -118,7 +82,7 @@ class _Engine:
         self._run, self._options = run, run.settings.engine
         options = run.settings.run
         self._dispatcher: Dispatcher[ClusterShard, Counts] = Dispatcher(
-            seconds=_seconds,
+            seconds=audio_seconds,
             least_seconds=options.shard_seconds * _LEAST_SHARE,
             retries=options.shard_retries,
             retry_delay_s=options.shard_retry_delay_s,
@@ -153,6 +117,7 @@ class _Engine:
     def _main(self) -> None:
         try:
             with connected(self._options) as cluster:
+                check_shared(self._run.settings, cluster)
                 asyncio.run(self._served(cluster))
         except BaseException as error:  # noqa: BLE001 - it is raised where the shards are handed over
             if self._started.done():
@@ -270,7 +235,7 @@ class _Engine:
         from ray.exceptions import RayError
 
         worker.signs, worker.progress = -1, {}
-        name = _name(portion)
+        name = portion_name(portion)
         traced = telemetry.span("shard", run=self._run.run_id, shard=name, recordings=portion.recordings)
         with traced:
             try:
@@ -309,7 +274,9 @@ class _Engine:
         if isinstance(message, Counts):
             self._end(self._dispatcher.done(worker.number, message))
             return
-        error = PortionError(message.message if portion.is_whole else f"{_name(portion)}: {message.message}")
+        error = PortionError(
+            message.message if portion.is_whole else f"{portion_name(portion)}: {message.message}"
+        )
         again = message.again and not is_stopping()
         self._end(self._dispatcher.failed(worker.number, error, monotonic(), again=again))
 
@@ -324,7 +291,7 @@ class _Engine:
             await asyncio.sleep(_NODE_NOTICED_S)
             gone = not await asyncio.to_thread(self._cluster.is_alive, worker.node)
         where = "its machine is gone" if gone else said
-        with logs.about(worker=worker.name, day=portion.shard.shard.day, shard=_name(portion)):
+        with logs.about(worker=worker.name, day=portion.shard.shard.day, shard=portion_name(portion)):
             _log.warning("a worker died (%s); %s to another", where, counted(portion.recordings, "recording"))
         if self._dispatcher.at(worker.number) is None:
             return  # given up meanwhile
@@ -346,7 +313,7 @@ class _Engine:
             entry=run.settings.registry.entry(run.key.model),
             key=run.key,
             run_id=run.run_id,
-            message=_name(portion),
+            message=portion_name(portion),
             force=run.request.replaces,
         )
         try:
@@ -388,7 +355,7 @@ class _Engine:
         asked = f"{options.cpus:g} CPUs" + (f" and {options.gpus:g} GPUs" if options.gpus else "")
         return (
             f"no worker was there for {options.start_timeout_s:g} s: each of {options.workers} asks for {asked}, and "
-            f"the cluster at {self._cluster.address} has {counted(self._cluster.nodes, 'machine')}; lower engine.cpus, "
+            f"the cluster at {self._cluster.address} has {self._cluster.described}; lower engine.cpus, "
             "engine.gpus or engine.memory_mb, or let the cluster grow"
         )
 
@@ -418,16 +385,6 @@ class _Engine:
         for number in self._dispatcher.busy:
             self._end(self._dispatcher.failed(number, error, monotonic(), again=False))
         self._drop(error)
-
-
-def _name(portion: Portion[ClusterShard]) -> str:
-    name = portion.shard.shard.name
-    return name if portion.is_whole else f"{name}, recordings {portion.first + 1} to {portion.stop}"
-
-
-def _seconds(item: object) -> float:
-    assert isinstance(item, SourceObject)
-    return estimated_seconds(item)
 
 
 def _cause(error: Exception | None) -> tuple[Reason, str]:
