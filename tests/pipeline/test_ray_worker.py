@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from emolake import telemetry
 from emolake.engine_options import EngineOptions
@@ -42,8 +43,9 @@ def untouched(monkeypatch: pytest.MonkeyPatch) -> Any:
     before = (logger.level, logger.propagate, list(logger.handlers))
     monkeypatch.setattr(run_progress, "_days", None)
     monkeypatch.setattr(telemetry, "_collected", None)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
     yield
+    torch.set_num_threads(threads)
     logger.setLevel(before[0])
     logger.propagate, logger.handlers[:] = before[1], before[2]
 
@@ -104,7 +106,7 @@ def test_a_worker_passes_on_what_its_shard_logs_counts_and_advances(monkeypatch:
         run_progress.advance(str(DAY), 2.5)
         return Counts(done=len(objects))
 
-    *beats, counts = worker(monkeypatch, work).run(SHARD.objects, SHARD.name)
+    *beats, counts = worker(monkeypatch, work, cpus=3).run(SHARD.objects, SHARD.name)
     assert counts == Counts(done=3)
     said = [beat for beat in beats if isinstance(beat, Beat)]
     assert len(said) == len(beats)
@@ -114,6 +116,7 @@ def test_a_worker_passes_on_what_its_shard_logs_counts_and_advances(monkeypatch:
     assert [one for beat in said for one in beat.counted] == [("emolake.commit.retries", 2, {})]
     assert sum(beat.progress[str(DAY)][0] for beat in said if beat.progress) == 15.0
     assert said[-1].signs == 2
+    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.usefixtures("untouched")

@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any
 
 from emolake.engine_options import EngineOptions
-from emolake.errors import ConfigurationError, EmolakeError
+from emolake.errors import ConfigurationError, EmolakeError, Reason
 from emolake.messages import counted, redacted
 from emolake.pipeline.interrupts import stop_signals_blocked
 from emolake.pipeline.ray_remains import MARK, remains_ended
@@ -71,6 +71,22 @@ class Cluster:
     def nodes(self) -> int:
         """How many machines there are."""
         return sum(bool(each["Alive"]) for each in self.ray.nodes())
+
+    def lacks_workers(self, options: EngineOptions) -> EngineError:
+        """Return the error of a cluster that had no worker for too long."""
+        asked = f"{options.cpus:g} CPUs" + (f" and {options.gpus:g} GPUs" if options.gpus else "")
+        return EngineError(
+            f"no worker was there for {options.start_timeout_s:g} s: each of {options.workers} asks for {asked}, and "
+            f"the cluster at {self.address} has {self.described}; lower engine.cpus, engine.gpus or engine.memory_mb, "
+            "or let the cluster grow"
+        )
+
+    def lacks_a_head(self) -> EngineError:
+        """Return the error of a cluster whose head is gone."""
+        return EngineError(
+            f"the head of the cluster at {self.address} does not answer any more; what was committed stays, and the "
+            "next run takes up the rest"
+        )
 
 
 def imported_ray() -> Any:
@@ -262,6 +278,20 @@ def describe_cluster(options: EngineOptions) -> str:
     if isinstance(found[0], BaseException):
         raise found[0]
     return found[0]
+
+
+def cause_of_death(error: Exception | None) -> tuple[Reason, str]:
+    """Return what a worker died of, as far as Ray knows."""
+    text = str(error)
+    if "OutOfMemory" in type(error).__name__ or "low on memory" in text:
+        return Reason.OUT_OF_MEMORY, "the worker's machine ran out of memory"
+    return Reason.CRASHED, "the worker's process ended"
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of what Ray says of an error; the ones before are of its own processes."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return redacted(lines[-1]) if lines else type(error).__name__
 
 
 def _first_line(error: BaseException) -> str:

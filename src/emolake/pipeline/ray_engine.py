@@ -26,7 +26,14 @@ from emolake.pipeline import run_progress
 from emolake.pipeline.cluster_shard import ClusterShard, PortionError, audio_seconds, portion_name
 from emolake.pipeline.dispatcher import KILLS, Dispatcher, EndedShard, Portion
 from emolake.pipeline.interrupts import is_stopping
-from emolake.pipeline.ray_cluster import Cluster, EngineError, check_shared, connected
+from emolake.pipeline.ray_cluster import (
+    Cluster,
+    EngineError,
+    cause_of_death,
+    check_shared,
+    connected,
+    last_line,
+)
 from emolake.pipeline.ray_worker import Beat, Failed, Message, Ready, ShardWorker, WorkerTask
 from emolake.pipeline.runs import Run
 from emolake.pipeline.scheduling import ShardFuture, Submit, Wave
@@ -38,7 +45,7 @@ _log = logging.getLogger(__name__)
 # A shard is halved for the sake of an even end down to this share of `run.shard_seconds`.
 _LEAST_SHARE = 1 / 8
 _TICK_S = 0.2
-_HEAD_ASKED_S = 5.0
+_HEAD_ASKED_S = 3.0
 # Refused so often, the head is gone; Ray itself gives up after a minute, and takes the process with it.
 _HEAD_REFUSALS = 3
 # What Ray takes to notice that a whole machine is gone.
@@ -90,6 +97,7 @@ class _Engine:
         )
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._handed: set[ClusterShard] = set()
         self._started: Future[None] = Future()
         self._closing = Event()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -105,7 +113,13 @@ class _Engine:
         self._started.result()
         assert self._loop is not None
         shards = [ClusterShard(shard) for shard in wave]
-        self._loop.call_soon_threadsafe(self._add, shards)
+        for each in shards:
+            self._handed.add(each)
+            each.add_done_callback(self._handed.discard)
+        try:
+            self._loop.call_soon_threadsafe(self._add, shards)
+        except RuntimeError:  # the loop has ended, which only a fault does before `close`
+            self._end_handed()
         return shards
 
     def close(self) -> None:
@@ -121,9 +135,19 @@ class _Engine:
                 asyncio.run(self._served(cluster))
         except BaseException as error:  # noqa: BLE001 - it is raised where the shards are handed over
             if self._started.done():
-                self._break(EngineError(f"the engine ended: {redacted(str(error)) or type(error).__name__}"))
+                _log.error("the engine ended: %r", error)
             else:
                 self._started.set_exception(error)
+        finally:
+            self._end_handed()
+
+    def _end_handed(self) -> None:
+        """Let no shard wait for an engine that has ended."""
+        error = self._broken or EngineError(
+            "the engine of the cluster ended; what was committed stays; run again"
+        )
+        for each in list(self._handed):
+            each.end(EndedShard(each, errors=[error]))
 
     async def _served(self, cluster: Cluster) -> None:
         self._loop, self._cluster = asyncio.get_running_loop(), cluster
@@ -206,7 +230,7 @@ class _Engine:
                 return True
 
     def _lost_for_good(self, worker: _Worker, error: Exception) -> None:
-        said = _last_line(error)
+        said = last_line(error)
         _log.warning("the worker %s is gone for good: %s", worker.name or worker.number, said)
         del self._workers[worker.number]
         if not self._workers:
@@ -285,7 +309,7 @@ class _Engine:
         self._deaths += 1
         for day, (seconds, recordings) in worker.progress.items():
             run_progress.add(day, -seconds, -recordings)
-        reason, said = worker.killed_for or _cause(error)
+        reason, said = worker.killed_for or cause_of_death(error)
         gone = False
         if worker.killed_for is None:
             await asyncio.sleep(_NODE_NOTICED_S)
@@ -348,16 +372,7 @@ class _Engine:
             if self._dispatcher.workers or not self._dispatcher.waiting:
                 with_workers_at = now
             elif now - with_workers_at > self._options.start_timeout_s:
-                self._break(EngineError(self._without_workers()))
-
-    def _without_workers(self) -> str:
-        options = self._options
-        asked = f"{options.cpus:g} CPUs" + (f" and {options.gpus:g} GPUs" if options.gpus else "")
-        return (
-            f"no worker was there for {options.start_timeout_s:g} s: each of {options.workers} asks for {asked}, and "
-            f"the cluster at {self._cluster.address} has {self._cluster.described}; lower engine.cpus, "
-            "engine.gpus or engine.memory_mb, or let the cluster grow"
-        )
+                self._break(self._cluster.lacks_workers(self._options))
 
     async def _watch_head(self) -> None:
         """Give the shards up when the head of the cluster is gone."""
@@ -365,12 +380,7 @@ class _Engine:
         while refused < _HEAD_REFUSALS:
             await asyncio.sleep(_HEAD_ASKED_S)
             refused = 0 if await asyncio.to_thread(self._cluster.is_answering) else refused + 1
-        self._break(
-            EngineError(
-                f"the head of the cluster at {self._cluster.address} does not answer any more; what was committed "
-                "stays, and the next run takes up the rest"
-            )
-        )
+        self._break(self._cluster.lacks_a_head())
 
     def _drop(self, error: EngineError | None) -> None:
         for ended in self._dispatcher.drop(error):
@@ -385,16 +395,3 @@ class _Engine:
         for number in self._dispatcher.busy:
             self._end(self._dispatcher.failed(number, error, monotonic(), again=False))
         self._drop(error)
-
-
-def _cause(error: Exception | None) -> tuple[Reason, str]:
-    """Return what a worker died of, as far as Ray knows."""
-    text = str(error)
-    if "OutOfMemory" in type(error).__name__ or "low on memory" in text:
-        return Reason.OUT_OF_MEMORY, "the worker's machine ran out of memory"
-    return Reason.CRASHED, "the worker's process ended"
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return redacted(lines[-1]) if lines else type(error).__name__
