@@ -15,7 +15,7 @@ from time import monotonic
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from emolake.lake.connect import open_lake
-from emolake.lake.transact import Lake, LakeError
+from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.pipeline.scheduling import may_succeed_later
 from emolake.schemas.records import AnalysisKey
@@ -148,7 +148,6 @@ class GroupCommitter:
         try:
             found = self._retrying(self._committed, group)
         except Exception as error:  # goes to whoever submitted the shard
-            self._close()
             if len(group) == 1 or may_succeed_later(error):
                 for waiting in group:
                     waiting.future.set_exception(error)
@@ -182,7 +181,7 @@ class GroupCommitter:
         try:
             with self._lake.explained():
                 yield self._lake
-        except LakeError:
+        except BaseException:
             self._close()
             raise
 
