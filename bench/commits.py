@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from statistics import quantiles
 from threading import Thread
 from time import perf_counter, process_time, sleep
@@ -26,13 +25,14 @@ import pyarrow as pa
 
 from bench.common import folder, main, table
 from bench.made_rows import KEY, made_shard
-from chaos.servers import new_database, postgres_server
 from emolake.lake.connect import open_lake
 from emolake.lake.transact import LakeError
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.pipeline.group_commit import GroupCommitter
 from emolake.schemas.shard_rows import ShardRows
 from emolake.tasks.commit import Committed, commit_shard
+
+from chaos.servers import new_database, postgres_server
 
 DAY = date(2026, 7, 3)
 RECORDINGS, SEGMENTS = 10, 36  # of a shard: an hour in calls of six minutes
@@ -97,7 +97,9 @@ def alone(size: str, workers: int, way: str) -> list[str]:
             course = run_workers(warehouse, shards, workers, seconds, model_s, WAYS[way])
             took, used = perf_counter() - begun, processor_s() - before
         with open_lake(warehouse, read_only=True) as lake:
-            ((snapshots,),) = lake.rows("SELECT count(*) FROM ducklake_snapshots('lake') WHERE author = 'bench'")
+            ((snapshots,),) = lake.rows(
+                "SELECT count(*) FROM ducklake_snapshots('lake') WHERE author = 'bench'"
+            )
             ((known,),) = lake.rows(
                 "SELECT (SELECT count(*) FROM __ducklake_metadata_lake.ducklake_data_file) + "
                 "(SELECT count(*) FROM __ducklake_metadata_lake.ducklake_delete_file)"

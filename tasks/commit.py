@@ -38,7 +38,13 @@ def commit_shard(
 
 
 def commit_shards(
-    lake: Lake, shards: Sequence[ShardRows], *, key: AnalysisKey, run_id: str, message: str, force: bool = False
+    lake: Lake,
+    shards: Sequence[ShardRows],
+    *,
+    key: AnalysisKey,
+    run_id: str,
+    message: str,
+    force: bool = False,
 ) -> list[Committed]:
     """Write the rows of several shards in one transaction; return what became of each.
 
