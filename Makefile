@@ -28,8 +28,8 @@ test-fast: $(STAMP) $(VENV)/.families ## run the tests that need no server and a
 	$(PYTEST) -m "not server and not slow"
 
 # Without conftest.py, which needs all of the lock.
-test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed $(STAMP) $(VENV)/.dashboard ## run the tests of what conflicts with the lock, in environments of its own, and of the dashboard
-	$(VENV)/bin/python -m pytest tests/dashboard
+test-extras: $(VENV_EXTRAS)/.installed $(VENV_TENSORFLOW)/.installed $(STAMP) $(VENV)/.dashboard $(VENV)/.ray ## run the tests of what conflicts with the lock, in environments of its own, of the dashboard, and of clusters
+	$(VENV)/bin/python -m pytest tests/dashboard tests/cluster
 	$(VENV_EXTRAS)/bin/python -m pytest --noconftest tests/extras
 	TF_CPP_MIN_LOG_LEVEL=3 $(VENV_TENSORFLOW)/bin/python -m pytest --noconftest tests/extras_tensorflow
 
@@ -83,8 +83,8 @@ $(VENV)/.families: $(VENV)/.locked requirements-families.lock
 	touch $@
 
 # Beside the lock too, but nothing that make test needs.
-$(VENV)/.dashboard: $(VENV)/.locked requirements-dashboard.lock
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-dashboard.lock
+$(VENV)/.dashboard $(VENV)/.ray: $(VENV)/.%: $(VENV)/.locked requirements-%.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-$*.lock
 	touch $@
 
 $(VENV)/bin/python:

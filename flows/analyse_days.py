@@ -88,10 +88,9 @@ def _logged(settings: Settings) -> Iterator[None]:
 def _analysed(request: RunRequest, settings: Settings, config: Path | None) -> dict[str, object]:
     log = _log
     run = planned_run(request, settings)
-    runner = _Runner(max_workers=shards_at_once(request, settings))
     try:
-        with runner:
-            execute(run, log, _submitter(run, config, runner))
+        with _submitting(run, config) as submit:
+            execute(run, log, submit)
     except Exception:
         _publish(run, config, log)
         raise
@@ -110,6 +109,19 @@ def _publish(run: Run, config: Path | None, log: Log) -> None:
     create_markdown_artifact(
         key=f"emolake-{run.request.flow}", markdown=markdown, description=f"Run {run.run_id}"
     )
+
+
+@contextmanager
+def _submitting(run: Run, config: Path | None) -> Iterator[Submit]:
+    """Give what runs the shards: task runs of Prefect, or the workers of a cluster, which Prefect sees the lines of."""
+    if run.settings.engine.is_ray:
+        from emolake.pipeline.ray_engine import submitted_to_ray
+
+        with submitted_to_ray(run) as submit:
+            yield submit
+    else:
+        with _Runner(max_workers=shards_at_once(run.request, run.settings)) as runner:
+            yield _submitter(run, config, runner)
 
 
 def _submitter(run: Run, config: Path | None, runner: _Runner) -> Submit:

@@ -27,6 +27,7 @@ LOCKS = {
     "opensmile": "requirements-families.lock",
     "pandas": "requirements.lock",
     "polars": "requirements.lock",
+    "ray": "requirements-ray.lock",
     "speechbrain": "requirements-extras.lock",
     "telemetry": "requirements.lock",
     "yamnet": "requirements-families.lock",

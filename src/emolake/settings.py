@@ -17,6 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from emolake.engine_options import EngineOptions
 from emolake.environment import DEFAULT_CONFIG_FILE, default_config_file
 from emolake.errors import ConfigurationError
 from emolake.lake.warehouse import AggregateOptions, Catalog, PublishOptions, WarehouseOptions
@@ -180,6 +181,7 @@ class Settings(BaseSettings):
     aggregate: AggregateOptions = AggregateOptions()
     publish: PublishOptions = PublishOptions()
     run: RunOptions = RunOptions()
+    engine: EngineOptions = EngineOptions()
     health: HealthOptions = HealthOptions()
     gaps: GapOptions = GapOptions()
     drift: DriftOptions = DriftOptions()
@@ -195,6 +197,11 @@ class Settings(BaseSettings):
     def registry(self) -> Registry:
         """The models that can be named."""
         return Registry(self.models, self.inference.model)
+
+    @property
+    def shards_at_once(self) -> int:
+        """How many shards run side by side."""
+        return self.engine.workers if self.engine.is_ray else self.run.parallel_shards
 
     @property
     def _own_columns(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ dashboard can be checked against them. No key, URI or dimension is a label or an
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,12 +90,21 @@ class _Active:
 
 
 _active: _Active | None = None
+_collected: Callable[[str, float, Mapping[str, str]], None] | None = None
 
 
 def count(name: str, amount: float = 1, **labels: str) -> None:
     """Add to a counter."""
+    if _collected is not None:
+        _collected(name, amount, labels)
     if _active is not None and amount:
         _active.instruments[name].add(amount, labels)
+
+
+def collect(take: Callable[[str, float, Mapping[str, str]], None]) -> None:
+    """Hand what is counted in this process from now on to `take`, for another one to count."""
+    global _collected
+    _collected = take
 
 
 def level(name: str, value: float, **labels: str) -> None:

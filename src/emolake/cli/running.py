@@ -19,7 +19,7 @@ from emolake.output.notices import complain
 from emolake.output.table import print_table
 from emolake.pipeline import run_progress
 from emolake.pipeline.empty_days import listing_notes
-from emolake.pipeline.execution import run_in_threads
+from emolake.pipeline.execution import run_here
 from emolake.pipeline.identity import analysis_key
 from emolake.pipeline.interrupts import interrupt_behind, terminations_raised
 from emolake.pipeline.quarantine import Quarantined, quarantined
@@ -249,7 +249,7 @@ def _run_here(request: RunRequest | None, settings: Settings) -> Mapping[str, An
     if request is None:
         return None
     with alerting(settings, request.flow) as ended:
-        summary = run_in_threads(request, settings, _log).summary
+        summary = run_here(request, settings, _log).summary
         ended(summary)
     return summary
 

@@ -5,12 +5,12 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 from rich.console import Console
@@ -89,6 +89,29 @@ def forwarded(target: logging.Logger | logging.LoggerAdapter[logging.Logger]) ->
     """Hand what emolake's modules log in the block to another logger too, in whatever thread it is logged."""
     with _handled_by(_Forwarding(target), logging.INFO):
         yield
+
+
+class Line(NamedTuple):
+    """What a process logged that another one writes."""
+
+    level: int
+    logger: str
+    message: str
+    about: Mapping[str, str]
+
+
+def collect(take: Callable[[Line], None]) -> None:
+    """Hand what emolake's modules log in this process from now on to `take`, and write nothing of it."""
+    logger = logging.getLogger(_LOGGER)
+    logger.addHandler(_Collecting(take))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def relay(line: Line) -> None:
+    """Log what another process has logged, with what it was about there."""
+    with about(**line.about):
+        logging.getLogger(line.logger).log(line.level, "%s", line.message)
 
 
 @contextmanager
@@ -182,6 +205,18 @@ class _Forwarding(_Harmless):
         fields = {name: value for name, value in _fields().items() if name in ("shard", "recording")}
         try:
             self._target.log(record.levelno, "%s", _shown(record) + _suffix(fields))
+        except Exception:  # noqa: BLE001 - see `_Lines`
+            self.handleError(record)
+
+
+class _Collecting(_Harmless):
+    def __init__(self, take: Callable[[Line], None]) -> None:
+        super().__init__()
+        self._take = take
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._take(Line(record.levelno, record.name, _shown(record), _fields()))
         except Exception:  # noqa: BLE001 - see `_Lines`
             self.handleError(record)
 

@@ -55,7 +55,7 @@ def waves_of_day(
     work = _noted(run, presence, day, chunks, raise_interrupt)
     cut = shards(work, shard_seconds=settings.run.shard_seconds, shard_objects=settings.run.shard_objects)
     numbered = (PlannedShard(day, number, objects) for number, objects in enumerate(cut, 1))
-    while wave := list(islice(numbered, _SHARDS_AHEAD * settings.run.parallel_shards)):
+    while wave := list(islice(numbered, _SHARDS_AHEAD * settings.shards_at_once)):
         if run.device is None:  # looked for only where there is work: a library of seconds is loaded for it
             run.device = resolve_device(settings.inference.device)
         if not run.recorded:

@@ -151,6 +151,11 @@ class Dispatcher(Generic[S, R]):
         return len(self._at_work)
 
     @property
+    def busy(self) -> list[Hashable]:
+        """The workers at work."""
+        return list(self._at_work)
+
+    @property
     def next_turn(self) -> float | None:
         """When the first of the delayed portions has its turn; None while there is none."""
         return self._delayed[0][0] if self._delayed else None
@@ -196,7 +201,7 @@ class Dispatcher(Generic[S, R]):
     def at(self, worker: Hashable) -> Portion[S] | None:
         """Return the portion that a worker is at."""
         task = self._at_work.get(worker)
-        return task and task.portion
+        return None if task is None else task.portion
 
     def sign(self, worker: Hashable, now: float) -> None:
         """Note that a worker has got further."""
@@ -265,11 +270,11 @@ class Dispatcher(Generic[S, R]):
 
     def drop(self, error: BaseException | None = None) -> list[EndedShard[S, R]]:
         """Give up all portions that wait, for an error or because nobody wants them; return the shards that ends."""
-        dropped = [portion for *_, portion in (*self._waiting, *self._delayed)]
+        dropped = [waiting[-1] for waiting in self._waiting] + [delayed[-1] for delayed in self._delayed]
         self._waiting.clear()
         self._delayed.clear()
         self._waiting_seconds = 0.0
-        ended = [self._end(portion, error=error) for portion in dropped]
+        ended = (self._end(portion, error=error) for portion in dropped)
         return [each for each in ended if each is not None]
 
     def _wait(self, portion: Portion[S]) -> None:

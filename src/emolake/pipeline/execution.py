@@ -1,4 +1,4 @@
-"""A run from its plan to its daily tables, whatever runs its shards: threads of this process, or Prefect."""
+"""A run from its plan to its daily tables, whatever runs its shards: threads of this process, Prefect, or a cluster."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,7 +47,19 @@ def planned_run(request: RunRequest, settings: Settings) -> Run:
 
 def shards_at_once(request: RunRequest, settings: Settings) -> int:
     """Return how many shards run side by side: what the configuration allows, or one for each day at once."""
-    return max(settings.run.parallel_shards, request.parallel_days)
+    return max(settings.shards_at_once, request.parallel_days)
+
+
+def run_here(request: RunRequest, settings: Settings, log: Log) -> Run:
+    """Run a request from this process alone, by the engine that is configured; see `execute`."""
+    if not settings.engine.is_ray:
+        return run_in_threads(request, settings, log)
+    from emolake.pipeline.ray_engine import submitted_to_ray
+
+    run = planned_run(request, settings)
+    with submitted_to_ray(run) as submit:
+        execute(run, log, submit)
+    return run
 
 
 def run_in_threads(request: RunRequest, settings: Settings, log: Log) -> Run:

@@ -93,6 +93,37 @@ class _Attempt:
                 _days.advance(day, -audio_seconds, -1)
 
 
+class Collected:
+    """The progress of a process that others show; taken by one thread, and added to in any."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._advanced: dict[str, tuple[float, int]] = {}
+        self.signs = 0
+        """Grows whenever anything got further, be it by a segment."""
+
+    def expect(self, day: str, recordings: int) -> None:
+        """Note nothing: who plans shows it."""
+
+    def advance(self, day: str, audio_seconds: float, recordings: int = 1) -> None:
+        """Note what was decoded."""
+        with self._lock:
+            seconds, number = self._advanced.get(day, (0.0, 0))
+            self._advanced[day] = seconds + audio_seconds, number + recordings
+            self.signs += 1
+
+    def sign(self) -> None:
+        """Note that something got further."""
+        with self._lock:
+            self.signs += 1
+
+    def take(self) -> dict[str, tuple[float, int]]:
+        """Return by day the seconds and the recordings since the last call."""
+        with self._lock:
+            taken, self._advanced = self._advanced, {}
+            return taken
+
+
 _days: _Sink | None = None
 _attempt: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
 
@@ -151,6 +182,25 @@ def advance(day: str, audio_seconds: float) -> None:
         _days.advance(day, audio_seconds)
         if (attempt := _attempt.get()) is not None:
             attempt.advance(day, audio_seconds)
+
+
+def sign() -> None:
+    """Note that a shard got further, be it by a segment: whoever watches this process takes it for alive."""
+    if isinstance(_days, Collected):
+        _days.sign()
+
+
+def add(day: str, audio_seconds: float, recordings: int) -> None:
+    """Add the progress that another process has collected of a day."""
+    if _days is not None:
+        _days.advance(day, audio_seconds, recordings)
+
+
+def collect() -> Collected:
+    """Let the progress of this process be collected from now on, for another one to show."""
+    global _days
+    _days = collected = Collected()
+    return collected
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from emolake.errors import EmolakeError
 from emolake.lake.transact import LakeError
 from emolake.pipeline.interrupts import NotBegunError
 from emolake.schemas.records import Counts, SourceObject
@@ -30,6 +31,14 @@ class PlannedShard:
     def name(self) -> str:
         """What messages and commits call it."""
         return f"{self.day}, shard {self.number}"
+
+
+class PartlyFailedError(EmolakeError):
+    """A shard that failed; `counts` are the figures of the parts of it that were committed by themselves."""
+
+    def __init__(self, message: str, counts: Counts) -> None:
+        super().__init__(message)
+        self.counts = counts
 
 
 # Shards of a day that are under way together.
@@ -140,6 +149,8 @@ def _outcome(shard: PlannedShard, future: ShardFuture) -> ShardOutcome:
         return ShardOutcome(counts=result)
     if isinstance(result, NotBegunError):
         return ShardOutcome()
+    if isinstance(result, PartlyFailedError):
+        return ShardOutcome(counts=result.counts, failure=f"{shard.name}: {result}")
     return ShardOutcome(failure=f"{shard.name}: {result}")
 
 

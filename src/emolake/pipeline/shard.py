@@ -81,9 +81,7 @@ def _run_shard(
     force: bool,
 ) -> Counts:
     # What needs no lake and no bucket, as `analyse` does, needs neither's packages.
-    from emolake.lake.connect import open_lake
     from emolake.source.opening import open_source
-    from emolake.tasks.commit import commit_shard
 
     timings = Timings()
     source = open_source(settings.source.uri, settings.source.s3)
@@ -95,9 +93,50 @@ def _run_shard(
         raise type(error)(f"{entry.name}: {error}") from error
     entry.check_unchanged()
     analyses += [_excluded(item, item.excluded) for item in objects if item.excluded]
+    return _committed(analyses, model.labels, settings, entry, key, run_id, message, force, timings)
+
+
+def quarantine(
+    item: SourceObject,
+    error: BadRecordingError,
+    *,
+    settings: Settings,
+    entry: ModelEntry,
+    key: AnalysisKey,
+    run_id: str,
+    message: str,
+    force: bool = False,
+) -> Counts:
+    """Commit one recording as bad that cannot be analysed because it ends whatever tries; return the figures.
+
+    Raises:
+        LakeError: the lake cannot be written.
+    """
+    with about(run=run_id, day=item.date, shard=message, recording=item.key):
+        _log.info("quarantined: %s", error)
+        return _committed(
+            [Analysis(item, error=error)], (), settings, entry, key, run_id, message, force, Timings()
+        )
+
+
+def _committed(
+    analyses: Sequence[Analysis],
+    labels: Sequence[str],
+    settings: Settings,
+    entry: ModelEntry,
+    key: AnalysisKey,
+    run_id: str,
+    message: str,
+    force: bool,
+    timings: Timings,
+) -> Counts:
+    """Commit the rows of analyses, and return their figures."""
+    from emolake.lake.connect import open_lake
+    from emolake.tasks.commit import commit_shard
+
     rows = shard_rows(
         analyses,
-        labels=model.labels,
+        labels=labels,
         emotions=entry.emotions(),
         key=key,
         run_id=run_id,
@@ -184,6 +223,7 @@ def _decoded(
     error: BadRecordingError | None = None
     try:
         for message in _messages(download, item, settings):
+            run_progress.sign()
             if isinstance(message, Segment):
                 yield item, message
             elif isinstance(message, Opened):
@@ -225,6 +265,7 @@ def _gathered(
     """Gather each recording's scored segments to its analysis; one that ended as bad keeps none."""
     rows: list[SegmentRow] = []
     for item, piece, scores in scored:
+        run_progress.sign()
         if isinstance(piece, Segment):
             rows.append(SegmentRow.of(piece, scores))
             continue

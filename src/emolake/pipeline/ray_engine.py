@@ -1,0 +1,443 @@
+"""Shards in the workers of a cluster of Ray: actors, each with its model loaded once, that pull what is to be done.
+
+One thread of this process follows all workers. What it decides is in `emolake.pipeline.dispatcher`; placement, and
+starting a worker again that died, are Ray's. A worker's call yields signs of life and at last figures: a call that
+breaks off is a worker that died.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+
+from emolake import telemetry
+from emolake.errors import BadRecordingError, EmolakeError, Reason
+from emolake.messages import counted, redacted
+from emolake.output import logs
+from emolake.pipeline import run_progress
+from emolake.pipeline.dispatcher import KILLS, Dispatcher, EndedShard, Portion
+from emolake.pipeline.interrupts import NotBegunError, is_stopping
+from emolake.pipeline.ray_cluster import Cluster, EngineError, connected
+from emolake.pipeline.ray_worker import Beat, Failed, Message, Ready, ShardWorker, WorkerTask
+from emolake.pipeline.runs import Run
+from emolake.pipeline.scheduling import PartlyFailedError, PlannedShard, ShardFuture, Submit, Wave
+from emolake.pipeline.shard import quarantine
+from emolake.schemas.records import Counts, SourceObject
+from emolake.tasks.plan import estimated_seconds
+
+_log = logging.getLogger(__name__)
+
+# A shard is halved for the sake of an even end down to this share of `run.shard_seconds`.
+_LEAST_SHARE = 1 / 8
+_TICK_S = 0.2
+_HEAD_ASKED_S = 5.0
+# Refused so often, the head is gone; Ray itself gives up after a minute, and takes the process with it.
+_HEAD_REFUSALS = 3
+# What Ray takes to notice that a whole machine is gone.
+_NODE_NOTICED_S = 1.0
+
+
+class ClusterShard:
+    """A shard that was handed to the cluster; see `emolake.pipeline.scheduling.ShardFuture`."""
+
+    def __init__(self, shard: PlannedShard) -> None:
+        self.shard = shard
+        self._ended: Future[Counts | BaseException] = Future()
+
+    @property
+    def objects(self) -> Sequence[SourceObject]:
+        """Its recordings."""
+        return self.shard.objects
+
+    def add_done_callback(self, callback: Callable[[ShardFuture], None]) -> None:
+        """Let `callback` be called when the shard has ended."""
+        self._ended.add_done_callback(lambda _: callback(self))
+
+    def outcome(self) -> Counts | BaseException:
+        """Wait for the shard's end; return its figures, or what went wrong."""
+        return self._ended.result()
+
+    def end(self, ended: "EndedShard[ClusterShard, Counts]") -> None:
+        """Note what its portions came to."""
+        counts = sum(ended.results, start=Counts())
+        if ended.errors:
+            said = "; ".join(dict.fromkeys(str(error) for error in ended.errors))
+            self._ended.set_result(PartlyFailedError(said, counts))
+        elif ended.results:
+            self._ended.set_result(counts)
+        else:
+            self._ended.set_result(NotBegunError("not begun: the run was asked to stop"))
+
+
+class PortionError(EmolakeError):
+    """What a worker said of a portion that failed."""
+
+
+@dataclass
+class _Worker:
+    """A worker as this process sees it."""
+
+    number: int
+    actor: Any
+    name: str = ""
+    node: str = ""
+    signs: int = -1
+    progress: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """What the portion at work has advanced, to be taken back should it not end."""
+    killed_for: tuple[Reason, str] | None = None
+    """Why it was ended from here."""
+
+
+@contextmanager
+def submitted_to_ray(run: Run) -> Iterator[Submit]:
+    """Give what hands waves of shards to the workers of a cluster, which is connected to with the first.
+
+    Raises:
+        ConfigurationError: Ray is not installed; raised with the first wave.
+        EngineError: the cluster cannot be reached; likewise.
+    """
+    engine = _Engine(run)
+    try:
+        yield engine.submit
+    finally:
+        engine.close()
+
+
+class _Engine:
+    """See the module. All but `submit` and `close` runs in the engine's own thread."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._options = run, run.settings.engine
+        options = run.settings.run
+        self._dispatcher: Dispatcher[ClusterShard, Counts] = Dispatcher(
+            seconds=_seconds,
+            least_seconds=options.shard_seconds * _LEAST_SHARE,
+            retries=options.shard_retries,
+            retry_delay_s=options.shard_retry_delay_s,
+            silence_s=self._options.silence_timeout_s,
+        )
+        self._thread: Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started: Future[None] = Future()
+        self._closing = Event()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._workers: dict[Hashable, _Worker] = {}
+        self._broken: EngineError | None = None
+        self._deaths = 0
+
+    def submit(self, wave: Wave) -> Sequence[ShardFuture]:
+        """Hand shards over; see `emolake.pipeline.scheduling.Submit`."""
+        if self._thread is None:
+            self._thread = Thread(target=copy_context().run, args=(self._main,), name="ray", daemon=True)
+            self._thread.start()
+        self._started.result()
+        assert self._loop is not None
+        shards = [ClusterShard(shard) for shard in wave]
+        self._loop.call_soon_threadsafe(self._add, shards)
+        return shards
+
+    def close(self) -> None:
+        """End the workers, and leave the cluster."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _main(self) -> None:
+        try:
+            with connected(self._options) as cluster:
+                asyncio.run(self._served(cluster))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the shards are handed over
+            if self._started.done():
+                self._break(EngineError(f"the engine ended: {redacted(str(error)) or type(error).__name__}"))
+            else:
+                self._started.set_exception(error)
+
+    async def _served(self, cluster: Cluster) -> None:
+        self._loop, self._cluster = asyncio.get_running_loop(), cluster
+        task = WorkerTask.of(
+            self._run.settings, self._run.key, self._run.run_id, force=self._run.request.replaces
+        )
+        made = cluster.ray.remote(ShardWorker).options(
+            num_cpus=self._options.cpus,
+            num_gpus=self._options.gpus,
+            memory=None if self._options.memory_mb is None else self._options.memory_mb * 1_000_000,
+            max_restarts=self._options.max_restarts,
+        )
+        for number in range(self._options.workers):
+            self._workers[number] = _Worker(number, made.remote(task))
+        following = [asyncio.create_task(self._follow(each)) for each in self._workers.values()]
+        watching = [asyncio.create_task(self._watch()), asyncio.create_task(self._watch_head())]
+        self._started.set_result(None)
+        while not self._closing.is_set():
+            await asyncio.sleep(_TICK_S / 4)
+        for each in (*following, *watching):
+            each.cancel()
+        await asyncio.gather(*following, *watching, return_exceptions=True)
+        if self._broken is None:
+            for worker in self._workers.values():
+                cluster.ray.kill(worker.actor)
+
+    def _add(self, shards: Sequence[ClusterShard]) -> None:
+        self._dispatcher.add(shards)
+        if self._broken is not None:
+            self._drop(self._broken)
+        self._wake(len(shards))
+
+    def _wake(self, number: int) -> None:
+        """Let so many workers that wait look for work."""
+        while number and self._idle:
+            waiting = self._idle.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                number -= 1
+
+    async def _follow(self, worker: _Worker) -> None:
+        """Give a worker its portions, until it is gone for good."""
+        try:
+            while await self._is_ready(worker):
+                self._dispatcher.join(worker.number)
+                while True:
+                    portion = await self._next(worker)
+                    if not await self._at(worker, portion):
+                        break
+                self._dispatcher.leave(worker.number)
+        except Exception as error:  # noqa: BLE001 - of whatever kind: no shard is to wait for ever
+            _log.exception("the worker %s is not followed any more", worker.name or worker.number)
+            self._break(EngineError(f"a worker could not be followed: {redacted(str(error))}"))
+
+    async def _is_ready(self, worker: _Worker) -> bool:
+        """Wait until a worker has its model, over however many of its restarts; return False if it is gone for good."""
+        from ray.exceptions import ActorUnavailableError, RayError
+
+        while True:
+            try:
+                worker.name, worker.node = await worker.actor.where.remote()
+                loading = worker.actor.load.remote()
+                answer: Ready | Failed = await asyncio.wait_for(loading, self._options.start_timeout_s)
+            except TimeoutError:
+                _log.warning("the worker %s was killed: its model took too long to load", worker.name)
+                self._restart(worker)
+            except ActorUnavailableError:
+                await asyncio.sleep(_TICK_S)  # it is being started again
+            except RayError as error:
+                self._lost_for_good(worker, error)
+                return False
+            else:
+                if isinstance(answer, Failed):
+                    self._break(
+                        EngineError(f"the worker {worker.name} could not load the model: {answer.message}")
+                    )
+                    return False
+                worker.killed_for = None
+                self._run.device = answer.device
+                return True
+
+    def _lost_for_good(self, worker: _Worker, error: Exception) -> None:
+        said = _last_line(error)
+        _log.warning("the worker %s is gone for good: %s", worker.name or worker.number, said)
+        del self._workers[worker.number]
+        if not self._workers:
+            died = f" after {counted(self._deaths, 'death')}" if self._deaths else ""
+            self._break(
+                EngineError(
+                    f"no worker is left{died}, and the last one said: {said}; what was committed stays; look into the "
+                    "lines of the workers for the reason, or raise engine.max_restarts"
+                )
+            )
+
+    def _restart(self, worker: _Worker) -> None:
+        """End the process of a worker, which Ray starts again as often as it may."""
+        self._cluster.ray.kill(worker.actor, no_restart=False)
+
+    async def _next(self, worker: _Worker) -> Portion[ClusterShard]:
+        """Wait for a worker's next portion."""
+        while (portion := self._dispatcher.assign(worker.number, monotonic())) is None:
+            waiting = asyncio.get_running_loop().create_future()
+            self._idle.append(waiting)
+            await waiting
+        return portion
+
+    async def _at(self, worker: _Worker, portion: Portion[ClusterShard]) -> bool:
+        """Follow a worker at a portion; return whether it is of use for another one."""
+        from ray.exceptions import RayError
+
+        worker.signs, worker.progress = -1, {}
+        name = _name(portion)
+        traced = telemetry.span("shard", run=self._run.run_id, shard=name, recordings=portion.recordings)
+        with traced:
+            try:
+                objects = portion.shard.objects[portion.first : portion.stop]
+                async for reference in worker.actor.run.remote(objects, name):
+                    message: Message = await reference
+                    if isinstance(message, Beat):
+                        self._note(worker, message)
+                    elif isinstance(message, Failed) and message.fatal is not None:
+                        worker.killed_for = message.fatal, message.message
+                        self._restart(worker)
+                        break
+                    else:
+                        self._ended(worker, portion, message)
+                        return True
+                await self._died(worker, portion, None)
+            except RayError as error:
+                await self._died(worker, portion, error)
+        return False
+
+    def _note(self, worker: _Worker, beat: Beat) -> None:
+        """Show, log and count what a worker says."""
+        if beat.signs != worker.signs:
+            worker.signs = beat.signs
+            self._dispatcher.sign(worker.number, monotonic())
+        for day, (seconds, recordings) in beat.progress.items():
+            before = worker.progress.get(day, (0.0, 0))
+            worker.progress[day] = before[0] + seconds, before[1] + recordings
+            run_progress.add(day, seconds, recordings)
+        for line in beat.lines:
+            logs.relay(line)
+        for name, amount, labels in beat.counted:
+            telemetry.count(name, amount, **labels)
+
+    def _ended(self, worker: _Worker, portion: Portion[ClusterShard], message: Counts | Failed) -> None:
+        if isinstance(message, Counts):
+            self._end(self._dispatcher.done(worker.number, message))
+            return
+        error = PortionError(message.message if portion.is_whole else f"{_name(portion)}: {message.message}")
+        again = message.again and not is_stopping()
+        self._end(self._dispatcher.failed(worker.number, error, monotonic(), again=again))
+
+    async def _died(self, worker: _Worker, portion: Portion[ClusterShard], error: Exception | None) -> None:
+        """Let others have the portion of a worker that died, or quarantine what it died of."""
+        self._deaths += 1
+        for day, (seconds, recordings) in worker.progress.items():
+            run_progress.add(day, -seconds, -recordings)
+        reason, said = worker.killed_for or _cause(error)
+        gone = False
+        if worker.killed_for is None:
+            await asyncio.sleep(_NODE_NOTICED_S)
+            gone = not await asyncio.to_thread(self._cluster.is_alive, worker.node)
+        where = "its machine is gone" if gone else said
+        with logs.about(worker=worker.name, day=portion.shard.shard.day, shard=_name(portion)):
+            _log.warning("a worker died (%s); %s to another", where, counted(portion.recordings, "recording"))
+        if self._dispatcher.at(worker.number) is None:
+            return  # given up meanwhile
+        condemned = self._dispatcher.died(worker.number, blamed=not gone)
+        self._dispatcher.leave(worker.number)
+        if condemned is None:
+            self._wake(2)
+        else:
+            await self._quarantine(condemned, reason, said)
+
+    async def _quarantine(self, portion: Portion[ClusterShard], reason: Reason, said: str) -> None:
+        """Commit a recording that killed workers, alone, as bad."""
+        run, message = self._run, f"{said}, {KILLS} times with nothing beside this recording"
+        committing = partial(
+            quarantine,
+            portion.shard.objects[portion.first],
+            BadRecordingError(reason, message, stage="shard"),
+            settings=run.settings,
+            entry=run.settings.registry.entry(run.key.model),
+            key=run.key,
+            run_id=run.run_id,
+            message=_name(portion),
+            force=run.request.replaces,
+        )
+        try:
+            counts = await asyncio.to_thread(committing)
+        except EmolakeError as error:
+            self._end(self._dispatcher.condemned(portion, error=error))
+        else:
+            self._end(self._dispatcher.condemned(portion, counts))
+
+    def _end(self, ended: EndedShard[ClusterShard, Counts] | None) -> None:
+        if ended is not None:
+            ended.shard.end(ended)
+
+    async def _watch(self) -> None:
+        """Kill workers that are silent, and give up what nobody is to begin any more."""
+        with_workers_at = monotonic()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = monotonic()
+            for number in list(self._dispatcher.silent(now)):
+                worker = self._workers[number]
+                worker.killed_for = (
+                    Reason.TIMED_OUT,
+                    f"the worker got no further for {self._options.silence_timeout_s:g} s",
+                )
+                self._restart(worker)
+            if is_stopping():
+                self._drop(None)
+            turn = self._dispatcher.next_turn
+            if turn is not None and turn <= now:
+                self._wake(1)
+            if self._dispatcher.workers or not self._dispatcher.waiting:
+                with_workers_at = now
+            elif now - with_workers_at > self._options.start_timeout_s:
+                self._break(EngineError(self._without_workers()))
+
+    def _without_workers(self) -> str:
+        options = self._options
+        asked = f"{options.cpus:g} CPUs" + (f" and {options.gpus:g} GPUs" if options.gpus else "")
+        return (
+            f"no worker was there for {options.start_timeout_s:g} s: each of {options.workers} asks for {asked}, and "
+            f"the cluster at {self._cluster.address} has {counted(self._cluster.nodes, 'machine')}; lower engine.cpus, "
+            "engine.gpus or engine.memory_mb, or let the cluster grow"
+        )
+
+    async def _watch_head(self) -> None:
+        """Give the shards up when the head of the cluster is gone."""
+        refused = 0
+        while refused < _HEAD_REFUSALS:
+            await asyncio.sleep(_HEAD_ASKED_S)
+            refused = 0 if await asyncio.to_thread(self._cluster.is_answering) else refused + 1
+        self._break(
+            EngineError(
+                f"the head of the cluster at {self._cluster.address} does not answer any more; what was committed "
+                "stays, and the next run takes up the rest"
+            )
+        )
+
+    def _drop(self, error: EngineError | None) -> None:
+        for ended in self._dispatcher.drop(error):
+            self._end(ended)
+
+    def _break(self, error: EngineError) -> None:
+        """Let all shards fail, those at work too, and those that are still to come."""
+        if self._broken is not None:
+            return
+        self._broken = error
+        _log.error("%s", error)
+        for number in self._dispatcher.busy:
+            self._end(self._dispatcher.failed(number, error, monotonic(), again=False))
+        self._drop(error)
+
+
+def _name(portion: Portion[ClusterShard]) -> str:
+    name = portion.shard.shard.name
+    return name if portion.is_whole else f"{name}, recordings {portion.first + 1} to {portion.stop}"
+
+
+def _seconds(item: object) -> float:
+    assert isinstance(item, SourceObject)
+    return estimated_seconds(item)
+
+
+def _cause(error: Exception | None) -> tuple[Reason, str]:
+    """Return what a worker died of, as far as Ray knows."""
+    text = str(error)
+    if "OutOfMemory" in type(error).__name__ or "low on memory" in text:
+        return Reason.OUT_OF_MEMORY, "the worker's machine ran out of memory"
+    return Reason.CRASHED, "the worker's process ended"
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return redacted(lines[-1]) if lines else type(error).__name__
