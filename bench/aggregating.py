@@ -12,15 +12,16 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from bench.common import folder, main, table
 from bench.commits import processor_s
+from bench.common import folder, main, table
 from bench.made_rows import KEY, made_shard
-from chaos.servers import new_database, postgres_server
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.schemas.days import DayRange
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
+
+from chaos.servers import new_database, postgres_server
 
 FIRST = date(2026, 6, 1)
 SEGMENTS = 36

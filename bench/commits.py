@@ -12,16 +12,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from statistics import quantiles
 from threading import Thread
 from time import perf_counter, process_time, sleep
 from unittest.mock import patch
 
 import psutil
-import pyarrow as pa
 
 from bench.common import folder, main, table
 from bench.made_rows import KEY, made_shard
@@ -71,13 +71,13 @@ def measure(size: str) -> str:
     seconds, model_s = _PLAN[size]
     columns = (
         "workers", "commits", "rows/s", "shards/s", "snapshots/s", "lost attempts", "failed shards",
-        "worker waits p50 / p95 / longest, s", "until committed p50 / p95 / longest, s", "shards of a worker, least to most",
-        "files, those of lost attempts", "processor time a shard, ms",
+        "worker waits p50 / p95 / longest, s", "until committed p50 / p95 / longest, s",
+        "shards of a worker, least to most", "files, those of lost attempts", "processor time a shard, ms",
     )  # fmt: skip
     return (
-        f"A model that waits {model_s:g} s a shard of {RECORDINGS} recordings and {RECORDINGS * SEGMENTS} segments, all "
-        f"of one day; {seconds:g} s a case, until all that was finished is committed. Processor time is of emolake and "
-        f"PostgreSQL together.\n\n{table(columns, rows)}"
+        f"A model that waits {model_s:g} s a shard of {RECORDINGS} recordings and {RECORDINGS * SEGMENTS} segments, "
+        f"all of one day; {seconds:g} s a case, until all that was finished is committed. Processor time is of emolake "
+        f"and PostgreSQL together.\n\n{table(columns, rows)}"
     )
 
 
@@ -157,11 +157,10 @@ def run_workers(
                         course.failed += 1
                     course.latencies.append(perf_counter() - begun)
                 else:
-                    future = committer.submit("bench", rows)
-                    future.add_done_callback(lambda ended, begun=begun: note(ended, worker, begun))
+                    committer.submit("bench", rows).add_done_callback(partial(note, worker, begun))
                 course.waits.append(perf_counter() - begun)
 
-        def note(ended: Future[Committed], worker: int, begun: float) -> None:
+        def note(worker: int, begun: float, ended: Future[Committed]) -> None:
             course.latencies.append(perf_counter() - begun)
             if ended.exception() is None:
                 course.committed[worker] += 1
@@ -183,12 +182,12 @@ def made_shards(number: int, day: date = DAY) -> Iterator[ShardRows]:
     analyses = made.analyses.sort_by("recording_id")
     segments = made.segments.sort_by([("recording_id", "ascending"), ("segment_index", "ascending")])
     for place in range(0, number * RECORDINGS, RECORDINGS):
-        own: tuple[pa.Table, ...] = (
+        yield ShardRows(
             recordings.slice(place, RECORDINGS),
             analyses.slice(place, RECORDINGS),
             segments.slice(place * SEGMENTS, RECORDINGS * SEGMENTS),
+            made.dynamics,
         )
-        yield ShardRows(*own, made.dynamics)
 
 
 def processor_s() -> float:
@@ -196,18 +195,10 @@ def processor_s() -> float:
     total = process_time()
     for process in psutil.process_iter(["name"]):
         if process.info["name"] == "postgres":
-            with _gone():
+            with suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
     return total
-
-
-@contextmanager
-def _gone() -> Iterator[None]:
-    try:
-        yield
-    except psutil.NoSuchProcess:
-        pass
 
 
 def said(seconds: list[float]) -> str:

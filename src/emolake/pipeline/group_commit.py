@@ -1,10 +1,10 @@
 """One committer for many workers: what finished shards came to is written in groups, each in one transaction.
 
-Transactions of many workers on one day conflict at its guards, and of N that begin together N - 1 have worked for nothing.
+Transactions of many workers on one day conflict at its guards: of N that begin together, N - 1 have worked for nothing.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +24,8 @@ from emolake.tasks.commit import Committed, commit_shards
 
 _log = logging.getLogger(__name__)
 
+# How often somebody is asked whether more shards will come.
+_ASKED_S = 0.1
 # How long a connection is kept: the credentials that it was opened with may be of a short life.
 _CONNECTION_S = 600.0
 
@@ -40,8 +42,8 @@ class _Waiting:
 class GroupCommitter:
     """Commits the shards of a run, in the order in which they come, from a thread of its own.
 
-    While a transaction runs, shards gather for the next one: nobody conflicts with its own run, and nobody is overtaken.
-    A group that fails by what is in it is halved until the shards at fault are alone. One that fails by a
+    While a transaction runs, shards gather for the next one: no shard conflicts with its own run, and none is
+    overtaken. A group that fails by what is in it is halved until the shards at fault are alone. One that fails by a
     server, a disk or another writer is tried again as a whole.
 
         with GroupCommitter(settings.warehouse, key=run.key, run_id=run.run_id) as committer:
@@ -60,6 +62,7 @@ class GroupCommitter:
         wait_s: float = 0.0,
         retries: int = 2,
         retry_delay_s: float = 5.0,
+        expects_more: Callable[[], bool] = lambda: True,
     ) -> None:
         """Say what is committed, and how.
 
@@ -72,13 +75,14 @@ class GroupCommitter:
             wait_s: how long others are waited for when the first of a group has come.
             retries: how often a group is tried again that a server, a disk or another writer has failed.
             retry_delay_s: pause before that.
+            expects_more: whether another shard may come; nobody waits for it otherwise.
         """
         self._warehouse = warehouse
         self._key = key
         self._run_id = run_id
         self._force = force
         self._most = most
-        self._wait_s = wait_s
+        self._wait_s, self._expects_more = wait_s, expects_more
         self._retrying = Retrying(
             stop=stop_after_attempt(retries + 1),
             wait=wait_fixed(retry_delay_s),
@@ -131,9 +135,12 @@ class GroupCommitter:
         while (first := self._queue.get()) is not None:
             group, until, ended = [first], monotonic() + self._wait_s, False
             while len(group) < self._most and not ended:
+                remaining = until - monotonic()
                 try:
-                    more = self._queue.get(timeout=max(0.0, until - monotonic()))
+                    more = self._queue.get(timeout=max(0.0, min(remaining, _ASKED_S)))
                 except Empty:
+                    if remaining > _ASKED_S and self._expects_more():
+                        continue
                     break
                 if more is None:
                     ended = True
@@ -147,7 +154,7 @@ class GroupCommitter:
         """Commit a group in one transaction, or as much of it as can be."""
         try:
             found = self._retrying(self._committed, group)
-        except Exception as error:  # goes to whoever submitted the shard
+        except Exception as error:  # noqa: BLE001 - goes to whoever submitted the shard
             if len(group) == 1 or may_succeed_later(error):
                 for waiting in group:
                     waiting.future.set_exception(error)
