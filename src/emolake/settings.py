@@ -102,6 +102,9 @@ class RunOptions(Options):
     """How often a failed shard is tried again."""
     shard_retry_delay_s: float = Field(5.0, ge=0)
     """Pause before a failed shard is tried again."""
+    grace_s: float = Field(540.0, ge=0)
+    """How long the shards at work may go on when the run is asked to stop (Ctrl-C, SIGTERM, eviction); then they are given
+    up. Whatever stops the run should wait 30 s longer before it kills it."""
     max_bad_share: float = Field(0.5, ge=0, le=1)
     """Share of quarantined recordings above which the run ends as failed, with the good ones committed."""
 
