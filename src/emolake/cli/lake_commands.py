@@ -113,7 +113,7 @@ def connect(
 ) -> None:
     """Print the lines that open this lake, or the published file, read-only in another program, without a secret."""
     _, settings = required_settings(config)
-    from emolake.lake.connect import place_of_s3
+    from emolake.lake.s3_secret import place_of_s3
     from emolake.lake.recipes import Recipes, recipe
 
     warehouse = settings.warehouse

@@ -122,7 +122,7 @@ def interrupts_deferred(grace_s: float) -> Iterator[Stop]:
     Args:
         grace_s: how long what is at work may go on; it is then given up, and GIVE_UP_S later the process ends in any case.
     """
-    stop, request = Stop(), _Request()
+    stop, request = Stop(), StopRequest()
     if current_thread() is main_thread():
         handlers = {each: signal.getsignal(each) for each in _SIGNALS}
         stop.replaced = {each: handler for each, handler in handlers.items() if callable(handler)}
@@ -157,8 +157,8 @@ def stop_signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Request:
-    """The signals of a request to stop."""
+class StopRequest:
+    """The signals of a request to stop, of which a service manager may send several."""
 
     def __init__(self) -> None:
         self._began: float | None = None
@@ -197,7 +197,7 @@ def _time_limited(signals: Collection[int], grace_s: float) -> Iterator[None]:
 
 
 def _watch(descriptor: int, signals: frozenset[int], grace_s: float) -> None:
-    request, first, deadline = _Request(), None, float("inf")
+    request, first, deadline = StopRequest(), None, float("inf")
     while True:
         wait_s = max(0.0, deadline - time.monotonic()) if first else None
         if select.select([descriptor], [], [], wait_s)[0]:
