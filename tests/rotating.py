@@ -1,4 +1,4 @@
-"""An S3 server and a role of PostgreSQL whose secrets are replaced while somebody uses them, with files that say them."""
+"""An S3 server and a role of PostgreSQL whose secrets are replaced while they are used, and files that hold them."""
 
 import secrets
 from collections.abc import Iterator

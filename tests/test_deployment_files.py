@@ -8,17 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from kubernetes_files import of_kind
 
 from emolake.cli.app import app, main
 from emolake.pipeline.interrupts import GIVE_UP_S
 from emolake.settings import RunOptions
-
-from kubernetes_files import of_kind
 
 FOLDER = Path(__file__).parents[1] / "deployments"
 UNITS = sorted((FOLDER / "systemd").iterdir())
@@ -146,7 +144,11 @@ def test_every_command_is_one() -> None:
     known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     given = list(commands())
     assert len(given) == 15
-    assert {words[1] for _, words in given} == {"nightly", "maintain", "alert", "serve", "worker", "status"} <= known
+    assert (
+        {words[1] for _, words in given}
+        == {"nightly", "maintain", "alert", "serve", "worker", "status"}
+        <= known
+    )
     assert all(words[0] in ("emolake", PROGRAM) for _, words in given)
 
 
@@ -163,7 +165,8 @@ def test_the_commands_run(
     monkeypatch.setenv("EMOLAKE_CONFIG", str(tmp_path / "emolake.toml"))
     monkeypatch.setenv("EMOLAKE_LOGS__FORMAT", "plain")
     unique = sorted(
-        {tuple(words[1:]) for _, words in commands()} - {("serve",), ("worker",)}, key=lambda words: words[0] != "nightly"
+        {tuple(words[1:]) for _, words in commands()} - {("serve",), ("worker",)},
+        key=lambda words: words[0] != "nightly",
     )
     assert unique[0] == ("nightly",)
     for words in unique:

@@ -69,7 +69,9 @@ def schema_of(kind: str) -> dict[str, Any]:
     return own | {"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": DEFINITIONS}
 
 
-@pytest.mark.parametrize(("file", "document"), DOCUMENTS, ids=lambda each: each if isinstance(each, str) else each["kind"])
+@pytest.mark.parametrize(
+    ("file", "document"), DOCUMENTS, ids=lambda each: each if isinstance(each, str) else each["kind"]
+)
 def test_documents_are_what_the_schemas_say(file: str, document: dict[str, Any]) -> None:
     jsonschema.validate(document, schema_of(document["kind"]))
 
@@ -109,11 +111,15 @@ def test_a_pod_is_harmless_and_has_what_it_names(pod: dict[str, Any]) -> None:
     (container,) = pod["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["envFrom"] == [{"secretRef": {"name": "emolake"}}]
-    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == {
+        volume["name"] for volume in pod["volumes"]
+    }
     assert {"/models", "/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
     known = {each["metadata"]["name"] for each in (*of_kind("ConfigMap"), *of_kind("PersistentVolumeClaim"))}
     for volume in pod["volumes"]:
-        named = volume.get("configMap", {}).get("name") or volume.get("persistentVolumeClaim", {}).get("claimName")
+        named = volume.get("configMap", {}).get("name") or volume.get("persistentVolumeClaim", {}).get(
+            "claimName"
+        )
         assert named is None or named in known
 
 
@@ -148,7 +154,11 @@ def test_the_run_asks_for_the_workers_that_there_are() -> None:
     (container,) = group["template"]["spec"]["containers"]
     assert (engine["kind"], engine["address"]) == ("ray", "auto")
     assert engine["workers"] == group["replicas"] == group["minReplicas"] == group["maxReplicas"]
-    assert str(engine["cpus"]) == group["rayStartParams"]["num-cpus"] == container["resources"]["requests"]["cpu"]
+    assert (
+        str(engine["cpus"])
+        == group["rayStartParams"]["num-cpus"]
+        == container["resources"]["requests"]["cpu"]
+    )
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
 
 
@@ -167,7 +177,9 @@ time.sleep(60)
     with ExitStack() as ending:
         processes = []
         for word in ("nightly", "dashboard"):
-            started = subprocess.Popen([sys.executable, "-c", waits, word], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            started = subprocess.Popen(
+                [sys.executable, "-c", waits, word], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
             ending.callback(started.wait)
             ending.callback(started.kill)
             assert started.stdout
@@ -177,7 +189,7 @@ time.sleep(60)
         for each in own:
             each.info = {"cmdline": each.cmdline()}  # type: ignore[attr-defined]
         monkeypatch.setattr(psutil, "process_iter", lambda attributes: own)
-        exec(hook)  # noqa: S102 - of the file above
+        exec(hook)
         run, other = processes
         assert run.stderr
         assert run.stderr.read() == b"drained\n"  # it had ended before the hook did

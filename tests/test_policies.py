@@ -142,7 +142,9 @@ def test_the_others_are_the_same_by_other_names() -> None:
     for role, bucket in (("source", "calls"), ("lake", "lake")):
         policy = json.loads((FOLDER / f"ceph-{role}.json").read_text("utf-8"))
         assert {each for _, each in allowed(f"ceph-{role}.json")} == {bucket}
-        assert all(each["Principal"] == {"AWS": ["arn:aws:iam:::user/emolake"]} for each in policy["Statement"])
+        assert all(
+            each["Principal"] == {"AWS": ["arn:aws:iam:::user/emolake"]} for each in policy["Statement"]
+        )
     for role, bucket in (("source", "calls"), ("lake", "lake")):
         permissions = yaml.safe_load((FOLDER / f"gcs-{role}-role.yaml").read_text("utf-8"))[
             "includedPermissions"

@@ -47,7 +47,9 @@ def test_a_run_at_work_goes_on_with_replaced_secrets(
         assert [type(error) for error in failed] == [SourceError]
         with open_lake(settings.warehouse, read_only=True) as lake:
             assert lake.rows("SELECT count(*), count(DISTINCT run_id) FROM recordings") == [(CALLS, 1)]
-            ((rows, days),) = lake.rows("SELECT (FROM segments SELECT count(*)), (FROM daily_emotions SELECT count(*))")
+            ((rows, days),) = lake.rows(
+                "SELECT (FROM segments SELECT count(*)), (FROM daily_emotions SELECT count(*))"
+            )
             assert rows >= CALLS
             assert days
             stored = repr(lake.rows("FROM runs"))

@@ -170,7 +170,10 @@ def secrets(tmp_path, monkeypatch):
     folder = tmp_path / "secrets"
     (folder / "..2026").mkdir(parents=True)
     (folder / "..data").symlink_to("..2026")
-    for name, text in (("EMOLAKE_WAREHOUSE__CATALOG", "postgres:dbname=lake password=first\n"), ("PGPASSWORD", "x")):
+    for name, text in (
+        ("EMOLAKE_WAREHOUSE__CATALOG", "postgres:dbname=lake password=first\n"),
+        ("PGPASSWORD", "x"),
+    ):
         (folder / "..2026" / name).write_text(text)
         (folder / name).symlink_to(f"..data/{name}")
     monkeypatch.setenv("EMOLAKE_SECRETS", str(folder))
@@ -204,5 +207,7 @@ def test_a_wrong_secret_is_named_and_not_shown(tmp_path, secrets):
 def test_without_the_folder_of_secrets_nothing_runs(tmp_path, monkeypatch, make):
     make(tmp_path / "secrets")
     monkeypatch.setenv("EMOLAKE_SECRETS", str(tmp_path / "secrets"))
-    with pytest.raises(ConfigurationError, match=f"EMOLAKE_SECRETS is {tmp_path}/secrets, whose files cannot be read"):
+    with pytest.raises(
+        ConfigurationError, match=f"EMOLAKE_SECRETS is {tmp_path}/secrets, whose files cannot be read"
+    ):
         loaded(tmp_path, "")

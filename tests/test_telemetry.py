@@ -68,7 +68,9 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, collector: HttpReceiver) -
             found.setdefault(sample.name, set()).update(sample.labels)
             values.setdefault(sample.name, []).append((sample.labels, sample.value))
     with open_lake(settings.warehouse, read_only=True) as lake:
-        ((segments, sizes),) = lake.rows("SELECT (FROM segments SELECT count(*)), (FROM recordings SELECT sum(size_bytes))")
+        ((segments, sizes),) = lake.rows(
+            "SELECT (FROM segments SELECT count(*)), (FROM recordings SELECT sum(size_bytes))"
+        )
         ((speech,),) = lake.rows("SELECT speech_seconds FROM runs")
     _check_values(values, segments=segments, source_bytes=sizes, speech=speech)
     return found
@@ -89,9 +91,16 @@ def _check_values(values: dict[str, list[tuple[dict[str, str], float]]], **lake:
     assert one("emolake_recordings_total") == 2
     assert values["emolake_quarantined_total"] == [({"reason": "undecodable"}, 1.0)]
     assert values["emolake_runs_total"] == [({"flow": "nightly", "outcome": "completed"}, 1.0)]
-    assert {labels["stage"] for labels, _ in values["emolake_stage_seconds_total"]} >= {"decode", "classify", "commit"}
+    assert {labels["stage"] for labels, _ in values["emolake_stage_seconds_total"]} >= {
+        "decode",
+        "classify",
+        "commit",
+    }
     assert all(seconds > 0 for _, seconds in values["emolake_stage_seconds_total"])
-    assert {labels["queue"]: depth for labels, depth in values["emolake_queue_depth"]} == {"fetch": 0, "decode": 0}
+    assert {labels["queue"]: depth for labels, depth in values["emolake_queue_depth"]} == {
+        "fetch": 0,
+        "decode": 0,
+    }
     assert 0 < one("emolake_device_busy_share") <= 1
     assert one("emolake_real_time_factor") > 0
     assert one("emolake_commit_retries_total") >= 0

@@ -24,7 +24,7 @@ def default_config_file() -> Path | None:
 
 
 def secrets_folder() -> Path | None:
-    """Return the folder that EMOLAKE_SECRETS names: a file for each secret, named like the variable that would hold it."""
+    """Return the folder that EMOLAKE_SECRETS names: a file for each secret, called like the variable it replaces."""
     named = os.environ.get("EMOLAKE_SECRETS")
     return Path(named) if named else None
 

@@ -105,8 +105,8 @@ class RunOptions(Options):
     shard_retry_delay_s: float = Field(5.0, ge=0)
     """Pause before a failed shard is tried again."""
     grace_s: float = Field(540.0, ge=0)
-    """How long the shards at work may go on when the run is asked to stop (Ctrl-C, SIGTERM, eviction); then they are given
-    up. Whatever stops the run should wait 30 s longer before it kills it."""
+    """How long the shards at work may go on when the run is asked to stop (Ctrl-C, SIGTERM, eviction); then they are
+    given up. Whatever stops the run should wait 30 s longer before it kills it."""
     max_bad_share: float = Field(0.5, ge=0, le=1)
     """Share of quarantined recordings above which the run ends as failed, with the good ones committed."""
 
@@ -310,7 +310,7 @@ def load_settings(config: Path | None = None) -> Settings:
         config: the file; when left out the one that EMOLAKE_CONFIG names, or ./emolake.toml when there is one.
 
     Raises:
-        ConfigurationError: the file, or the folder that EMOLAKE_SECRETS names, is missing or wrong; the message names every wrong key.
+        ConfigurationError: the file or the secrets are missing or wrong; the message names every wrong key.
     """
     config = config or default_config_file()
     if config is not None and config.is_dir():
@@ -332,9 +332,8 @@ def load_settings(config: Path | None = None) -> Settings:
         # Without its cause, whose own text repeats the values.
         raise ConfigurationError(f"the configuration {where}is wrong: {problems}") from None
     except SettingsError as error:
-        raise ConfigurationError(
-            f"EMOLAKE_SECRETS is {secrets_folder()}, whose files cannot be read as secrets: {error}"
-        ) from error
+        where = f"EMOLAKE_SECRETS is {secrets_folder()}, whose files cannot be read as secrets"
+        raise ConfigurationError(f"{where}: {error}") from error
     except ValueError as error:  # not TOML at all
         raise ConfigurationError(f"{config} is not valid TOML: {error}") from error
     return _resolved(settings, (config.parent if config else Path()).resolve())

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_clips import write_clips
 from prefect.client.orchestration import get_client
 
 from emolake.flows.train_model import evaluate_model, train_model
-
-from made_clips import write_clips
 
 
 @pytest.fixture(scope="module")

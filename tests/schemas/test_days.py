@@ -51,6 +51,8 @@ def test_the_pattern_takes_days_that_there_are(year: int, month: int, day: int) 
     assert bool(re.search(DAY_PATTERN, f"{year:04}-{month:02}-{day:02}")) is exists
 
 
-@pytest.mark.parametrize("text", ["20.11.2026", "2026-1-1", "2026-11-20T00:00", " 2026-11-20", "٢٠٢٦-11-20", ""])
+@pytest.mark.parametrize(
+    "text", ["20.11.2026", "2026-1-1", "2026-11-20T00:00", " 2026-11-20", "٢٠٢٦-11-20", ""]
+)
 def test_the_pattern_takes_nothing_else(text: str) -> None:
     assert not re.search(DAY_PATTERN, text)

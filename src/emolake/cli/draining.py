@@ -1,7 +1,7 @@
 """What begins runs for Prefect, kept by a process that lets the runs drain before it ends.
 
-Prefect's worker kills the processes of its runs when it is stopped, and its `serve` does so after 30 s. So neither is told of
-a signal until the runs have been, and have ended.
+Prefect's worker kills the processes of its runs when it is stopped, and its `serve` does so after 30 s. So neither gets
+a signal before the runs have had it, and have ended.
 """
 
 import signal
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import psutil
@@ -45,8 +45,8 @@ def work(pool: str, settings: Settings) -> None:
 def keep(command: Sequence[str], *, grace_s: float) -> None:
     """Run a program whose children are runs until it ends, or until a signal asks for that and its runs have drained.
 
-    SIGINT, SIGTERM and SIGHUP are handed to the runs as SIGTERM: their shards at work commit, within run.grace_s. Then the
-    program gets it. A second signal does not wait for them.
+    SIGINT, SIGTERM and SIGHUP are handed to the runs as SIGTERM: their shards at work commit, within run.grace_s. Then
+    the program gets it. A second signal does not wait for them.
 
     Args:
         command: the program, which the signals of a terminal do not reach.
@@ -61,7 +61,9 @@ def keep(command: Sequence[str], *, grace_s: float) -> None:
             while process.poll() is None and not numbers:
                 time.sleep(_POLL_S)
             if not numbers:
-                raise EmolakeError(f"what begins the runs ended by itself, with exit status {process.returncode}")
+                raise EmolakeError(
+                    f"what begins the runs ended by itself, with exit status {process.returncode}"
+                )
             _drain(process, numbers, grace_s)
         finally:
             _end(process)
@@ -123,10 +125,8 @@ def _is_run(process: psutil.Process) -> bool:
 
 
 def _terminate(process: psutil.Process) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.terminate()
-    except psutil.NoSuchProcess:
-        pass
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -52,7 +52,9 @@ def _check(crons: Mapping[str, str], timezone: str) -> None:
         try:
             Cron(cron, timezone=timezone)
         except ValueError as error:
-            raise ConfigurationError(f"{cron!r} is no cron; expected five fields such as 15 3 * * *") from error
+            raise ConfigurationError(
+                f"{cron!r} is no cron; expected five fields such as 15 3 * * *"
+            ) from error
 
 
 def main() -> None:
@@ -71,7 +73,10 @@ def main() -> None:
     served = json.loads(sys.argv[1])
     parameters = {"config": served["config"]}
     deployments = []
-    for flow, collision in (  # as deployments/prefect.yaml has it: each late night, but one maintenance and one alert
+    for (
+        flow,
+        collision,
+    ) in (  # as deployments/prefect.yaml has it: each late night, but one maintenance and one alert
         (nightly, ConcurrencyLimitStrategy.ENQUEUE),
         (maintain_lake, ConcurrencyLimitStrategy.CANCEL_NEW),
         (alert, ConcurrencyLimitStrategy.CANCEL_NEW),

@@ -1,4 +1,4 @@
-"""What DuckDB knows of the bucket of a lake's data: where it is, and who asks, which may change while it is connected."""
+"""What DuckDB knows of the bucket of a lake's data: where it is, and who asks, which may change under a connection."""
 
 import boto3
 import duckdb
@@ -40,7 +40,9 @@ class S3Secret:
                 self._credentials = _of_chain() or self._credentials
             assert self._credentials is not None
             frozen = self._credentials.get_frozen_credentials()
-        except BotoCoreError:  # of a file that is being written, or a service that is down: DuckDB says what is refused
+        except (
+            BotoCoreError
+        ):  # of a file that is being written, or a service that is down: DuckDB says what is refused
             return
         if frozen == self._given:
             return

@@ -1,7 +1,7 @@
 """Signals that ask a run to stop: noted at once, raised between its statements, and obeyed at once when repeated.
 
-What is at work may go on for a grace period. Then it is given up: it ends where it next looks, with nothing committed, and
-the process ends a little later even where it does not look.
+What is at work may go on for a grace period. Then it is given up: it ends where it next looks, with nothing committed,
+and the process ends a little later even where it does not look.
 """
 
 import logging
@@ -120,7 +120,7 @@ def interrupts_deferred(grace_s: float) -> Iterator[Stop]:
     Outside of the main thread, to which signals do not come, and where they are ignored, nothing is done.
 
     Args:
-        grace_s: how long what is at work may go on; it is then given up, and GIVE_UP_S later the process ends in any case.
+        grace_s: how long what is at work may go on; it is then given up, and GIVE_UP_S later the process ends anyway.
     """
     stop, request = Stop(), StopRequest()
     if current_thread() is main_thread():
@@ -173,7 +173,7 @@ class StopRequest:
 
 @contextmanager
 def _time_limited(signals: Collection[int], grace_s: float) -> Iterator[None]:
-    """Let a thread keep to the time, and end the process when a request is repeated: the main one may be in a call of C.
+    """Let a thread watch the time, and end the process when a request is repeated: the main one may be in C.
 
     Python hands signals to handlers in the main thread alone, but writes their numbers to a file descriptor at once.
     """
@@ -184,7 +184,10 @@ def _time_limited(signals: Collection[int], grace_s: float) -> Iterator[None]:
     os.set_blocking(theirs, False)
     before = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
     watcher = Thread(  # logs are about the run in it too
-        target=copy_context().run, args=(_watch, ours, frozenset(signals), grace_s), name="signals", daemon=True
+        target=copy_context().run,
+        args=(_watch, ours, frozenset(signals), grace_s),
+        name="signals",
+        daemon=True,
     )
     watcher.start()
     try:

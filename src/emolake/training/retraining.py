@@ -63,10 +63,10 @@ def retrain(
     options: Mapping[str, JsonValue] | None = None,
     device: str = "auto",
 ) -> Retraining:
-    """Train a model into a new folder below `out`, and compare it with the current one; the configuration stays as it is.
+    """Train a model into a new folder below `out`, and compare it with the current one; the configuration stays.
 
-    It is better where the 95 % interval of its gain in unweighted average recall lies above `least_gain`, and undecided where
-    test clips trained one of the two: such figures say how well it remembers.
+    It is better where the 95 % interval of its gain in unweighted average recall lies above `least_gain`, and undecided
+    where test clips trained one of the two: such figures say how well it remembers.
 
     Args:
         settings: say which model is the current one.
@@ -87,7 +87,9 @@ def retrain(
     """
     entry = settings.registry.entry_or_folder(current)
     if not test.exists():  # before hours of training
-        raise ConfigurationError(f"there is no {test}; give labelled clips that the new model does not train with")
+        raise ConfigurationError(
+            f"there is no {test}; give labelled clips that the new model does not train with"
+        )
     folder = out / f"{datetime.now(settings.source.zone):%Y-%m-%dT%H%M%S}"
     train(
         model=model, data=data, split=split, out=folder / MODEL_FOLDER, seed=seed, folds=folds, options=options,
@@ -100,16 +102,23 @@ def retrain(
     }
     comparison = compare([folder / _CURRENT, folder / _NEW])
     write_comparison(comparison, folder / _COMPARISON)
-    verdict, reason = _judged(comparison.differences, results, least_gain)
+    verdict, reason = judged(comparison.differences, results, least_gain)
     found = Retraining(folder, entry.name, verdict, reason, comparison)
     written = {"verdict": verdict, "reason": reason, "current": entry.name, "what_to_do": found.remedy}
     (folder / VERDICT_FILE).write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return found
 
 
-def _judged(
+def judged(
     differences: tuple[Difference, ...], results: Mapping[str, Mapping[str, Any]], least_gain: float
 ) -> tuple[Literal["better", "not better", "undecided"], str]:
+    """Return whether a new model is better than the current one, and why.
+
+    Args:
+        differences: of the new one to the current one, on the same clips; empty where there are none.
+        results: figures of both by name, with how many of the clips trained the model.
+        least_gain: what has to be gained in unweighted average recall.
+    """
     trained = [name for name, figures in results.items() if figures["clips_in_training"]]
     if trained:
         return "undecided", f"test clips trained the {' and the '.join(trained)} model; give others"
