@@ -23,6 +23,7 @@ from emolake.output.logs import about
 from emolake.pipeline import run_progress
 from emolake.pipeline.abreast import Places, abreast
 from emolake.pipeline.decoder_process import decoded
+from emolake.pipeline.interrupts import check_not_given_up
 from emolake.pipeline.loaded_models import loaded_model
 from emolake.pipeline.rows import Analysis, SegmentRow, shard_rows, speech_seconds
 from emolake.pipeline.scoring import scored
@@ -84,6 +85,7 @@ def run_shard(
         LakeError: the lake cannot be written.
         ModelError: the model is broken, or has no room.
         ModelChangedError: the model's files were changed since they were fingerprinted.
+        GivenUpError: the run was asked to stop, and its grace period is over.
     """
     # What needs no lake and no bucket, as `analyse` does, needs neither's packages.
     from emolake.lake.connect import open_lake
@@ -92,6 +94,7 @@ def run_shard(
     with _watched(objects, run_id, message):
         analysed = _analysed(objects, settings, entry, key, run_id)
         started = perf_counter()
+        check_not_given_up()
         with open_lake(settings.warehouse) as lake:
             committed = commit_shard(
                 lake, analysed.rows, key=key, run_id=run_id, message=message, force=force
@@ -289,6 +292,7 @@ def _gathered(
     rows: list[SegmentRow] = []
     for item, piece, scores in scored:
         run_progress.sign()
+        check_not_given_up()
         if isinstance(piece, Segment):
             rows.append(SegmentRow.of(piece, scores))
             continue
