@@ -15,6 +15,7 @@ from bench.common import SIZES, processor
 
 HERE = Path(__file__).parent
 BENCHES = (
+    "start",
     "overhead",
     "against",
     "limit",
