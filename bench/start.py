@@ -60,8 +60,8 @@ class Site:
         self._run(_PLAIN, *arguments)
 
     def idle_night(self) -> None:
-        """Run the night of a day on which there is nothing, nor on those before it."""
-        self._run(_PLAIN, "nightly", "--date", "2026-12-31")
+        """Run the night of a day that another night has done."""
+        self._run(_PLAIN, "nightly", "--date", str(_FIRST_DAY))
 
     def short_night(self, server: str = "") -> None:
         """Run the night of a day with one recording that is new."""

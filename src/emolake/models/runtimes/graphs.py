@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from emolake.models.runtimes.graph_cache import GraphCache
 
-_EXPORTER = 3  # raise it with every change of how graphs are made
+_EXPORTER = 4  # raise it with every change of how graphs are made
 
 
 @dataclass(frozen=True)
