@@ -51,11 +51,13 @@ def write_graph(
 
     structure = BytesIO()
     # By tracing: the same graphs as torch.export's gives, in a twentieth of the time and without further packages.
-    # Nothing is folded, for that would be a copy; PRESERVE, or batch norms would be merged into weights of its own.
+    # Nothing is folded, nor equal weights looked for, for that takes copies; PRESERVE, or batch norms would be merged
+    # into weights of its own.
     torch.onnx.export(
         module, tuple(given), structure, export_params=False, do_constant_folding=False,
-        training=torch.onnx.TrainingMode.PRESERVE, input_names=list(names), output_names=["outputs"],
-        dynamic_axes={name: dict(each) for name, each in axes.items()}, opset_version=_OPSET, dynamo=False,
+        keep_initializers_as_inputs=True, training=torch.onnx.TrainingMode.PRESERVE, input_names=list(names),
+        output_names=["outputs"], dynamic_axes={name: dict(each) for name, each in axes.items()},
+        opset_version=_OPSET, dynamo=False,
     )  # fmt: skip
     model = onnx.load_model_from_string(structure.getvalue())
     with (path.parent / WEIGHTS_FILE).open("wb") as file:
