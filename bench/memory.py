@@ -111,9 +111,9 @@ def _of_encoder(shape: str) -> str:
         (place / "entry.json").write_text(json.dumps(s3prl_model(place, shape)))
         export, graph = _found("load", place), _found("load", place)
     return (
-        f"HuBERT-{shape}, {export['weights']:.0f} MB of weights: above the loaded libraries its first load, which exports "
-        f"it, takes {export['load']:.0f} MB at its peak, every other load {graph['load']:.0f} MB, and with a batch of two "
-        f"windows of {_WINDOW_S} s {graph['batch']:.0f} MB."
+        f"HuBERT-{shape}, {export['weights']:.0f} MB of weights: above the loaded libraries its first load, "
+        f"which exports it, takes {export['load']:.0f} MB at its peak, every other load {graph['load']:.0f} MB, and "
+        f"with a batch of two windows of {_WINDOW_S} s {graph['batch']:.0f} MB."
     )
 
 
