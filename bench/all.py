@@ -11,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.common import SIZES, processor
+from bench.common import SIZES
+from emolake.models.runtimes.quicker_runtime import processor
 
 HERE = Path(__file__).parent
 BENCHES = (
+    "start",
     "overhead",
     "against",
     "limit",

@@ -27,6 +27,7 @@ import psutil
 import soundfile
 import torch
 
+from emolake.models.runtimes.quicker_runtime import processor
 from emolake.output.table import markdown_table
 
 ROOT = Path(__file__).parents[1]
@@ -132,20 +133,6 @@ def ranged(values: Sequence[float], *, digits: int) -> str:
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Write a Markdown table."""
     return markdown_table(columns, [[str(value) for value in row] for row in rows])
-
-
-def processor() -> str:
-    """Name the processor as precisely as it says: clouds call every EPYC the same, and its family tells them apart."""
-    said: dict[str, str] = {}
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            name, _, value = line.partition(":")
-            said.setdefault(name.strip(), value.strip())
-    if "model name" not in said:
-        return platform.processor() or platform.machine()
-    numbers = f", family {said['cpu family']} model {said['model']}" if "cpu family" in said else ""
-    return said["model name"] + numbers
 
 
 def machine() -> str:

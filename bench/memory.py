@@ -4,6 +4,7 @@ python -m bench.memory
 
 The peak of a shard's resident memory, its decoder process apart, with the default network; what that peak came to after
 the first tenth of the time; and what a day of several shards holds more at its end than when half of them were done.
+Then of a large encoder what its export takes, and a load of the graph with a batch of two windows, weights included.
 """
 
 import json
@@ -23,8 +24,9 @@ from time import perf_counter
 import numpy as np
 import psutil
 import soundfile
+import torch
 
-from bench.common import RATE, folder, main, ranged, recording, table
+from bench.common import RATE, folder, main, ranged, recording, s3prl_model, table
 from bench.peak import Peak
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
@@ -66,6 +68,8 @@ _CASES = {
         "100 recordings of 1 hour, a tenth spoken": Case(100, 3_600, 1, 0.1),
     },
 }
+_SHAPES = {"short": "base", "full": "large"}
+_WINDOW_S = 10
 
 
 def measure(size: str) -> str:
@@ -97,8 +101,32 @@ def measure(size: str) -> str:
     )  # fmt: skip
     return (
         f"The median of several processes, with the lowest and the highest.\n\n{table(columns, rows)}\n\n"
-        f"{growth}"
+        f"{growth}\n\n{_of_encoder(_SHAPES[size])}"
     )
+
+
+def _of_encoder(shape: str) -> str:
+    """Return what exporting a random HuBERT takes, and running its graph, each in a process of its own."""
+    with folder() as place:
+        (place / "entry.json").write_text(json.dumps(s3prl_model(place, shape)))
+        export, graph = _found("load", place), _found("load", place)
+    return (
+        f"HuBERT-{shape}, {export['weights']:.0f} MB of weights: above the loaded libraries its first load, "
+        f"which exports it, takes {export['load']:.0f} MB at its peak, every other load {graph['load']:.0f} MB, and "
+        f"with a batch of two windows of {_WINDOW_S} s {graph['batch']:.0f} MB."
+    )
+
+
+def load(place: Path) -> dict[str, float]:
+    """Load the model of a folder in onnxruntime, and give it a batch, in this process; return its peaks in MB."""
+    entry = Settings(models={"bench": json.loads((place / "entry.json").read_text())}).registry.entry("bench")
+    peak = Peak()
+    model = entry.load(InferenceOptions(device="cpu", runtime="onnx"))
+    loaded = peak.megabytes()
+    samples = _WINDOW_S * RATE
+    model.predict(torch.zeros(2, samples), torch.full((2,), samples))
+    weights = max(each.stat().st_size for each in place.rglob("*.safetensors"))
+    return {"load": loaded, "batch": peak.megabytes(), "weights": weights / 2**20}
 
 
 def _measured(calls: Path) -> dict[str, float]:
@@ -106,7 +134,11 @@ def _measured(calls: Path) -> dict[str, float]:
     for file in calls.parent.glob(f"{calls.name}.sqlite*"):
         file.unlink()
     shutil.rmtree(f"{calls}-lake", ignore_errors=True)
-    command = [sys.executable, "-m", "bench.memory", "run", str(calls)]
+    return _found("run", calls)
+
+
+def _found(what: str, place: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "bench.memory", what, str(place)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -201,7 +233,8 @@ def watched(peak: Peak) -> Iterator[Seen]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["run"]:
-        print(json.dumps(run(Path(sys.argv[2]))))
+    parts = {"run": run, "load": load}
+    if sys.argv[1:2] and sys.argv[1] in parts:
+        print(json.dumps(parts[sys.argv[1]](Path(sys.argv[2]))))
     else:
         main(measure)

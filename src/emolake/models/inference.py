@@ -26,7 +26,8 @@ class InferenceOptions(Options):
     precision: Literal["fp32", "tf32", "bf16", "fp16", "int8"] = "fp32"
     """Arithmetic of the forward pass; fp32 is exact, on a GPU without TF32 too."""
     runtime: Literal["auto", "torch", "onnx"] = "auto"
-    """What executes the network; auto is onnxruntime on a processor for families that it can run, and else torch."""
+    """What executes the network; auto is onnxruntime on a processor for families that it can run, unless torch was
+    measured to be much quicker there, and else torch."""
     graph_cache: str = ""
     """Folder of the graphs that onnxruntime runs, made of the weights once; `graphs` in EMOLAKE_CACHE when empty."""
     graph_cache_gb: float = Field(10.0, gt=0)

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
 
 from emolake.models.reliability import Reliability
 from emolake.schemas.labels import canonical
@@ -248,9 +247,11 @@ def _bounds(share: float, variance: float, alike: float) -> tuple[float, float]:
 
     The draws are those of a share that is a little away from 0 and 1, where the variance of a share vanishes.
     """
+    from scipy.special import stdtrit  # scipy.stats, which asks it, takes half a second to import
+
     inner = (share * alike + 0.5) / (alike + 1)
     draws = min(inner * (1 - inner) / max(variance, 1e-12), 1e6)
-    quantile = float(stats.t.ppf((1 + _LEVEL) / 2, max(alike - 1, 1.0)))
+    quantile = float(stdtrit(max(alike - 1, 1.0), (1 + _LEVEL) / 2))
     normal = quantile * float(np.sqrt(variance))
     squared = quantile**2 / draws
     centre = (share + squared / 2) / (1 + squared)

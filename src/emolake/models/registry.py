@@ -184,19 +184,26 @@ class ModelEntry:
         """Return what executes the network: what is asked for, or what `auto` means for this model here.
 
         That is onnxruntime on a processor, for a family whose network can be run as a graph, unless this model was
-        refused when that was tried (see `prepare`).
+        refused when that was tried, or torch was much quicker when both were measured (see `prepare`).
 
         Raises:
             ConfigurationError: the family or this machine lacks the runtime or the precision.
         """
         first, *others = self._possible(inference)
-        refused = first == "onnx" and self._graphs(inference).refusal is not None
-        return others[0] if refused and others else first
+        graphs = self._graphs(inference)
+        passed_over = first == "onnx" and (graphs.refusal is not None or graphs.is_slower)
+        return others[0] if passed_over and others else first
 
     def prepare(self, inference: InferenceOptions) -> None:
-        """Make the model's graph where it is run as one and has none, so that `runtime` is what a load will use."""
-        if self.runtime(inference) == "onnx" and not self._graphs(inference).is_made:
+        """Settle what `runtime` is: make the graph where there is none; where `auto` asks, measure what is quicker."""
+        if self.runtime(inference) != "onnx":
+            return
+        if not self._graphs(inference).is_made:
             self.load(inference)
+        if "torch" in self._possible(inference):
+            self._graphs(inference).measure(
+                lambda each: self.load(inference.model_copy(update={"runtime": each})), model=self.name
+            )
 
     def load(self, inference: InferenceOptions) -> EmotionModel:
         """Load the weights onto a device, or the graph that was exported of them.
@@ -230,7 +237,7 @@ class ModelEntry:
     def _load_on(
         self, runtimes: tuple[Runtime, ...], device: str, precision: str, inference: InferenceOptions
     ) -> EmotionModel:
-        if runtimes[0] == "onnx":
+        if runtimes[0] == "onnx" and not ("torch" in runtimes and self._graphs(inference).is_slower):
             family = cast("ExportableFamily", self._family)
             try:
                 return family.load(

@@ -8,7 +8,7 @@ from emolake.errors import EmolakeError
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import EmotionModel
 from emolake.models.registry import ModelChangedError, ModelEntry
-from emolake.pipeline.allocator import keep_freed_blocks
+from emolake.models.runtimes.allocator import keep_freed_blocks
 from emolake.pipeline.identity import analysis_key
 from emolake.schemas.records import AnalysisKey
 from emolake.settings import Settings

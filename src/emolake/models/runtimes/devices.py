@@ -1,5 +1,6 @@
 """What goes wrong with a device: no memory, no device at all, one that was lost; and a sentence with the remedy."""
 
+import ctypes
 import logging
 from pathlib import Path
 
@@ -18,29 +19,50 @@ _GIB = 2**30
 # What others hold of a GPU's memory without being a program that uses it: its driver's own.
 _OTHERS_AT_LEAST = _GIB
 _NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
+_NVIDIA_LIBRARY = "libcuda.so.1"
+_AMD_DEVICE = Path("/dev/kfd")
 
 log = logging.getLogger(__name__)
 
 
 def resolve_device(device: str) -> str:
-    """Return the device that `auto` means here, or the given one if it exists.
+    """Return the device that `auto` means here, or the given one if it exists; torch is imported only to ask for a GPU.
 
     Raises:
         ConfigurationError: the device does not exist on this machine.
     """
-    import torch
-
+    if device == "cpu":
+        return device
     if device == "auto":
-        if torch.cuda.is_available():
+        if has_gpu_driver() and _sees_gpu():
             return "cuda"
         if (why := silent_gpu_message()) is not None:
             log.warning("this machine has a GPU, and the processor is used: %s", why)
         return "cpu"
+    import torch
+
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigurationError(missing_message(device, error)) from error
     return device
+
+
+def has_gpu_driver() -> bool:
+    """Return whether there is a GPU's driver, NVIDIA's library or AMD's device, without which torch finds no GPU."""
+    if _AMD_DEVICE.exists():
+        return True
+    try:
+        ctypes.CDLL(_NVIDIA_LIBRARY)
+    except OSError:
+        return False
+    return True
+
+
+def _sees_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def is_out_of_memory(error: Exception) -> bool:

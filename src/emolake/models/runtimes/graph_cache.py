@@ -54,7 +54,11 @@ class GraphCache:
 
     def holds(self, recipe: Mapping[str, JsonValue]) -> bool:
         """Return whether there is an entry; `get` reads it."""
-        return (self._folder / _key(recipe) / _ABOUT_FILE).is_file()
+        return (self.folder(recipe) / _ABOUT_FILE).is_file()
+
+    def folder(self, recipe: Mapping[str, JsonValue]) -> Path:
+        """Return the folder of an entry, for what is to be known of it and goes with it."""
+        return self._folder / _key(recipe)
 
     def get(self, recipe: Mapping[str, JsonValue], write: Callable[[Path], Mapping[str, JsonValue]]) -> Path:
         """Return the path of a graph, written by `write` into a folder where there is no sound one.
@@ -69,7 +73,7 @@ class GraphCache:
         refusal = self.refusal(recipe)
         if refusal is not None:
             raise GraphRefusedError(refusal)
-        entry = self._folder / _key(recipe)
+        entry = self.folder(recipe)
         if not _is_sound(entry):
             self._add(entry, recipe, write)
         return entry / GRAPH_FILE

@@ -13,8 +13,47 @@ from torch import nn
 @contextmanager
 def graph_form(module: nn.Module) -> Iterator[None]:
     """Give a module, in the block, the form that is to be traced; it is the module of before afterwards."""
-    with _eager_attention(module), _first_convolutions(module):
+    with _eager_attention(module), _first_convolutions(module), _products(module):
         yield
+
+
+@contextmanager
+def _products(module: nn.Module) -> Iterator[None]:
+    """Let the linear layers of transformers' encoders multiply by a view of their weights that is turned already.
+
+    The exporter would turn every weight to find out shapes, and keep all of these copies until its end.
+    """
+    from transformers import PreTrainedModel
+
+    before = [
+        (parent, name, layer)
+        for encoder in module.modules()
+        if isinstance(encoder, PreTrainedModel)
+        for parent in encoder.modules()
+        for name, layer in parent.named_children()
+        if type(layer) is nn.Linear
+    ]
+    try:
+        for parent, name, layer in before:
+            setattr(parent, name, LinearProduct(layer))
+        yield
+    finally:
+        for parent, name, layer in before:
+            setattr(parent, name, layer)
+
+
+class LinearProduct(nn.Module):
+    """A linear layer as a product and a sum; its weight is there for those who ask for that by itself."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+        self.matrix = nn.Parameter(linear.weight.detach().t(), requires_grad=False)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Return what the layer gives."""
+        product = torch.matmul(states, self.matrix)
+        return product if self.bias is None else product + self.bias
 
 
 @contextmanager

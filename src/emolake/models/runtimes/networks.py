@@ -7,7 +7,7 @@ is exported from it, and compared with it before it is used.
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from emolake.models.protocol import Batching
+from emolake.models.runtimes.allocator import give_back_freed_blocks
 from emolake.models.runtimes.devices import is_out_of_memory
 from emolake.models.runtimes.graph_cache import GRAPH_FILE, GraphRefusedError
+from emolake.models.runtimes.graph_export import write_graph
 from emolake.models.runtimes.graph_form import graph_form
 from emolake.models.runtimes.graphs import Graphs
 
@@ -31,7 +33,6 @@ Prepare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 TOLERANCE = {"fp32": 1e-4, "int8": 0.25}
 """Largest difference between a graph's answer and torch's, relative to the largest output where that is above 1."""
-_OPSET = 17
 _HZ = 16_000
 # Lengths in samples of the synthetic waves: what is traced, and what the graph is compared on, of another batch size
 # and other lengths, so that nothing of the traced shapes can be left in it unseen.
@@ -68,7 +69,7 @@ def load_network(
         return fold_weight_norm(build()).to(device).eval()
 
     def write(folder: Path) -> Mapping[str, JsonValue]:
-        about = _export(fold_weight_norm(build()).eval(), prepare, batching, precision, folder)
+        about = _export(build, prepare, batching, precision, folder)
         graphs.check()  # or the graph of other weights would be kept under this fingerprint
         return about
 
@@ -129,42 +130,44 @@ def fold_weight_norm(module: nn.Module) -> nn.Module:
 
 
 def _export(
-    module: nn.Module, prepare: Prepare, batching: Batching, precision: str, folder: Path
+    build: Callable[[], nn.Module], prepare: Prepare, batching: Batching, precision: str, folder: Path
 ) -> dict[str, JsonValue]:
-    """Write a module's graph and compare it with the module."""
+    """Write a module's graph and compare it with the module, of which one at a time is in memory."""
     masked = batching is Batching.MASKED
-    waves, lengths = _synthetic_waves(_TRACED, masked)
-    inputs = prepare(waves, lengths)
     path = folder / GRAPH_FILE
-    axes: dict[str, dict[int, str]] = {
-        "inputs": {0: "batch"},
-        "lengths": {0: "batch"},
-        "outputs": {0: "batch"},
-    }
-    axes["inputs"][inputs.ndim - 1] = "samples" if inputs.ndim == 2 else "frames"
-    try:
-        # The exporter by tracing: the same graphs as torch.export's gives, in a twentieth of the time and without
-        # further packages. What tracing could miss, the check below finds.
-        with torch.inference_mode(), graph_form(module), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module, (inputs, lengths), path, input_names=["inputs", "lengths"], output_names=["outputs"],
-                dynamic_axes=axes, opset_version=_OPSET, dynamo=False,
-            )  # fmt: skip
-    except (RuntimeError, TypeError, ValueError) as error:
-        if is_out_of_memory(error):
-            raise  # it may succeed later, and a refusal is remembered
-        what = str(error).partition("\n")[0]
-        raise GraphRefusedError(f"torch cannot export it: {what}") from error
+    expected = _write(build, prepare, masked, path)
+    give_back_freed_blocks()
     if precision == "int8":
         _quantise(path)
-    difference = _difference(module, OnnxNetwork(path), prepare, masked)
+    difference = _difference(expected, OnnxNetwork(path), prepare, masked)
+    give_back_freed_blocks()
     if not difference <= TOLERANCE[precision]:
         raise GraphRefusedError(
             f"the graph's answer differs from torch's by {difference:.1e}, and at most "
             f"{TOLERANCE[precision]:.0e} is allowed"
         )
     return {"largest_difference": difference}
+
+
+def _write(build: Callable[[], nn.Module], prepare: Prepare, masked: bool, path: Path) -> list[np.ndarray]:
+    """Write a module's graph; return the module's answers to what the graph is checked on."""
+    module = fold_weight_norm(build()).eval()
+    waves, lengths = _synthetic_waves(_TRACED, masked)
+    inputs = prepare(waves, lengths)
+    axes = {"inputs": {0: "batch"}, "lengths": {0: "batch"}, "outputs": {0: "batch"}}
+    axes["inputs"][inputs.ndim - 1] = "samples" if inputs.ndim == 2 else "frames"
+    try:
+        # What tracing could miss, the check finds.
+        with torch.inference_mode(), graph_form(module), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            write_graph(module, (inputs, lengths), path, names=("inputs", "lengths"), axes=axes)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise  # it may succeed later, and a refusal is remembered
+        what = str(error).partition("\n")[0]
+        raise GraphRefusedError(f"torch cannot export it: {what}") from error
+    with torch.inference_mode():
+        return [module(prepare(waves, counts), counts).numpy() for waves, counts in _checked_waves(masked)]
 
 
 def _quantise(path: Path) -> None:
@@ -196,18 +199,18 @@ def _quantise(path: Path) -> None:
     quantised.rename(path)
 
 
-def _difference(module: nn.Module, graph: OnnxNetwork, prepare: Prepare, masked: bool) -> float:
-    """Return the largest difference of an output on synthetic waves, relative to the largest output if above 1."""
+def _checked_waves(masked: bool) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [_synthetic_waves(lengths, masked) for lengths in _CHECKED]
+
+
+def _difference(expected: Sequence[np.ndarray], graph: OnnxNetwork, prepare: Prepare, masked: bool) -> float:
+    """Return the largest difference of an output from the expected ones, relative to the largest output if above 1."""
     largest = 0.0
-    for lengths in _CHECKED:
-        waves, counts = _synthetic_waves(lengths, masked)
-        inputs = prepare(waves, counts)
-        with torch.inference_mode():
-            expected = module(inputs, counts).numpy()
-        found = graph(inputs, counts).numpy()
-        if found.shape != expected.shape:
-            raise GraphRefusedError(f"the graph gives {found.shape} where torch gives {expected.shape}")
-        difference = np.abs(found - expected).max() / np.maximum(1.0, np.abs(expected).max())
+    for answers, (waves, counts) in zip(expected, _checked_waves(masked), strict=True):
+        found = graph(prepare(waves, counts), counts).numpy()
+        if found.shape != answers.shape:
+            raise GraphRefusedError(f"the graph gives {found.shape} where torch gives {answers.shape}")
+        difference = np.abs(found - answers).max() / np.maximum(1.0, np.abs(answers).max())
         largest = float(np.maximum(largest, difference))  # NaN stays NaN, which max() would lose
     return largest
 

@@ -1,6 +1,8 @@
 """How the C library keeps memory that was freed."""
 
 import ctypes
+import gc
+from typing import Any
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -17,9 +19,20 @@ def keep_freed_blocks() -> None:
     hands them out again page by page: an hour of audio takes the default network a fifth longer so. Other C libraries
     are left to themselves.
     """
+    if (mallopt := _of_glibc("mallopt")) is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
+
+
+def give_back_freed_blocks() -> None:
+    """Give what is free back to the system: what follows, in this process or in others, needs it in other pieces."""
+    gc.collect()
+    if (trim := _of_glibc("malloc_trim")) is not None:
+        trim(0)
+
+
+def _of_glibc(name: str) -> Any:
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        return getattr(ctypes.CDLL("libc.so.6"), name)
     except (OSError, AttributeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
-    mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        return None

@@ -8,7 +8,7 @@ import pytest
 PAGE_FAULTS_OF_BATCHES = """
 import resource, sys
 import numpy as np
-from emolake.pipeline.allocator import keep_freed_blocks
+from emolake.models.runtimes.allocator import keep_freed_blocks
 if sys.argv[1:] == ["kept"]:
     keep_freed_blocks()
 def batch():
