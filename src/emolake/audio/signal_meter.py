@@ -14,7 +14,9 @@ from emolake.audio.mixing import CANCELLING
 
 _FRAME_S = 0.032
 _FRAMES_AT_ONCE = 32
-_CALLS_COUNTED_AT_ONCE = 32  # all levels of all bands are most of a megabyte, which would empty the caches each time
+_CALLS_COUNTED_AT_ONCE = (
+    32  # all levels of all bands are most of a megabyte, which would empty the caches each time
+)
 _BAND_HZ = 125.0
 _LOWEST_HZ = 150.0  # what is below is no speech: an offset, hum, wind
 _BELOW_LOUDEST_DB = 50.0  # a band further down than this holds nothing but what a filter or a codec left
