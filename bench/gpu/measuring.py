@@ -9,9 +9,8 @@ import torch
 
 from emolake.models.families.encoder_head_network import transformer_stack
 from emolake.models.runtimes.arithmetic import HALVES, encoders_of, fp32_products
+from emolake.models.runtimes.replay import CudaRecorder, Replay
 from emolake.models.runtimes.staging import CudaLane, HostLane, Lane
-
-Outputs = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def synchronise(device: str) -> None:
@@ -93,42 +92,6 @@ class BusyLane:
         return float(sum(begin.elapsed_time(end) for begin, end in self._spans)) / 1000
 
 
-class GraphReplay:
-    """`outputs` of a staged model, recorded as one CUDA graph for each shape of which nothing is padded.
-
-    A batch with padding runs as ever: what it masks is decided on the host.
-    """
-
-    def __init__(self, outputs: Outputs) -> None:
-        self._outputs = outputs
-        self._graphs: dict[tuple[int, ...], tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]] = {}
-
-    def __call__(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        if not bool((lengths == waves.shape[1]).all()):
-            return self._outputs(waves, lengths)
-        if tuple(waves.shape) not in self._graphs:
-            self._graphs[tuple(waves.shape)] = self._recorded(waves, lengths)
-        graph, given, found = self._graphs[tuple(waves.shape)]
-        given.copy_(waves)
-        graph.replay()
-        return found.clone()  # the next replay writes over it
-
-    def _recorded(
-        self, waves: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, torch.Tensor]:
-        given = waves.clone()
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(3):
-                self._outputs(given, lengths)
-        torch.cuda.current_stream().wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            found = self._outputs(given, lengths)
-        return graph, given, found
-
-
 @contextmanager
 def layers_compiled(model: Any, backend: str) -> Iterator[None]:
     """Let the transformer layers of a loaded model be compiled in the block, each shape by itself.
@@ -152,4 +115,4 @@ def forward_of(model: Any, name: str, *, backend: str = "inductor") -> Iterator[
     with ExitStack() as stack:
         if name.startswith("compiled"):
             stack.enter_context(layers_compiled(model, backend))
-        yield GraphReplay(model.outputs) if name.endswith("graphs") else model.outputs
+        yield Replay(model.outputs, CudaRecorder(model.device)) if name.endswith("graphs") else model.outputs

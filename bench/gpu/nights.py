@@ -60,7 +60,7 @@ def _night(
     batch_seconds = settings.inference.seconds_in_batch(model.device)
     window_s = settings.segmentation.window_s
     thread = DeviceThread(model, batch_seconds=batch_seconds, in_flight=3, whole_s=window_s, lane=lane)
-    scoring._threads[id(model), batch_seconds, 3, window_s] = thread
+    scoring._threads[id(model), batch_seconds, 3, window_s, False] = thread
     shapes = _recorded_shapes(model)
     shards = [files[at : at + _SHARD] for at in range(0, len(files), _SHARD)]
 

@@ -14,8 +14,13 @@ import torch
 
 from bench.common import RATE, processor, recording
 from bench.gpu import measuring, models
+from emolake.audio.conditioning import condition
+from emolake.audio.feature_options import ConditioningOptions, MelOptions, MfccOptions, PitchOptions
+from emolake.audio.features import log_mel, mfcc, pitch_track
+from emolake.models.runtimes.replay import CudaRecorder
 from emolake.pipeline.device_thread import DeviceThread
 from emolake.tasks.classify import Engine, Scores
+from emolake.tasks.featurize import padded
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 # Windows of 10 s in a batch; repeats of each measurement; matrix side; recordings of the night and their seconds.
@@ -24,6 +29,15 @@ SIZES: dict[str, dict[str, Any]] = {
     "full": {"rows": (16, 64, 4), "repeats": 8, "side": 8192, "calls": 256, "call_s": 300.0, "clips": 24},
 }
 _WINDOW = 10 * RATE
+FEATURES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "log-mel": lambda waves, lengths: log_mel(waves, lengths, MelOptions())[0],
+    "MFCC": lambda waves, lengths: mfcc(waves, lengths, MfccOptions())[0],
+    "pitch": lambda waves, lengths: pitch_track(waves, lengths, PitchOptions())[0],
+    "conditioning": lambda waves, lengths: condition(
+        waves, lengths, ConditioningOptions(high_pass_hz=80, level_dbfs=-20), sampling_rate=RATE
+    ),
+}
+"""What families make of waves [B, T] of `lengths` [B] before their networks; it does not wait for the device."""
 
 
 class Report:
@@ -72,8 +86,12 @@ def machine(report: Report, device: str, size: str) -> None:
 
 
 def correctness(report: Report, device: str, size: str) -> None:
-    """Every encoder family against the processor in fp32, each clip alone and in the device thread's batches."""
+    """Features and every encoder family against the processor in fp32, each clip alone, in batches, and replayed."""
     waves = _clips(SIZES[size]["clips"])
+    for name, of in FEATURES.items():
+        report.tried(
+            lambda: _features(of, waves, device), family=f"features: {name}", precision="as they are"
+        )
     with tempfile.TemporaryDirectory() as name:
         for family in models.FAMILIES:
             entry = models.entry(family, Path(name), "tiny")
@@ -86,11 +104,13 @@ def correctness(report: Report, device: str, size: str) -> None:
                 ) -> dict[str, Any]:
                     model = models.load(entry, device, precision)
                     alone, together = (_threaded(model, groups) for groups in ([[w] for w in waves], [waves]))
+                    replayed = _threaded(model, [waves], recorder=_recorder(device))
                     change = getattr(model, "precision_change", None)
                     return {
                         "largest": float(np.abs(together - exact).max()),
                         "labels_changed": float((together.argmax(1) != exact.argmax(1)).mean()),
                         "by_batch": float(np.abs(together - alone).max()),
+                        "by_replay": float(np.abs(together - replayed).max()),
                         "at_load": None
                         if change is None
                         else {"largest": change.largest, "labels": change.labels},
@@ -197,9 +217,24 @@ def _clips(count: int) -> list[np.ndarray]:
     return [recording(lengths[index % len(lengths)], speech=0.9, seed=index) for index in range(count)]
 
 
-def _threaded(model: Any, groups: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+def _features(
+    of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], waves: Sequence[np.ndarray], device: str
+) -> dict[str, Any]:
+    """Return how far features of a batch on the device are from those on the processor, whose largest is 1."""
+    batch, lengths = padded(waves)
+    exact, found = of(batch, lengths), of(batch.to(device), lengths).cpu()
+    return {"largest": float((found - exact).abs().max() / exact.abs().max())}
+
+
+def _recorder(device: str) -> CudaRecorder | None:
+    return CudaRecorder(device) if device.startswith("cuda") else None
+
+
+def _threaded(
+    model: Any, groups: Sequence[Sequence[np.ndarray]], recorder: CudaRecorder | None = None
+) -> np.ndarray:
     """Return the answers of groups of clips that come one group after the other."""
-    thread = DeviceThread(model, batch_seconds=16, in_flight=3, whole_s=2.0)
+    thread = DeviceThread(model, batch_seconds=16, in_flight=3, whole_s=2.0, recorder=recorder)
     return np.concatenate([_answers(_scores(thread, group)) for group in groups])
 
 

@@ -75,7 +75,8 @@ _NIGHT = (("method", "segmentation"), ("hours", "hours of calls"), ("rows", "row
           ("hours_per_hour", "hours per hour"), ("busy_share", "device busy"),
           ("night_over_bare", "night ÷ bare model"), ("cores", "cores"))  # fmt: skip
 _CORRECTNESS = (("family", "family"), ("precision", "precision"), ("largest", "largest change"),
-                ("labels_changed", "labels changed"), ("by_batch", "change by the batch"))  # fmt: skip
+                ("labels_changed", "labels changed"), ("by_batch", "change by the batch"),
+                ("by_replay", "by the graph"))  # fmt: skip
 _TROUBLE = (("case", "case"), ("largest", "largest change"), ("batch_s", "seconds in a batch at last"))
 _SPEED = (("precision", "precision"), ("rows", "windows in a batch"), ("forward", "forward"),
           ("hours_per_hour", "hours per device-hour"), ("of_peak", "of the peak product"),

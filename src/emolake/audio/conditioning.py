@@ -12,7 +12,7 @@ from scipy.fft import next_fast_len
 from scipy.signal import firwin
 
 from emolake.audio.feature_options import AS_IT_IS, ConditioningOptions
-from emolake.audio.features import valid_mask, wide
+from emolake.audio.features import beside, valid_mask, wide
 
 _TRANSITION = 0.45  # width of the filter's slope, as a share of its cutoff
 _STOPBAND_DB = 90.0
@@ -31,13 +31,12 @@ def condition(
     """
     if options == AS_IT_IS:
         return waves
-    lengths = lengths.to(waves.device)
-    mask = valid_mask(lengths, waves.shape[1])
+    mask = valid_mask(beside(lengths, waves), waves.shape[1])
     if options.high_pass_hz is not None:
         waves = high_pass(waves, lengths, options.high_pass_hz, sampling_rate) * mask
     if options.level_dbfs is not None:
         samples = waves.to(wide(waves.device)) * mask
-        rms = (samples.square().sum(dim=1) / lengths).sqrt().clamp_min(_SILENCE)
+        rms = (samples.square().sum(dim=1) / beside(lengths, waves)).sqrt().clamp_min(_SILENCE)
         waves = samples * (10 ** (options.level_dbfs / 20) / rms)[:, None]
     return waves
 
@@ -52,29 +51,31 @@ def high_pass(
     """
     taps = _taps(cutoff_hz, sampling_rate)
     margin = len(taps) // 2
-    mask = valid_mask(lengths, waves.shape[1])
+    counts = beside(lengths, waves)
+    mask = valid_mask(counts, waves.shape[1])
     samples = waves.to(wide(waves.device)) * mask
     # The mean first, so that a constant leaves nothing at all.
-    samples = (samples - samples.sum(dim=1, keepdim=True) / lengths[:, None]) * mask
+    samples = (samples - samples.sum(dim=1, keepdim=True) / counts[:, None]) * mask
     extended = torch.nn.functional.pad(samples, (margin, margin))
     for row, length in zip(extended, lengths.tolist(), strict=True):
         own = row[margin : margin + length]
-        matrices = _continuation(min(length, round(_FITTED_S * sampling_rate)), margin, sampling_rate)
-        fit, following = (torch.from_numpy(each).to(row.device, row.dtype) for each in matrices)
+        fitted = min(length, round(_FITTED_S * sampling_rate))
+        fit, following = _continuation(fitted, margin, sampling_rate, str(row.device))
         before = following @ (fit @ own[: fit.shape[1]].flip(0))
         behind = following @ (fit @ own[-fit.shape[1] :])
         row[:margin] = before.flip(0)
         row[margin + length : 2 * margin + length] = behind
     n_fft = next_fast_len(extended.shape[1] + len(taps) - 1, real=True)
-    response = torch.from_numpy(_response(cutoff_hz, sampling_rate, n_fft))
     spectrum = torch.fft.rfft(extended, n=n_fft)
-    spectrum *= response.to(spectrum.device, spectrum.dtype)
+    spectrum *= _response(cutoff_hz, sampling_rate, n_fft, str(spectrum.device))
     filtered: torch.Tensor = torch.fft.irfft(spectrum, n=n_fft)
     return filtered[:, 2 * margin : 2 * margin + waves.shape[1]]
 
 
 @lru_cache(maxsize=16)
-def _continuation(size: int, margin: int, sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
+def _continuation(
+    size: int, margin: int, sampling_rate: int, device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return matrices that fit offset and hum to the last `size` samples, and that continue them for `margin` more.
 
     [terms, size] and [margin, terms]: a regularised least-squares fit of a constant and of waves of the mains'
@@ -85,12 +86,20 @@ def _continuation(size: int, margin: int, sampling_rate: int) -> tuple[np.ndarra
     terms = np.stack([np.ones_like(time), *waves, *(time / _FITTED_S * each for each in waves)], axis=1)
     seen = terms[:size]
     normal = seen.T @ seen + _RIDGE * size * np.eye(terms.shape[1])
-    return np.linalg.solve(normal, seen.T), terms[size:]
+    return _on_device(np.linalg.solve(normal, seen.T), device), _on_device(terms[size:], device)
 
 
 @lru_cache(maxsize=4)
-def _response(cutoff_hz: float, sampling_rate: int, n_fft: int) -> np.ndarray:
-    return np.fft.rfft(_taps(cutoff_hz, sampling_rate), n=n_fft)
+def _response(cutoff_hz: float, sampling_rate: int, n_fft: int, device: str) -> torch.Tensor:
+    return _on_device(np.fft.rfft(_taps(cutoff_hz, sampling_rate), n=n_fft), device)
+
+
+def _on_device(values: np.ndarray, device: str) -> torch.Tensor:
+    """Return constants as they are computed with on a device, to be kept there."""
+    real = wide(torch.device(device))
+    with torch.inference_mode(False):
+        dtype = real.to_complex() if np.iscomplexobj(values) else real
+        return torch.from_numpy(values).to(device, dtype)
 
 
 @lru_cache(maxsize=16)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
@@ -168,36 +169,37 @@ class FfmpegDecoder:
         """See `Decoder`."""
         import av
 
-        frames = self._checked()
-        held, broken = av.AudioFifo(), None
-        while True:
-            try:
-                frame = next(frames, None)
-            except decoder_errors() as error:
-                frame, broken = None, error
-            # A second at a time, and what has another sample format by itself.
-            if frame is None or held.samples >= self.sampling_rate or not _fits(frame, held):
-                if (joined := held.read()) is not None:
+        held, channels, broken = av.AudioFifo(), self.channels, None
+        try:
+            for frame in self._frames if self._first is None else chain([self._first], self._frames):
+                if frame.layout.nb_channels != channels:
+                    raise self._changed(frame)
+                frame.pts = None  # or the queue would look for gaps
+                try:
+                    held.write(frame)
+                except ValueError:
+                    if frame.sample_rate != self.sampling_rate:
+                        raise self._changed(frame) from None
+                    # What has another sample format goes by itself.
+                    if (joined := held.read()) is not None:
+                        yield _to_float(joined)
+                    held = av.AudioFifo()
+                    held.write(frame)
+                # A second at a time. The queue is kept: it compares each frame with its first one.
+                if held.samples >= self.sampling_rate and (joined := held.read()) is not None:
                     yield _to_float(joined)
-                if frame is None:
-                    break
-                held = av.AudioFifo()
-            held.write(frame)
+        except decoder_errors() as error:
+            broken = error
+        if (joined := held.read()) is not None:
+            yield _to_float(joined)
         if broken is not None:
             raise broken
 
-    def _checked(self) -> "Iterator[av.AudioFrame]":
-        """Yield the frames, without their times; raise ValueError where the rate or the channels change."""
-        frame = self._first
-        while frame is not None:
-            if frame.sample_rate != self.sampling_rate or frame.layout.nb_channels != self.channels:
-                raise ValueError(
-                    f"the stream changes from {self.channels} channels at {self.sampling_rate} Hz to "
-                    f"{frame.layout.nb_channels} at {frame.sample_rate} Hz"
-                )
-            frame.pts = None
-            yield frame
-            frame = next(self._frames, None)
+    def _changed(self, frame: "av.AudioFrame") -> ValueError:
+        return ValueError(
+            f"the stream changes from {self.channels} channels at {self.sampling_rate} Hz to "
+            f"{frame.layout.nb_channels} at {frame.sample_rate} Hz"
+        )
 
     def close(self) -> None:
         """See `Decoder`."""
@@ -207,11 +209,6 @@ class FfmpegDecoder:
 def _body(path: Path, begins_at: int) -> Path | BinaryIO:
     """Return what a decoder opens: the file, or what is behind the tags in it."""
     return path if begins_at == 0 else cast("BinaryIO", BehindTags(path, begins_at))
-
-
-def _fits(frame: "av.AudioFrame", held: "av.AudioFifo") -> bool:
-    """Return whether a frame can be added to those that are held."""
-    return not held.samples or frame.format.name == held.format.name
 
 
 def _to_float(frame: "av.AudioFrame") -> np.ndarray:

@@ -1,7 +1,8 @@
 """Waveforms to features, batched on whatever device the waveforms are on.
 
 Every function takes `waves` [B, T] float32, zero-padded on the right, and `lengths` [B] int64 in samples, and
-treats each member as if it were alone: padding takes part in no sum, no mean and no maximum. Powers and
+treats each member as if it were alone: padding takes part in no sum, no mean and no maximum. With lengths on the host
+nothing waits for a GPU. Powers and
 logarithms are computed in float64, because float32 leaves only half of the 1e-3 that features are promised to
 agree within (see `log_mel`).
 """
@@ -83,17 +84,16 @@ def warped_mel_power(
     At 0.9 the clip reads as if all frequencies of the voice were divided by 0.9.
     """
     _check(waves, lengths)
-    lengths = lengths.to(waves.device)
     frames = frame_count(lengths, options.hop)
-    banks = torch.from_numpy(np.concatenate([_mel_bank(options, warp) for warp in warps]))
-    banks = banks.to(waves.device, wide(waves.device))
+    banks = _banks_on_device(options, tuple(warps), str(waves.device))
     blocks = [
         torch.matmul(spectrum, banks.T)
         for spectrum in _power_spectra(
             waves, lengths, window=options.n_fft, n_fft=options.n_fft, hop=options.hop
         )
     ]
-    mel = torch.cat(blocks, dim=1) * valid_mask(frames, int(frames.max()))[:, :, None]
+    longest, frames = int(frames.max()), beside(frames, waves)
+    mel = torch.cat(blocks, dim=1) * valid_mask(frames, longest)[:, :, None]
     return mel.view(*mel.shape[:2], len(warps), options.bands).permute(2, 0, 3, 1), frames
 
 
@@ -107,7 +107,6 @@ def pitch_track(
     periodicity. Frames past the length are 0.
     """
     _check(waves, lengths)
-    lengths = lengths.to(waves.device)
     shortest = math.ceil(options.sampling_rate / options.f_max_hz)
     longest = math.floor(options.sampling_rate / options.f_min_hz)
     if not shortest < longest < options.window:
@@ -130,7 +129,7 @@ def pitch_track(
         best = (periodicity - options.octave_cost * lags).argmax(dim=2, keepdim=True)
         height = periodicity.gather(2, best).clamp(0, 1)
         blocks.append(torch.cat([height, options.sampling_rate / lags[best]], dim=2))
-    frames = frame_count(lengths, options.hop)
+    frames = beside(frame_count(lengths, options.hop), waves)
     track = torch.cat(blocks, dim=1).transpose(1, 2)
     return (track * valid_mask(frames, track.shape[2])[:, None]).to(torch.float32), frames
 
@@ -219,6 +218,14 @@ def _mel_bank(options: MelOptions, warp: float) -> np.ndarray:
     return np.asarray(np.maximum(0, np.minimum(rising, falling)) * height[:, None])
 
 
+@lru_cache(maxsize=64)
+def _banks_on_device(options: MelOptions, warps: tuple[float, ...], device: str) -> torch.Tensor:
+    """Return the filters of all warps, [warps * bands, n_fft // 2 + 1]."""
+    with torch.inference_mode(False):
+        banks = torch.from_numpy(np.concatenate([_mel_bank(options, warp) for warp in warps]))
+        return banks.to(device, wide(torch.device(device)))
+
+
 def _band_edges(options: MelOptions) -> np.ndarray:
     """Return edges and centres in Hz of the triangular filters, [bands + 2], evenly apart in mel."""
     f_max_hz = options.f_max_hz if options.f_max_hz is not None else options.sampling_rate / 2
@@ -233,7 +240,7 @@ def _power_spectra(
 ) -> Iterator[torch.Tensor]:
     """Yield power spectra of centred, zero-padded, Hann-windowed frames, in blocks [B, frames, n_fft // 2 + 1]."""
     half = window // 2
-    samples = waves.to(wide(waves.device)) * valid_mask(lengths, waves.shape[1])
+    samples = waves.to(wide(waves.device)) * valid_mask(beside(lengths, waves), waves.shape[1])
     padded = torch.nn.functional.pad(samples, (half, window - half))
     taper = torch.hann_window(window, periodic=True, dtype=padded.dtype, device=waves.device)
     views = padded.unfold(1, window, hop)

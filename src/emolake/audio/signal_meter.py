@@ -14,6 +14,9 @@ from emolake.audio.mixing import CANCELLING
 
 _FRAME_S = 0.032
 _FRAMES_AT_ONCE = 32
+_CALLS_COUNTED_AT_ONCE = (
+    32  # all levels of all bands are most of a megabyte, which would empty the caches each time
+)
 _BAND_HZ = 125.0
 _LOWEST_HZ = 150.0  # what is below is no speech: an offset, hum, wind
 _BELOW_LOUDEST_DB = 50.0  # a band further down than this holds nothing but what a filter or a codec left
@@ -71,6 +74,10 @@ class SignalMeter:
         self._band_edges_hz = np.arange(1, bands + 1) * self._width * sampling_rate / self._frame
         # [bands, decibels]: how many frames have that level in that band.
         self._levels = np.zeros((bands, _CEILING_DB - _FLOOR_DB), np.int64)
+        self._level_starts = np.arange(bands) * self._levels.shape[1]
+        # Places in them that are not counted yet.
+        self._places: list[np.ndarray] = []
+        self._has_levels = False
         self._held: list[np.ndarray] = []
         self._held_samples = 0
         self._samples = 0
@@ -146,7 +153,7 @@ class SignalMeter:
             most = 1.0001 if self._is_float else math.inf
             self._clipped += int(((magnitudes >= self._full_scale) & (magnitudes <= most)).sum())
         frames = len(samples) // self._frame
-        if frames == 0 and self._levels.any():
+        if frames == 0 and self._has_levels:
             return
         window = self._window
         if frames == 0:  # all of a short recording
@@ -158,12 +165,21 @@ class SignalMeter:
         whole = self._levels.shape[0] * self._width
         bands = np.maximum.reduce([power[:, at : whole : self._width] for at in range(self._width)])
         decibels = np.floor(10 * np.log10(bands.astype(np.float64) + 1e-20)).astype(np.int64)
-        places = np.clip(decibels - _FLOOR_DB, 0, self._levels.shape[1] - 1)
-        flat = places + np.arange(self._levels.shape[0]) * self._levels.shape[1]
-        self._levels += np.bincount(flat.ravel(), minlength=self._levels.size).reshape(self._levels.shape)
+        np.clip(decibels - _FLOOR_DB, 0, self._levels.shape[1] - 1, out=decibels)
+        self._places.append((decibels + self._level_starts).ravel())
+        self._has_levels = True
+        if len(self._places) == _CALLS_COUNTED_AT_ONCE:
+            self._count_levels()
+
+    def _count_levels(self) -> None:
+        """Count the levels that were found since the last time."""
+        if self._places:
+            places, self._places = np.concatenate(self._places), []
+            self._levels += np.bincount(places, minlength=self._levels.size).reshape(self._levels.shape)
 
     def _bandwidth(self) -> float | None:
         """Return the upper edge of the highest band that is not far below the loudest one."""
+        self._count_levels()
         below = np.cumsum(self._levels, axis=1)
         wanted = np.floor(_SHARE_OF_FRAMES * below[:, -1:])
         levels = (below >= np.maximum(wanted, 1)).argmax(axis=1)

@@ -71,11 +71,10 @@ def _written(weights: Mapping[str, np.ndarray], recurrent: Sequence[str]) -> byt
     half = FRAME // 2
     cosines, sines = np.split(weights[_BASIS][:, 0], 2)
     real = result("real", "Gemm", "sums", constant("cosines", cosines[:, 1 : half + 1].T))
-    imaginary = result("imaginary", "Gemm", "differences", constant("sines", sines[1:half, 1:half].T))
-    # The first and the last frequency have no sine.
-    squares = result("squares", "Mul", imaginary, imaginary)
-    squares = result("padded", "Pad", squares, constant("ends", [0, 1, 0, 1]))
-    power = result("power", "Add", result("real_squares", "Mul", real, real), squares)
+    # The sines of the first and the last frequency are zero: these columns cost less than adding them afterwards.
+    imaginary = result("imaginary", "Gemm", "differences", constant("sines", sines[:, 1:half].T))
+    squares = [result(f"{name}_squares", "Mul", name, name) for name in (real, imaginary)]
+    power = result("power", "Add", *squares)
     rows = result("magnitudes", "Sqrt", power)
     rows = result("chunks", "Reshape", rows, constant("chunk_shape", [-1, FRAMES * len(cosines)]))
     length = FRAMES

@@ -38,6 +38,9 @@ class InferenceOptions(Options):
     """Batches under way to the device and back at once, which all shards of a process share; 0: each shard makes its
     own, one after the other (in fp32; below it a GPU has one for all shards). auto is 3 on a GPU and 0 on a
     processor."""
+    cuda_graphs: bool = False
+    """Record the forward pass of each full shape of batch once, and replay it: a GPU then waits for no launches. Needs
+    the memory of a batch for each shape, and batches_in_flight of 1 or more; a processor has no use for it."""
     abstain_below: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
     """A segment whose best probability is below it is marked `uncertain`, with its label kept; 0 marks none, auto is
     what the model recommends for itself, if anything."""

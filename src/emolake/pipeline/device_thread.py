@@ -14,6 +14,7 @@ import numpy as np
 
 from emolake.models.protocol import EmotionModel
 from emolake.models.runtimes.devices import is_device_lost, is_out_of_memory, lost_message
+from emolake.models.runtimes.replay import Recorder
 from emolake.models.runtimes.staging import BatchStage, Handed, Lane
 from emolake.pipeline.length_buckets import Batch, LengthBuckets
 from emolake.tasks.classify import (
@@ -97,6 +98,7 @@ class DeviceThread:
         in_flight: int,
         whole_s: float | None = None,
         lane: Lane | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """Serve a model.
 
@@ -107,10 +109,12 @@ class DeviceThread:
             in_flight: batches that are under way at once.
             whole_s: length of a full window, the commonest; None where none is.
             lane: the way to the device; its own when left out.
+            recorder: what records the forward pass of full batches (see `emolake.models.runtimes.replay`); nothing is
+                recorded when left out.
         """
         rate = model.sampling_rate
         self.model = model
-        self._lane, self._in_flight = lane, in_flight
+        self._lane, self._recorder, self._in_flight = lane, recorder, in_flight
         self._changed = Condition()
         self._buckets: LengthBuckets[Ticket] = LengthBuckets(
             model.batching,
@@ -253,7 +257,7 @@ class DeviceThread:
 
     def _submit(self, batch: Batch[Ticket]) -> Handed:
         if self._stage is None:
-            self._stage = BatchStage(self.model, lane=self._lane)
+            self._stage = BatchStage(self.model, lane=self._lane, recorder=self._recorder)
         waves = [ticket.wave for ticket in batch.members if ticket.wave is not None]
         return self._stage.submit(waves, rows=batch.rows, samples=batch.samples)
 
@@ -295,6 +299,8 @@ class DeviceThread:
         """Make batches smaller for good; a segment by itself is tried once more with nothing beside it."""
         while flying:
             self._land(flying)
+        if self._stage is not None:
+            self._stage.make_room()
         try:
             release_cached_memory()
         except Exception as error:  # noqa: BLE001 - it is raised again where the segments are waited for

@@ -6,6 +6,7 @@ from threading import Lock
 
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching, EmotionModel
+from emolake.models.runtimes.replay import CudaRecorder
 from emolake.pipeline.device_thread import Client, DeviceThread, Ticket
 from emolake.tasks.classify import Scores, classify, described, is_scorable
 from emolake.tasks.featurize import Mark, Owner
@@ -16,7 +17,7 @@ _BATCHES_AHEAD = 8
 # Pieces without samples take memory too.
 _MOST_PIECES = 4096
 
-_threads: dict[tuple[int, float, int, float | None], DeviceThread] = {}
+_threads: dict[tuple[int, float, int, float | None, bool], DeviceThread] = {}
 _lock = Lock()
 
 
@@ -51,19 +52,30 @@ def scored(
     if not in_flight:
         yield from classify(pieces, model, batch_seconds=batch_seconds, name=name)
         return
-    with device_thread(model, batch_seconds, in_flight, whole_s).client() as client:
+    thread = device_thread(model, batch_seconds, in_flight, whole_s, cuda_graphs=inference.cuda_graphs)
+    with thread.client() as client:
         yield from scored_by(client, pieces, model, batch_seconds=batch_seconds, name=name)
 
 
 def device_thread(
-    model: EmotionModel, batch_seconds: float, in_flight: int, whole_s: float | None
+    model: EmotionModel,
+    batch_seconds: float,
+    in_flight: int,
+    whole_s: float | None,
+    *,
+    cuda_graphs: bool = False,
 ) -> DeviceThread:
     """Return the thread that serves a loaded model in this process; both stay as long as the process does."""
+    cuda_graphs &= model.device.startswith("cuda")
     with _lock:
-        key = (id(model), batch_seconds, in_flight, whole_s)
+        key = (id(model), batch_seconds, in_flight, whole_s, cuda_graphs)
         if key not in _threads:
             _threads[key] = DeviceThread(
-                model, batch_seconds=batch_seconds, in_flight=in_flight, whole_s=whole_s
+                model,
+                batch_seconds=batch_seconds,
+                in_flight=in_flight,
+                whole_s=whole_s,
+                recorder=CudaRecorder(model.device) if cuda_graphs else None,
             )
         return _threads[key]
 

@@ -111,10 +111,20 @@ class MfccMlp:
         """See `emolake.models.protocol.EmotionModel`; the logits are calibrated."""
         import torch
 
+        with torch.inference_mode():
+            outputs = self.outputs(waves.to(self.device), lengths.cpu())
+            return self.prediction(outputs.to("cpu", torch.float32))
+
+    def outputs(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+        """See `emolake.models.protocol.Staged`."""
         from emolake.models.families.mfcc_mlp_network import mean_over_time
         from emolake.models.threads import one_thread
 
-        with one_thread(), torch.inference_mode():
-            features = mean_over_time(waves.to(self.device), lengths.to(self.device), self._mfcc)
-            logits = self._network((features - self._mean) / self._scale) / self._temperature
-            return Prediction(logits.to("cpu", torch.float32))
+        with one_thread():
+            features = mean_over_time(waves, lengths, self._mfcc)
+            logits: torch.Tensor = self._network((features - self._mean) / self._scale) / self._temperature
+            return logits
+
+    def prediction(self, outputs: "torch.Tensor") -> Prediction:
+        """See `emolake.models.protocol.Staged`."""
+        return Prediction(outputs)

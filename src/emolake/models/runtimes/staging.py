@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from emolake.models.protocol import EmotionModel, Prediction, Staged
+from emolake.models.runtimes.replay import Recorder, Replay
 
 if TYPE_CHECKING:
     import torch
@@ -126,12 +127,26 @@ class Handed:
 class BatchStage:
     """Hands batches to one model; as many buffers as batches are under way are used again and again."""
 
-    def __init__(self, model: EmotionModel, *, lane: Lane | None = None) -> None:
-        """Use a lane of the model's own device when none is given."""
+    def __init__(
+        self, model: EmotionModel, *, lane: Lane | None = None, recorder: Recorder | None = None
+    ) -> None:
+        """Hand batches over.
+
+        Args:
+            model: what they are for.
+            lane: the way to the model's device; its own when left out.
+            recorder: what records the forward pass of full batches; each is launched anew when left out.
+        """
         self._model = model
         self._staged = model if isinstance(model, Staged) else None
         self._lane = lane or (CudaLane(model.device) if model.device.startswith("cuda") else HostLane())
         self._free: list[torch.Tensor] = []
+        self._replay = Replay(self._staged.outputs, recorder) if self._staged and recorder else None
+
+    def make_room(self) -> None:
+        """Give back what is kept on the device to be quick."""
+        if self._replay is not None:
+            self._replay.forget()
 
     def submit(self, waves: Sequence[np.ndarray], *, rows: int, samples: int) -> Handed:
         """Hand over arrays [samples] float32 as a batch [rows, samples]: zeros behind each, and rows of zeros below.
@@ -154,7 +169,7 @@ class BatchStage:
                 if self._staged is None:
                     return Handed(self, flat, self._model.predict(batch, lengths))
                 # lengths stay on the host, where to ask for them stops nothing
-                outputs = self._staged.outputs(self._lane.there(batch), lengths)
+                outputs = (self._replay or self._staged.outputs)(self._lane.there(batch), lengths)
                 return Handed(self, flat, self._lane.back(outputs))
         except BaseException:
             self._free.append(flat)
