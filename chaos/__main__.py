@@ -3,11 +3,11 @@
 import logging
 import os
 import platform
-import shlex
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -56,7 +56,8 @@ _INTRODUCTION = """# Exactly once, whatever happens
 Faults caused on purpose: real `emolake` processes, a real S3 server (`rclone serve s3`), real catalogs in SQLite
 and PostgreSQL. After each try the lake has to equal that of a clean run over the same bucket, row for row and to a
 millionth, without run ids and times (`recordings`, `analyses`, `segments`, `daily_emotions`), and `emolake verify` has
-to find no breach. `make test` tries the first fault of each scenario; `make chaos` writes this page.
+to find no breach. `make test` tries the first fault of each scenario; `make chaos` writes this page, and
+`python -m chaos --scenario NAME --output docs/chaos.md` one section of it.
 """
 
 
@@ -93,16 +94,19 @@ def main(
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("chaos").setLevel(logging.INFO)
     outcomes: list[Outcome] = []
-    begun = time.monotonic()
+    sections = sections_of(output.read_text("utf-8")) if scenario and output and output.is_file() else {}
     with tempfile.TemporaryDirectory(prefix="emolake-chaos-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         with own_environment(home), prefect_server():
             for name, tries in asked.items():
-                outcomes += SCENARIOS[name](seed, tries, home / name)
+                begun = time.monotonic()
+                came = SCENARIOS[name](seed, tries, home / name)
+                outcomes += came
+                sections[name] = section(came, f"{name}={tries}", seed, time.monotonic() - begun)
                 if output is not None:  # each time: half an hour is not to be lost with its last minute
-                    output.write_text(page(outcomes, seed, time.monotonic() - begun), "utf-8")
+                    output.write_text(page(sections), "utf-8")
     if output is None:
-        sys.stdout.write(page(outcomes, seed, time.monotonic() - begun))
+        sys.stdout.write(page(sections))
     raise typer.Exit(tell_broken(outcomes, sys.stderr))
 
 
@@ -114,15 +118,27 @@ def tell_broken(outcomes: list[Outcome], output: IO[str]) -> int:
     return 1 if broken else 0
 
 
-def page(outcomes: list[Outcome], seed: int, seconds: float) -> str:
-    """Return docs/chaos.md: the table, and what it was made with."""
+def page(sections: Mapping[str, str]) -> str:
+    """Return docs/chaos.md, with the sections in the order of the scenarios."""
+    parts = [f"## {name}\n\n{sections[name]}" for name in Scenario if name in sections]
+    return "\n\n".join([_INTRODUCTION.strip(), *parts]) + "\n"
+
+
+def section(outcomes: list[Outcome], asked: str, seed: int, seconds: float) -> str:
+    """Return the table of a scenario, and what it was made with."""
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     made = (
-        f"Made on {datetime.now(UTC):%Y-%m-%d} by `python -m chaos {shlex.join(sys.argv[1:])}`, seed {seed}, in "
+        f"Made on {datetime.now(UTC):%Y-%m-%d} by `python -m chaos --scenario {asked}`, seed {seed}, in "
         f"{seconds / 60:.0f} min, on {os.cpu_count()} cores ({platform.machine()}, {platform.system()} "
         f"{platform.release()}), Python {platform.python_version()}; {versions}."
     )
-    return f"{_INTRODUCTION}\n{table(outcomes)}\n\n{made}\n"
+    return f"{table(outcomes)}\n\n{made}"
+
+
+def sections_of(text: str) -> dict[str, str]:
+    """Return the sections of a page by the names of their scenarios."""
+    _, *parts = re.split(r"^## (.*)$", text, flags=re.MULTILINE)
+    return {name: own.strip() for name, own in zip(parts[::2], parts[1::2], strict=True)}
 
 
 if __name__ == "__main__":

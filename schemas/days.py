@@ -9,7 +9,12 @@ from pydantic import Field
 
 from emolake.errors import ConfigurationError
 
-Day = Annotated[date, Field(json_schema_extra={"pattern": r"^\d{4}-\d{2}-\d{2}$"})]
+_LEAP = "[0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00"
+DAY_PATTERN = (
+    "^(?!0000)([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    f"|02-(0[1-9]|1[0-9]|2[0-8]))|({_LEAP})-02-29)$"
+)
+Day = Annotated[date, Field(json_schema_extra={"pattern": DAY_PATTERN})]
 """A date as a parameter of a flow: before a run begins Prefect checks the pattern, and not the format."""
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import typer
 
-from chaos.__main__ import TRIES, Scenario, asked_tries, page, tell_broken
+from chaos.__main__ import TRIES, Scenario, asked_tries, page, section, sections_of, tell_broken
 from chaos.bad_source import bad_source
 from chaos.bad_warehouse import bad_warehouse
 from chaos.crowded_lake import crowded_lake
@@ -23,6 +23,7 @@ from chaos.side_by_side import side_by_side
 from chaos.site import difference
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[1]
 
 SHORT = {
     "killed": killed,
@@ -70,10 +71,18 @@ def test_a_try_that_breaks_a_promise_is_told_and_fails_the_command() -> None:
     assert tell_broken(outcomes, printed) == 1
     assert "one row is there twice" in printed.getvalue()
     assert "ZeroDivisionError" in printed.getvalue()
-    text = page(outcomes, 7, 60.0)
+    text = page({"killed": section(outcomes, "killed=4", 7, 60.0)})
     assert "| exactly once | kill | 2 | **1 broken**; 1 × as the clean run |" in text
     assert "| nothing lost | disk full | 0 | skipped: no root |" in text
-    assert "seed 7" in text
+    assert "by `python -m chaos --scenario killed=4`, seed 7" in text
+
+
+def test_one_scenario_takes_the_place_of_its_own_section() -> None:
+    written = sections_of((ROOT / "docs" / "chaos.md").read_text("utf-8"))
+    assert set(written) == set(Scenario)
+    assert page(written) == (ROOT / "docs" / "chaos.md").read_text("utf-8")
+    replaced = page(written | {"killed": "| another | table |"})
+    assert sections_of(replaced) == written | {"killed": "| another | table |"}
 
 
 def test_what_may_be_asked_for() -> None:

@@ -8,21 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from kubernetes_files import of_kind
 
 from emolake.cli.app import app, main
+from emolake.pipeline.interrupts import GIVE_UP_S
+from emolake.settings import RunOptions
 
 FOLDER = Path(__file__).parents[1] / "deployments"
 UNITS = sorted((FOLDER / "systemd").iterdir())
-JOBS = [
-    each
-    for each in yaml.safe_load_all((FOLDER / "kubernetes" / "cronjobs.yaml").read_text("utf-8"))
-    if each["kind"] == "CronJob"
-]
 PROGRAM = "/opt/emolake/bin/emolake"
 
 
@@ -95,21 +92,31 @@ def test_units_are_what_systemd_knows(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     timers = {unit.stem for unit in UNITS if unit.suffix == ".timer"}
-    assert timers == {unit.stem for unit in UNITS if unit.suffix == ".service"} - {"emolake-serve"}
-
-
-@pytest.mark.parametrize("job", JOBS, ids=lambda job: job["metadata"]["name"])
-def test_a_cron_job_is_guarded_and_harmless(job: dict[str, Any]) -> None:
-    spec = job["spec"]
-    assert spec["concurrencyPolicy"] == "Forbid"
-    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    (container,) = pod["containers"]
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert {mount["name"] for mount in container["volumeMounts"]} == {
-        volume["name"] for volume in pod["volumes"]
+    assert timers == {unit.stem for unit in UNITS if unit.suffix == ".service"} - {
+        "emolake-serve",
+        "emolake-worker",
     }
-    assert {"/models", "/tmp"} <= {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def seconds(text: str) -> int:
+    """Of a time as systemd and compose write it."""
+    number, unit = re.fullmatch(r"(\d+)(min|m|s)", text).groups()  # type: ignore[union-attr]
+    return int(number) * (1 if unit == "s" else 60)
+
+
+def test_whatever_stops_a_run_waits_longer_than_the_run_does() -> None:
+    """A worker, and `serve`, end after their runs, for which Prefect may take some time more."""
+    own = RunOptions().grace_s + GIVE_UP_S
+    for unit in UNITS:
+        if unit.name in ("emolake-nightly.service", "emolake-serve.service", "emolake-worker.service"):
+            text = unit.read_text("utf-8")
+            (limit,) = re.findall(r"^TimeoutStopSec=(.*)$", text, re.MULTILINE)
+            assert seconds(limit) >= own + 60, unit.name
+            assert ("KillMode=mixed" in text) is (unit.name != "emolake-nightly.service")
+    compose = yaml.safe_load((FOLDER / "compose.yaml").read_text("utf-8"))
+    assert seconds(compose["services"]["worker"]["stop_grace_period"]) >= own + 60
+    (stop,) = re.findall(r"--stop-timeout (\d+)", (FOLDER / "Containerfile").read_text("utf-8"))
+    assert int(stop) >= own + 60
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -120,9 +127,14 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     for line in (FOLDER / "emolake.cron").read_text("utf-8").splitlines():
         if PROGRAM in line:
             yield "emolake.cron", shlex.split(line[line.index(PROGRAM) :].partition(">>")[0])
-    for job in JOBS:
+    for job in of_kind("CronJob"):
         (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
         yield "cronjobs.yaml", ["emolake", *container["args"]]
+    for job in of_kind("RayJob"):
+        yield "rayjob.yaml", shlex.split(job["spec"]["entrypoint"])
+    for name, service in yaml.safe_load((FOLDER / "compose.yaml").read_text("utf-8"))["services"].items():
+        if name == "worker":
+            yield "compose.yaml", ["emolake", *service["command"]]
     for line in re.findall(r"^(?:HEALTHCHECK .*)?CMD (\[.*\])$", container_lines(), re.MULTILINE):
         words = json.loads(line)
         yield "Containerfile", words if words[0] == "emolake" else ["emolake", *words]
@@ -131,8 +143,12 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 def test_every_command_is_one() -> None:
     known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     given = list(commands())
-    assert len(given) == 12
-    assert {words[1] for _, words in given} == {"nightly", "maintain", "alert", "serve", "status"} <= known
+    assert len(given) == 15
+    assert (
+        {words[1] for _, words in given}
+        == {"nightly", "maintain", "alert", "serve", "worker", "status"}
+        <= known
+    )
     assert all(words[0] in ("emolake", PROGRAM) for _, words in given)
 
 
@@ -140,7 +156,7 @@ def test_every_command_is_one() -> None:
 def test_the_commands_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`serve` is tried on a server of Prefect, in tests/flows/test_deployments.py."""
+    """`serve` and `worker` are tried on a server of Prefect, in tests/flows/test_deployments.py."""
     (tmp_path / "calls").mkdir()
     (tmp_path / "emolake.toml").write_text(
         '[source]\nuri = "calls"\n[inference]\nmodel = "small"\n'
@@ -149,7 +165,8 @@ def test_the_commands_run(
     monkeypatch.setenv("EMOLAKE_CONFIG", str(tmp_path / "emolake.toml"))
     monkeypatch.setenv("EMOLAKE_LOGS__FORMAT", "plain")
     unique = sorted(
-        {tuple(words[1:]) for _, words in commands()} - {("serve",)}, key=lambda words: words[0] != "nightly"
+        {tuple(words[1:]) for _, words in commands()} - {("serve",), ("worker",)},
+        key=lambda words: words[0] != "nightly",
     )
     assert unique[0] == ("nightly",)
     for words in unique:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from made_site import DAY, Site
 from emolake.pipeline.execution import run_in_threads
 from emolake.pipeline.run_request import RunRequest
 from emolake.settings import MaintainOptions
+from emolake.upkeep.erase import erase, requests_by_condition
 from emolake.upkeep.maintain import maintain
+from emolake.upkeep.verify import verify
 
 from chaos.proxy import Request, faulty
 
@@ -65,7 +68,7 @@ def action(request: Request) -> tuple[str, str]:
 def asked(
     s3: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[set[tuple[str, str]], set[str]]:
-    """What a nightly and a maintenance ask that finds snapshots and an orphan to remove.
+    """What a nightly asks, and a maintenance that finds snapshots and an orphan to remove, a check and an erasure.
 
     As actions and buckets of all requests, DuckDB's too, and as operations of botocore.
     """
@@ -104,13 +107,17 @@ def asked(
         orphan = folder / "lake" / "data" / "main" / "segments" / "orphan.parquet"
         orphan.write_bytes(b"of a run that was killed")
         assert maintain(settings).orphans_removed == 1
+        assert not verify(settings).breaches
+        assert erase(settings, requests_by_condition(settings, "true"), requested_by="a test").removed_files
     return {action(request) for request in proxy.requests}, operations
 
 
-def allowed() -> set[tuple[str, str]]:
-    """Actions and buckets of the policy for AWS."""
+def allowed(*files: str) -> set[tuple[str, str]]:
+    """Actions and buckets of policies; of that for AWS, which is MinIO's too, when left out."""
     found = set()
-    for statement in json.loads((FOLDER / "aws.json").read_text("utf-8"))["Statement"]:
+    for statement in chain.from_iterable(
+        json.loads((FOLDER / file).read_text("utf-8"))["Statement"] for file in files or ("aws.json",)
+    ):
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         bucket, _, rest = statement["Resource"].removeprefix("arn:aws:s3:::").partition("/")
         assert statement["Effect"] == "Allow"
@@ -131,6 +138,13 @@ def test_the_policy_for_aws_is_what_is_asked(asked: tuple[set[tuple[str, str]], 
 
 
 def test_the_others_are_the_same_by_other_names() -> None:
+    assert allowed("ceph-source.json", "ceph-lake.json") == allowed()
+    for role, bucket in (("source", "calls"), ("lake", "lake")):
+        policy = json.loads((FOLDER / f"ceph-{role}.json").read_text("utf-8"))
+        assert {each for _, each in allowed(f"ceph-{role}.json")} == {bucket}
+        assert all(
+            each["Principal"] == {"AWS": ["arn:aws:iam:::user/emolake"]} for each in policy["Statement"]
+        )
     for role, bucket in (("source", "calls"), ("lake", "lake")):
         permissions = yaml.safe_load((FOLDER / f"gcs-{role}-role.yaml").read_text("utf-8"))[
             "includedPermissions"

@@ -162,3 +162,52 @@ def test_the_data_is_addressed_as_the_source_is_unless_it_says_otherwise(tmp_pat
     assert (both.source.s3.addressing, both.warehouse.addressing) == ("virtual", "path")
     with pytest.raises(ConfigurationError, match=r"source.addressing: .*'auto', 'path' or 'virtual'"):
         loaded(tmp_path, '[source]\naddressing = "host"\n')
+
+
+@pytest.fixture
+def secrets(tmp_path, monkeypatch):
+    """A folder as Kubernetes mounts a secret: names that are links to links, beside what belongs to others."""
+    folder = tmp_path / "secrets"
+    (folder / "..2026").mkdir(parents=True)
+    (folder / "..data").symlink_to("..2026")
+    for name, text in (
+        ("EMOLAKE_WAREHOUSE__CATALOG", "postgres:dbname=lake password=first\n"),
+        ("PGPASSWORD", "x"),
+    ):
+        (folder / "..2026" / name).write_text(text)
+        (folder / name).symlink_to(f"..data/{name}")
+    monkeypatch.setenv("EMOLAKE_SECRETS", str(folder))
+    return folder
+
+
+def test_a_folder_of_secrets_wins_over_the_file_and_is_read_each_time(tmp_path, secrets):
+    text = '[warehouse]\ncatalog = "postgres:dbname=none"\ncommit_attempts = 7\n'
+    assert loaded(tmp_path, text).warehouse.catalog == "postgres:dbname=lake password=first"
+    assert loaded(tmp_path, text).warehouse.commit_attempts == 7
+    (secrets / "..2026" / "EMOLAKE_WAREHOUSE__CATALOG").write_text("postgres:dbname=lake password=second")
+    (secrets / "emolake_alerts__urls").write_text("json://127.0.0.1/a json://127.0.0.1/b\n")
+    settings = loaded(tmp_path, text)
+    assert settings.warehouse.catalog == "postgres:dbname=lake password=second"
+    assert len(settings.alerts.urls) == 2
+
+
+def test_the_environment_wins_over_a_folder_of_secrets(tmp_path, secrets, monkeypatch):
+    monkeypatch.setenv("EMOLAKE_WAREHOUSE__CATALOG", "postgres:dbname=mine")
+    assert loaded(tmp_path, "").warehouse.catalog == "postgres:dbname=mine"
+
+
+def test_a_wrong_secret_is_named_and_not_shown(tmp_path, secrets):
+    (secrets / "EMOLAKE_WAREHOUSE__COMMIT_ATTEMPTS").write_text("hunter2")
+    with pytest.raises(ConfigurationError, match=r"warehouse\.commit_attempts") as caught:
+        loaded(tmp_path, "")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_text("a file")])
+def test_without_the_folder_of_secrets_nothing_runs(tmp_path, monkeypatch, make):
+    make(tmp_path / "secrets")
+    monkeypatch.setenv("EMOLAKE_SECRETS", str(tmp_path / "secrets"))
+    with pytest.raises(
+        ConfigurationError, match=f"EMOLAKE_SECRETS is {tmp_path}/secrets, whose files cannot be read"
+    ):
+        loaded(tmp_path, "")

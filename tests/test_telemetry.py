@@ -7,9 +7,10 @@ import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from made_site import DAY, Site
@@ -19,12 +20,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from emolake import telemetry
 from emolake.errors import ConfigurationError
+from emolake.lake.connect import open_lake
 from emolake.pipeline.execution import run_in_threads
 from emolake.pipeline.run_request import RunRequest
 from emolake.settings import Settings
 from emolake.telemetry import METRICS, TelemetryOptions, started
 
 from http_receiver import HttpReceiver, receiving
+from made_lake import sqlite_warehouse
 
 DASHBOARD = Path(__file__).parents[1] / "deployments" / "grafana.json"
 
@@ -59,16 +62,65 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, collector: HttpReceiver) -
     assert "oslo" not in text
     assert not list((site.folder / "metrics").glob("*.tmp*"))
     found: dict[str, set[str]] = {}
+    values: dict[str, list[tuple[dict[str, str], float]]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
-            if sample.name == "emolake_audio_seconds_total":
-                assert sample.value == pytest.approx(4.0)
-            if sample.name == "emolake_quarantined_total":
-                assert (sample.labels, sample.value) == ({"reason": "undecodable"}, 1.0)
-            if sample.name == "emolake_runs_total":
-                assert (sample.labels, sample.value) == ({"flow": "nightly", "outcome": "completed"}, 1.0)
+            values.setdefault(sample.name, []).append((sample.labels, sample.value))
+    with open_lake(settings.warehouse, read_only=True) as lake:
+        ((segments, sizes),) = lake.rows(
+            "SELECT (FROM segments SELECT count(*)), (FROM recordings SELECT sum(size_bytes))"
+        )
+        ((speech,),) = lake.rows("SELECT speech_seconds FROM runs")
+    _check_values(values, segments=segments, source_bytes=sizes, speech=speech)
     return found
+
+
+def _check_values(values: dict[str, list[tuple[dict[str, str], float]]], **lake: float) -> None:
+    """Compare what was exported with what the lake has."""
+
+    def one(name: str) -> float:
+        ((labels, value),) = values[name]
+        assert not labels
+        return value
+
+    assert one("emolake_audio_seconds_total") == pytest.approx(4.0)
+    assert one("emolake_speech_seconds_total") == pytest.approx(lake["speech"])
+    assert one("emolake_segments_total") == lake["segments"] > 0
+    assert one("emolake_source_bytes_total") == lake["source_bytes"] > 0
+    assert one("emolake_recordings_total") == 2
+    assert values["emolake_quarantined_total"] == [({"reason": "undecodable"}, 1.0)]
+    assert values["emolake_runs_total"] == [({"flow": "nightly", "outcome": "completed"}, 1.0)]
+    assert {labels["stage"] for labels, _ in values["emolake_stage_seconds_total"]} >= {
+        "decode",
+        "classify",
+        "commit",
+    }
+    assert all(seconds > 0 for _, seconds in values["emolake_stage_seconds_total"])
+    assert {labels["queue"]: depth for labels, depth in values["emolake_queue_depth"]} == {
+        "fetch": 0,
+        "decode": 0,
+    }
+    assert 0 < one("emolake_device_busy_share") <= 1
+    assert one("emolake_real_time_factor") > 0
+    assert one("emolake_commit_retries_total") >= 0
+    assert one("emolake_planning_seconds_count") >= 1
+    ((labels, ended),) = values["emolake_last_run_seconds"]
+    assert labels == {"flow": "nightly", "outcome": "completed"}
+    assert abs(ended - time()) < 600
+
+
+def test_a_commit_that_is_made_again_is_counted(tmp_path: Path) -> None:
+    textfile, tries = tmp_path / "emolake.prom", list[int]()
+
+    def work(connection: duckdb.DuckDBPyConnection) -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise duckdb.TransactionException("Transaction conflict")
+
+    with started(TelemetryOptions(textfile=str(textfile))), open_lake(sqlite_warehouse(tmp_path)) as lake:
+        lake.transact(work, author="a test", message="made", extra={})
+    assert "emolake_commit_retries_total 2.0" in textfile.read_text()
 
 
 def test_a_run_exports_every_metric_with_its_labels(exposed: dict[str, set[str]]) -> None:

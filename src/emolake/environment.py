@@ -23,6 +23,12 @@ def default_config_file() -> Path | None:
     return DEFAULT_CONFIG_FILE if DEFAULT_CONFIG_FILE.is_file() else None
 
 
+def secrets_folder() -> Path | None:
+    """Return the folder that EMOLAKE_SECRETS names: a file for each secret, called like the variable it replaces."""
+    named = os.environ.get("EMOLAKE_SECRETS")
+    return Path(named) if named else None
+
+
 def cache_folder() -> Path:
     """Return the folder that EMOLAKE_CACHE names, or ~/.cache/emolake: what can be computed again."""
     return Path(os.environ.get("EMOLAKE_CACHE") or "~/.cache/emolake").expanduser()

@@ -1,4 +1,4 @@
-"""The configuration: one TOML file, environment variables over it, every key with a default.
+"""The configuration: one TOML file, files of secrets and environment variables over it, every key with a default.
 
 Each part declares its own options; those of parts that import this module are declared here. Relative paths are
 relative to the configuration file.
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from emolake.engine_options import EngineOptions
-from emolake.environment import DEFAULT_CONFIG_FILE, default_config_file
+from emolake.environment import DEFAULT_CONFIG_FILE, default_config_file, secrets_folder
 from emolake.errors import ConfigurationError
 from emolake.lake.warehouse import AggregateOptions, Catalog, PublishOptions, WarehouseOptions
 from emolake.messages import validation_problems
@@ -103,6 +105,9 @@ class RunOptions(Options):
     """How often a failed shard is tried again."""
     shard_retry_delay_s: float = Field(5.0, ge=0)
     """Pause before a failed shard is tried again."""
+    grace_s: float = Field(540.0, ge=0)
+    """How long the shards at work may go on when the run is asked to stop (Ctrl-C, SIGTERM, eviction); then they are
+    given up. Whatever stops the run should wait 30 s longer before it kills it."""
     max_bad_share: float = Field(0.5, ge=0, le=1)
     """Share of quarantined recordings above which the run ends as failed, with the good ones committed."""
 
@@ -241,8 +246,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let environment variables win over the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Let environment variables win over files of secrets, and those over the configuration file."""
+        secrets = NestedSecretsSettingsSource(
+            file_secret_settings, secrets_dir=secrets_folder(), secrets_dir_missing="error"
+        )
+        return init_settings, env_settings, secrets, TomlConfigSettingsSource(settings_cls)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -309,7 +317,7 @@ def load_settings(config: Path | None = None) -> Settings:
         config: the file; when left out the one that EMOLAKE_CONFIG names, or ./emolake.toml when there is one.
 
     Raises:
-        ConfigurationError: the file is missing or wrong; the message names every wrong key.
+        ConfigurationError: the file or the secrets are missing or wrong; the message names every wrong key.
     """
     config = config or default_config_file()
     if config is not None and config.is_dir():
@@ -330,6 +338,9 @@ def load_settings(config: Path | None = None) -> Settings:
         where = f"in {config} " if config else ""
         # Without its cause, whose own text repeats the values.
         raise ConfigurationError(f"the configuration {where}is wrong: {problems}") from None
+    except SettingsError as error:
+        where = f"EMOLAKE_SECRETS is {secrets_folder()}, whose files cannot be read as secrets"
+        raise ConfigurationError(f"{where}: {error}") from error
     except ValueError as error:  # not TOML at all
         raise ConfigurationError(f"{config} is not valid TOML: {error}") from error
     return _resolved(settings, (config.parent if config else Path()).resolve())

@@ -1,170 +1,54 @@
 """deployments/prefect.yaml on a real Prefect server and worker, which the test starts and ends."""
 
 import json
-import os
 import re
+import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import date
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import httpx
 import numpy as np
 import pytest
+from made_clips import write_clips
+from prefect_site import (
+    DAYS,
+    DEPLOY,
+    EMOLAKE,
+    ROOT,
+    RUN_TIMEOUT_S,
+    ZONE,
+    Site,
+    deployed,
+    emolake,
+    run,
+    running,
+    script,
+    start_late,
+    wait_until,
+    wait_until_ended,
+)
+from rotating import Rotating, rotating
 
 from emolake.demo.encode import write_audio
 from emolake.lake.connect import open_lake
 from emolake.settings import load_settings
 
-from made_model import write_tiny_model
+from http_receiver import receiving
 
 pytestmark = pytest.mark.server
-
-ROOT = Path(__file__).parents[2]
-DAYS = (date(2026, 11, 19), date(2026, 11, 20))
-ZONE = "Asia/Tokyo"
-DEPLOY = ["--no-prompt", "deploy", "--all", "--prefect-file", str(ROOT / "deployments" / "prefect.yaml")]
-START_TIMEOUT_S = 90
-RUN_TIMEOUT_S = 150
-
-
-@dataclass(frozen=True)
-class Site:
-    """A folder with recordings and a configuration, and the environment in which server and worker run."""
-
-    folder: Path
-    environment: dict[str, str]
-    url: str
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    @property
-    def worker(self) -> subprocess.Popen[bytes]:
-        return self.workers[0]
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "emolake.toml"
-
-    def prefect(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "prefect", *arguments],
-            env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def get(self, path: str) -> Any:
-        return httpx.get(f"{self.url}/{path}", timeout=30).raise_for_status().json()
-
-    def post(self, path: str, content: dict[str, Any]) -> Any:
-        return httpx.post(f"{self.url}/{path}", json=content, timeout=30).raise_for_status().json()
-
-
-@contextmanager
-def running(command: list[str], site: Site, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process in a group of its own, and end the whole group by its id."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=site.environment,
-            cwd=site.folder,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_healthy(site: Site, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if httpx.get(f"{site.url}/health", timeout=2).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    pytest.fail(f"the Prefect server did not start:\n{log.read_text()[-3000:]}")
-
-
-def wait_until_ended(site: Site, run_id: str, log: Path) -> dict[str, Any]:
-    deadline = time.monotonic() + RUN_TIMEOUT_S
-    while time.monotonic() < deadline:
-        run: dict[str, Any] = site.get(f"flow_runs/{run_id}")
-        if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            return run
-        time.sleep(0.3)
-    pytest.fail(f"the run did not end:\n{log.read_text()[-3000:]}")
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + RUN_TIMEOUT_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Recordings of two days, and a Prefect server with a worker for them."""
-    folder = tmp_path_factory.mktemp("deployment")
-    generator = np.random.default_rng(4)
-    for day in DAYS:
-        call = folder / "calls" / f"{day:%Y/%m/%d}" / "oslo" / "call.wav"
-        call.parent.mkdir(parents=True)
-        write_audio(call, generator.normal(0, 0.1, (32_000, 1)).astype(np.float32), 16_000, "wav")
-    write_tiny_model(folder / "tiny")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    environment = os.environ | {
-        "PREFECT_API_URL": url,
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
-        "EMOLAKE_CONFIG": str(folder / "emolake.toml"),
-        "EMOLAKE_SOURCE__TIMEZONE": ZONE,
-    }
-    made = Site(folder, environment, url)
-    made.config.write_text(
-        '[source]\nuri = "calls"\n[segmentation]\nmin_speech_ratio = 0.0\n[run]\nshard_objects = 1\n'
-        '[inference]\nmodel = "tiny"\n[models.tiny]\npath = "tiny"\n'
-    )
-    prefect = [sys.executable, "-m", "prefect"]
-    server_log, worker_log = folder / "server.log", folder / "worker.log"
-    start = [*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with running(start, made, server_log) as server:
-        wait_until_healthy(made, server, server_log)
-        made.prefect("work-pool", "create", "emolake", "--type", "process")
-        made.prefect(*DEPLOY)
-        with running([*prefect, "worker", "start", "--pool", "emolake"], made, worker_log) as worker:
-            made.workers.append(worker)
-            yield made
-
-
-def run(site: Site, deployment: str, **parameters: object) -> dict[str, Any]:
-    found = site.get(f"deployments/name/{deployment}")
-    started = site.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
-    return wait_until_ended(site, started["id"], site.folder / "worker.log")
+    with deployed(tmp_path_factory.mktemp("deployment")) as made:
+        yield made
 
 
 def test_the_nightly_is_scheduled_in_the_configured_zone(site: Site) -> None:
@@ -175,56 +59,98 @@ def test_the_nightly_is_scheduled_in_the_configured_zone(site: Site) -> None:
     assert deployment["entrypoint"] == "emolake.flows.nightly.nightly"
 
 
-def test_a_nightly_and_a_backfill_run_on_the_worker(site: Site) -> None:
-    ended = run(site, "nightly/nightly", date=str(DAYS[1]))
-    assert ended["state_type"] == "COMPLETED", (site.folder / "worker.log").read_text()[-3000:]
+def test_each_deployment_has_its_schedule_and_its_guard(site: Site) -> None:
+    found = {each["name"]: each for each in site.post("deployments/filter", {})}
+    schedules = {
+        (name, one["schedule"]["cron"], one["schedule"]["timezone"], one["active"])
+        for name, each in found.items()
+        for one in each["schedules"]
+    }
+    assert schedules == {
+        ("nightly", "15 3 * * *", ZONE, True),
+        ("alert", "30 12 * * *", ZONE, True),
+        ("maintain-lake", "30 12 * * 0", ZONE, True),
+        ("retrain", "0 6 1 * *", ZONE, False),  # its paths are not anybody's
+    }
+    limits = {
+        name: (
+            each["global_concurrency_limit"]["limit"],
+            (each["concurrency_options"] or {}).get("collision_strategy"),
+        )
+        for name, each in found.items()
+        if each["global_concurrency_limit"]
+    }
+    assert limits.keys() == {"nightly", "alert", "maintain-lake", "retention", "publish", "retrain"}
+    assert {limit for limit, _ in limits.values()} == {1}
+    cancelled = {name for name, (_, strategy) in limits.items() if strategy == "CANCEL_NEW"}
+    assert cancelled == {"alert", "maintain-lake", "retrain"}
+
+
+def test_missed_nights_are_caught_up_one_after_the_other_each_for_its_own_day(site: Site) -> None:
+    """Two became late at once, a week ago; that they wait for each other is the guard against any overlap."""
+    nights = [f"{day + timedelta(days=1)}T03:15:00+09:00" for day in DAYS]
+    started = start_late(site, "nightly/nightly", nights)
+    ended = [wait_until_ended(site, each, site.folder / "worker.log") for each in started]
+    assert [each["state_type"] for each in ended] == ["COMPLETED"] * 2, (
+        site.folder / "worker.log"
+    ).read_text()[-3000:]
+    first, second = sorted(ended, key=lambda each: each["start_time"])
+    assert first["end_time"] <= second["start_time"]
+    with open_lake(load_settings(site.config).warehouse, read_only=True) as lake:
+        assert lake.rows("SELECT flow, last_date, done FROM runs ORDER BY ALL") == [
+            ("nightly", day, 1) for day in DAYS
+        ]
+        assert lake.rows("SELECT date, count(*) FROM segments GROUP BY date ORDER BY date") == [
+            (day, 1) for day in DAYS
+        ]
+
+
+def test_of_missed_maintenances_one_runs(site: Site) -> None:
+    sundays = [f"2026-11-{day}T12:30:00+09:00" for day in ("08", "15", "22")]
+    started = start_late(site, "maintain-lake/maintain-lake", sundays)
+    ended = [wait_until_ended(site, each, site.folder / "worker.log") for each in started]
+    assert sorted(each["state_type"] for each in ended) == ["CANCELLED", "CANCELLED", "COMPLETED"]
+
+
+def test_a_backfill_runs_on_the_worker(site: Site) -> None:
     settings = load_settings(site.config)
-    with open_lake(settings.warehouse, read_only=True) as lake:
-        rows = lake.rows("SELECT date, count(*), count(label) FROM segments GROUP BY date ORDER BY date")
-        assert rows == [(day, 1, 1) for day in DAYS]  # the lookback took the day before too
-        assert lake.rows("SELECT flow, outcome, done FROM runs") == [("nightly", "completed", 2)]
     ended = run(site, "backfill/backfill", first=str(DAYS[0]), last=str(DAYS[1]), force=True)
     assert ended["state_type"] == "COMPLETED", (site.folder / "worker.log").read_text()[-3000:]
     with open_lake(settings.warehouse, read_only=True) as lake:
         assert lake.rows("SELECT count(*) FROM segments") == [(2,)]
         assert lake.rows("SELECT flow, done FROM runs ORDER BY started_at") == [
-            ("nightly", 2),
+            ("nightly", 1),
+            ("nightly", 1),
             ("backfill", 2),
         ]
     artifacts = {artifact["flow_run_id"]: artifact for artifact in site.post("artifacts/filter", {})}
     found = site.post("flow_runs/filter", {})
     runs = {each["id"]: each for each in found if each["state_type"] != "SCHEDULED"}  # those are to come
-    assert artifacts.keys() == runs.keys()  # on the deployed runs, which have no others below them
+    of_days = {id_ for id_, each in runs.items() if each["name"].startswith(("nightly-", "backfill-"))}
+    assert artifacts.keys() == of_days  # on the deployed runs, which have no others below them
     assert all(each["deployment_id"] and not each["parent_task_run_id"] for each in runs.values())
     assert {artifact["key"] for artifact in artifacts.values()} == {"emolake-nightly", "emolake-backfill"}
-    assert all("| analysed | 2 |" in artifact["data"] for artifact in artifacts.values())
-
-
-def test_each_deployment_has_its_schedule_and_its_guard(site: Site) -> None:
-    found = {each["name"]: each for each in site.post("deployments/filter", {})}
-    crons = {name: [one["schedule"]["cron"] for one in each["schedules"]] for name, each in found.items()}
-    assert {name: cron for name, cron in crons.items() if cron} == {
-        "nightly": ["15 3 * * *"],
-        "alert": ["30 12 * * *"],
-        "maintain-lake": ["30 12 * * 0"],
-    }
-    guarded = {name for name, each in found.items() if each["global_concurrency_limit"]}
-    assert guarded == {"nightly", "alert", "maintain-lake", "retention"}
-    assert {
-        each["global_concurrency_limit"]["limit"] for each in found.values() if each["name"] in guarded
-    } == {1}
+    assert [sum(f"| analysed | {n} |" in each["data"] for each in artifacts.values()) for n in (1, 2)] == [
+        2,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(
     ("deployment", "parameters"),
     [
         ("backfill/backfill", {"first": "yesterday", "last": "2026-11-20"}),
+        ("backfill/backfill", {"first": "2026-02-29", "last": "2026-11-20"}),
+        ("backfill/backfill", {"first": "2026-11-20", "last": "2026-11-31"}),
         ("backfill/backfill", {"first": "2026-11-20"}),
         ("backfill/backfill", {"first": "2026-11-19", "last": "2026-11-20", "parallel_days": 0}),
         ("backfill/backfill", {"first": "2026-11-19", "last": "2026-11-20", "force": "perhaps"}),
         ("nightly/nightly", {"date": "20.11.2026"}),
         ("retention/retention", {"keep_days": 0}),
         ("retention/retention", {}),
+        ("retrain/retrain", {"model": "logmel_cnn"}),
+        ("retrain/retrain", {"model": "logmel_cnn", "data": "a", "test": "b", "out": "c", "least_gain": 2}),
+        ("publish/publish", {"force": "perhaps"}),
     ],
 )
 def test_wrong_parameters_are_refused_before_a_run_begins(
@@ -236,13 +162,22 @@ def test_wrong_parameters_are_refused_before_a_run_begins(
 
 
 def test_the_others_run_on_the_worker(site: Site) -> None:
-    """Side by side: retry, maintain-lake, retention, which only counts, and aggregate-day."""
+    """Side by side; retention only counts."""
     days = {"first": str(DAYS[0]), "last": str(DAYS[1])}
-    asked = {
+    train, test = (str(write_clips(site.folder / name, seed)) for seed, name in enumerate(("train", "test")))
+    short: dict[str, Any] = {"options": {"loop.epochs": 1}, "folds": 2}
+    asked: dict[str, dict[str, Any]] = {
         "retry/retry": {},
-        "maintain-lake/maintain-lake": {},
         "retention/retention": {"keep_days": 1},
         "aggregate-day/aggregate-day": days,
+        "publish/publish": {"file": str(site.folder / "analysts.duckdb")},
+        "retrain/retrain": {
+            "model": "logmel_cnn",
+            "data": train,
+            "test": test,
+            "out": str(site.folder / "new"),
+        }
+        | short,
     }
     started = {}
     for name, parameters in asked.items():
@@ -255,13 +190,38 @@ def test_the_others_run_on_the_worker(site: Site) -> None:
     assert set(ended.values()) == {"COMPLETED"}, (ended, log.read_text()[-3000:])
     with open_lake(load_settings(site.config).warehouse, read_only=True) as lake:
         assert lake.rows("SELECT count(*) FROM segments") == [(2,)]  # nothing was erased
+    with duckdb.connect(str(site.folder / "analysts.duckdb"), read_only=True) as published:
+        assert published.execute("SELECT count(DISTINCT date) FROM daily_emotions").fetchall() == [(2,)]
+    ((verdict),) = (site.folder / "new").glob("*/verdict.json")
+    assert json.loads(verdict.read_text())["current"] == "tiny"
+    assert (verdict.parent / "model" / "model.safetensors").is_file()
+    assert "tiny" in site.config.read_text()  # which model is used is not for a run to change
 
 
-def emolake(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("emolake"), *arguments],
-        env=site.environment, cwd=site.folder, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False,
-    )  # fmt: skip
+def test_an_alert_goes_where_a_block_says_and_elsewhere_once_it_says_so(site: Site) -> None:
+    """The worker asks for blocks at each run, so that a secret in one is replaced without a restart."""
+    from prefect.blocks.system import Secret
+
+    bad = site.folder / "calls" / "2026/11/18/oslo" / "bad.wav"
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(b"junk")
+    pool = site.get("work_pools/emolake")["base_job_template"]
+    reference = {"EMOLAKE_ALERTS__URLS": "{{ prefect.blocks.secret.emolake-alerts }}"}
+    pool["variables"]["properties"]["env"]["default"] = reference
+    site.patch("work_pools/emolake", {"base_job_template": pool})
+    with receiving() as first, receiving() as second:
+        site.save(Secret(value=f"json://{first.address}"), "emolake-alerts")
+        assert run(site, "backfill/backfill", first="2026-11-18", last="2026-11-18")["state_type"] == "FAILED"
+        assert [b"failed" in body for _, body in first.requests] == [True]
+        site.save(Secret(value=f"json://{second.address}"), "emolake-alerts")
+        assert run(site, "alert/alert")["state_type"] == "COMPLETED"
+        assert len(first.requests) == 1
+        assert [b"failed" in body for _, body in second.requests] == [True]
+        stored = json.dumps(
+            [site.post(f"{each}/filter", {}) for each in ("deployments", "flow_runs", "logs")]
+        )
+        assert second.address not in stored + (site.folder / "worker.log").read_text()
+    bad.unlink()
 
 
 def test_the_status_knows_the_next_runs(site: Site) -> None:
@@ -298,18 +258,33 @@ def test_automations_run_the_alert(site: Site) -> None:
     assert {action["deployment_id"] for each in found for action in each["actions"]} == {deployment["id"]}
 
 
-def script(site: Site, name: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "deployments" / name), *arguments],
-        env=site.environment, cwd=site.folder, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture
+def far(site: Site, tmp_path: Path, postgres: str) -> Iterator[tuple[Site, Rotating]]:
+    """The same server for another configuration: recordings and data on S3, a catalog in PostgreSQL."""
+    with rotating(tmp_path, postgres) as servers:
+        shutil.copytree(site.folder / "calls" / "2026", servers.buckets / "calls" / "2026")
+        sections = servers.configuration
+        lines = [
+            f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items())
+            for name, section in sections.items()
+        ]
+        made = Site(tmp_path, site.environment | servers.environment, site.url)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            made.environment.pop(name, None)
+        made.config.write_text(
+            "\n".join(lines)
+            + '\n[segmentation]\nmin_speech_ratio = 0.0\n[inference]\nmodel = "tiny"\n'
+            + f'[models.tiny]\npath = "{site.folder / "tiny"}"\n'
+        )
+        made.environment["EMOLAKE_CONFIG"] = str(made.config)
+        made.environment["EMOLAKE_SOURCE__LOOKBACK_DAYS"] = "0"
+        yield made, servers
 
 
-def test_one_command_serves_without_a_worker(site: Site) -> None:
+def test_one_command_serves_without_a_worker_and_heeds_replaced_secrets(far: tuple[Site, Rotating]) -> None:
+    site, servers = far
     log = site.folder / "serve.log"
-    command = [str(Path(sys.executable).with_name("emolake")), "serve", "--nightly", "0 4 * * *"]
+    command = [EMOLAKE, "serve", "--nightly", "0 4 * * *"]
     with running(command, site, log) as process:
 
         def is_served() -> bool:
@@ -321,13 +296,25 @@ def test_one_command_serves_without_a_worker(site: Site) -> None:
         found = site.get("deployments/name/nightly/serve")
         assert [each["schedule"]["cron"] for each in found["schedules"]] == ["0 4 * * *"]
         assert found["schedules"][0]["schedule"]["timezone"] == ZONE
-        parameters = {"date": "2026-11-20"}
-        started = site.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
-        assert wait_until_ended(site, started["id"], log)["state_type"] == "COMPLETED", log.read_text()[
-            -3000:
-        ]
+        for day in DAYS:
+            started = site.post(
+                f"deployments/{found['id']}/create_flow_run", {"parameters": {"date": str(day)}}
+            )
+            ended = wait_until_ended(site, started["id"], log)
+            assert ended["state_type"] == "COMPLETED", log.read_text()[-3000:]
+            servers.replace_on_servers()
+            servers.replace_in_files()
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        assert process.wait(60) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in servers.environment.items():
+            patched.setenv(name, value)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patched.delenv(name)
+        with open_lake(load_settings(site.config).warehouse, read_only=True) as lake:
+            assert lake.rows("SELECT first_date, done FROM runs ORDER BY ALL") == [(day, 1) for day in DAYS]
+    stored = json.dumps([site.post(f"{each}/filter", {}) for each in ("deployments", "flow_runs", "logs")])
+    assert not [secret for secret in servers.used if secret in stored + log.read_text()]
 
 
 def test_without_its_variables_nothing_is_deployed(site: Site) -> None:
@@ -347,9 +334,9 @@ def test_without_its_variables_nothing_is_deployed(site: Site) -> None:
     ]
 
 
-def test_a_worker_that_is_stopped_leaves_a_true_row(site: Site) -> None:
-    """The last test, since it takes the worker away: Prefect kills what its worker runs."""
-    noise = np.random.default_rng(5).normal(0, 0.1, (600 * 8000, 1)).astype(np.float32)
+def test_a_worker_that_is_stopped_lets_its_run_drain(site: Site) -> None:
+    """The last test, since it takes the worker away."""
+    noise = np.random.default_rng(5).normal(0, 0.1, (120 * 8000, 1)).astype(np.float32)
     for number in range(8):
         write_audio(site.folder / "calls" / "2026/11/25/oslo" / f"{number}.wav", noise, 8000, "wav")
     settings = load_settings(site.config)
@@ -357,17 +344,20 @@ def test_a_worker_that_is_stopped_leaves_a_true_row(site: Site) -> None:
     def recorded() -> list[tuple[Any, ...]]:
         with open_lake(settings.warehouse, read_only=True) as lake:
             return lake.rows(
-                "SELECT outcome, done, (SELECT count(*) FROM recordings WHERE run_id = runs.run_id) FROM runs "
+                "SELECT outcome, error, done, (SELECT count(*) FROM recordings WHERE run_id = runs.run_id) FROM runs "
                 "WHERE first_date = '2026-11-25'"
             )
 
     found = site.get("deployments/name/backfill/backfill")
     parameters = {"first": "2026-11-25", "last": "2026-11-25"}
-    site.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+    started = site.post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
     wait_until(lambda: bool(recorded()))
     site.worker.send_signal(signal.SIGTERM)
-    site.worker.wait(RUN_TIMEOUT_S)
-    wait_until(lambda: recorded()[0][0] != "running")
-    ((outcome, done, committed),) = recorded()
-    assert outcome in ("died", "failed")
-    assert done == committed
+    assert site.worker.wait(RUN_TIMEOUT_S) == 0
+    ((outcome, error, done, committed),) = recorded()  # as it is when the worker has ended
+    assert outcome == "failed"
+    assert error.startswith("stopped by SIGTERM; ")
+    assert 1 <= done == committed < 8  # the shards at work
+    assert "1 run may finish the shards at work, in 540 s at most" in (site.folder / "worker.log").read_text()
+    state = site.get(f"flow_runs/{started['id']}")["state_type"]
+    assert state in ("CRASHED", "FAILED")  # and not running for ever

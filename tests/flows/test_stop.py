@@ -33,6 +33,24 @@ CALLS = 12
 # Of the shards at work, on a machine that does much else.
 STOP_S = 60
 EMOLAKE = Path(sys.executable).with_name("emolake")
+# `emolake` with a model that takes its time, and leaves a file when it begins.
+SLOW = """
+import sys, time
+from pathlib import Path
+from emolake.cli.app import main
+from emolake.pipeline import interrupts
+from emolake.tasks.classify import Engine
+
+interrupts.GIVE_UP_S, takes_s, scores = 4.0, float(sys.argv.pop(1)), Engine.scores
+
+def slow(*arguments):
+    Path("at work").touch()
+    time.sleep(takes_s)
+    return scores(*arguments)
+
+Engine.scores = slow
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -60,12 +78,16 @@ class Site:
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a dozen long calls, and a model."""
+    """A folder with a dozen long calls, another with two short ones, and a model."""
     folder = tmp_path_factory.mktemp("stop")
     noise = np.random.default_rng(0).normal(0, 0.1, (120 * 8000, 1)).astype(np.float32)
     for number in range(CALLS):
         write_audio(
             folder / "calls" / f"{DAY:%Y/%m/%d}" / "oslo" / f"call {number:02d}.wav", noise, 8000, "wav"
+        )
+    for number in range(2):
+        write_audio(
+            folder / "short" / f"{DAY:%Y/%m/%d}" / "oslo" / f"call {number}.wav", noise[:16_000], 8000, "wav"
         )
     write_tiny_model(folder / "tiny")
     return folder
@@ -152,6 +174,36 @@ def test_a_second_one_ends_at_once_and_so_does_a_kill_with_a_true_row(
     assert outcome != "running"
     assert done == committed
     assert "ended without a word" in error or error.startswith("stopped by SIGINT")
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "said"),
+    [(2.0, "shard 1: given up: not done when run.grace_s was over"), (600.0, "something does not end")],
+)
+def test_a_slow_model_has_the_grace_period_and_no_longer(
+    site: Site, calls: Path, monkeypatch: pytest.MonkeyPatch, takes_s: float, said: str
+) -> None:
+    monkeypatch.setenv("EMOLAKE_SOURCE__URI", str(calls / "short"))
+    monkeypatch.setenv("EMOLAKE_RUN__GRACE_S", "1")
+    command = [sys.executable, "-c", SLOW, str(takes_s), "backfill", str(DAY), str(DAY)]
+    with terminal(command, site.folder) as running:
+        wait_until(lambda: (site.folder / "at work").exists() or running.process.poll() is not None)
+        family = running.family()
+        running.process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert running.process.wait(STOP_S) == 143, running.shown
+        assert 1 < time.monotonic() - began < 12
+        assert "the shards at work are finished, in 1 s at most" in running.shown
+        assert "run.grace_s are over" in running.shown
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+    outcome, *figures, error = site.run()
+    assert (outcome, figures) == ("failed", [0, 0, 0])
+    assert error.startswith("stopped by SIGTERM; ")
+    assert said in running.shown + error
+    assert site.rows("SELECT count(*) FROM segments") == [(0,)]
+    with terminal([EMOLAKE, "backfill", str(DAY), str(DAY)], site.folder) as resumed:
+        assert resumed.process.wait(STOP_S) == 0, resumed.shown
+    assert site.rows("SELECT count(*), count(error) FROM recordings") == [(2, 0)]
 
 
 def test_a_shard_that_waits_for_its_next_try_is_not_waited_for(

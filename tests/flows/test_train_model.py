@@ -1,12 +1,10 @@
 """Training and evaluation as flows, against a real Prefect API, and the artifacts that they leave."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
+from made_clips import write_clips
 from prefect.client.orchestration import get_client
 
 from emolake.flows.train_model import evaluate_model, train_model
@@ -15,17 +13,7 @@ from emolake.flows.train_model import evaluate_model, train_model
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, prefect: None) -> Path:
     """Clips of two made voices, with a Prefect API at hand."""
-    folder = tmp_path_factory.mktemp("training")
-    generator = np.random.default_rng(0)
-    rows = []
-    for number in range(8):
-        emotion, speaker = ("angry", "sad")[number % 2], f"s{number // 4}"
-        level = 0.3 if emotion == "angry" else 0.03
-        soundfile.write(folder / f"{number}.wav", generator.normal(0, level, 6_000), 16_000)
-        rows.append((f"{number}.wav", emotion, speaker))
-    with (folder / "list.csv").open("w", newline="") as lines:
-        csv.writer(lines).writerows([("file_path", "emotion", "speaker"), *rows])
-    return folder
+    return write_clips(tmp_path_factory.mktemp("training")).parent
 
 
 def artifacts(prefix: str) -> dict[str, Any]:
@@ -52,4 +40,4 @@ def test_a_trained_model_is_evaluated_and_its_figures_are_artifacts(site: Path) 
     judged = evaluate_model(model=str(site / "model"), data=site / "list.csv", out=site / "judged")
     assert judged["clips"] == 8
     left = artifacts("emolake-evaluate-model")
-    assert "2 speakers (s0, s1) of 2 have the names of speakers" in left["-report"]["data"]
+    assert "2 speakers (s00, s01) of 2 have the names of speakers" in left["-report"]["data"]

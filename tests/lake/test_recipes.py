@@ -12,8 +12,9 @@ import duckdb
 import pytest
 
 from emolake.cli.arguments import Tool
-from emolake.lake.connect import open_lake, place_of_s3
+from emolake.lake.connect import open_lake
 from emolake.lake.recipes import Recipes, recipe, tools
+from emolake.lake.s3_secret import place_of_s3
 from emolake.lake.schema import append
 from emolake.lake.warehouse import Catalog, WarehouseOptions
 from emolake.schemas.tables import RUNS

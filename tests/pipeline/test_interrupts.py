@@ -12,8 +12,10 @@ import pytest
 from prefect.exceptions import TerminationSignal
 
 from emolake.pipeline.interrupts import (
+    GivenUpError,
     NotBegunError,
     Terminated,
+    check_not_given_up,
     check_not_stopping,
     interrupt_behind,
     interrupts_deferred,
@@ -25,10 +27,10 @@ pytestmark = pytest.mark.usefixtures("heeds_interrupts")
 
 # The main thread is in one long call of C, as in a long statement of DuckDB: no handler of Python runs.
 BUSY = """
-import hashlib
+import hashlib, sys
 from emolake.pipeline import interrupts
-interrupts._ONE_REQUEST_S = 0.5
-with interrupts.terminations_raised(), interrupts.interrupts_deferred():
+interrupts._ONE_REQUEST_S = interrupts.GIVE_UP_S = 0.5
+with interrupts.terminations_raised(), interrupts.interrupts_deferred(float(sys.argv[1])):
     print("busy", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 400_000_000)
 """
@@ -45,10 +47,10 @@ def _prefects_handler() -> Iterator[None]:
 
 
 def test_an_interrupt_is_raised_where_it_is_asked_for() -> None:
-    with interrupts_deferred() as stop:
+    with interrupts_deferred(60) as stop:
         stop.raise_if_asked()
     reached = False
-    with pytest.raises(KeyboardInterrupt), interrupts_deferred() as stop:
+    with pytest.raises(KeyboardInterrupt), interrupts_deferred(60) as stop:
         signal.raise_signal(signal.SIGINT)
         reached = True
         stop.raise_if_asked()
@@ -59,7 +61,7 @@ def test_an_interrupt_is_raised_where_it_is_asked_for() -> None:
 
 def test_one_that_nobody_asked_for_is_raised_at_the_end() -> None:
     reached = False
-    with pytest.raises(KeyboardInterrupt), interrupts_deferred():
+    with pytest.raises(KeyboardInterrupt), interrupts_deferred(60):
         signal.raise_signal(signal.SIGINT)
         reached = True
     assert reached
@@ -78,7 +80,7 @@ def test_a_second_one_ends_the_process_at_once_whatever_its_main_thread_does(
     numbers: Sequence[signal.Signals | None], status: int
 ) -> None:
     """None is a pause after which a signal is no longer a part of the same request."""
-    process = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", BUSY, "60"], stdout=subprocess.PIPE)
     assert process.stdout
     try:
         assert process.stdout.readline() == b"busy\n"
@@ -95,9 +97,37 @@ def test_a_second_one_ends_the_process_at_once_whatever_its_main_thread_does(
         process.wait()
 
 
+@pytest.mark.parametrize(("number", "grace_s"), [(signal.SIGTERM, 0), (signal.SIGINT, 1.5)])
+def test_after_the_grace_period_the_process_ends_whatever_its_main_thread_does(
+    number: signal.Signals, grace_s: float
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", BUSY, str(grace_s)], stdout=subprocess.PIPE)
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == b"busy\n"
+        process.send_signal(number)
+        began = time.monotonic()
+        assert process.wait(20) == 128 + number
+        assert grace_s + 0.4 < time.monotonic() - began < grace_s + 5
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_is_at_work_is_given_up_after_the_grace_period_and_not_before() -> None:
+    check_not_given_up()
+    with pytest.raises(KeyboardInterrupt), interrupts_deferred(0.3):
+        signal.raise_signal(signal.SIGINT)
+        check_not_given_up()
+        time.sleep(0.8)
+        with pytest.raises(GivenUpError, match=r"run\.grace_s"):
+            check_not_given_up()
+    check_not_given_up()  # the next run of the process begins anew
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_service_manager_and_a_worker_that_both_send_it_ask_once(number: signal.Signals) -> None:
-    with pytest.raises(Terminated) as raised, terminations_raised(), interrupts_deferred():
+    with pytest.raises(Terminated) as raised, terminations_raised(), interrupts_deferred(60):
         signal.raise_signal(number)
         signal.raise_signal(number)
         signal.raise_signal(signal.SIGTERM)
@@ -108,7 +138,7 @@ def test_a_service_manager_and_a_worker_that_both_send_it_ask_once(number: signa
 def test_under_nohup_a_closed_terminal_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with terminations_raised(), interrupts_deferred() as stop:
+        with terminations_raised(), interrupts_deferred(60) as stop:
             signal.raise_signal(signal.SIGHUP)
             stop.raise_if_asked()
             assert stop.signal is None
@@ -118,7 +148,7 @@ def test_under_nohup_a_closed_terminal_stays_ignored() -> None:
 
 
 def test_what_prefect_raises_for_a_termination_is_raised_where_it_is_asked_for() -> None:
-    with pytest.raises(TerminationSignal), _prefects_handler(), interrupts_deferred() as stop:
+    with pytest.raises(TerminationSignal), _prefects_handler(), interrupts_deferred(60) as stop:
         signal.raise_signal(signal.SIGTERM)
         stop.raise_if_asked()
         pytest.fail("it was not raised")
@@ -126,7 +156,7 @@ def test_what_prefect_raises_for_a_termination_is_raised_where_it_is_asked_for()
 
 def test_shards_begin_until_the_run_is_asked_to_stop() -> None:
     check_not_stopping()
-    with pytest.raises(KeyboardInterrupt), interrupts_deferred():
+    with pytest.raises(KeyboardInterrupt), interrupts_deferred(60):
         check_not_stopping()
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(NotBegunError):
@@ -150,7 +180,7 @@ def test_an_interrupt_is_found_behind_what_was_raised_in_its_handling() -> None:
 
 
 def test_an_error_is_not_lost_to_an_interrupt() -> None:
-    with pytest.raises(ZeroDivisionError), interrupts_deferred():
+    with pytest.raises(ZeroDivisionError), interrupts_deferred(60):
         signal.raise_signal(signal.SIGINT)
         raise ZeroDivisionError
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -158,7 +188,7 @@ def test_an_error_is_not_lost_to_an_interrupt() -> None:
 
 def test_where_interrupts_are_ignored_they_stay_so() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with interrupts_deferred() as stop:
+    with interrupts_deferred(60) as stop:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         signal.raise_signal(signal.SIGINT)
         stop.raise_if_asked()
@@ -169,7 +199,7 @@ def test_a_thread_to_which_no_signals_come_changes_nothing() -> None:
     handlers = []
 
     def block() -> None:
-        with interrupts_deferred() as stop:
+        with interrupts_deferred(60) as stop:
             stop.raise_if_asked()
             handlers.append(signal.getsignal(signal.SIGINT))
 

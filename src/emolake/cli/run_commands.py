@@ -1,4 +1,4 @@
-"""The commands that analyse days: nightly, backfill, and serve at their hours."""
+"""The commands that analyse days: nightly, backfill; and serve and worker, which do at their hours."""
 
 from datetime import date
 from typing import Annotated
@@ -99,3 +99,18 @@ def serve(
     from emolake.cli.serving import serve_schedules
 
     serve_schedules(path, settings, nightly=nightly, maintain=maintain, alert=alert, port=port)
+
+
+@app.command(epilog="Example: `PREFECT_API_URL=http://prefect:4200/api emolake worker`")
+def worker(
+    pool: Annotated[str, typer.Option(help="Work pool of Prefect.")] = "emolake",
+    config: ConfigOption = None,
+) -> None:
+    """Take the runs of deployments/prefect.yaml on this machine, as a worker of Prefect that drains before it ends.
+
+    Ctrl-C or SIGTERM let the shards at work commit, within run.grace_s; `prefect worker start` kills them.
+    """
+    _, settings = required_settings(config)
+    from emolake.cli.draining import work
+
+    work(pool, settings)

@@ -1,14 +1,15 @@
 """`emolake serve`: the schedules of one machine in one process, with a server of Prefect where none is there."""
 
+import json
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from emolake.cli.draining import keep
 from emolake.environment import has_prefect_server, use_prefect_server
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.output.notices import complain
@@ -36,31 +37,58 @@ def serve_schedules(
         port: of the server, where none is configured.
     """
     with _server(port):
-        from prefect import serve
-        from prefect.schedules import Cron
+        crons = {"nightly": nightly, "maintain-lake": maintain, "alert": alert}
+        _check(crons, settings.source.timezone)
+        served = {"config": str(config.resolve()), "timezone": settings.source.timezone, "crons": crons}
+        # In a process of its own, below this one, which lets runs drain before that ends.
+        program = "from emolake.cli.serving import main; main()"
+        keep([sys.executable, "-P", "-c", program, json.dumps(served)], grace_s=settings.run.grace_s)
 
-        from emolake.flows.alert import alert as alert_flow
-        from emolake.flows.backfill import backfill
-        from emolake.flows.maintain_lake import maintain_lake
-        from emolake.flows.nightly import nightly as nightly_flow
-        from emolake.flows.retry import retry
 
-        parameters, zone = {"config": str(config.resolve())}, settings.source.timezone
-        scheduled: dict[Any, str] = {nightly_flow: nightly, maintain_lake: maintain, alert_flow: alert}
-        deployments = []
-        for flow, cron in scheduled.items():
-            try:
-                schedule = Cron(cron, timezone=zone)
-            except ValueError as error:
-                raise ConfigurationError(
-                    f"{cron!r} is no cron; expected five fields such as 15 3 * * *"
-                ) from error
-            deployments.append(
-                flow.to_deployment(NAME, schedule=schedule, parameters=parameters, concurrency_limit=1)
-            )
-        deployments += [flow.to_deployment(NAME, parameters=parameters) for flow in (backfill, retry)]
-        complain(f"serving {', '.join(each.flow_name for each in deployments)}; Ctrl-C or SIGTERM ends it")
-        serve(*deployments, pause_on_shutdown=False, print_starting_message=False)
+def _check(crons: Mapping[str, str], timezone: str) -> None:
+    from prefect.schedules import Cron
+
+    for cron in crons.values():
+        try:
+            Cron(cron, timezone=timezone)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{cron!r} is no cron; expected five fields such as 15 3 * * *"
+            ) from error
+
+
+def main() -> None:
+    """Serve what `serve_schedules` gives as the first argument, until a signal ends it."""
+    from prefect import serve
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.schedules import Cron
+
+    from emolake.flows.alert import alert
+    from emolake.flows.backfill import backfill
+    from emolake.flows.maintain_lake import maintain_lake
+    from emolake.flows.nightly import nightly
+    from emolake.flows.publish import publish
+    from emolake.flows.retry import retry
+
+    served = json.loads(sys.argv[1])
+    parameters = {"config": served["config"]}
+    deployments = []
+    for (
+        flow,
+        collision,
+    ) in (  # as deployments/prefect.yaml has it: each late night, but one maintenance and one alert
+        (nightly, ConcurrencyLimitStrategy.ENQUEUE),
+        (maintain_lake, ConcurrencyLimitStrategy.CANCEL_NEW),
+        (alert, ConcurrencyLimitStrategy.CANCEL_NEW),
+    ):
+        schedule = Cron(served["crons"][flow.name], timezone=served["timezone"])
+        limit = ConcurrencyLimitConfig(limit=1, collision_strategy=collision)
+        deployments.append(
+            flow.to_deployment(NAME, schedule=schedule, parameters=parameters, concurrency_limit=limit)
+        )
+    deployments += [flow.to_deployment(NAME, parameters=parameters) for flow in (backfill, retry, publish)]
+    complain(f"serving {', '.join(each.flow_name for each in deployments)}; Ctrl-C or SIGTERM ends it")
+    serve(*deployments, pause_on_shutdown=False, print_starting_message=False)
 
 
 @contextmanager

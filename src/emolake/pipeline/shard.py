@@ -24,6 +24,7 @@ from emolake.output.logs import about
 from emolake.pipeline import run_progress
 from emolake.pipeline.abreast import Places, abreast
 from emolake.pipeline.decoder_process import decoded
+from emolake.pipeline.interrupts import check_not_given_up
 from emolake.pipeline.loaded_models import loaded_model
 from emolake.pipeline.rows import Analysis, SegmentRow, shard_rows, speech_seconds
 from emolake.pipeline.scoring import scored
@@ -64,6 +65,7 @@ def run_shard(
         LakeError: the lake cannot be written.
         ModelError: the model is broken, or has no room.
         ModelChangedError: the model's files were changed since they were fingerprinted.
+        GivenUpError: the run was asked to stop, and its grace period is over.
     """
     day = str(objects[0].date) if objects else ""
     traced = telemetry.span("shard", run=run_id, shard=message, recordings=len(objects))
@@ -145,6 +147,7 @@ def _committed(
         abstain_below=entry.abstain_below(settings.inference),
     )
     started = perf_counter()
+    check_not_given_up()
     with open_lake(settings.warehouse) as lake:
         committed = commit_shard(lake, rows, key=key, run_id=run_id, message=message, force=force)
     timings.add("commit", perf_counter() - started)
@@ -266,6 +269,7 @@ def _gathered(
     rows: list[SegmentRow] = []
     for item, piece, scores in scored:
         run_progress.sign()
+        check_not_given_up()
         if isinstance(piece, Segment):
             rows.append(SegmentRow.of(piece, scores))
             continue
