@@ -22,6 +22,7 @@ BENCHES = (
     "precision",
     "memory",
     "planning",
+    "commits",
     "warehouse",
     "decode",
     "feed",

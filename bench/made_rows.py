@@ -107,4 +107,8 @@ def made_shard(
 
 
 def _as(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows as a table has them; columns that are not made here are NULL."""
+    for field in schema:
+        if field.name not in rows.schema.names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
     return rows.select(schema.names).cast(schema)

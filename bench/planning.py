@@ -6,14 +6,15 @@ Each figure is of a process of its own; memory is its peak above what it held be
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from time import perf_counter
-from typing import cast
+from time import perf_counter, process_time
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 from bench.common import folder, main, table
@@ -21,17 +22,26 @@ from bench.made_rows import KEY, SITES, made_shard
 from bench.peak import Peak
 from emolake.demo.s3_server import serve_s3
 from emolake.lake.connect import open_lake
+from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
+from emolake.pipeline.day_plan import waves_of_day
+from emolake.pipeline.run_request import RunRequest
+from emolake.pipeline.runs import Run
+from emolake.settings import Settings
 from emolake.source.access import SourceOptions
 from emolake.source.opening import open_source
 from emolake.source.pattern import KeyPattern
-from emolake.source.policy import Policy
-from emolake.source.store import Listed, Source
+from emolake.source.store import Listed
 from emolake.tasks.commit import commit_shard
-from emolake.tasks.plan import list_day, plan_day
+from emolake.tasks.plan import list_day
 
-_DAY_SIZES = {"short": (2_000, 20_000), "full": (10_000, 100_000)}  # recordings of the day
+# What the lake holds of the day, and what it does not.
+_DAYS = {
+    "short": ((2_000, 10), (20_000, 10), (0, 20_000)),
+    "full": ((100_000, 10), (1_000_000, 10), (0, 100_000), (0, 1_000_000)),
+}
 _BUCKETS = {"short": (10_000, 50_000), "full": (100_000, 1_000_000)}  # keys; a hundredth of them is the day's
+_COMMITTED_AT_ONCE = 100_000
 DAY = date(2026, 7, 3)
 PATTERN = KeyPattern("{date:%Y/%m/%d}/{site}/{call_id}.{ext}", ZoneInfo("UTC"))
 ACCESS_KEY, SECRET_KEY = "bench", "bench-secret"
@@ -57,15 +67,18 @@ class ManyObjects:
 def measure(size: str) -> str:
     planned = []
     with folder() as place:
-        for held in _DAY_SIZES[size]:
+        for held, new in _DAYS[size]:
             warehouse = WarehouseOptions(catalog=f"sqlite:{place}/{held}.sqlite", data=f"{place}/{held}")
-            with open_lake(warehouse) as lake:
-                rows = made_shard(DAY, recordings=held, segments=1)
-                commit_shard(lake, rows, key=KEY, run_id="bench", message="bench")
-            for new in (0, 10):
-                found = _alone("planned", warehouse.model_dump_json(), str(held), str(new))
-                assert found["yielded"] == new
-                planned.append((f"{held:,} in the lake, {new} new", *_told(found)))
+            if warehouse.parsed_catalog.is_absent:
+                with open_lake(warehouse) as lake:
+                    for first in range(0, held, _COMMITTED_AT_ONCE):
+                        rows = made_shard(
+                            DAY, first=first, recordings=min(held - first, _COMMITTED_AT_ONCE), segments=1
+                        )
+                        commit_shard(lake, rows, key=KEY, run_id="bench", message="bench")
+            found = _alone("planned", warehouse.model_dump_json(), str(held), str(new))
+            assert found["yielded"] == new
+            planned.append((f"{held:,} in the lake, {new:,} new", *_told(found)))
         listed = []
         for keys in _BUCKETS[size]:
             bucket = place / f"s3-{keys}" / "calls"
@@ -74,7 +87,7 @@ def measure(size: str) -> str:
                 found = _alone("listed", url)
             assert found["yielded"] == own
             listed.append((f"{own:,} keys of the day, {keys:,} in the bucket", *_told(found)))
-    columns = ("", "seconds", "objects a second", "memory, MB")
+    columns = ("", "seconds", "processor time a key, µs", "memory, MB")
     return (
         f"Plans of a day, from a listing without a server:\n\n{table(columns, planned)}\n\n"
         f"The listing of a day, from rclone's S3 server over files:\n\n{table(columns, listed)}"
@@ -106,30 +119,40 @@ def _alone(what: str, *arguments: str) -> dict[str, float]:
 
 
 def _told(found: dict[str, float]) -> tuple[str, ...]:
-    return f"{found['seconds']:.2f}", f"{found['seen'] / found['seconds']:,.0f}", f"{found['megabytes']:.0f}"
+    used = f"{1e6 * found['cpu'] / found['seen']:.0f}"
+    return f"{found['seconds']:.2f}", used, f"{found['megabytes']:.0f}"
 
 
 def planned(warehouse: str, held: str, new: str) -> dict[str, float]:
-    """Plan the day, in this process."""
-    with open_lake(WarehouseOptions.model_validate_json(warehouse), read_only=True) as lake:
-        source = cast("Source", ManyObjects(int(held), int(new)))  # a plan fetches nothing
-        peak, started = Peak(), perf_counter()
-        yielded = seen = 0
-        for chunk in plan_day(source, PATTERN, lake, DAY, key=KEY, policy=Policy()):
-            yielded += len(chunk.work)
-            seen += chunk.figures.found
-        seconds = perf_counter() - started
-    return {"yielded": yielded, "seen": seen, "seconds": seconds, "megabytes": peak.megabytes()}
+    """Plan the day as a run does, in this process: what is absent is found, and what is new is cut into shards."""
+    options = WarehouseOptions.model_validate_json(warehouse)
+    settings = Settings(warehouse=options, source={"uri": "s3://calls", "pattern": PATTERN.text})
+    run = Run(RunRequest("nightly", (DAY,)), KEY, settings, device="cpu", recorded=True)
+    with open_lake(options) as lake:
+        _waves(run, lake, ManyObjects(0, 0))  # what is loaded once
+        peak, started, cpu = Peak(), perf_counter(), process_time()
+        yielded = _waves(run, lake, ManyObjects(int(held), int(new)))
+        seconds, used = perf_counter() - started, process_time() - cpu
+    found = {"yielded": yielded, "seen": run.listing.found, "seconds": seconds, "cpu": used}
+    return found | {"megabytes": peak.megabytes()}
+
+
+def _waves(run: Run, lake: Lake, objects: ManyObjects) -> int:
+    """Take up all shards of the day; return how many recordings are in them."""
+    with patch("emolake.pipeline.day_plan.open_source", lambda *_: objects):  # a plan fetches nothing
+        waves = waves_of_day(run, lake, DAY, logging.getLogger("bench"), lambda: None)
+        return sum(len(shard.objects) for wave in waves for shard in wave)
 
 
 def listed(url: str) -> dict[str, float]:
     """List the day, in this process."""
     settings = SourceOptions(uri="s3://calls", endpoint_url=url)
     source = open_source("s3://calls", settings.s3)
-    peak, started = Peak(), perf_counter()
+    peak, started, cpu = Peak(), perf_counter(), process_time()
     yielded = sum(1 for _ in list_day(source, PATTERN, DAY))
-    seconds = perf_counter() - started
-    return {"yielded": yielded, "seen": yielded, "seconds": seconds, "megabytes": peak.megabytes()}
+    seconds, used = perf_counter() - started, process_time() - cpu
+    found = {"yielded": yielded, "seen": yielded, "seconds": seconds, "cpu": used}
+    return found | {"megabytes": peak.megabytes()}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What a shard commits: its rows of every table, as Arrow tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -28,6 +29,14 @@ class ShardRows:
             (SEGMENTS, self.segments),
             (RECORDING_DYNAMICS, self.dynamics),
         )
+
+    @classmethod
+    def joined(cls, shards: Sequence["ShardRows"]) -> "ShardRows":
+        """Return the rows of at least one shard, of which no two have a recording in common, as if of one."""
+        if len(shards) == 1:
+            return shards[0]
+        tables = zip(*([rows for _, rows in shard.by_table()] for shard in shards), strict=True)
+        return cls(*(pa.concat_tables(each) for each in tables))
 
     def without(self, recording_ids: set[str]) -> "ShardRows":
         """Return the rows of the other recordings."""

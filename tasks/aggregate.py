@@ -1,4 +1,4 @@
-"""Aggregate: recompute the daily table of the days whose ledger has changed, each in a transaction of its own."""
+"""Aggregate: recompute the daily table of the days whose ledger has changed, several days in a transaction."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
@@ -17,6 +17,9 @@ from emolake.tasks.adjust_shares import reliability_of_day, with_adjusted_shares
 
 DAILY_STATEMENT = statement("daily_emotions", share_bounds=statement("share_bounds"))
 """What gives the rows of a day, and with each the labelled speech behind it."""
+
+DAYS_TOGETHER = 8
+"""Most days of a transaction: more would take all guards, which a writer of any day would wait for."""
 
 # In the state of a day with several recordings that has no interval nevertheless, as all but one are without speech.
 _NO_INTERVALS = ", without intervals"
@@ -40,9 +43,9 @@ class StaleDay(NamedTuple):
 
 
 def aggregate_days(
-    lake: Lake, days: DayRange, *, dimensions: Sequence[str], run_id: str
+    lake: Lake, days: DayRange, *, dimensions: Sequence[str], run_id: str, together: int = DAYS_TOGETHER
 ) -> Iterator[tuple[date, int]]:
-    """Aggregate every stale day of a range; yield each with its number of rows.
+    """Aggregate every stale day of a range, several in a transaction; yield each with its number of rows.
 
     Stale is a day whose aggregates were not made from its ledger as it is: also one whose run died between
     commit and aggregation. A day that is not stale costs a query and no snapshot. A model that was found flat keeps
@@ -53,43 +56,67 @@ def aggregate_days(
         days: the range.
         dimensions: names that the table is broken down by; one that a recording lacks is the empty string.
         run_id: tags the snapshots.
+        together: most days of a transaction.
     """
-    for stale in stale_days(lake.connection, days, dimensions):
-        yield stale.date, _aggregate(lake, stale.date, dimensions, run_id)
+    stale = [each.date for each in stale_days(lake.connection, days, dimensions)]
+    for first in range(0, len(stale), together):
+        yield from _aggregate(lake, stale[first : first + together], dimensions, run_id)
 
 
-def _aggregate(lake: Lake, day: date, dimensions: Sequence[str], run_id: str) -> int:
-    def work(connection: duckdb.DuckDBPyConnection) -> int:
-        take_guards(connection, [day])
-        return aggregate_within(connection, day, dimensions=dimensions, run_id=run_id)
+def _aggregate(
+    lake: Lake, days: Sequence[date], dimensions: Sequence[str], run_id: str
+) -> list[tuple[date, int]]:
+    def work(connection: duckdb.DuckDBPyConnection) -> dict[date, int]:
+        take_guards(connection, days)
+        return aggregate_within(connection, days, dimensions=dimensions, run_id=run_id)
 
-    return lake.transact(
-        work, author=run_id, message=f"aggregate {day}", extra={"run_id": run_id, "date": str(day)}
+    named = str(DayRange.around(days))
+    made = lake.transact(
+        work, author=run_id, message=f"aggregate {named}", extra={"run_id": run_id, "date": named}
     )
+    return [(day, made.get(day, 0)) for day in days]  # none where another run was first, from the same ledger
 
 
 def aggregate_within(
-    connection: duckdb.DuckDBPyConnection, day: date, *, dimensions: Sequence[str], run_id: str
-) -> int:
-    """Aggregate a day, when it is stale, in the transaction of the caller, who holds its guard; return its rows."""
-    found = stale_days(connection, DayRange(day, day), dimensions)
+    connection: duckdb.DuckDBPyConnection, days: Sequence[date], *, dimensions: Sequence[str], run_id: str
+) -> dict[date, int]:
+    """Aggregate those of some days that are stale, in the transaction of the caller, who holds their guards.
+
+    Returns:
+        The number of rows of each day that was stale.
+    """
+    asked = stale_days(connection, DayRange.around(days), dimensions)
+    found = [stale for stale in asked if stale.date in days]
     if not found:
-        return 0  # another run was first, and made it from the same ledger
-    (stale,) = found
-    rows = daily_emotions(connection, day, dimensions=dimensions, without=stale.held_back)
-    emotions = rows.cast(DAILY_EMOTIONS.schema)
-    note = {
-        "date": day,
-        "ledger_state": stale.ledger_state + (_NO_INTERVALS if _seems_of_earlier_version(emotions) else ""),
-        "run_id": run_id,
-        "committed_at": datetime.now(UTC),
-    }
-    connection.execute(statement("delete_day_emotions"), {"date": day, "without": stale.held_back})
-    connection.execute(statement("delete_day_aggregation"), {"date": day})
-    connection.execute(statement("delete_day_drift"), {"date": day})  # of what the day no longer is
-    append(connection, DAILY_EMOTIONS, emotions)
-    append(connection, AGGREGATIONS, pa.Table.from_pylist([note], schema=AGGREGATIONS.schema))
-    return int(emotions.num_rows)
+        return {}
+    made: dict[date, pa.Table] = {}
+    notes = []
+    for stale in found:
+        rows = daily_emotions(connection, stale.date, dimensions=dimensions, without=stale.held_back)
+        made[stale.date] = rows.cast(DAILY_EMOTIONS.schema)
+        mark = _NO_INTERVALS if _seems_of_earlier_version(made[stale.date]) else ""
+        notes.append(
+            {
+                "date": stale.date,
+                "ledger_state": stale.ledger_state + mark,
+                "run_id": run_id,
+                "committed_at": datetime.now(UTC),
+            }
+        )
+    _delete(connection, found)
+    append(connection, DAILY_EMOTIONS, pa.concat_tables(made.values()))
+    append(connection, AGGREGATIONS, pa.Table.from_pylist(notes, schema=AGGREGATIONS.schema))
+    return {day: int(rows.num_rows) for day, rows in made.items()}
+
+
+def _delete(connection: duckdb.DuckDBPyConnection, stale: Sequence[StaleDay]) -> None:
+    """Delete what the lake holds of how days were aggregated, and the drift of what they no longer are."""
+    for without in {tuple(each.held_back) for each in stale}:
+        days = [each.date for each in stale if tuple(each.held_back) == without]
+        asked = {"dates": days, "first": days[0], "last": days[-1]}
+        connection.execute(statement("delete_days_emotions"), {**asked, "without": list(without)})
+        for table in ("aggregations", "drift"):
+            connection.execute(statement("delete_days", table=table), asked)
 
 
 def _seems_of_earlier_version(emotions: pa.Table) -> bool:

@@ -1,5 +1,6 @@
-"""Commit: one DuckLake transaction per shard, which finds out by itself what another run has done meanwhile."""
+"""Commit: one DuckLake transaction of one shard or several, which finds out what another run has done meanwhile."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -31,37 +32,95 @@ class Committed:
 def commit_shard(
     lake: Lake, rows: ShardRows, *, key: AnalysisKey, run_id: str, message: str, force: bool = False
 ) -> Committed:
-    """Write a shard's rows in one transaction; they replace the recordings' older ones.
+    """Write a shard's rows in one transaction; see `commit_shards`."""
+    (committed,) = commit_shards(lake, [rows], key=key, run_id=run_id, message=message, force=force)
+    return committed
 
-    The transaction updates the guard of its days and re-reads the ledger: of two runs that analysed the same
-    recording, the second conflicts, starts again and finds the work done.
+
+def commit_shards(
+    lake: Lake,
+    shards: Sequence[ShardRows],
+    *,
+    key: AnalysisKey,
+    run_id: str,
+    message: str,
+    force: bool = False,
+) -> list[Committed]:
+    """Write the rows of several shards in one transaction; return what became of each.
+
+    They replace the recordings' older rows. The transaction updates the guards of its days and re-reads the ledger: of
+    two runs that analysed the same recording, the second conflicts, starts again and finds the work done. The lake then
+    holds what it would after one transaction a shard, in their order.
 
     Args:
         lake: the open lake.
-        rows: what the shard came to.
+        shards: what each shard came to.
         key: model and configuration of the rows.
         run_id: tags the snapshot.
         message: tags the snapshot.
         force: replace also what the ledger holds with the same version, model and configuration.
 
     Raises:
-        SchemaError: the rows do not fit their tables.
+        SchemaError: rows do not fit their tables.
         LakeError: the transaction lost against other writers in every attempt.
     """
-    for table, given in rows.by_table():
-        check_rows(table, given)
+    for rows in shards:
+        for table, given in rows.by_table():
+            check_rows(table, given)
 
-    def work(connection: duckdb.DuckDBPyConnection) -> Committed:
-        with registered(connection, new_recordings=rows.recordings):
-            return _replace(connection, rows, key, force)
+    def work(connection: duckdb.DuckDBPyConnection) -> list[Committed]:
+        found: list[Committed] = []
+        for disjoint in _without_common_recordings(shards):
+            joined = ShardRows.joined(disjoint)
+            with registered(connection, new_recordings=joined.recordings):
+                replaced = _replace(connection, joined, key, force)
+            found += [replaced.of(rows) for rows in disjoint]
+        return found
 
     extra = {"run_id": run_id, "model": key.model, "config_id": key.config_id}
     return lake.transact(work, author=run_id, message=message, extra=extra)
 
 
+def _without_common_recordings(shards: Sequence[ShardRows]) -> Iterator[list[ShardRows]]:
+    """Yield the shards, in their order, in as few lists as no two shards of a list have a recording in common.
+
+    A shard that was given to another worker may come from both: the second is compared with what the first wrote.
+    """
+    disjoint: list[ShardRows] = []
+    taken: set[str] = set()
+    for rows in shards:
+        own = set(rows.recordings.column("recording_id").to_pylist())
+        if not taken.isdisjoint(own):
+            yield disjoint
+            disjoint, taken = [], set()
+        disjoint.append(rows)
+        taken |= own
+    if disjoint:
+        yield disjoint
+
+
+@dataclass(frozen=True)
+class _Replaced:
+    """What a transaction did of some recordings, and the days that the lake held older rows of them under."""
+
+    written: set[str]
+    already_done: set[str]
+    older_days: dict[str, date]
+
+    def of(self, rows: ShardRows) -> Committed:
+        """Return what of it concerns one shard."""
+        dates = _by_recording(rows.recordings, "date")
+        older = {self.older_days[name] for name in dates if name in self.older_days}
+        return Committed(
+            frozenset(self.written & dates.keys()),
+            frozenset(self.already_done & dates.keys()),
+            frozenset(dates.values()) | older,
+        )
+
+
 def _replace(
     connection: duckdb.DuckDBPyConnection, rows: ShardRows, key: AnalysisKey, force: bool
-) -> Committed:
+) -> _Replaced:
     days: set[date] = set(rows.recordings.column("date").to_pylist())
     take_guards(connection, sorted(days))
     erased = {each for (each,) in connection.execute(statement("erased_of_new")).fetchall()}
@@ -89,10 +148,10 @@ def _replace(
         _delete(connection, older, key, versions, dates)
     for table, new in rows.by_table():
         append(connection, table, new)
-    return Committed(
-        frozenset(_by_recording(rows.recordings, "version")),
-        frozenset(already_done | erased),
-        frozenset(days),
+    return _Replaced(
+        set(_by_recording(rows.recordings, "version")),
+        already_done | erased,
+        {entry["recording_id"]: entry["date"] for entry in older},
     )
 
 

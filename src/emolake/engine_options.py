@@ -35,6 +35,11 @@ class EngineOptions(Options):
     start_timeout_s: float = Field(600.0, gt=0)
     """How long a worker may take to load its model; and without any worker for so long the run fails."""
 
+    commit_shards: int = Field(32, ge=1)
+    """Most shards that are committed in one transaction; twice as many may wait before workers have to."""
+    commit_wait_s: float = Field(2.0, ge=0)
+    """How long a finished shard waits for others to be committed with, while any are at work: fewer files."""
+
     @field_validator("address")
     @classmethod
     def _of_a_cluster(cls, address: str) -> str:

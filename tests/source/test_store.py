@@ -1,6 +1,7 @@
 """Sources: an S3 bucket on a real server and a folder behave alike, and every failure says what to do."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,15 @@ def test_folders_in_every_spelling(uri):
 )
 def test_without_secrets(uri, shown):
     assert without_secrets(uri) == shown
+
+
+def test_a_folder_of_many_files_takes_the_memory_of_their_names(tmp_path):
+    names = 3000
+    for number in range(names):
+        (tmp_path / f"{number:06}.wav").touch()
+    source = FolderSource(tmp_path)
+    tracemalloc.start()
+    assert sum(1 for _ in source.list("")) == names
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most / names < 120

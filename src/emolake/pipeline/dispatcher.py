@@ -13,6 +13,8 @@ How it is driven, by `emolake.pipeline.ray_engine` with actors and by a simulati
     portion = dispatcher.assign("a", now)       # None: nothing to do yet; again after `add`, or at `next_turn`
     dispatcher.sign("a", now)                   # whenever it says how far it is; see `silent`
     ended = dispatcher.done("a", result)        # or `failed`, or `died`, and `condemned` for what that returns
+    portion = dispatcher.release("a")           # instead of `done`, where its result is still to be committed, and
+    ended = dispatcher.condemned(portion, result)  # this then
 
 `done`, `failed` and `condemned` return the shard as an `EndedShard` when the last of its portions has ended, else None.
 """
@@ -225,6 +227,13 @@ class Dispatcher(Generic[S, R]):
         """Note what a worker made of its portion."""
         return self._end(self._taken_from(worker), result=result)
 
+    def release(self, worker: Hashable) -> Portion[S]:
+        """Take the portion from a worker that is done with it, while its result is still on its way to the lake.
+
+        Its end is noted by `condemned`.
+        """
+        return self._taken_from(worker)
+
     def failed(
         self, worker: Hashable, error: BaseException, now: float, *, again: bool
     ) -> EndedShard[S, R] | None:
@@ -265,7 +274,7 @@ class Dispatcher(Generic[S, R]):
     def condemned(
         self, portion: Portion[S], result: R | None = None, error: BaseException | None = None
     ) -> EndedShard[S, R] | None:
-        """Note what came of the portion that `died` returned: the figures of its quarantine, or why that failed."""
+        """Note what came of a portion that `died` or `release` returned: its figures, or why there are none."""
         return self._end(portion, result=result, error=error)
 
     def drop(self, error: BaseException | None = None) -> list[EndedShard[S, R]]:

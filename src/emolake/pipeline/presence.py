@@ -15,12 +15,13 @@ from emolake.source.store import Source
 from emolake.sql import statement
 
 _MARKED = pa.schema([RECORDINGS.schema.field(name) for name in ("recording_id", "version", "committed_at")])
+_JUDGED_AT_ONCE = 10_000
 
 
 class Presence:
     """What the lake holds of a day before it is listed, and what the listing has shown of it.
 
-    Identifiers lie in tables of DuckDB, which go to disk when there are very many; days that are listed side by side
+    Of a recording it keeps 128 bits in tables of DuckDB, and when it was committed; days that are listed side by side
     share them. What another run commits after the listing began is not known here, and so never taken for absent.
     """
 
@@ -34,8 +35,8 @@ class Presence:
         for table in ("create_known_before", "create_seen"):
             lake.connection.execute(statement(table))
         self._forget()
-        of_source = {"date": day, "source": source.object_uri("")}
-        lake.connection.execute(statement("note_known"), of_source)
+        self._of_source = {"date": day, "source": source.object_uri("")}
+        lake.connection.execute(statement("note_known"), self._of_source)
 
     def see(self, objects: Sequence[SourceObject]) -> None:
         """Take note of listed recordings."""
@@ -52,39 +53,39 @@ class Presence:
         Only to be called when the listing came to its end without an error. Nothing is marked where the source holds
         nothing at all: a share that is not mounted looks like that.
         """
-        absent = [row for row in self._rows("absent_recordings") if self._would_be_listed(row["uri"])]
-        if absent and not self._saw_any and next(iter(self._source.list("")), None) is None:
-            absent = []
-        reappeared = self._rows("reappeared_recordings")
+        absent = self._lake.answer(lambda: self._judged("absent_recordings"))
+        if absent.num_rows and not self._saw_any and next(iter(self._source.list("")), None) is None:
+            absent = absent.slice(0, 0)
+        reappeared = self._lake.answer(lambda: self._judged("reappeared_recordings"))
         for rows, deleted_at, message in (
             (absent, datetime.now(UTC), "deleted at the source"),
             (reappeared, None, "back at the source"),
         ):
-            if rows:
+            if rows.num_rows:
                 self._mark(rows, deleted_at, f"{self._day}: {message}", run_id)
         self._forget()
-        return len(absent), len(reappeared)
+        return absent.num_rows, reappeared.num_rows
 
     def _forget(self) -> None:
         for table in ("forget_known", "forget_seen"):
             self._lake.connection.execute(statement(table), {"date": self._day})
 
-    def _rows(self, name: str) -> list[dict[str, object]]:
-        rows: list[dict[str, object]] = (
-            self._lake.connection.execute(statement(name), {"date": self._day}).to_arrow_table().to_pylist()
-        )
-        return rows
+    def _judged(self, name: str) -> pa.Table:
+        """Return the recordings that a statement finds, but for those that today's pattern would not list."""
+        found = self._lake.connection.execute(statement(name), self._of_source)
+        kept = [_MARKED.empty_table()]
+        for batch in found.to_arrow_reader(_JUDGED_AT_ONCE):
+            listed = [self._would_be_listed(uri) for uri in batch.column("uri").to_pylist()]
+            named = pa.Table.from_batches([batch]).filter(pa.array(listed, pa.bool_()))
+            kept.append(named.select(_MARKED.names).cast(_MARKED))
+        return pa.concat_tables(kept)
 
     def _would_be_listed(self, uri: object) -> bool:
         """Return whether today's pattern lists the key on this day: what it leaves out has not been deleted."""
         matched = self._pattern.match(str(uri).removeprefix(self._source.object_uri("")))
         return matched is not None and matched.date in (None, self._day)
 
-    def _mark(
-        self, rows: list[dict[str, object]], deleted_at: datetime | None, message: str, run_id: str
-    ) -> None:
-        marked = pa.Table.from_pylist(rows, schema=_MARKED)
-
+    def _mark(self, marked: pa.Table, deleted_at: datetime | None, message: str, run_id: str) -> None:
         def work(connection: duckdb.DuckDBPyConnection) -> None:
             take_guards(connection, [self._day])
             with registered(connection, marked=marked):

@@ -13,7 +13,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from functools import partial
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
@@ -25,6 +24,7 @@ from emolake.output import logs
 from emolake.pipeline import run_progress
 from emolake.pipeline.cluster_shard import ClusterShard, PortionError, audio_seconds, portion_name
 from emolake.pipeline.dispatcher import KILLS, Dispatcher, EndedShard, Portion
+from emolake.pipeline.group_commit import GroupCommitter
 from emolake.pipeline.interrupts import is_stopping
 from emolake.pipeline.ray_cluster import (
     Cluster,
@@ -37,8 +37,7 @@ from emolake.pipeline.ray_cluster import (
 from emolake.pipeline.ray_worker import Beat, Failed, Message, Ready, ShardWorker, WorkerTask
 from emolake.pipeline.runs import Run
 from emolake.pipeline.scheduling import ShardFuture, Submit, Wave
-from emolake.pipeline.shard import quarantine
-from emolake.schemas.records import Counts
+from emolake.pipeline.shard import AnalysedShard, quarantined_alone
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +51,10 @@ _HEAD_REFUSALS = 3
 _NODE_NOTICED_S = 1.0
 
 
+Progress = dict[str, tuple[float, int]]
+"""By day the seconds of audio and the recordings that a portion has advanced."""
+
+
 @dataclass
 class _Worker:
     """A worker as this process sees it."""
@@ -61,7 +64,7 @@ class _Worker:
     name: str = ""
     node: str = ""
     signs: int = -1
-    progress: dict[str, tuple[float, int]] = field(default_factory=dict)
+    progress: Progress = field(default_factory=dict)
     """What the portion at work has advanced, to be taken back should it not end."""
     killed_for: tuple[Reason, str] | None = None
     """Why it was ended from here."""
@@ -95,6 +98,20 @@ class _Engine:
             retry_delay_s=options.shard_retry_delay_s,
             silence_s=self._options.silence_timeout_s,
         )
+        self._committer = GroupCommitter(
+            run.settings.warehouse,
+            key=run.key,
+            run_id=run.run_id,
+            force=run.request.replaces,
+            most=self._options.commit_shards,
+            wait_s=self._options.commit_wait_s,
+            retries=options.shard_retries,
+            retry_delay_s=options.shard_retry_delay_s,
+            expects_more=lambda: self._dispatcher.at_work > 0,
+        )
+        # As many as the committer lets wait, so that handing it one more never holds this loop.
+        self._room = asyncio.Semaphore(2 * self._options.commit_shards)
+        self._commits: set[asyncio.Task[None]] = set()
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handed: set[ClusterShard] = set()
@@ -130,7 +147,7 @@ class _Engine:
 
     def _main(self) -> None:
         try:
-            with connected(self._options) as cluster:
+            with connected(self._options) as cluster, self._committer:
                 check_shared(self._run.settings, cluster)
                 asyncio.run(self._served(cluster))
         except BaseException as error:  # noqa: BLE001 - it is raised where the shards are handed over
@@ -151,9 +168,7 @@ class _Engine:
 
     async def _served(self, cluster: Cluster) -> None:
         self._loop, self._cluster = asyncio.get_running_loop(), cluster
-        task = WorkerTask.of(
-            self._run.settings, self._run.key, self._run.run_id, force=self._run.request.replaces
-        )
+        task = WorkerTask.of(self._run.settings, self._run.key, self._run.run_id)
         made = cluster.ray.remote(ShardWorker).options(
             num_cpus=self._options.cpus,
             num_gpus=self._options.gpus,
@@ -169,7 +184,7 @@ class _Engine:
             await asyncio.sleep(_TICK_S / 4)
         for each in (*following, *watching):
             each.cancel()
-        await asyncio.gather(*following, *watching, return_exceptions=True)
+        await asyncio.gather(*following, *watching, *self._commits, return_exceptions=True)
         if self._broken is None:
             for worker in self._workers.values():
                 cluster.ray.kill(worker.actor)
@@ -273,7 +288,7 @@ class _Engine:
                         self._restart(worker)
                         break
                     else:
-                        self._ended(worker, portion, message)
+                        await self._ended(worker, portion, message)
                         return True
                 await self._died(worker, portion, None)
             except RayError as error:
@@ -294,9 +309,12 @@ class _Engine:
         for name, amount, labels in beat.counted:
             telemetry.count(name, amount, **labels)
 
-    def _ended(self, worker: _Worker, portion: Portion[ClusterShard], message: Counts | Failed) -> None:
-        if isinstance(message, Counts):
-            self._end(self._dispatcher.done(worker.number, message))
+    async def _ended(
+        self, worker: _Worker, portion: Portion[ClusterShard], message: AnalysedShard | Failed
+    ) -> None:
+        if isinstance(message, AnalysedShard):
+            if self._dispatcher.at(worker.number) is not None:  # or it was given up meanwhile
+                await self._commit(self._dispatcher.release(worker.number), message, worker.progress)
             return
         error = PortionError(
             message.message if portion.is_whole else f"{portion_name(portion)}: {message.message}"
@@ -326,26 +344,47 @@ class _Engine:
         else:
             await self._quarantine(condemned, reason, said)
 
+    async def _commit(
+        self, portion: Portion[ClusterShard], analysed: AnalysedShard, progress: Progress
+    ) -> None:
+        """Let what a portion came to be committed; wait where too much waits for that already."""
+        await self._room.acquire()
+        task = asyncio.create_task(self._committed(portion, analysed, progress))
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+
+    async def _committed(
+        self, portion: Portion[ClusterShard], analysed: AnalysedShard, progress: Progress
+    ) -> None:
+        """Have a portion committed, and note its end."""
+        name, begun = _name(portion), monotonic()
+        try:
+            with logs.about(day=portion.shard.shard.day, shard=name):
+                committed = await asyncio.wrap_future(self._committer.submit(name, analysed.rows))
+                counts = analysed.counts(committed, monotonic() - begun)
+        except Exception as error:  # noqa: BLE001 - of whatever kind: the shard fails by it
+            for day, (seconds, recordings) in progress.items():
+                run_progress.add(day, -seconds, -recordings)
+            said = redacted(str(error)) or type(error).__name__
+            failure = PortionError(said if portion.is_whole else f"{name}: {said}")
+            self._end(self._dispatcher.condemned(portion, error=failure))
+        else:
+            self._end(self._dispatcher.condemned(portion, counts))
+        finally:
+            self._room.release()
+
     async def _quarantine(self, portion: Portion[ClusterShard], reason: Reason, said: str) -> None:
         """Commit a recording that killed workers, alone, as bad."""
         run, message = self._run, f"{said}, {KILLS} times with nothing beside this recording"
-        committing = partial(
-            quarantine,
+        bad = quarantined_alone(
             portion.shard.objects[portion.first],
             BadRecordingError(reason, message, stage="shard"),
             settings=run.settings,
             entry=run.settings.registry.entry(run.key.model),
             key=run.key,
             run_id=run.run_id,
-            message=portion_name(portion),
-            force=run.request.replaces,
         )
-        try:
-            counts = await asyncio.to_thread(committing)
-        except EmolakeError as error:
-            self._end(self._dispatcher.condemned(portion, error=error))
-        else:
-            self._end(self._dispatcher.condemned(portion, counts))
+        await self._commit(portion, bad, {})
 
     def _end(self, ended: EndedShard[ClusterShard, Counts] | None) -> None:
         if ended is not None:

@@ -1,6 +1,6 @@
-"""A worker of a cluster: a process with its model loaded once, which analyses and commits the shards it is given.
+"""A worker of a cluster: a process with its model loaded once, which analyses the shards it is given.
 
-Keys and settings come in; figures go out, and beside them what the process logs, counts and how far it is. Only modules
+Keys and settings come in; rows and figures go out, and beside them what the process logs, counts and how far it is. Only modules
 that need no Ray are used here: the class is made an actor by whoever starts it.
 """
 
@@ -23,8 +23,8 @@ from emolake.pipeline import run_progress
 from emolake.pipeline.device_thread import DeviceLostError
 from emolake.pipeline.loaded_models import planned_model
 from emolake.pipeline.scheduling import may_succeed_later
-from emolake.pipeline.shard import run_shard
-from emolake.schemas.records import AnalysisKey, Counts, SourceObject
+from emolake.pipeline.shard import AnalysedShard, analyse_shard
+from emolake.schemas.records import AnalysisKey, SourceObject
 from emolake.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -42,19 +42,18 @@ class WorkerTask:
     """As JSON."""
     key: AnalysisKey
     run_id: str
-    force: bool
     cpus: int
     """That the worker may use."""
     memory_mb: int | None
     heartbeat_s: float
 
     @classmethod
-    def of(cls, settings: Settings, key: AnalysisKey, run_id: str, *, force: bool) -> "WorkerTask":
+    def of(cls, settings: Settings, key: AnalysisKey, run_id: str) -> "WorkerTask":
         """Return the task of a run; nothing in it names whom alerts go to."""
         engine = settings.engine
         without = settings.model_dump(mode="json", exclude={"alerts": True, "telemetry": True})
         cpus = max(1, int(engine.cpus))
-        return cls(without, key, run_id, force, cpus, engine.memory_mb, engine.heartbeat_s)
+        return cls(without, key, run_id, cpus, engine.memory_mb, engine.heartbeat_s)
 
     def settled(self) -> Settings:
         """Return the settings of the run, with what `auto` means in a worker."""
@@ -96,7 +95,7 @@ class Beat:
     counted: Sequence[tuple[str, float, Mapping[str, str]]] = ()
 
 
-Message = Beat | Counts | Failed
+Message = Beat | AnalysedShard | Failed
 
 
 class ShardWorker:
@@ -131,8 +130,8 @@ class ShardWorker:
         return Ready(resolve_device(self._settings.inference.device))
 
     def run(self, objects: Sequence[SourceObject], message: str) -> Iterator[Message]:
-        """Analyse and commit a shard; yield signs of life, and at last its figures or why it failed."""
-        ended: SimpleQueue[Counts | Failed] = SimpleQueue()
+        """Analyse a shard; yield signs of life, and at last what it came to or why it failed."""
+        ended: SimpleQueue[AnalysedShard | Failed] = SimpleQueue()
         thread = Thread(
             target=copy_context().run, args=(self._run, objects, message, ended), name="shard", daemon=True
         )
@@ -148,23 +147,22 @@ class ShardWorker:
             return
 
     def _run(
-        self, objects: Sequence[SourceObject], message: str, ended: "SimpleQueue[Counts | Failed]"
+        self, objects: Sequence[SourceObject], message: str, ended: "SimpleQueue[AnalysedShard | Failed]"
     ) -> None:
         watch = _MemoryWatch(self._task.memory_mb, ended)
         try:
-            counts = run_shard(
+            analysed = analyse_shard(
                 objects,
                 settings=self._settings,
                 entry=planned_model(self._settings, self._task.key),
                 key=self._task.key,
                 run_id=self._task.run_id,
                 message=message,
-                force=self._task.force,
             )
         except BaseException as error:  # noqa: BLE001 - it is reported in the process of the run
             ended.put(_failed(error))
         else:
-            ended.put(counts)
+            ended.put(analysed)
         finally:
             watch.end()
 
@@ -196,7 +194,7 @@ def _failed(error: BaseException) -> Failed:
 class _MemoryWatch:
     """Ends the shard of a worker that takes more memory than it may, before the machine ends something else."""
 
-    def __init__(self, most_mb: int | None, ended: "SimpleQueue[Counts | Failed]") -> None:
+    def __init__(self, most_mb: int | None, ended: "SimpleQueue[AnalysedShard | Failed]") -> None:
         self._most_mb, self._ended = most_mb, ended
         self._stop: SimpleQueue[None] = SimpleQueue()
         self._thread: Thread | None = None

@@ -7,9 +7,8 @@ them is bounded, which keeps memory flat in the length of a recording and in the
 
 import logging
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -30,6 +29,7 @@ from emolake.pipeline.rows import Analysis, SegmentRow, shard_rows, speech_secon
 from emolake.pipeline.scoring import scored
 from emolake.pipeline.timings import Timings
 from emolake.schemas.records import AnalysisKey, Counts, SourceObject
+from emolake.schemas.shard_rows import ShardRows
 from emolake.settings import Settings
 from emolake.source.store import Source
 from emolake.tasks.classify import ModelError, Scores
@@ -46,6 +46,26 @@ _log = logging.getLogger(__name__)
 _BATCHES_AHEAD = 16
 # Where the shards of this process have recordings decoded.
 _DECODERS = Places()
+
+
+@dataclass(frozen=True)
+class AnalysedShard:
+    """What a shard came to, to be committed here or elsewhere: rows, and the figures of each recording."""
+
+    rows: ShardRows
+    figures: Mapping[str, Counts]
+    """By the identifier of the recording."""
+    timings: Mapping[str, float]
+
+    def counts(self, committed: "Committed", commit_s: float) -> Counts:
+        """Return the shard's figures, when it has been committed, which took `commit_s` seconds."""
+        written = (each for name, each in self.figures.items() if name in committed.written)
+        counts = sum(written, start=Counts())
+        counts += Counts(
+            already_done=len(committed.already_done), timings={**self.timings, "commit": commit_s}
+        )
+        _log.info("committed %d recordings, %.1f min of audio", counts.done, counts.audio_seconds / 60)
+        return counts
 
 
 def run_shard(
@@ -67,22 +87,46 @@ def run_shard(
         ModelChangedError: the model's files were changed since they were fingerprinted.
         GivenUpError: the run was asked to stop, and its grace period is over.
     """
-    day = str(objects[0].date) if objects else ""
-    traced = telemetry.span("shard", run=run_id, shard=message, recordings=len(objects))
-    with about(run=run_id, day=day or None, shard=message), traced, run_progress.taken_back_on_failure():
-        return _run_shard(objects, settings, entry, key, run_id, message, force)
+    # What needs no lake and no bucket, as `analyse` does, needs neither's packages.
+    from emolake.lake.connect import open_lake
+    from emolake.tasks.commit import commit_shard
+
+    with _watched(objects, run_id, message):
+        analysed = _analysed(objects, settings, entry, key, run_id)
+        started = perf_counter()
+        check_not_given_up()
+        with open_lake(settings.warehouse) as lake:
+            committed = commit_shard(
+                lake, analysed.rows, key=key, run_id=run_id, message=message, force=force
+            )
+        return analysed.counts(committed, perf_counter() - started)
 
 
-def _run_shard(
+def analyse_shard(
     objects: Sequence[SourceObject],
+    *,
     settings: Settings,
     entry: ModelEntry,
     key: AnalysisKey,
     run_id: str,
     message: str,
-    force: bool,
-) -> Counts:
-    # What needs no lake and no bucket, as `analyse` does, needs neither's packages.
+) -> AnalysedShard:
+    """Analyse a shard, which somebody else commits; raises what `run_shard` does but for a LakeError."""
+    with _watched(objects, run_id, message):
+        return _analysed(objects, settings, entry, key, run_id)
+
+
+@contextmanager
+def _watched(objects: Sequence[SourceObject], run_id: str, message: str) -> Iterator[None]:
+    day = str(objects[0].date) if objects else ""
+    traced = telemetry.span("shard", run=run_id, shard=message, recordings=len(objects))
+    with about(run=run_id, day=day or None, shard=message), traced, run_progress.taken_back_on_failure():
+        yield
+
+
+def _analysed(
+    objects: Sequence[SourceObject], settings: Settings, entry: ModelEntry, key: AnalysisKey, run_id: str
+) -> AnalysedShard:
     from emolake.source.opening import open_source
 
     timings = Timings()
@@ -95,10 +139,10 @@ def _run_shard(
         raise type(error)(f"{entry.name}: {error}") from error
     entry.check_unchanged()
     analyses += [_excluded(item, item.excluded) for item in objects if item.excluded]
-    return _committed(analyses, model.labels, settings, entry, key, run_id, message, force, timings)
+    return _to_commit(analyses, model.labels, settings, entry, key, run_id, timings)
 
 
-def quarantine(
+def quarantined_alone(
     item: SourceObject,
     error: BadRecordingError,
     *,
@@ -106,36 +150,22 @@ def quarantine(
     entry: ModelEntry,
     key: AnalysisKey,
     run_id: str,
-    message: str,
-    force: bool = False,
-) -> Counts:
-    """Commit one recording as bad that cannot be analysed because it ends whatever tries; return the figures.
-
-    Raises:
-        LakeError: the lake cannot be written.
-    """
-    with about(run=run_id, day=item.date, shard=message, recording=item.key):
+) -> AnalysedShard:
+    """Return the shard of one bad recording, which cannot be analysed because it ends whatever tries."""
+    with about(run=run_id, day=item.date, recording=item.key):
         _log.info("quarantined: %s", error)
-        return _committed(
-            [Analysis(item, error=error)], (), settings, entry, key, run_id, message, force, Timings()
-        )
+        return _to_commit([Analysis(item, error=error)], (), settings, entry, key, run_id, Timings())
 
 
-def _committed(
+def _to_commit(
     analyses: Sequence[Analysis],
     labels: Sequence[str],
     settings: Settings,
     entry: ModelEntry,
     key: AnalysisKey,
     run_id: str,
-    message: str,
-    force: bool,
     timings: Timings,
-) -> Counts:
-    """Commit the rows of analyses, and return their figures."""
-    from emolake.lake.connect import open_lake
-    from emolake.tasks.commit import commit_shard
-
+) -> AnalysedShard:
     rows = shard_rows(
         analyses,
         labels=labels,
@@ -146,14 +176,7 @@ def _committed(
         transcripts=settings.inference.store_transcripts,
         abstain_below=entry.abstain_below(settings.inference),
     )
-    started = perf_counter()
-    check_not_given_up()
-    with open_lake(settings.warehouse) as lake:
-        committed = commit_shard(lake, rows, key=key, run_id=run_id, message=message, force=force)
-    timings.add("commit", perf_counter() - started)
-    counts = _counts(analyses, committed, timings)
-    _log.info("committed %d recordings, %.1f min of audio", counts.done, counts.audio_seconds / 60)
-    return counts
+    return AnalysedShard(rows, {each.item.recording_id: _figures(each) for each in analyses}, timings.seconds)
 
 
 def analyse(
@@ -354,25 +377,22 @@ def _excluded(item: SourceObject, why: str) -> Analysis:
     return Analysis(item, error=BadRecordingError(Reason.EXCLUDED, why, stage="plan"))
 
 
-def _counts(analyses: Sequence[Analysis], committed: "Committed", timings: Timings) -> Counts:
-    written = [analysis for analysis in analyses if analysis.item.recording_id in committed.written]
+def _figures(analysis: Analysis) -> Counts:
+    """Return the figures of one recording."""
+    reasons: dict[str, int] = {}
+    if analysis.error and analysis.status == "quarantined":
+        reasons[str(analysis.error.reason)] = 1
     return Counts(
-        done=len(written),
-        quarantined=sum(analysis.status == "quarantined" for analysis in written),
-        truncated=sum(analysis.status == "truncated" for analysis in written),
-        decoded=sum(analysis.is_decoded for analysis in written),
-        with_speech=sum(analysis.has_speech or analysis.has_label for analysis in written),
-        with_label=sum(analysis.has_label for analysis in written),
-        already_done=len(committed.already_done),
-        segments=sum(len(analysis.rows) for analysis in written),
-        labelled=sum(row.scores is not None for analysis in written for row in analysis.rows),
-        audio_seconds=sum(analysis.duration_s for analysis in written),
-        speech_seconds=sum(speech_seconds(analysis.rows) for analysis in written),
-        source_bytes=sum(analysis.item.size_bytes for analysis in written),
-        reasons=Counter(
-            str(analysis.error.reason)
-            for analysis in written
-            if analysis.error and analysis.status == "quarantined"
-        ),
-        timings=timings.seconds,
+        done=1,
+        quarantined=int(analysis.status == "quarantined"),
+        truncated=int(analysis.status == "truncated"),
+        decoded=int(analysis.is_decoded),
+        with_speech=int(analysis.has_speech or analysis.has_label),
+        with_label=int(analysis.has_label),
+        segments=len(analysis.rows),
+        labelled=sum(row.scores is not None for row in analysis.rows),
+        audio_seconds=analysis.duration_s,
+        speech_seconds=speech_seconds(analysis.rows),
+        source_bytes=analysis.item.size_bytes,
+        reasons=reasons,
     )

@@ -1,7 +1,7 @@
 """Local folders as a source."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -26,9 +26,8 @@ class FolderSource:
         """Yield the folders directly under a prefix."""
         parent, _, start = prefix.rpartition("/")
         base = f"{parent}/" if parent else ""
-        for entry in self._entries(base):
-            if entry.name.startswith(start) and entry.is_dir(follow_symlinks=False):
-                yield f"{base}{entry.name}/"
+        names, folders = self._entries(base)
+        yield from (f"{base}{name}/" for name in names if name in folders and name.startswith(start))
 
     def object_uri(self, key: str) -> str:
         """Return `file://` and the absolute path, not percent-encoded."""
@@ -58,24 +57,25 @@ class FolderSource:
         (self.folder / key).unlink(missing_ok=True)
 
     def _walk(self, base: str, start: str = "") -> Iterator[Listed]:
-        for entry in self._entries(base):
-            if not entry.name.startswith(start):
+        names, folders = self._entries(base)
+        for name in names:
+            if not name.startswith(start):
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(f"{base}{entry.name}/")
+            if name in folders:
+                yield from self._walk(f"{base}{name}/")
             else:
-                yield self._listed(base, entry)
+                yield self._listed(base + name)
 
-    def _listed(self, base: str, entry: "os.DirEntry[str]") -> Listed:
+    def _listed(self, key: str) -> Listed:
         # Links and sockets are listed too: fetching them shows what is wrong, and nothing goes missing in silence.
-        status = entry.stat(follow_symlinks=False)
-        if entry.is_file():
-            status = entry.stat()
+        path = os.path.join(self.folder, key)
+        status = os.stat(path) if os.path.isfile(path) else os.lstat(path)
         version = f"{status.st_size}-{status.st_mtime_ns}"
         modified = datetime.fromtimestamp(status.st_mtime, UTC)
-        return Listed(base + entry.name, version, status.st_size, modified)
+        return Listed(key, version, status.st_size, modified)
 
-    def _entries(self, base: str) -> Sequence["os.DirEntry[str]"]:
+    def _entries(self, base: str) -> tuple[Sequence[str], Set[str]]:
+        """Return the names in a folder, in their order, and which of them are folders: of a million, nothing else."""
         if self.folder.exists() and not self.folder.is_dir():
             raise SourceError(f"the source {self.folder} is a file; give a folder of recordings")
         if not self.folder.is_dir():
@@ -84,9 +84,19 @@ class FolderSource:
             )
         try:
             with os.scandir(self.folder / base) as entries:
-                return sorted(entries, key=lambda entry: entry.name)
+                folders = set[str]()
+                names = [_noted(entry, folders) for entry in entries]
         except (FileNotFoundError, NotADirectoryError):
-            return []
+            return [], frozenset()
+        names.sort()
+        return names, folders
+
+
+def _noted(entry: "os.DirEntry[str]", folders: set[str]) -> str:
+    """Return the name of an entry, which is added to the folders if it is one."""
+    if entry.is_dir(follow_symlinks=False):
+        folders.add(entry.name)
+    return entry.name
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

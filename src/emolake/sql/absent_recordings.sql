@@ -1,6 +1,7 @@
--- One row per recording that the listing of the day lacked and that is not marked yet.
+-- One row per recording of this source that the listing of the day lacked and that is not marked yet; none that was
+-- committed since the listing began.
 SELECT recording_id, uri, version, committed_at
-FROM known_before
-ANTI JOIN seen USING (date, recording_id)
-WHERE date = $date AND deleted_at IS NULL
-ORDER BY uri
+FROM lake.recordings
+SEMI JOIN (FROM known_before ANTI JOIN seen USING (date, id) WHERE date = $date) AS known
+    ON id = md5_number(recording_id) AND known.committed_at = recordings.committed_at
+WHERE date = $date AND deleted_at IS NULL AND starts_with(uri, $source)

@@ -1,2 +1,2 @@
--- The recordings that the listing of a day has shown.
-CREATE TEMP TABLE IF NOT EXISTS seen (date DATE, recording_id VARCHAR)
+-- The recordings that the listing of a day has shown: 20 bytes each.
+CREATE TEMP TABLE IF NOT EXISTS seen (date DATE, id UHUGEINT)

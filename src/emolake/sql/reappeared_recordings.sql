@@ -1,6 +1,7 @@
--- One row per recording of the day that is marked as deleted at the source, and was listed.
+-- One row per recording of this source that is marked as deleted there, and that the listing of the day has shown; none
+-- that was committed since the listing began.
 SELECT recording_id, uri, version, committed_at
-FROM known_before
-SEMI JOIN seen USING (date, recording_id)
-WHERE date = $date AND deleted_at IS NOT NULL
-ORDER BY uri
+FROM lake.recordings
+SEMI JOIN (FROM known_before SEMI JOIN seen USING (date, id) WHERE date = $date) AS known
+    ON id = md5_number(recording_id) AND known.committed_at = recordings.committed_at
+WHERE date = $date AND deleted_at IS NOT NULL AND starts_with(uri, $source)

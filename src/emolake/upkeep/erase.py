@@ -300,7 +300,7 @@ def _erase_from_day(lake: Lake, settings: Settings, day: date, erased: set[str])
         take_guards(connection, [day])
         for table in GROWING:
             rewrite_day(connection, table, day, without=erased)
-        aggregate_within(connection, day, dimensions=settings.breakdown, run_id=_AUTHOR)
+        aggregate_within(connection, [day], dimensions=settings.breakdown, run_id=_AUTHOR)
 
     lake.transact(work, author=_AUTHOR, message=f"erase from {day}", extra={"date": str(day)})
 

@@ -116,7 +116,7 @@ def _forget_day(lake: Lake, settings: Settings, model: str, day: date, requested
             return ModelDay(day, 0, 0, 0)  # another call was first
         for table in _TABLES:
             connection.execute(statement("forget_model", table=table), {"date": day, "model": model})
-        aggregate_within(connection, day, dimensions=settings.breakdown, run_id=_AUTHOR)
+        aggregate_within(connection, [day], dimensions=settings.breakdown, run_id=_AUTHOR)
         receipt = {
             "model": model,
             "date": day,

@@ -1,2 +1,0 @@
--- Deletes what is known of the drift of one day.
-DELETE FROM lake.drift WHERE date = $date
