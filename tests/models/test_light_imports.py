@@ -52,11 +52,6 @@ def test_settings_and_registry_are_light(module: str) -> None:
     assert printed(above) == "ABOVE"
 
 
-def test_the_settings_are_imported_in_three_tenths_of_a_second() -> None:
-    script = "import time; import emolake.settings; print(time.process_time())"
-    assert min(float(printed(script)) for _ in range(3)) < 0.3
-
-
 def test_the_conversion_of_yamnet_needs_torch_and_little_else() -> None:
     """It runs in an environment with TensorFlow, torch, pydantic, safetensors and nothing of emolake's dependencies."""
     assert loaded("import emolake.models.families.yamnet_convert") == "LOADED torch"

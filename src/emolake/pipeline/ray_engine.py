@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any
 
 from emolake import telemetry
-from emolake.errors import BadRecordingError, EmolakeError, Reason
+from emolake.errors import BadRecordingError, Reason
 from emolake.messages import counted, redacted
 from emolake.output import logs
 from emolake.pipeline import run_progress
@@ -38,6 +38,7 @@ from emolake.pipeline.ray_worker import Beat, Failed, Message, Ready, ShardWorke
 from emolake.pipeline.runs import Run
 from emolake.pipeline.scheduling import ShardFuture, Submit, Wave
 from emolake.pipeline.shard import AnalysedShard, quarantined_alone
+from emolake.schemas.records import Counts
 
 _log = logging.getLogger(__name__)
 
@@ -312,9 +313,10 @@ class _Engine:
     async def _ended(
         self, worker: _Worker, portion: Portion[ClusterShard], message: AnalysedShard | Failed
     ) -> None:
+        if self._dispatcher.at(worker.number) is None:
+            return  # given up meanwhile
         if isinstance(message, AnalysedShard):
-            if self._dispatcher.at(worker.number) is not None:  # or it was given up meanwhile
-                await self._commit(self._dispatcher.release(worker.number), message, worker.progress)
+            await self._commit(self._dispatcher.release(worker.number), message, worker.progress)
             return
         error = PortionError(
             message.message if portion.is_whole else f"{portion_name(portion)}: {message.message}"
@@ -357,7 +359,7 @@ class _Engine:
         self, portion: Portion[ClusterShard], analysed: AnalysedShard, progress: Progress
     ) -> None:
         """Have a portion committed, and note its end."""
-        name, begun = _name(portion), monotonic()
+        name, begun = portion_name(portion), monotonic()
         try:
             with logs.about(day=portion.shard.shard.day, shard=name):
                 committed = await asyncio.wrap_future(self._committer.submit(name, analysed.rows))
