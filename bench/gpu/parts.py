@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.common import RATE, processor, recording
+from bench.common import RATE, recording
 from bench.gpu import measuring, models
+from emolake.models.runtimes.quicker_runtime import processor
 from emolake.pipeline.device_thread import DeviceThread
 from emolake.tasks.classify import Engine, Scores
 
