@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.common import RATE, processor, recording
+from bench.common import RATE, recording
 from bench.gpu import measuring, models
 from emolake.audio.conditioning import condition
 from emolake.audio.feature_options import ConditioningOptions, MelOptions, MfccOptions, PitchOptions
 from emolake.audio.features import log_mel, mfcc, pitch_track
+from emolake.models.runtimes.quicker_runtime import processor
 from emolake.models.runtimes.replay import CudaRecorder
 from emolake.pipeline.device_thread import DeviceThread
 from emolake.tasks.classify import Engine, Scores

@@ -135,6 +135,15 @@ def test_of_two_processes_that_measure_the_first_one_holds(tmp_path: Path) -> No
     assert [each.suffix for each in tmp_path.iterdir()] == [".json"]
 
 
+def test_a_file_system_without_links_keeps_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(quicker_runtime.os, "link", refuse)
+    assert remember(tmp_path, TORCH).runtime == "torch"  # type: ignore[arg-type]
+    assert [each.suffix for each in tmp_path.iterdir()] == [".json"]
+
+
 def test_nothing_is_measured_that_cannot_be_kept(
     entry: ModelEntry, chosen: InferenceOptions, stopwatch: Stopwatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

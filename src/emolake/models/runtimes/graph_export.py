@@ -6,7 +6,6 @@ is given none, and the weights go into a file of their own one by one, which onn
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -49,17 +48,16 @@ def write_graph(
     """
     import onnx
 
-    structure = BytesIO()
     # By tracing: the same graphs as torch.export's gives, in a twentieth of the time and without further packages.
     # Nothing is folded, nor equal weights looked for, for that takes copies; PRESERVE, or batch norms would be merged
     # into weights of its own.
     torch.onnx.export(
-        module, tuple(given), structure, export_params=False, do_constant_folding=False,
+        module, tuple(given), path, export_params=False, do_constant_folding=False,
         keep_initializers_as_inputs=True, training=torch.onnx.TrainingMode.PRESERVE, input_names=list(names),
         output_names=["outputs"], dynamic_axes={name: dict(each) for name, each in axes.items()},
         opset_version=_OPSET, dynamo=False,
     )  # fmt: skip
-    model = onnx.load_model_from_string(structure.getvalue())
+    model = onnx.load(path)
     with (path.parent / WEIGHTS_FILE).open("wb") as file:
         _take_weights(model.graph, module.state_dict(), set(names), file)
     path.write_bytes(model.SerializeToString())

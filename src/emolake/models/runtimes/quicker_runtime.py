@@ -10,12 +10,9 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from time import process_time
-
-from pydantic import ValidationError
 
 from emolake.atomic import PARTIAL
 from emolake.models.protocol import EmotionModel, Runtime
@@ -54,7 +51,7 @@ def remembered(folder: Path) -> Quicker | None:
         found = Quicker.model_validate_json(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         log.warning("%s cannot be read, and is measured again: %s", path, str(error).partition("\n")[0])
         return None
     return found if found.processor == processor() else None
@@ -73,8 +70,12 @@ def remember(folder: Path, seconds: Mapping[Runtime, float]) -> Quicker:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(found.model_dump_json(indent=2) + "\n")
         Path(partial).chmod(0o644)
-        with suppress(FileExistsError):
+        try:
             os.link(partial, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links, on which the last one holds
+            Path(partial).replace(path)
     finally:
         Path(partial).unlink(missing_ok=True)
     return remembered(folder) or found
