@@ -176,12 +176,9 @@ def clips() -> tuple[np.ndarray, ...]:
     )
 
 
-def _texts(script: Any) -> Iterator[str]:
-    for part in script if isinstance(script, (list, tuple)) else vars(script).values():
-        if isinstance(part, str) and len(part) > 20:
-            yield part
-        elif isinstance(part, (list, tuple)):
-            yield from _texts(part)
+def _texts(script: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for texts in script.values():
+        yield from (text for text in texts if len(text) > 20)
 
 
 def speech_source() -> str:

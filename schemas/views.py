@@ -183,7 +183,8 @@ TREND = View(
     "trend",
     "One row per day with labelled speech, model, dimension, value of it, emotion and number of days, 7 or 28: the "
     "share of the days that end with this one, that of as many days before them, and the change, each with its "
-    "interval. Dimensions are as in weekly_emotions.",
+    "interval. Dimensions are as in weekly_emotions. It reads all labelled segments whatever days are asked "
+    "for, as a day needs the days before it; over many months ask `daily_emotions`.",
     (
         c.DATE,
         c.MODEL,

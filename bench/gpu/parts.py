@@ -4,6 +4,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -91,7 +92,7 @@ def correctness(report: Report, device: str, size: str) -> None:
     waves = _clips(SIZES[size]["clips"])
     for name, of in FEATURES.items():
         report.tried(
-            lambda: _features(of, waves, device), family=f"features: {name}", precision="as they are"
+            partial(_features, of, waves, device), family=f"features: {name}", precision="as they are"
         )
     with tempfile.TemporaryDirectory() as name:
         for family in models.FAMILIES:

@@ -478,3 +478,12 @@ def test_nothing_of_the_last_batch_is_left_in_a_buffer(rows: int, samples: int) 
     stage.submit([np.full(20_000, 9, np.float32)] * 4, rows=4, samples=20_000).collect()
     found = stage.submit([np.ones(100, np.float32)], rows=rows, samples=samples).collect()
     assert found.logits.flatten().tolist() == [100.0, *[0.0] * (rows - 1)]
+
+
+def test_a_processor_records_nothing_though_it_is_asked_to() -> None:
+    model = Later()
+    asked = InferenceOptions(batches_in_flight=2, cuda_graphs=True)
+    thread = device_thread(model, 2.0, 2, 1.0, cuda_graphs=asked.cuda_graphs)
+    assert thread is device_thread(model, 2.0, 2, 1.0)
+    given_pieces = pieces_of([16_000] * 6)
+    assert answer(thread, given_pieces) == [expected(each) for each in given_pieces]

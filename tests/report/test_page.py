@@ -12,6 +12,7 @@ from report_page import Page
 from bench.made_story import Story, tell
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import append
+from emolake.report import shares
 from emolake.report.build import write_report
 from emolake.report.wording import Language, Words, catalogue
 from emolake.schemas.days import DayRange
@@ -188,6 +189,79 @@ def test_filters_choose_what_sql_chooses(browser, report, lake):
         opened.choose("model", "small")
         assert shown(opened) == asked("model = 'small'", is_whole=True)
         assert opened.said == []
+
+
+def test_hours_choose_what_sql_chooses(browser, report, lake):
+    words = Words(Language.en)
+
+    def asked(emotion: str, condition: str) -> set[tuple[str, str, str]]:
+        found = lake.rows(
+            "SELECT hour(recorded_at_local) AS h, isodow(recorded_at_local) AS d, sum(speech_s) AS s, "
+            f"coalesce(sum(speech_s) FILTER (emotion = '{emotion}'), 0) / s "
+            "FROM segments_wide JOIN (SELECT recording_id, recorded_at_local FROM recordings) USING (recording_id) "
+            f"WHERE emotion IS NOT NULL AND recorded_at_local IS NOT NULL AND {condition} GROUP BY ALL HAVING s >= 60"
+        )
+        return {(f"{hour:02d}:00", day, words.formatted(share, "percent")) for hour, day, _, share in found}
+
+    def shown(opened) -> set[tuple[str, str, str]]:
+        _, *rows = opened.cells()["hours"]
+        return {
+            (row[0], day, cell)
+            for row in rows
+            for day, cell in enumerate(row[1:], 1)
+            if cell not in ("", "–")
+        }
+
+    def alike(opened, condition: str) -> bool:
+        found, expected = sorted(shown(opened)), sorted(asked("anger", f"model = 'default' AND {condition}"))
+        return len(found) == len(expected) and is_alike(
+            [list(map(str, each)) for each in found], [list(map(str, each)) for each in expected]
+        )
+
+    with Opened(browser, report) as opened:
+        opened.choose("emotion", "anger")
+        assert alike(opened, "true")
+        of_all = shown(opened)
+        opened.choose("group", "Seoul")
+        assert alike(opened, "dimensions['site'] = 'Seoul'")
+        assert shown(opened) - of_all
+        opened.choose("role", "Customers")
+        assert alike(opened, "dimensions['site'] = 'Seoul' AND role = 'customer'")
+        opened.page.fill("#filter-first", str(STORY.last - timedelta(days=6)))
+        opened.page.dispatch_event("#filter-first", "change")
+        opened.settle()
+        days = f"date >= '{STORY.last - timedelta(days=6)}'"
+        assert alike(opened, f"dimensions['site'] = 'Seoul' AND role = 'customer' AND {days}")
+        assert not opened.page.locator("#hours-note").is_visible()
+        assert opened.said == []
+
+
+def test_hours_that_do_not_fit_say_what_they_are_of(browser, lake, tmp_path, monkeypatch):
+    """Of every value by day, of every value of the whole range, of all calls: as fine as fits."""
+
+    def opened_with(most: int, *, note: str | None) -> dict[str, list[list[float]]]:
+        monkeypatch.setattr(shares, "MOST_HOURS", most)
+        out = write_report(lake, first=None, last=None, out=tmp_path / f"{most}.html").out
+        with Opened(browser, out) as opened:
+            opened.choose("group", "Seoul")
+            opened.page.fill("#filter-first", str(STORY.last - timedelta(days=6)))
+            opened.page.dispatch_event("#filter-first", "change")
+            opened.settle()
+            shown = opened.page.locator("#hours-note")
+            assert (shown.inner_text() if shown.is_visible() else None) == note
+            assert opened.said == []
+            found: dict[str, list[list[float]]] = opened.page.evaluate("() => emolake.data.hours")
+            return found
+
+    words = catalogue(Language.en)
+    every = opened_with(1_000_000, note=None)
+    of_values = [rows for key, rows in every.items() if key.split()[1] != "0"]
+    assert of_values
+    assert all(period >= 0 for rows in every.values() for period, *_ in rows)
+    coarse = opened_with(sum(map(len, of_values)) - 1, note=words["hours_of_range"])
+    assert all((period < 0) == (key.split()[1] != "0") for key, rows in coarse.items() for period, *_ in rows)
+    none = opened_with(0, note=words["hours_of_all"])
+    assert {key.split()[1] for key in none} == {"0"}
 
 
 @pytest.mark.parametrize("language", [Language.de, Language.ko, Language.ja])

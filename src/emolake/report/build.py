@@ -176,7 +176,7 @@ def _add_shares(
         return {}
     model = Shares([row for row in rows if row["model"] == names.models[0]], names)
     listen = rows_of(lake, "report_listen", **days, of_each_day=_CALLS_OF_DAY, most_calls=_MOST_CALLS)
-    hours = shares.hours(lake, periods, names=names)
+    hours = shares.hours(lake, periods, most_values=most_values, names=names)
     content |= {
         "models": names.models,
         "selection": _selection(model.of("range")["", ""].values(), models[0])
@@ -194,7 +194,7 @@ def _add_shares(
         "listen": operations.listen_table([row for row in listen if row["model"] == names.models[0]]),
         "daily": model.daily(periods),
         "breakdown": model.values(),
-        "hours": shown_tables.hour_table(hours.get("0 0", ()), names.emotion(_subject(model.emotions))),
+        "hours": shown_tables.hour_table(hours.get("0 0 0", ()), names.emotion(_subject(model.emotions))),
         "totals": shown_tables.totals(rows, rows_of(lake, "report_adjusted", **days)),
     }
     return {

@@ -18,8 +18,14 @@
   function hours() {
     if (!table("hours")) return;
     const emotion = subject(state, emotionsOf(state, pool(state)));
+    const isOfGroup = !state.group || Object.keys(data.hours).some((key) => key.split(" ")[1] !== "0");
+    const own = data.hours[`${state.model} ${isOfGroup ? state.group : 0} ${state.role}`] || [];
+    const note = at("hours-note");
+    const isWhole = state.first === 0 && state.last === last;
+    note.hidden = isOfGroup && (isWhole || own.every(([period]) => period >= 0));
+    if (!note.hidden) emolake.tell(note, isOfGroup ? "hours_of_range" : "hours_of_all");
     const seconds = d3.rollup(
-      (data.hours[`${state.model} ${state.role}`] || []).filter(([period]) => period < 0 || (period >= state.first && period <= state.last)),
+      own.filter(([period]) => period < 0 || (period >= state.first && period <= state.last)),
       (rows) => ({ all: d3.sum(rows, (row) => row[4]), own: d3.sum(rows, (row) => (row[3] === emotion ? row[4] : 0)) }),
       (row) => row[2], (row) => row[1],
     );

@@ -105,24 +105,46 @@ def cells(lake: Lake, *, most_values: int, names: "Names") -> dict[str, list[Any
     return {key: [by_period[period] for period in sorted(by_period)] for key, by_period in found.items()}
 
 
-def hours(lake: Lake, periods: Periods, *, names: "Names") -> dict[str, list[list[Any]]]:
-    """Return labelled seconds by `MODEL ROLE`: period, weekday, hour, emotion, seconds; the period is -1 of many."""
+def hours(lake: Lake, periods: Periods, *, most_values: int, names: "Names") -> dict[str, list[list[Any]]]:
+    """Return labelled seconds by `MODEL GROUP ROLE`: period, weekday, hour, emotion, seconds.
+
+    The period is -1 where there are too many for the hours of each; where there are too many values for that too, no
+    group but the first has hours.
+    """
     found: dict[str, list[list[Any]]] = defaultdict(list)
-    parameters = {"last": periods.last, "periods": periods.number, "period_days": periods.days}
-    rows = rows_of(lake, "report_hours", **parameters, by_period=periods.days == 1)
-    if len(rows) > MOST_HOURS:
-        rows = rows_of(lake, "report_hours", **parameters, by_period=False)
-    for row in rows:
-        found[f"{names.model(row['model'])} {names.role(row['role'])}"].append(
-            [
-                row["period"],
-                row["weekday"],
-                row["hour"],
-                names.emotion(row["emotion"]),
-                _short(row["seconds"]),
-            ]
-        )
+    for by_value in (False, True):
+        for row in _hour_rows(lake, periods, by_value=by_value, most_values=most_values):
+            group = names.group(row["dimension"], row["value"])
+            found[f"{names.model(row['model'])} {group} {names.role(row['role'])}"].append(
+                [
+                    row["period"],
+                    row["weekday"],
+                    row["hour"],
+                    names.emotion(row["emotion"]),
+                    _short(row["seconds"]),
+                ]
+            )
     return found
+
+
+def _hour_rows(lake: Lake, periods: Periods, *, by_value: bool, most_values: int) -> Sequence[Row]:
+    """Return the rows of all recordings, or of each value: as fine as fits the page."""
+    for by_period in (True, False):
+        if by_period and periods.days > 1:
+            continue
+        rows = rows_of(
+            lake,
+            "report_hours",
+            last=periods.last,
+            periods=periods.number,
+            period_days=periods.days,
+            by_period=by_period,
+            by_value=by_value,
+            most_values=most_values,
+        )
+        if len(rows) <= MOST_HOURS or not (by_period or by_value):
+            return rows
+    return []
 
 
 @dataclass(frozen=True)
