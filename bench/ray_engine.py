@@ -144,7 +144,9 @@ def _night(size: str) -> list[Waiting]:
 
 
 def measure(size: str) -> str:
-    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # or what does not end would start a cluster of its own behind it
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
+        "0"  # or what does not end would start a cluster of its own behind it
+    )
     found: list[str] = []
 
     def work() -> None:
