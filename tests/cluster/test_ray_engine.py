@@ -37,7 +37,7 @@ def _has_ray() -> bool:
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 with_ray = pytest.mark.skipif(not _has_ray(), reason="ray is not installed: pip install 'emolake[ray]'")
 
-ENGINE = 'kind = "ray"\nheartbeat_s = 0.5\nsilence_timeout_s = 20.0\n'
+ENGINE = 'kind = "ray"\nheartbeat_s = 0.5\nsilence_timeout_s = 30.0\n'
 LOG = logging.getLogger("emolake")
 
 
