@@ -18,12 +18,13 @@ from time import monotonic, perf_counter, sleep
 from bench.commits import RECORDINGS, made_shards, processor_s
 from bench.common import folder, main, table
 from bench.made_rows import KEY
-from chaos.servers import new_database, postgres_server
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.pipeline.dispatcher import Dispatcher
 from emolake.pipeline.group_commit import GroupCommitter
 from emolake.schemas.shard_rows import ShardRows
+
+from chaos.servers import new_database, postgres_server
 
 WORKERS = {"short": (1, 2, 4, 8, 16, 32), "full": (1, 2, 4, 8, 16, 32, 64, 128, 256)}
 SHARDS_EACH = 8
