@@ -71,7 +71,7 @@ fuzz: $(VENV_FUZZ)/.installed ## set up an environment for it, fuzz the decoder 
 	PYTHONPATH=tests $(VENV_FUZZ)/bin/python fuzz/fuzz_pattern.py -max_total_time=$(FUZZ_SECONDS) -timeout=60 \
 		-max_len=400 -artifact_prefix=fuzz/corpus/pattern/found- fuzz/corpus/pattern
 
-bench: $(STAMP) ## measure speed into bench/RESULTS.md; SIZE=full for hours instead of minutes, ONLY=limit for one file
+bench: $(STAMP) $(VENV)/.ray ## measure speed into bench/RESULTS.md; SIZE=full for hours instead of minutes, ONLY=limit for one file
 	$(VENV)/bin/python -m bench.all --size $(SIZE) $(if $(ONLY),--only $(ONLY))
 
 clean: ## remove the environments and what the demo and the install wrote

@@ -23,11 +23,15 @@ BENCHES = (
     "memory",
     "planning",
     "commits",
+    "commit_cost",
+    "growth",
+    "aggregating",
     "warehouse",
     "decode",
     "feed",
     "robustness",
     "reporting",
+    "ray_engine",
 )
 ELSEWHERE = ("gpu",)
 """Benches with a script of their own, on another machine: `bench.gpu.results` writes their sections."""

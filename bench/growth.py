@@ -2,8 +2,8 @@
 
 python -m bench.growth
 
-Workers are threads that the dispatcher of a cluster gives its shards, as `emolake.pipeline.ray_engine` does; one committer
-writes their rows to a lake whose catalog is a PostgreSQL. What is left to measure is all that workers share.
+Workers are threads that the dispatcher of a cluster gives its shards, as `emolake.pipeline.ray_engine` does; one
+committer writes their rows to a lake whose catalog is a PostgreSQL. What is left to measure is all that workers share.
 """
 
 import json
@@ -62,8 +62,8 @@ def measure(size: str) -> str:
         "last commit after the last shard, s", "processor time a shard, ms", "cores busy",
     )  # fmt: skip
     return (
-        f"{SHARDS_EACH} shards for each worker, which take {MODEL_S / 2:g} to {1.5 * MODEL_S:g} s, of 10 recordings and 360 "
-        f"segments. A worker's worth is a worker that never waits. Processor time is all that is not the model: handing "
+        f"{SHARDS_EACH} shards for each worker, which take {MODEL_S / 2:g} to {1.5 * MODEL_S:g} s, of 10 recordings "
+        f"and 360 segments. A worker's worth is a worker that never waits. Processor time is all that is not the model: handing "
         f"out, committing, PostgreSQL.\n\n{table(columns, rows)}"
     )
 

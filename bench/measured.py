@@ -26,7 +26,8 @@ class Measured:
 
     def rows(self, bench: str) -> list[dict[str, str]]:
         """Return the rows of all tables of a section, by the names of their columns."""
-        found, header = [], []
+        found: list[dict[str, str]] = []
+        header: list[str] = []
         for line in self._section(bench).splitlines():
             cells = [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("|") else []
             if not cells:

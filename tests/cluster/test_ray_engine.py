@@ -14,7 +14,7 @@ from threading import Thread
 import psutil
 import pytest
 
-from emolake.errors import ConfigurationError
+from emolake.errors import ConfigurationError, EmolakeError
 from emolake.flows.nightly import nightly
 from emolake.lake.unopened import NoLakeError
 from emolake.pipeline import ray_cluster
@@ -37,7 +37,7 @@ def _has_ray() -> bool:
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 with_ray = pytest.mark.skipif(not _has_ray(), reason="ray is not installed: pip install 'emolake[ray]'")
 
-ENGINE = 'kind = "ray"\nheartbeat_s = 0.5\nsilence_timeout_s = 20.0\n'
+ENGINE = 'kind = "ray"\nheartbeat_s = 0.5\nsilence_timeout_s = 30.0\n'
 LOG = logging.getLogger("emolake")
 
 
@@ -109,7 +109,11 @@ def test_the_rows_are_those_of_a_local_run_and_each_worker_loads_its_model_once(
     assert len(loads) == 2
     assert set(loads.values()) == {1}
     assert os.getpid() not in loads
-    assert sum("committed" in record.message for record in caplog.records) == 7
+    said = [record for record in caplog.records if record.message.startswith("committed")]
+    of_workers = [record for record in said if record.name == "emolake.pipeline.shard"]
+    on_the_page = [record for record in said if record.name == "prefect.flow_runs"]
+    assert (len(of_workers), len(on_the_page)) == (7, 7)
+    assert all("shard=" in record.message for record in on_the_page)
     assert processes_of_ray() == []
 
 
@@ -187,8 +191,7 @@ def committed(night: Night) -> int:
 @with_ray
 @pytest.mark.usefixtures("heeds_interrupts", "no_prefect")
 @pytest.mark.parametrize(
-    ("signals", "status"),
-    [((signal.SIGINT,), 130), ((signal.SIGTERM,), 143), ((signal.SIGINT, signal.SIGINT), 130)],
+    ("signals", "status"), [((signal.SIGTERM,), 143), ((signal.SIGINT, signal.SIGINT), 130)]
 )
 def test_what_stops_a_run_lets_the_shards_at_work_commit_and_leaves_nothing(
     make_night: Callable[[str], Night], signals: tuple[signal.Signals, ...], status: int
@@ -216,6 +219,28 @@ def test_what_stops_a_run_lets_the_shards_at_work_commit_and_leaves_nothing(
         (row,) = night.rows("SELECT outcome, done, quarantined, error FROM runs")
         assert (row["outcome"], row["done"], row["quarantined"]) == ("failed", committed(night), 0)
         assert row["error"].startswith(f"stopped by {signals[0].name}; ")
+
+
+@with_ray
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("gpus = 1", "engine.workers = 2 with engine.gpus = 1 each, and this machine has 0"),
+        (
+            "memory_mb = 100000000\nstart_timeout_s = 2.0",
+            r"no worker was there for 2 s: .* has 1 machine with \d+ CPUs and 0 GPUs; lower engine.cpus",
+        ),
+    ],
+)
+def test_what_a_machine_has_no_room_for_is_said(
+    make_night: Callable[[str], Night], engine: str, said: str
+) -> None:
+    night = make_night("a")
+    night.put("a.wav")
+    night.configure(engine=ENGINE + engine)
+    with pytest.raises(EmolakeError, match=said):
+        run(night)
+    assert processes_of_ray() == []
 
 
 def test_without_the_extra_it_says_which(

@@ -12,6 +12,7 @@ from emolake.upkeep.bucket_survey import Survey
 
 _EXAMPLES: dict[tuple[str, str], object] = {
     ("policy", "purpose"): "safety: distress on an emergency line",
+    ("engine", "memory_mb"): 16000,
     ("source", "key_timezone"): "UTC",
     ("source", "date_from"): "last_modified",
     ("source", "sidecar"): "{stem}.json",

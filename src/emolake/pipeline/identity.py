@@ -76,6 +76,7 @@ def options_json(settings: Settings) -> str:
             "source": {"uri", "endpoint_url", "manifest"},
             "warehouse": True,
             "models": True,
+            "engine": {"address"},
             "alerts": {"urls", "urls_file"},
             "telemetry": {"otlp_endpoint"},
         }

@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import secrets
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -17,9 +16,11 @@ from threading import Thread
 from typing import Any
 
 from emolake.engine_options import EngineOptions
-from emolake.errors import ConfigurationError, EmolakeError
-from emolake.messages import redacted
+from emolake.errors import ConfigurationError, EmolakeError, Reason
+from emolake.messages import counted, redacted
 from emolake.pipeline.interrupts import stop_signals_blocked
+from emolake.pipeline.ray_remains import MARK, remains_ended
+from emolake.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +54,12 @@ class Cluster:
         except OSError:
             return False
 
+    @property
+    def described(self) -> str:
+        """How many machines, CPUs and GPUs there are, in words."""
+        there = self.ray.cluster_resources()
+        return f"{counted(self.nodes, 'machine')} with {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+
     def is_alive(self, node: str) -> bool:
         """Return whether a machine is a part of the cluster; it is taken for one while nobody can tell."""
         try:
@@ -64,6 +71,22 @@ class Cluster:
     def nodes(self) -> int:
         """How many machines there are."""
         return sum(bool(each["Alive"]) for each in self.ray.nodes())
+
+    def lacks_workers(self, options: EngineOptions) -> EngineError:
+        """Return the error of a cluster that had no worker for too long."""
+        asked = f"{options.cpus:g} CPUs" + (f" and {options.gpus:g} GPUs" if options.gpus else "")
+        return EngineError(
+            f"no worker was there for {options.start_timeout_s:g} s: each of {options.workers} asks for {asked}, and "
+            f"the cluster at {self.address} has {self.described}; lower engine.cpus, engine.gpus or engine.memory_mb, "
+            "or let the cluster grow"
+        )
+
+    def lacks_a_head(self) -> EngineError:
+        """Return the error of a cluster whose head is gone."""
+        return EngineError(
+            f"the head of the cluster at {self.address} does not answer any more; what was committed stays, and the "
+            "next run takes up the rest"
+        )
 
 
 def imported_ray() -> Any:
@@ -93,61 +116,75 @@ def connected(options: EngineOptions) -> Iterator[Cluster]:
         EngineError: there is no such cluster, or it has no room for a single worker and does not grow.
     """
     with ExitStack() as ending:
-        if options.is_own_cluster:
-            ending.enter_context(_environment(_of_own_cluster()))
         # Ray's own handler of SIGTERM would end this process in the middle of its run.
-        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"}
-        ending.enter_context(_environment(quiet))
-        ray = imported_ray()
-        if ray.is_initialized():
-            raise EngineError("this process has a run on a cluster already; one at a time")
-        ray_log = logging.getLogger("ray")
-        before = ray_log.level
-        ray_log.setLevel(logging.ERROR)
-        ending.callback(ray_log.setLevel, before)
-        # What befalls workers is reported by the engine; Ray writes it to standard output, where tables go.
-        ray._private.worker._worker_logs_enabled = False
-        try:
-            # What stops the run comes to all processes of its group, or of its service: workers finish their shards.
-            with stop_signals_blocked():
-                context = _begun(ray, options, ending)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            where = f"no cluster of Ray answers at engine.address = {options.address!r}"
-            what = where if options.address else "no cluster of Ray could be started on this machine"
-            raise EngineError(f"{what}: {_first_line(error)}") from error
+        variables = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"}
+        folder = None
+        if options.is_own_cluster:
+            folder = _new_folder()
+            ending.enter_context(remains_ended(folder))
+            variables |= _of_own_cluster(folder)
+        with _environment(variables):
+            ray = imported_ray()
+            if ray.is_initialized():
+                raise EngineError("this process has a run on a cluster already; one at a time")
+            ending.enter_context(_quiet(ray))
+            try:
+                # What stops the run comes to all processes of its group; workers are to finish their shards.
+                with stop_signals_blocked():
+                    context = _begun(ray, options, folder)
+            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                where = f"no cluster of Ray answers at engine.address = {options.address!r}"
+                what = where if options.address else "no cluster of Ray could be started on this machine"
+                raise EngineError(f"{what}: {_first_line(error)}") from error
         ending.callback(_shut_down, ray)
         cluster = Cluster(ray, context.address_info["gcs_address"])
         _check_room(cluster, options)
         yield cluster
 
 
-def _begun(ray: Any, options: EngineOptions, ending: ExitStack) -> Any:
+def _begun(ray: Any, options: EngineOptions, folder: Path | None) -> Any:
     common = {"log_to_driver": False, "configure_logging": False, "namespace": "emolake"}
-    if options.address:
+    if folder is None:
         return ray.init(address=options.address, **common)
-    folder = Path(tempfile.gettempdir())
-    if len(str(folder)) > _LONGEST_FOLDER:
-        folder = Path("/tmp")
-    scratch = tempfile.mkdtemp(prefix="emolake-ray-", dir=folder)
-    ending.callback(shutil.rmtree, scratch, ignore_errors=True)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return ray.init(
         address="local",
         num_cpus=max(cores, math.ceil(options.workers * options.cpus)),
         include_dashboard=False,
         object_store_memory=_OBJECT_STORE_BYTES,
-        _temp_dir=scratch,
+        _temp_dir=str(folder),
         **common,
     )
 
 
-def _of_own_cluster() -> dict[str, str]:
+def _new_folder() -> Path:
+    folder = Path(tempfile.gettempdir())
+    if len(str(folder)) > _LONGEST_FOLDER:
+        folder = Path("/tmp")
+    return Path(tempfile.mkdtemp(prefix="emolake-ray-", dir=folder))
+
+
+@contextmanager
+def _quiet(ray: Any) -> Iterator[None]:
+    """Keep Ray's own lines from the outputs: what befalls workers is reported by the engine, and tables are on one."""
+    log = logging.getLogger("ray")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    ray._private.worker._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _of_own_cluster(folder: Path) -> dict[str, str]:
     """Return the environment that lets a cluster of this machine listen on it alone, and only to this run."""
     return {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # "a cluster of one machine", whatever the system: on 127.0.0.1
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": _token(),  # or one is written into the home folder
         "RAY_ADDRESS": "",
+        MARK: str(folder),
     }
 
 
@@ -189,6 +226,72 @@ def _shut_down(ray: Any) -> None:
     thread.join(_SHUTDOWN_S)
     if thread.is_alive():
         _log.warning("the cluster does not answer, and was left as it is")
+
+
+def check_shared(settings: Settings, cluster: Cluster) -> None:
+    """Make sure that workers on several machines can reach what the run reads and writes.
+
+    Raises:
+        ConfigurationError: the catalog is a file, which only one machine may write.
+    """
+    machines = cluster.nodes
+    if machines == 1:
+        return
+    if settings.warehouse.parsed_catalog.kind == "sqlite":
+        raise ConfigurationError(
+            f"the cluster has {machines} machines, and warehouse.catalog is a file of one; set it to "
+            '"postgres:dbname=… host=…"'
+        )
+    folders = [each for each in (settings.source.uri, settings.warehouse.data) if "://" not in each]
+    if folders:
+        _log.warning(
+            "the cluster has %d machines: %s must be the same folder on all of them",
+            machines,
+            " and ".join(folders),
+        )
+
+
+def describe_cluster(options: EngineOptions) -> str:
+    """Connect to the cluster that is configured, and say what it has; one for the run alone is not started for that.
+
+    Raises:
+        ConfigurationError: Ray is not installed.
+        EngineError: no such cluster answers.
+    """
+    asked = f"{counted(options.workers, 'worker')} of {options.cpus:g} CPUs and {options.gpus:g} GPUs"
+    if options.is_own_cluster:
+        return f"ray {imported_ray().__version__}: each run starts a cluster on this machine, with {asked}"
+    found: list[str | BaseException] = []
+
+    def look() -> None:
+        try:
+            with connected(options) as cluster:
+                found.append(
+                    f"the cluster at {cluster.address} has {cluster.described}; runs ask for {asked}"
+                )
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
+            found.append(error)
+
+    thread = Thread(target=look, name="ray")
+    thread.start()
+    thread.join()
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return found[0]
+
+
+def cause_of_death(error: Exception | None) -> tuple[Reason, str]:
+    """Return what a worker died of, as far as Ray knows."""
+    text = str(error)
+    if "OutOfMemory" in type(error).__name__ or "low on memory" in text:
+        return Reason.OUT_OF_MEMORY, "the worker's machine ran out of memory"
+    return Reason.CRASHED, "the worker's process ended"
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of what Ray says of an error; the ones before are of its own processes."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return redacted(lines[-1]) if lines else type(error).__name__
 
 
 def _first_line(error: BaseException) -> str:

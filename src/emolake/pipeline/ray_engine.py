@@ -8,7 +8,7 @@ breaks off is a worker that died.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -18,71 +18,42 @@ from time import monotonic
 from typing import Any
 
 from emolake import telemetry
-from emolake.errors import BadRecordingError, EmolakeError, Reason
+from emolake.errors import BadRecordingError, Reason
 from emolake.messages import counted, redacted
 from emolake.output import logs
 from emolake.pipeline import run_progress
+from emolake.pipeline.cluster_shard import ClusterShard, PortionError, audio_seconds, portion_name
 from emolake.pipeline.dispatcher import KILLS, Dispatcher, EndedShard, Portion
 from emolake.pipeline.group_commit import GroupCommitter
-from emolake.pipeline.interrupts import NotBegunError, is_stopping
-from emolake.pipeline.ray_cluster import Cluster, EngineError, connected
+from emolake.pipeline.interrupts import is_stopping
+from emolake.pipeline.ray_cluster import (
+    Cluster,
+    EngineError,
+    cause_of_death,
+    check_shared,
+    connected,
+    last_line,
+)
 from emolake.pipeline.ray_worker import Beat, Failed, Message, Ready, ShardWorker, WorkerTask
 from emolake.pipeline.runs import Run
-from emolake.pipeline.scheduling import PartlyFailedError, PlannedShard, ShardFuture, Submit, Wave
+from emolake.pipeline.scheduling import ShardFuture, Submit, Wave
 from emolake.pipeline.shard import AnalysedShard, quarantined_alone
-from emolake.schemas.records import Counts, SourceObject
-from emolake.tasks.plan import estimated_seconds
+from emolake.schemas.records import Counts
 
 _log = logging.getLogger(__name__)
 
 # A shard is halved for the sake of an even end down to this share of `run.shard_seconds`.
 _LEAST_SHARE = 1 / 8
 _TICK_S = 0.2
-_HEAD_ASKED_S = 5.0
+_HEAD_ASKED_S = 3.0
 # Refused so often, the head is gone; Ray itself gives up after a minute, and takes the process with it.
 _HEAD_REFUSALS = 3
 # What Ray takes to notice that a whole machine is gone.
 _NODE_NOTICED_S = 1.0
 
 
-class ClusterShard:
-    """A shard that was handed to the cluster; see `emolake.pipeline.scheduling.ShardFuture`."""
-
-    def __init__(self, shard: PlannedShard) -> None:
-        self.shard = shard
-        self._ended: Future[Counts | BaseException] = Future()
-
-    @property
-    def objects(self) -> Sequence[SourceObject]:
-        """Its recordings."""
-        return self.shard.objects
-
-    def add_done_callback(self, callback: Callable[[ShardFuture], None]) -> None:
-        """Let `callback` be called when the shard has ended."""
-        self._ended.add_done_callback(lambda _: callback(self))
-
-    def outcome(self) -> Counts | BaseException:
-        """Wait for the shard's end; return its figures, or what went wrong."""
-        return self._ended.result()
-
-    def end(self, ended: "EndedShard[ClusterShard, Counts]") -> None:
-        """Note what its portions came to."""
-        counts = sum(ended.results, start=Counts())
-        if ended.errors:
-            said = "; ".join(dict.fromkeys(str(error) for error in ended.errors))
-            self._ended.set_result(PartlyFailedError(said, counts))
-        elif ended.results:
-            self._ended.set_result(counts)
-        else:
-            self._ended.set_result(NotBegunError("not begun: the run was asked to stop"))
-
-
 Progress = dict[str, tuple[float, int]]
 """By day the seconds of audio and the recordings that a portion has advanced."""
-
-
-class PortionError(EmolakeError):
-    """What a worker said of a portion that failed."""
 
 
 @dataclass
@@ -122,7 +93,7 @@ class _Engine:
         self._run, self._options = run, run.settings.engine
         options = run.settings.run
         self._dispatcher: Dispatcher[ClusterShard, Counts] = Dispatcher(
-            seconds=_seconds,
+            seconds=audio_seconds,
             least_seconds=options.shard_seconds * _LEAST_SHARE,
             retries=options.shard_retries,
             retry_delay_s=options.shard_retry_delay_s,
@@ -144,6 +115,7 @@ class _Engine:
         self._commits: set[asyncio.Task[None]] = set()
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._handed: set[ClusterShard] = set()
         self._started: Future[None] = Future()
         self._closing = Event()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -159,7 +131,13 @@ class _Engine:
         self._started.result()
         assert self._loop is not None
         shards = [ClusterShard(shard) for shard in wave]
-        self._loop.call_soon_threadsafe(self._add, shards)
+        for each in shards:
+            self._handed.add(each)
+            each.add_done_callback(self._handed.discard)
+        try:
+            self._loop.call_soon_threadsafe(self._add, shards)
+        except RuntimeError:  # the loop has ended, which only a fault does before `close`
+            self._end_handed()
         return shards
 
     def close(self) -> None:
@@ -171,12 +149,23 @@ class _Engine:
     def _main(self) -> None:
         try:
             with connected(self._options) as cluster, self._committer:
+                check_shared(self._run.settings, cluster)
                 asyncio.run(self._served(cluster))
         except BaseException as error:  # noqa: BLE001 - it is raised where the shards are handed over
             if self._started.done():
-                self._break(EngineError(f"the engine ended: {redacted(str(error)) or type(error).__name__}"))
+                _log.error("the engine ended: %r", error)
             else:
                 self._started.set_exception(error)
+        finally:
+            self._end_handed()
+
+    def _end_handed(self) -> None:
+        """Let no shard wait for an engine that has ended."""
+        error = self._broken or EngineError(
+            "the engine of the cluster ended; what was committed stays; run again"
+        )
+        for each in list(self._handed):
+            each.end(EndedShard(each, errors=[error]))
 
     async def _served(self, cluster: Cluster) -> None:
         self._loop, self._cluster = asyncio.get_running_loop(), cluster
@@ -257,7 +246,7 @@ class _Engine:
                 return True
 
     def _lost_for_good(self, worker: _Worker, error: Exception) -> None:
-        said = _last_line(error)
+        said = last_line(error)
         _log.warning("the worker %s is gone for good: %s", worker.name or worker.number, said)
         del self._workers[worker.number]
         if not self._workers:
@@ -286,7 +275,7 @@ class _Engine:
         from ray.exceptions import RayError
 
         worker.signs, worker.progress = -1, {}
-        name = _name(portion)
+        name = portion_name(portion)
         traced = telemetry.span("shard", run=self._run.run_id, shard=name, recordings=portion.recordings)
         with traced:
             try:
@@ -324,11 +313,14 @@ class _Engine:
     async def _ended(
         self, worker: _Worker, portion: Portion[ClusterShard], message: AnalysedShard | Failed
     ) -> None:
+        if self._dispatcher.at(worker.number) is None:
+            return  # given up meanwhile
         if isinstance(message, AnalysedShard):
-            if self._dispatcher.at(worker.number) is not None:  # or it was given up meanwhile
-                await self._commit(self._dispatcher.release(worker.number), message, worker.progress)
+            await self._commit(self._dispatcher.release(worker.number), message, worker.progress)
             return
-        error = PortionError(message.message if portion.is_whole else f"{_name(portion)}: {message.message}")
+        error = PortionError(
+            message.message if portion.is_whole else f"{portion_name(portion)}: {message.message}"
+        )
         again = message.again and not is_stopping()
         self._end(self._dispatcher.failed(worker.number, error, monotonic(), again=again))
 
@@ -337,13 +329,13 @@ class _Engine:
         self._deaths += 1
         for day, (seconds, recordings) in worker.progress.items():
             run_progress.add(day, -seconds, -recordings)
-        reason, said = worker.killed_for or _cause(error)
+        reason, said = worker.killed_for or cause_of_death(error)
         gone = False
         if worker.killed_for is None:
             await asyncio.sleep(_NODE_NOTICED_S)
             gone = not await asyncio.to_thread(self._cluster.is_alive, worker.node)
         where = "its machine is gone" if gone else said
-        with logs.about(worker=worker.name, day=portion.shard.shard.day, shard=_name(portion)):
+        with logs.about(worker=worker.name, day=portion.shard.shard.day, shard=portion_name(portion)):
             _log.warning("a worker died (%s); %s to another", where, counted(portion.recordings, "recording"))
         if self._dispatcher.at(worker.number) is None:
             return  # given up meanwhile
@@ -367,7 +359,7 @@ class _Engine:
         self, portion: Portion[ClusterShard], analysed: AnalysedShard, progress: Progress
     ) -> None:
         """Have a portion committed, and note its end."""
-        name, begun = _name(portion), monotonic()
+        name, begun = portion_name(portion), monotonic()
         try:
             with logs.about(day=portion.shard.shard.day, shard=name):
                 committed = await asyncio.wrap_future(self._committer.submit(name, analysed.rows))
@@ -421,16 +413,7 @@ class _Engine:
             if self._dispatcher.workers or not self._dispatcher.waiting:
                 with_workers_at = now
             elif now - with_workers_at > self._options.start_timeout_s:
-                self._break(EngineError(self._without_workers()))
-
-    def _without_workers(self) -> str:
-        options = self._options
-        asked = f"{options.cpus:g} CPUs" + (f" and {options.gpus:g} GPUs" if options.gpus else "")
-        return (
-            f"no worker was there for {options.start_timeout_s:g} s: each of {options.workers} asks for {asked}, and "
-            f"the cluster at {self._cluster.address} has {counted(self._cluster.nodes, 'machine')}; lower engine.cpus, "
-            "engine.gpus or engine.memory_mb, or let the cluster grow"
-        )
+                self._break(self._cluster.lacks_workers(self._options))
 
     async def _watch_head(self) -> None:
         """Give the shards up when the head of the cluster is gone."""
@@ -438,12 +421,7 @@ class _Engine:
         while refused < _HEAD_REFUSALS:
             await asyncio.sleep(_HEAD_ASKED_S)
             refused = 0 if await asyncio.to_thread(self._cluster.is_answering) else refused + 1
-        self._break(
-            EngineError(
-                f"the head of the cluster at {self._cluster.address} does not answer any more; what was committed "
-                "stays, and the next run takes up the rest"
-            )
-        )
+        self._break(self._cluster.lacks_a_head())
 
     def _drop(self, error: EngineError | None) -> None:
         for ended in self._dispatcher.drop(error):
@@ -458,26 +436,3 @@ class _Engine:
         for number in self._dispatcher.busy:
             self._end(self._dispatcher.failed(number, error, monotonic(), again=False))
         self._drop(error)
-
-
-def _name(portion: Portion[ClusterShard]) -> str:
-    name = portion.shard.shard.name
-    return name if portion.is_whole else f"{name}, recordings {portion.first + 1} to {portion.stop}"
-
-
-def _seconds(item: object) -> float:
-    assert isinstance(item, SourceObject)
-    return estimated_seconds(item)
-
-
-def _cause(error: Exception | None) -> tuple[Reason, str]:
-    """Return what a worker died of, as far as Ray knows."""
-    text = str(error)
-    if "OutOfMemory" in type(error).__name__ or "low on memory" in text:
-        return Reason.OUT_OF_MEMORY, "the worker's machine ran out of memory"
-    return Reason.CRASHED, "the worker's process ended"
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return redacted(lines[-1]) if lines else type(error).__name__

@@ -102,7 +102,11 @@ class ShardWorker:
     """See the module. Its methods are called one at a time, by Ray."""
 
     def __init__(self, task: WorkerTask) -> None:
-        os.environ["OMP_NUM_THREADS"] = str(task.cpus)
+        import torch
+
+        torch.set_num_threads(
+            task.cpus
+        )  # and onnxruntime's with it; Ray's own setting yields to the environment's
         self._task, self._settings = task, task.settled()
         self._progress = run_progress.collect()
         self._lock = Lock()

@@ -69,6 +69,7 @@ def examine(settings: Settings, model: str | None = None) -> Iterator[Check]:
         "recordings": lambda: tried_recordings(settings, entry(), sample()),
         "voice activity": _voice_activity,
         "scratch": _scratch,
+        "engine": lambda: _engine(settings),
     }
     for name, check in checks.items():
         try:
@@ -191,6 +192,16 @@ def _scratch() -> str:
             f"{folder} has {free:.1f} GB free, expected {_LEAST_FREE_GB:g}; set TMPDIR to a larger disk"
         )
     return f"{folder}, {free:.0f} GB free for downloads under way"
+
+
+def _engine(settings: Settings) -> str:
+    if not settings.engine.is_ray:
+        return (
+            f"local: {counted(settings.run.parallel_shards, 'shard')} side by side in threads of this machine"
+        )
+    from emolake.pipeline.ray_cluster import describe_cluster
+
+    return describe_cluster(settings.engine)
 
 
 def _nearest(path: Path) -> Path:
