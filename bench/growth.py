@@ -63,8 +63,8 @@ def measure(size: str) -> str:
     )  # fmt: skip
     return (
         f"{SHARDS_EACH} shards for each worker, which take {MODEL_S / 2:g} to {1.5 * MODEL_S:g} s, of 10 recordings "
-        f"and 360 segments. A worker's worth is a worker that never waits. Processor time is all that is not the model: handing "
-        f"out, committing, PostgreSQL.\n\n{table(columns, rows)}"
+        f"and 360 segments. A worker's worth is a worker that never waits. Processor time is all that is not the "
+        f"model: handing out, committing, PostgreSQL.\n\n{table(columns, rows)}"
     )
 
 
