@@ -13,12 +13,13 @@ from time import perf_counter
 from bench.commits import RECORDINGS, SEGMENTS, made_shards, processor_s
 from bench.common import folder, main, ranged, table
 from bench.made_rows import KEY, made_shard
-from chaos.servers import new_database, postgres_server
 from emolake.lake.connect import open_lake
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.schemas.days import DayRange
 from emolake.tasks.commit import commit_shard, commit_shards
+
+from chaos.servers import new_database, postgres_server
 
 DAYS = 100
 # Recordings that the lake holds.

@@ -2,8 +2,8 @@
 
 python -m bench.growth
 
-Workers are threads that the dispatcher of a cluster gives its shards, as `emolake.pipeline.ray_engine` does; one committer
-writes their rows to a lake whose catalog is a PostgreSQL. What is left to measure is all that workers share.
+Workers are threads that the dispatcher of a cluster gives its shards, as `emolake.pipeline.ray_engine` does; one
+committer writes their rows to a lake whose catalog is a PostgreSQL. What is left to measure is all that workers share.
 """
 
 import json
@@ -18,12 +18,13 @@ from time import monotonic, perf_counter, sleep
 from bench.commits import RECORDINGS, made_shards, processor_s
 from bench.common import folder, main, table
 from bench.made_rows import KEY
-from chaos.servers import new_database, postgres_server
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.pipeline.dispatcher import Dispatcher
 from emolake.pipeline.group_commit import GroupCommitter
 from emolake.schemas.shard_rows import ShardRows
+
+from chaos.servers import new_database, postgres_server
 
 WORKERS = {"short": (1, 2, 4, 8, 16, 32), "full": (1, 2, 4, 8, 16, 32, 64, 128, 256)}
 SHARDS_EACH = 8
@@ -61,9 +62,9 @@ def measure(size: str) -> str:
         "last commit after the last shard, s", "processor time a shard, ms", "cores busy",
     )  # fmt: skip
     return (
-        f"{SHARDS_EACH} shards for each worker, which take {MODEL_S / 2:g} to {1.5 * MODEL_S:g} s, of 10 recordings and 360 "
-        f"segments. A worker's worth is a worker that never waits. Processor time is all that is not the model: handing "
-        f"out, committing, PostgreSQL.\n\n{table(columns, rows)}"
+        f"{SHARDS_EACH} shards for each worker, which take {MODEL_S / 2:g} to {1.5 * MODEL_S:g} s, of 10 recordings "
+        f"and 360 segments. A worker's worth is a worker that never waits. Processor time is all that is not the "
+        f"model: handing out, committing, PostgreSQL.\n\n{table(columns, rows)}"
     )
 
 

@@ -203,3 +203,28 @@ def test_both_catalogs_aggregate(warehouse):
         assert aggregate(lake) == [(DAY, 3)]
         assert aggregate(lake) == []
         assert daily(lake) == [("anger", 1, 10.0, 0.5), ("fear", 1, 10.0, 0.5), (None, 1, 10.0, None)]
+
+
+@pytest.mark.parametrize("together", [2, 8])
+def test_days_of_one_transaction_have_the_rows_of_one_each(lake, together):
+    days = [DAY - timedelta(days=number) for number in (0, 1, 2, 5, 20)]
+    for number, day in enumerate(days):
+        fill(lake, [Call(f"{day}/{n}.wav", day, tiled(["anger", "fear", None][: n + 1])) for n in range(2)])
+        fill(lake, [Call(f"{day}/0.wav", day)], key=replace(KEY, model=f"model {number % 2}"))
+
+    def made(at_once: int) -> tuple[list, list, int]:
+        for table in ("daily_emotions", "aggregations"):
+            lake.connection.execute(f"DELETE FROM lake.{table}")
+        before = lake.latest_snapshot()
+        asked = DayRange(min(days), max(days))
+        found = list(aggregate_days(lake, asked, dimensions=["site"], run_id="run-1", together=at_once))
+        assert [day for day, _ in found] == sorted(days)
+        states = lake.rows("SELECT date, ledger_state FROM aggregations ORDER BY date")
+        return daily(lake, "*"), states, lake.latest_snapshot() - before
+
+    *alone, snapshots = made(1)
+    assert snapshots == 5
+    *grouped, snapshots = made(together)
+    assert grouped == alone
+    assert snapshots == -(-5 // together)
+    assert aggregate(lake, first=min(days)) == []

@@ -1,7 +1,7 @@
 """A worker of a cluster: a process with its model loaded once, which analyses the shards it is given.
 
-Keys and settings come in; rows and figures go out, and beside them what the process logs, counts and how far it is. Only
-modules that need no Ray are used here: the class is made an actor by whoever starts it.
+Keys and settings come in; rows and figures go out, and beside them what the process logs, counts and how far it is.
+Only modules that need no Ray are used here: the class is made an actor by whoever starts it.
 """
 
 import logging

@@ -68,8 +68,8 @@ class FolderSource:
 
     def _listed(self, key: str) -> Listed:
         # Links and sockets are listed too: fetching them shows what is wrong, and nothing goes missing in silence.
-        path = os.path.join(self.folder, key)
-        status = os.stat(path) if os.path.isfile(path) else os.lstat(path)
+        path = self.folder / key
+        status = path.stat() if path.is_file() else path.lstat()
         version = f"{status.st_size}-{status.st_mtime_ns}"
         modified = datetime.fromtimestamp(status.st_mtime, UTC)
         return Listed(key, version, status.st_size, modified)
