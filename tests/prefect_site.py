@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from emolake.demo.encode import write_audio
 
@@ -68,7 +69,16 @@ class Site:
             block.save(name, overwrite=True)
 
     def post(self, path: str, content: dict[str, Any]) -> Any:
-        return httpx.post(f"{self.url}/{path}", json=content, timeout=30).raise_for_status().json()
+        return self._answered(path, content).raise_for_status().json()
+
+    # Of its database, in a file, which others write.
+    @retry(
+        retry=retry_if_result(lambda answer: answer.status_code == 503),
+        stop=stop_after_delay(90),
+        wait=wait_fixed(1),
+    )
+    def _answered(self, path: str, content: dict[str, Any]) -> httpx.Response:
+        return httpx.post(f"{self.url}/{path}", json=content, timeout=30)
 
 
 @contextmanager

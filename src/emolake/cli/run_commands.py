@@ -101,7 +101,7 @@ def serve(
     serve_schedules(path, settings, nightly=nightly, maintain=maintain, alert=alert, port=port)
 
 
-@app.command(epilog="Example: `PREFECT_API_URL=http://prefect:4200/api emolake worker`")
+@app.command(epilog="Example: `emolake worker --pool emolake`")
 def worker(
     pool: Annotated[str, typer.Option(help="Work pool of Prefect.")] = "emolake",
     config: ConfigOption = None,

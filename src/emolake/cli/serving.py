@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from emolake.cli.draining import keep
 from emolake.environment import has_prefect_server, use_prefect_server
@@ -72,20 +73,21 @@ def main() -> None:
 
     served = json.loads(sys.argv[1])
     parameters = {"config": served["config"]}
-    deployments = []
-    for (
-        flow,
-        collision,
-    ) in (  # as deployments/prefect.yaml has it: each late night, but one maintenance and one alert
-        (nightly, ConcurrencyLimitStrategy.ENQUEUE),
-        (maintain_lake, ConcurrencyLimitStrategy.CANCEL_NEW),
-        (alert, ConcurrencyLimitStrategy.CANCEL_NEW),
-    ):
-        schedule = Cron(served["crons"][flow.name], timezone=served["timezone"])
-        limit = ConcurrencyLimitConfig(limit=1, collision_strategy=collision)
-        deployments.append(
-            flow.to_deployment(NAME, schedule=schedule, parameters=parameters, concurrency_limit=limit)
+    # As deployments/prefect.yaml has it: each late night runs, but of late maintenances and alerts one.
+    scheduled: dict[Any, ConcurrencyLimitStrategy] = {
+        nightly: ConcurrencyLimitStrategy.ENQUEUE,
+        maintain_lake: ConcurrencyLimitStrategy.CANCEL_NEW,
+        alert: ConcurrencyLimitStrategy.CANCEL_NEW,
+    }
+    deployments: list[Any] = [
+        flow.to_deployment(
+            NAME,
+            schedule=Cron(served["crons"][flow.name], timezone=served["timezone"]),
+            parameters=parameters,
+            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=collision),
         )
+        for flow, collision in scheduled.items()
+    ]
     deployments += [flow.to_deployment(NAME, parameters=parameters) for flow in (backfill, retry, publish)]
     complain(f"serving {', '.join(each.flow_name for each in deployments)}; Ctrl-C or SIGTERM ends it")
     serve(*deployments, pause_on_shutdown=False, print_starting_message=False)
