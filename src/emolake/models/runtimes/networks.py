@@ -5,7 +5,6 @@ waves in samples; it gives [B, outputs] float32. Its torch module is the one def
 is exported from it, and compared with it before it is used.
 """
 
-import logging
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from emolake.models.protocol import Batching
+from emolake.models.runtimes import on_processor
 from emolake.models.runtimes.devices import is_out_of_memory
 from emolake.models.runtimes.graph_cache import GRAPH_FILE, GraphRefusedError
 from emolake.models.runtimes.graph_form import graph_form
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Prepare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-TOLERANCE = {"fp32": 1e-4, "int8": 0.25}
+TOLERANCE = 1e-4
 """Largest difference between a graph's answer and torch's, relative to the largest output where that is above 1."""
 _OPSET = 17
 _HZ = 16_000
@@ -38,7 +38,6 @@ _HZ = 16_000
 _TRACED = (16_000, 12_000)
 _CHECKED = ((23_456, 8_000, 17_001), (9_000,))
 
-log = logging.getLogger(__name__)
 
 
 def load_network(
@@ -47,7 +46,6 @@ def load_network(
     *,
     batching: Batching,
     device: str,
-    precision: str,
     graphs: Graphs | None,
 ) -> Network:
     """Return what runs a network: a module of torch in fp32, or with `graphs` its graph, for which no weights are
@@ -58,7 +56,6 @@ def load_network(
         prepare: makes the module's input of waves [B, T] and lengths [B].
         batching: of the module in fp32; a masked one is checked on waves of unlike lengths.
         device: where torch runs.
-        precision: of the graph.
         graphs: where the graph is kept.
 
     Raises:
@@ -68,7 +65,7 @@ def load_network(
         return fold_weight_norm(build()).to(device).eval()
 
     def write(folder: Path) -> Mapping[str, JsonValue]:
-        about = _export(fold_weight_norm(build()).eval(), prepare, batching, precision, folder)
+        about = _export(fold_weight_norm(build()).eval(), prepare, batching, folder)
         graphs.check()  # or the graph of other weights would be kept under this fingerprint
         return about
 
@@ -78,11 +75,14 @@ def load_network(
 def exact_batching(batching: Batching, precision: str, device: str) -> Batching:
     """Return which batches are exact in a precision, of those that are in fp32.
 
-    Dynamic quantisation takes the scale of its activations from the whole batch, and in bfloat16 a sum's order, which
-    the shape of a batch decides, shows in the third digit. A processor is as fast with one segment at a time; a GPU
-    is given batches whose shape the segment's length alone decides (`emolake.pipeline.length_buckets`).
+    Below fp32 a sum's order shows in the third digit, and padding changes it. On a processor bf16 and int8 are exact
+    in batches of one length, as `emolake.models.runtimes.on_processor` computes them; fp16, which none that was at
+    hand computes, takes one segment at a time. A GPU is given batches whose shape the segment's length alone decides
+    (`emolake.pipeline.length_buckets`).
     """
-    return batching if precision == "fp32" or device.startswith("cuda") else Batching.SINGLE
+    if precision == "fp32" or device.startswith("cuda") or batching is Batching.SINGLE:
+        return batching
+    return Batching.EQUAL_LENGTH if precision in on_processor.PRECISIONS else Batching.SINGLE
 
 
 class OnnxNetwork:
@@ -129,7 +129,7 @@ def fold_weight_norm(module: nn.Module) -> nn.Module:
 
 
 def _export(
-    module: nn.Module, prepare: Prepare, batching: Batching, precision: str, folder: Path
+    module: nn.Module, prepare: Prepare, batching: Batching, folder: Path
 ) -> dict[str, JsonValue]:
     """Write a module's graph and compare it with the module."""
     masked = batching is Batching.MASKED
@@ -156,44 +156,13 @@ def _export(
             raise  # it may succeed later, and a refusal is remembered
         what = str(error).partition("\n")[0]
         raise GraphRefusedError(f"torch cannot export it: {what}") from error
-    if precision == "int8":
-        _quantise(path)
     difference = _difference(module, OnnxNetwork(path), prepare, masked)
-    if not difference <= TOLERANCE[precision]:
+    if not difference <= TOLERANCE:
         raise GraphRefusedError(
             f"the graph's answer differs from torch's by {difference:.1e}, and at most "
-            f"{TOLERANCE[precision]:.0e} is allowed"
+            f"{TOLERANCE:.0e} is allowed"
         )
     return {"largest_difference": difference}
-
-
-def _quantise(path: Path) -> None:
-    """Make the matrices of a graph int8, channel by channel; activations are quantised as they come.
-
-    The waveform is not: of its samples most would be the same after it.
-    """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    nodes = onnx.load(path, load_external_data=False).graph.node
-    of_waves = [node.name for node in nodes if node.op_type == "MatMul" and "/conv/" in node.name]
-    quantised = path.with_suffix(".int8")
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(
-        logging.ERROR
-    )  # it advises through the root logger to prepare the graph, which it does not need
-    try:
-        quantize_dynamic(
-            path, quantised, op_types_to_quantize=["MatMul"], nodes_to_exclude=of_waves, per_channel=True,
-            weight_type=QuantType.QInt8,
-        )  # fmt: skip
-    finally:
-        root.setLevel(level)
-    for file in path.parent.iterdir():
-        if file != quantised:
-            file.unlink()
-    quantised.rename(path)
 
 
 def _difference(module: nn.Module, graph: OnnxNetwork, prepare: Prepare, masked: bool) -> float:
