@@ -244,7 +244,11 @@ def test_auto_is_onnxruntime_on_a_processor_and_torch_elsewhere(
     ("keys", "device", "message"),
     [
         ({"runtime": "onnx"}, "cuda", "onnxruntime runs on the processor, and inference.device is cuda"),
-        ({"precision": "int8"}, "cuda", "int8, the arithmetic of processors, and inference.device is cuda here"),
+        (
+            {"precision": "int8"},
+            "cuda",
+            "int8, the arithmetic of processors, and inference.device is cuda here",
+        ),
         (
             {"precision": "bf16"},
             "mps",

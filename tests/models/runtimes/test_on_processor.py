@@ -34,12 +34,16 @@ ROWS = st.tuples(st.integers(1, 9), st.integers(1, 70), st.integers(0, 2**32 - 1
 def some_rows(many: int, wide: int, seed: int, exponent: float) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     loudness = 10 ** (exponent * torch.rand(many, 1, generator=generator))
-    return (torch.randn(many, wide, generator=generator) + torch.randn(many, 1, generator=generator)) * loudness
+    return (
+        torch.randn(many, wide, generator=generator) + torch.randn(many, 1, generator=generator)
+    ) * loudness
 
 
 @given(ROWS)
 @settings(max_examples=150, deadline=None)
-def test_a_row_is_off_by_half_a_step_at_most_and_depends_on_no_other(drawn: tuple[int, int, int, float]) -> None:
+def test_a_row_is_off_by_half_a_step_at_most_and_depends_on_no_other(
+    drawn: tuple[int, int, int, float],
+) -> None:
     rows = some_rows(*drawn)
     quantised, scales, offsets = quantised_rows(rows)
     again = quantised * scales[:, None] + offsets[:, None]
@@ -53,7 +57,9 @@ def test_a_row_is_off_by_half_a_step_at_most_and_depends_on_no_other(drawn: tupl
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_layer_in_int8_is_near_fp32_and_its_rows_are_the_same_in_any_company(bias: bool, threads: int) -> None:
+def test_a_layer_in_int8_is_near_fp32_and_its_rows_are_the_same_in_any_company(
+    bias: bool, threads: int
+) -> None:
     torch.manual_seed(2)
     linear = nn.Linear(96, 40, bias=bias)
     layer, inputs = RowWiseLinear(linear), some_rows(700, 96, 4, 2).reshape(7, 100, 96)
@@ -159,8 +165,12 @@ def test_all_products_of_an_encoder_are_in_the_precision_and_nothing_behind_it(
     layers = (on_processor.HalfLinear, RowWiseLinear)
     plain = [name for name, part in encoder.named_modules() if isinstance(part, nn.Linear)]
     assert all(name.endswith("gru_rel_pos_linear") for name in plain)
-    wanted = RowWiseLinear if precision == "int8" else on_processor.HalfLinear
-    assert sum(isinstance(part, wanted) for part in inside) >= 12  # of two layers, six each
+    integers = [name for name, part in encoder.named_modules() if isinstance(part, RowWiseLinear)]
+    assert len(integers) >= 6 * (
+        precision == "int8"
+    )  # of two layers: behind attention, and two of feed-forward
+    assert not any(name.endswith(("q_proj", "k_proj", "v_proj")) for name in integers)
+    assert sum(isinstance(part, layers) for part in inside) >= 12
     assert not any(isinstance(part, layers) for part in set(model._network.modules()) - inside)
     assert all(part.weight.dtype is torch.bfloat16 for part in inside if isinstance(part, nn.Conv1d))
     assert all(part.weight.dtype is torch.float32 for part in inside if isinstance(part, nn.LayerNorm))

@@ -39,7 +39,6 @@ _TRACED = (16_000, 12_000)
 _CHECKED = ((23_456, 8_000, 17_001), (9_000,))
 
 
-
 def load_network(
     build: Callable[[], nn.Module],
     prepare: Prepare,
@@ -128,9 +127,7 @@ def fold_weight_norm(module: nn.Module) -> nn.Module:
     return module
 
 
-def _export(
-    module: nn.Module, prepare: Prepare, batching: Batching, folder: Path
-) -> dict[str, JsonValue]:
+def _export(module: nn.Module, prepare: Prepare, batching: Batching, folder: Path) -> dict[str, JsonValue]:
     """Write a module's graph and compare it with the module."""
     masked = batching is Batching.MASKED
     waves, lengths = _synthetic_waves(_TRACED, masked)
