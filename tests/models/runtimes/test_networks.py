@@ -173,7 +173,7 @@ def test_a_graph_of_files_that_were_changed_meanwhile_is_not_kept(tmp_path: Path
 @pytest.fixture
 def refused(s3prl: ModelEntry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> InferenceOptions:
     """Settings under which the model was refused, as one whose graph differs by anything at all is."""
-    monkeypatch.setitem(networks.TOLERANCE, "fp32", -1.0)
+    monkeypatch.setattr(networks, "TOLERANCE", -1.0)
     chosen = inference(graph_cache=str(tmp_path / "graphs"))
     s3prl.prepare(chosen)
     monkeypatch.undo()

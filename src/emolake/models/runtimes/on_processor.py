@@ -8,15 +8,12 @@ length give what each gives alone.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from emolake.models.runtimes.row_wise import RowWiseLinear
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 PRECISIONS = ("bf16", "int8")
 _ATTENTION = "emolake_on_processor"  # its name in transformers
@@ -35,8 +32,8 @@ _IN_HALF = ("q_proj", "k_proj", "v_proj")
 _WIDER = 2
 
 
-def lower(encoder: "PreTrainedModel", precision: str) -> None:
-    """Give an encoder in float32 the form for one of `PRECISIONS`, in place.
+def lower(encoder: Any, precision: str) -> None:
+    """Give an encoder of transformers in float32 the form for one of `PRECISIONS`, in place.
 
     In int8 the queries, keys and values are computed in bf16.
     """
@@ -57,7 +54,9 @@ def lower(encoder: "PreTrainedModel", precision: str) -> None:
         elif isinstance(part, nn.LayerNorm | nn.GroupNorm):
             part.forward = partial(_norm, part)  # type: ignore[method-assign]
         elif isinstance(part, WavLMAttention):
-            part.torch_multi_head_self_attention = partial(_biased_attention, part)  # type: ignore[method-assign]
+            part.torch_multi_head_self_attention = partial(  # type: ignore[method-assign, assignment]
+                _biased_attention, part
+            )
     if precision == "int8":
         _join_feed_forward(encoder)
 
@@ -116,11 +115,14 @@ def _parts(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
 
 
 def _convolution(convolution: nn.Conv1d, inputs: torch.Tensor) -> torch.Tensor:
-    return convolution._conv_forward(inputs.bfloat16(), convolution.weight, convolution.bias)
+    outputs: torch.Tensor = convolution._conv_forward(inputs.bfloat16(), convolution.weight, convolution.bias)
+    return outputs
 
 
 def _norm(norm: nn.LayerNorm | nn.GroupNorm, inputs: torch.Tensor) -> torch.Tensor:
-    return type(norm).forward(norm, inputs.float())
+    plain: Any = type(norm).forward
+    outputs: torch.Tensor = plain(norm, inputs.float())
+    return outputs
 
 
 def _attention(
