@@ -25,8 +25,8 @@ _FEED_FORWARD = (
     ("fc1", "activation_fn", "fc2"),
     ("intermediate_dense", "intermediate_act_fn", "output_dense"),
 )
-# Layers that stay in bf16 in int8: a quarter of a transformer's products, which changed probabilities on real speech more
-# than the feed-forward blocks do.
+# Layers that stay in bf16 in int8: a quarter of a transformer's products, which changed probabilities on real speech
+# more than the feed-forward blocks do.
 _IN_HALF = ("q_proj", "k_proj", "v_proj")
 # What a layer gives that is so many times wider than its input, the first of a feed-forward block, stays in bf16.
 _WIDER = 2
