@@ -18,8 +18,8 @@ Runtime = Literal["torch", "onnx"]
 TORCH_FP32: Mapping[Runtime, tuple[str, ...]] = {"torch": ("fp32",)}
 """The precisions of a family that runs on torch alone, in float32."""
 ENCODER_PRECISIONS: Mapping[Runtime, tuple[str, ...]] = {
-    "torch": ("fp32", "tf32", "bf16", "fp16"),
-    "onnx": ("fp32", "int8"),
+    "torch": ("fp32", "tf32", "bf16", "fp16", "int8"),
+    "onnx": ("fp32",),
 }
 """The precisions of the families that are a transformer encoder under a head."""
 AFFECT_DIMENSIONS = ("arousal", "dominance", "valence")

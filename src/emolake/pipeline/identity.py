@@ -14,7 +14,10 @@ from emolake.settings import Settings
 PIPELINE_VERSION = 2
 
 # Precisions that are computed otherwise than under the name alone before; the ids of the others stay.
-_PRECISIONS = {"bf16": "bf16, fp32 behind the encoder"}
+_PRECISIONS = {
+    "bf16": "bf16, fp32 in norms, sums and behind the encoder",
+    "int8": "int8 row by row, bf16 in attention and convolutions",
+}
 
 _PACKAGES = (
     "emolake",

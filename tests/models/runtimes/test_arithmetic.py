@@ -17,7 +17,7 @@ from emolake.models.families.s3prl_network import Head
 from emolake.models.inference import InferenceOptions
 from emolake.models.protocol import Batching, Staged
 from emolake.models.registry import ModelEntry
-from emolake.models.runtimes import arithmetic, choice
+from emolake.models.runtimes import arithmetic, choice, on_processor
 from emolake.models.runtimes.arithmetic import (
     InHalf,
     encoders_of,
@@ -43,6 +43,7 @@ def entry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(autouse=True)
 def any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU computes in half precision is tested on processors that do so slowly."""
+    monkeypatch.setattr(on_processor, "PRECISIONS", ())
     monkeypatch.setattr(choice, "_INSTRUCTIONS", dict.fromkeys(("bf16", "fp16", "int8"), ("avx2",)))
 
 
@@ -201,7 +202,7 @@ def test_fp32_is_exact_on_a_gpu_unless_tf32_is_asked_for() -> None:
             part.fp32_precision = precision
 
 
-ABLE: Any = {"torch": ("fp32", "tf32", "bf16", "fp16"), "onnx": ("fp32", "int8")}
+ABLE: Any = {"torch": ("fp32", "tf32", "bf16", "fp16", "int8"), "onnx": ("fp32",)}
 
 
 @pytest.mark.parametrize(
@@ -222,13 +223,19 @@ def test_a_gpu_takes_what_it_can_compute(
         possible(asked, ABLE, device=lambda: "cuda", model="m")
 
 
-def test_a_gpus_half_precision_is_batched_and_a_processors_is_not() -> None:
+def test_a_gpus_half_precision_is_batched_and_a_processors_by_one_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(on_processor, "PRECISIONS", ("bf16", "int8"))
     from emolake.models.runtimes.networks import exact_batching
 
     for precision in ("tf32", "bf16", "fp16"):
         assert exact_batching(Batching.MASKED, precision, "cuda:1") is Batching.MASKED
         assert exact_batching(Batching.EQUAL_LENGTH, precision, "cuda") is Batching.EQUAL_LENGTH
-    assert exact_batching(Batching.MASKED, "bf16", "cpu") is Batching.SINGLE
+    for precision in ("bf16", "int8"):
+        assert exact_batching(Batching.MASKED, precision, "cpu") is Batching.EQUAL_LENGTH
+        assert exact_batching(Batching.SINGLE, precision, "cpu") is Batching.SINGLE
+    assert exact_batching(Batching.MASKED, "fp16", "cpu") is Batching.SINGLE
     assert exact_batching(Batching.MASKED, "fp32", "cpu") is Batching.MASKED
 
 
@@ -244,5 +251,6 @@ def test_ids_of_rows_in_fp32_stay_and_each_precision_has_its_own(entry: ModelEnt
 
 def test_every_encoder_family_has_every_precision() -> None:
     assert all(
-        set(family.precisions["torch"]) == {"fp32", "tf32", "bf16", "fp16"} for family in (EncoderModel,)
+        set(family.precisions["torch"]) == {"fp32", "tf32", "bf16", "fp16", "int8"}
+        for family in (EncoderModel,)
     )

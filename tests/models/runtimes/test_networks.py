@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from torch import nn
@@ -19,7 +18,7 @@ from emolake.models.protocol import Batching, EmotionModel
 from emolake.models.registry import ModelChangedError, ModelEntry
 from emolake.models.runtimes import networks
 from emolake.models.runtimes.choice import possible
-from emolake.models.runtimes.graph_cache import GRAPH_FILE, GraphCache, GraphRefusedError
+from emolake.models.runtimes.graph_cache import GraphCache, GraphRefusedError
 from emolake.models.runtimes.graph_form import WaveConvolution, graph_form
 from emolake.models.runtimes.graphs import Graphs
 from emolake.models.runtimes.networks import load_network
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 ENCODERS = ("s3prl", "transformers", "dimensional", "encoder_head")
 # Largest change of a probability, or of arousal, dominance and valence around 1, in tiny random networks.
-CLOSE = {"bf16": 0.1, "int8": 0.2}
+CLOSE = {"bf16": 0.1, "int8": 0.1}
 
 
 @pytest.fixture(scope="module", params=ENCODERS)
@@ -56,7 +55,7 @@ def clips() -> list[np.ndarray]:
     generator = np.random.default_rng(3)
     return [
         generator.normal(0, 0.1, length).astype(np.float32)
-        for length in (16_000, 8_000, 23_456, 16_000, 12_345)
+        for length in (16_000, 8_000, 23_456, 16_000, 400, 12_345, 16_000, 400)
     ]
 
 
@@ -77,7 +76,8 @@ def test_a_lower_precision_is_close_and_the_batch_does_not_change_it(
     except ConfigurationError as error:
         pytest.skip(str(error))
     assert f"runs in {precision}, which changes its answers: " in caplog.text
-    assert ("on 6 clips of made speech by up to " in caplog.text) == (precision == "bf16")
+    assert "on 6 clips of made speech by up to " in caplog.text
+    assert model.batching is Batching.EQUAL_LENGTH
     exact = answers(entry.load(inference()), clips())
     found = answers(model, clips())
     assert model.precision == precision
@@ -120,7 +120,7 @@ def test_a_graph_that_is_another_network_is_refused(tmp_path: Path, module: Any,
     graphs = Graphs(GraphCache(tmp_path, max_bytes=10**9), "of a test", "fp32")
     with pytest.raises(GraphRefusedError, match=why):
         load_network(
-            module, lambda waves, _: waves, batching=Batching.MASKED, device="cpu", precision="fp32", graphs=graphs
+            module, lambda waves, _: waves, batching=Batching.MASKED, device="cpu", graphs=graphs
         )  # fmt: skip
     assert why in (graphs.refusal or "")
 
@@ -134,7 +134,7 @@ class Mean(nn.Module):
 
 def exported(graphs: Graphs) -> None:
     load_network(
-        Mean, lambda waves, _: waves, batching=Batching.MASKED, device="cpu", precision="fp32", graphs=graphs
+        Mean, lambda waves, _: waves, batching=Batching.MASKED, device="cpu", graphs=graphs
     )  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def test_a_graph_of_files_that_were_changed_meanwhile_is_not_kept(tmp_path: Path
 @pytest.fixture
 def refused(s3prl: ModelEntry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> InferenceOptions:
     """Settings under which the model was refused, as one whose graph differs by anything at all is."""
-    monkeypatch.setitem(networks.TOLERANCE, "fp32", -1.0)
+    monkeypatch.setattr(networks, "TOLERANCE", -1.0)
     chosen = inference(graph_cache=str(tmp_path / "graphs"))
     s3prl.prepare(chosen)
     monkeypatch.undo()
@@ -222,7 +222,7 @@ def test_to_prepare_is_to_make_the_graph_once(s3prl: ModelEntry, tmp_path: Path)
     assert graph.stat().st_mtime_ns == written
 
 
-ABLE: Any = {"torch": ("fp32", "tf32", "bf16"), "onnx": ("fp32", "int8")}
+ABLE: Any = {"torch": ("fp32", "tf32", "bf16", "int8"), "onnx": ("fp32",)}
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,11 @@ def test_auto_is_onnxruntime_on_a_processor_and_torch_elsewhere(
     ("keys", "device", "message"),
     [
         ({"runtime": "onnx"}, "cuda", "onnxruntime runs on the processor, and inference.device is cuda"),
-        ({"precision": "int8"}, "cuda", "onnxruntime runs on the processor"),
+        (
+            {"precision": "int8"},
+            "cuda",
+            "int8, the arithmetic of processors, and inference.device is cuda here",
+        ),
         (
             {"precision": "bf16"},
             "mps",
@@ -254,7 +258,7 @@ def test_auto_is_onnxruntime_on_a_processor_and_torch_elsewhere(
         (
             {"precision": "bf16", "runtime": "onnx"},
             "cpu",
-            "supports fp32, tf32, bf16 on torch and fp32, int8 on onnx",
+            "supports fp32, tf32, bf16, int8 on torch and fp32 on onnx",
         ),
         ({"precision": "fp16"}, "cpu", "inference.precision is fp16, and m supports"),
     ],
@@ -285,16 +289,3 @@ def test_a_module_is_itself_again_after_its_graph_was_made(s3prl: ModelEntry) ->
         raise RuntimeError("by the test")
     assert first.conv is before
     assert encoder.config._attn_implementation == attention
-
-
-def test_int8_leaves_the_waveform_as_it_is(tmp_path: Path, s3prl: ModelEntry) -> None:
-    try:
-        s3prl.load(inference(precision="int8", graph_cache=str(tmp_path / "graphs")))
-    except ConfigurationError as error:
-        pytest.skip(str(error))
-    (path,) = (tmp_path / "graphs").rglob(GRAPH_FILE)
-    kinds = {node.name: node.op_type for node in onnx.load(path).graph.node}
-    assert [kind for name, kind in kinds.items() if "conv_layers.0/conv/" in name and "MatMul" in kind] == [
-        "MatMul"
-    ]
-    assert "MatMulInteger" in kinds.values() or "DynamicQuantizeMatMul" in kinds.values()

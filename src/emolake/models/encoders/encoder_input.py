@@ -152,7 +152,8 @@ def _own_states(encoder: Any, mel: torch.Tensor, lengths: torch.Tensor) -> torch
     # Alone, the second convolution sees zeros after the clip, and not what the first makes of them.
     own = valid_mask(beside(lengths // WHISPER_HOP, mel), mel.shape[2])
     states = states.masked_fill(~own[:, None], 0)
-    states = functional.gelu(encoder.conv2(states)).transpose(1, 2)
+    # contiguous, or each sum and norm of every layer would go against the grain of memory
+    states = functional.gelu(encoder.conv2(states)).transpose(1, 2).contiguous()
     states = states + encoder.embed_positions.weight[: states.shape[1]]
     states = functional.dropout(states, p=encoder.dropout, training=encoder.training)
     mask = _key_mask(whisper_frames(lengths), states)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from emolake.models.runtimes.precision_change import PrecisionChange
 
 
+_COMPARED = 3  # clips whose answers in a batch are compared at load with those that they have alone
+
+
 @dataclass(frozen=True)
 class SpeechEncoder:
     """A speech encoder in transformers' layout, and how its input is made of waves; its weights are not loaded."""
@@ -169,7 +172,6 @@ class EncoderModel(ABC):
             plan.encoder.prepare,
             batching=plan.encoder.batching,
             device=device,
-            precision=precision,
             graphs=graphs,
         )
         if graphs is not None or precision == "fp32":
@@ -179,24 +181,34 @@ class EncoderModel(ABC):
     @classmethod
     def _lowered(cls, plan: EncoderPlan, module: Any, *, device: str, precision: str) -> Self:
         """Return the model in a lower precision, which knows how much that changes its answers."""
+        import numpy as np
         import torch
 
-        from emolake.models.runtimes.arithmetic import lowered
+        from emolake.models.runtimes.arithmetic import batches_are_exact, lowered
         from emolake.models.runtimes.probe_speech import probe_waves
 
         waves = probe_waves(on_gpu=device.startswith("cuda"))
+        are_logits = bool(plan.labels)
+
+        def outputs(network: "Network", batch: list[np.ndarray]) -> torch.Tensor:
+            lengths = torch.tensor([len(wave) for wave in batch])
+            inputs = plan.encoder.prepare(torch.from_numpy(np.stack(batch)).to(device), lengths)
+            return network(inputs, lengths).to("cpu", torch.float32) / plan.temperature
 
         def answer(network: "Network") -> list[torch.Tensor]:
-            answers = []
-            for wave in waves:
-                inputs, lengths = torch.from_numpy(wave)[None].to(device), torch.tensor([len(wave)])
-                outputs = network(plan.encoder.prepare(inputs, lengths), lengths)
-                answers.append(outputs[0].to("cpu", torch.float32) / plan.temperature)
-            return answers
+            return [outputs(network, [wave])[0] for wave in waves]
 
-        network, change = lowered(module, precision, answer, are_logits=bool(plan.labels))
+        network, change = lowered(module, precision, device, answer, are_logits=are_logits)
         model = cls(plan, network, device=device, precision=precision)
         model.precision_change = change
+        if device == "cpu" and model.batching is Batching.EQUAL_LENGTH:
+            some = waves[:_COMPARED]
+            alike = [wave[: min(map(len, some))] for wave in some]
+            with torch.inference_mode():
+                alone = [outputs(network, [wave])[0] for wave in alike]
+                together = list(outputs(network, alike))
+            if not batches_are_exact(alone, together, are_logits=are_logits):
+                model.batching = Batching.SINGLE
         return model
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:

@@ -10,10 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from emolake.models.runtimes import on_processor
 from emolake.models.runtimes.precision_change import PrecisionChange
 
 HALVES: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions whose weights take two bytes."""
+_PROMISED = 1e-4  # largest change of a probability by a batch; see `emolake.models.protocol.EmotionModel`
 _flags = RLock()
 
 
@@ -108,6 +110,7 @@ def measured_change(
 def lowered(
     module: nn.Module,
     precision: str,
+    device: str,
     answer: Callable[[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]], Sequence[torch.Tensor]],
     *,
     are_logits: bool,
@@ -116,14 +119,30 @@ def lowered(
 
     Args:
         module: in float32; it is taken over.
-        precision: tf32, or one of `HALVES`.
+        precision: tf32, one of `HALVES`, or int8.
+        device: where it lies.
         answer: returns the outputs of a network for clips that are always the same.
         are_logits: see `measured_change`.
     """
     with torch.inference_mode():
         with fp32_products(tf32=False):
             before = answer(module)
-        low = InHalf(module, HALVES[precision]) if precision in HALVES else module
+        low = _lowered(module, precision, device)
         with fp32_products(tf32=precision == "tf32"):
             after = answer(low)
     return low, measured_change(before, after, are_logits=are_logits)
+
+
+def _lowered(module: nn.Module, precision: str, device: str) -> nn.Module:
+    if device == "cpu" and precision in on_processor.PRECISIONS:
+        for encoder in encoders_of(module):
+            on_processor.lower(encoder, precision)
+        return module
+    return InHalf(module, HALVES[precision]) if precision in HALVES else module
+
+
+def batches_are_exact(
+    alone: Sequence[torch.Tensor], together: Sequence[torch.Tensor], *, are_logits: bool
+) -> bool:
+    """Return whether outputs [n] of clips in a batch are within the promise of what each gives alone."""
+    return measured_change(alone, together, are_logits=are_logits).largest <= _PROMISED

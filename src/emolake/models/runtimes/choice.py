@@ -65,6 +65,8 @@ def _check_device(precision: str, device: str) -> None:
         return
     import torch
 
+    from emolake.models.runtimes import on_processor
+
     if device == "cpu":
         if precision == "tf32":
             raise ConfigurationError(
@@ -78,6 +80,16 @@ def _check_device(precision: str, device: str) -> None:
                 f"inference.precision is {precision}, and this processor has none of {', '.join(wanted)}; "
                 "set it to fp32"
             )
+        if precision in on_processor.PRECISIONS and not torch.backends.mkldnn.is_available():
+            raise ConfigurationError(
+                f"inference.precision is {precision}, and torch {torch.__version__} is built without oneDNN, which "
+                "computes it on a processor; set it to fp32, or install another build of torch"
+            )
+    elif precision == "int8":
+        raise ConfigurationError(
+            f"inference.precision is int8, the arithmetic of processors, and inference.device is {device} here; set "
+            "it to bf16, or inference.device to cpu"
+        )
     elif not device.startswith("cuda"):
         raise ConfigurationError(
             f"inference.precision {precision} is made for processors and NVIDIA's GPUs, and inference.device is "

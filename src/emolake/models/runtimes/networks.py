@@ -5,7 +5,6 @@ waves in samples; it gives [B, outputs] float32. Its torch module is the one def
 is exported from it, and compared with it before it is used.
 """
 
-import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from emolake.models.protocol import Batching
+from emolake.models.runtimes import on_processor
 from emolake.models.runtimes.allocator import give_back_freed_blocks
 from emolake.models.runtimes.devices import is_out_of_memory
 from emolake.models.runtimes.graph_cache import GRAPH_FILE, GraphRefusedError
@@ -31,15 +31,13 @@ if TYPE_CHECKING:
 Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Prepare = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-TOLERANCE = {"fp32": 1e-4, "int8": 0.25}
+TOLERANCE = 1e-4
 """Largest difference between a graph's answer and torch's, relative to the largest output where that is above 1."""
 _HZ = 16_000
 # Lengths in samples of the synthetic waves: what is traced, and what the graph is compared on, of another batch size
 # and other lengths, so that nothing of the traced shapes can be left in it unseen.
 _TRACED = (16_000, 12_000)
 _CHECKED = ((23_456, 8_000, 17_001), (9_000,))
-
-log = logging.getLogger(__name__)
 
 
 def load_network(
@@ -48,7 +46,6 @@ def load_network(
     *,
     batching: Batching,
     device: str,
-    precision: str,
     graphs: Graphs | None,
 ) -> Network:
     """Return what runs a network: a module of torch in fp32, or with `graphs` its graph, for which no weights are
@@ -59,7 +56,6 @@ def load_network(
         prepare: makes the module's input of waves [B, T] and lengths [B].
         batching: of the module in fp32; a masked one is checked on waves of unlike lengths.
         device: where torch runs.
-        precision: of the graph.
         graphs: where the graph is kept.
 
     Raises:
@@ -69,7 +65,7 @@ def load_network(
         return fold_weight_norm(build()).to(device).eval()
 
     def write(folder: Path) -> Mapping[str, JsonValue]:
-        about = _export(build, prepare, batching, precision, folder)
+        about = _export(build, prepare, batching, folder)
         graphs.check()  # or the graph of other weights would be kept under this fingerprint
         return about
 
@@ -79,11 +75,14 @@ def load_network(
 def exact_batching(batching: Batching, precision: str, device: str) -> Batching:
     """Return which batches are exact in a precision, of those that are in fp32.
 
-    Dynamic quantisation takes the scale of its activations from the whole batch, and in bfloat16 a sum's order, which
-    the shape of a batch decides, shows in the third digit. A processor is as fast with one segment at a time; a GPU
-    is given batches whose shape the segment's length alone decides (`emolake.pipeline.length_buckets`).
+    Below fp32 a sum's order shows in the third digit, and padding changes it. On a processor bf16 and int8 are exact
+    in batches of one length, as `emolake.models.runtimes.on_processor` computes them; fp16, which none that was at
+    hand computes, takes one segment at a time. A GPU is given batches whose shape the segment's length alone decides
+    (`emolake.pipeline.length_buckets`).
     """
-    return batching if precision == "fp32" or device.startswith("cuda") else Batching.SINGLE
+    if precision == "fp32" or device.startswith("cuda") or batching is Batching.SINGLE:
+        return batching
+    return Batching.EQUAL_LENGTH if precision in on_processor.PRECISIONS else Batching.SINGLE
 
 
 class OnnxNetwork:
@@ -130,21 +129,19 @@ def fold_weight_norm(module: nn.Module) -> nn.Module:
 
 
 def _export(
-    build: Callable[[], nn.Module], prepare: Prepare, batching: Batching, precision: str, folder: Path
+    build: Callable[[], nn.Module], prepare: Prepare, batching: Batching, folder: Path
 ) -> dict[str, JsonValue]:
     """Write a module's graph and compare it with the module, of which one at a time is in memory."""
     masked = batching is Batching.MASKED
     path = folder / GRAPH_FILE
     expected = _write(build, prepare, masked, path)
     give_back_freed_blocks()
-    if precision == "int8":
-        _quantise(path)
     difference = _difference(expected, OnnxNetwork(path), prepare, masked)
     give_back_freed_blocks()
-    if not difference <= TOLERANCE[precision]:
+    if not difference <= TOLERANCE:
         raise GraphRefusedError(
             f"the graph's answer differs from torch's by {difference:.1e}, and at most "
-            f"{TOLERANCE[precision]:.0e} is allowed"
+            f"{TOLERANCE:.0e} is allowed"
         )
     return {"largest_difference": difference}
 
@@ -168,35 +165,6 @@ def _write(build: Callable[[], nn.Module], prepare: Prepare, masked: bool, path:
         raise GraphRefusedError(f"torch cannot export it: {what}") from error
     with torch.inference_mode():
         return [module(prepare(waves, counts), counts).numpy() for waves, counts in _checked_waves(masked)]
-
-
-def _quantise(path: Path) -> None:
-    """Make the matrices of a graph int8, channel by channel; activations are quantised as they come.
-
-    The waveform is not: of its samples most would be the same after it.
-    """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    nodes = onnx.load(path, load_external_data=False).graph.node
-    of_waves = [node.name for node in nodes if node.op_type == "MatMul" and "/conv/" in node.name]
-    quantised = path.with_suffix(".int8")
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(
-        logging.ERROR
-    )  # it advises through the root logger to prepare the graph, which it does not need
-    try:
-        quantize_dynamic(
-            path, quantised, op_types_to_quantize=["MatMul"], nodes_to_exclude=of_waves, per_channel=True,
-            weight_type=QuantType.QInt8,
-        )  # fmt: skip
-    finally:
-        root.setLevel(level)
-    for file in path.parent.iterdir():
-        if file != quantised:
-            file.unlink()
-    quantised.rename(path)
 
 
 def _checked_waves(masked: bool) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -1,0 +1,175 @@
+"""The form of speech encoders in which a processor computes them in bf16, or in int8 row by row.
+
+Matrix products, convolutions and those of attention take factors of bfloat16 and add up in float32; in int8 most linear
+layers are `RowWiseLinear`s instead. Norms, softmax, the sums between layers, the means over time and all that is behind
+the encoders are in float32. A row of a result depends on its own segment alone, so that batches of segments of one
+length give what each gives alone.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from emolake.models.runtimes.row_wise import RowWiseLinear
+
+PRECISIONS = ("bf16", "int8")
+_ATTENTION = "emolake_on_processor"  # its name in transformers
+# Of an operation's weights [heads, T, T] so many bytes are at work at once: what the second cache holds.
+_CACHED_BYTES = 2**20
+_ROWS_AT_ONCE = 256  # of a feed-forward block in int8, whose wide activations then stay in the cache
+# Names of the layers of a feed-forward block, and of the activation between them, in transformers.
+_FEED_FORWARD = (
+    ("fc1", "activation_fn", "fc2"),
+    ("intermediate_dense", "intermediate_act_fn", "output_dense"),
+)
+# Layers that stay in bf16 in int8: a quarter of a transformer's products, which changed probabilities on real speech
+# more than the feed-forward blocks do.
+_IN_HALF = ("q_proj", "k_proj", "v_proj")
+# What a layer gives that is so many times wider than its input, the first of a feed-forward block, stays in bf16.
+_WIDER = 2
+
+
+def lower(encoder: Any, precision: str) -> None:
+    """Give an encoder of transformers in float32 the form for one of `PRECISIONS`, in place.
+
+    In int8 the queries, keys and values are computed in bf16.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
+    from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+
+    AttentionInterface.register(_ATTENTION, _attention)
+    AttentionMaskInterface.register(_ATTENTION, eager_mask)
+    encoder.set_attn_implementation(_ATTENTION)
+    for parent, name, part in list(_parts(encoder)):
+        if isinstance(part, nn.Linear) and name != "gru_rel_pos_linear":  # WavLM's: eight numbers of a head
+            is_int8 = precision == "int8" and name not in _IN_HALF
+            setattr(parent, name, RowWiseLinear(part) if is_int8 else HalfLinear(part))
+        elif isinstance(part, nn.Conv1d):
+            part.to(torch.bfloat16)
+            part.forward = partial(_convolution, part)  # type: ignore[method-assign]
+        elif isinstance(part, nn.LayerNorm | nn.GroupNorm):
+            part.forward = partial(_norm, part)  # type: ignore[method-assign]
+        elif isinstance(part, WavLMAttention):
+            part.torch_multi_head_self_attention = partial(  # type: ignore[method-assign, assignment]
+                _biased_attention, part
+            )
+    if precision == "int8":
+        _join_feed_forward(encoder)
+
+
+def _join_feed_forward(encoder: nn.Module) -> None:
+    """Replace the layers of every feed-forward block by one `FeedForward` and identities."""
+    for part in list(encoder.modules()):
+        for names in _FEED_FORWARD:
+            if all(hasattr(part, name) for name in names):
+                block = FeedForward(*(getattr(part, name) for name in names))
+                for name, put in zip(names, (block, nn.Identity(), nn.Identity()), strict=True):
+                    setattr(part, name, put)
+
+
+class HalfLinear(nn.Module):
+    """A linear layer with factors of bfloat16, packed for oneDNN."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        """Take a layer's weights."""
+        super().__init__()
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().bfloat16())
+        self._bias = None if linear.bias is None else linear.bias.detach().bfloat16()
+        self._keeps_half = linear.out_features > _WIDER * linear.in_features
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the outputs [..., out] of inputs [..., in]: in float32, or in bfloat16 of a wide layer."""
+        outputs: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            inputs.bfloat16(), self._packed, self._bias, "none", [], ""
+        )
+        return outputs if self._keeps_half else outputs.float()
+
+
+class FeedForward(nn.Module):
+    """Two linear layers and the activation between them, over some rows at a time."""
+
+    def __init__(
+        self, first: nn.Module, activation: Callable[[torch.Tensor], torch.Tensor], second: nn.Module
+    ) -> None:
+        super().__init__()
+        self.first, self.activation, self.second = first, activation, second
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the outputs of the second layer, [..., out] float32, of inputs [..., in]."""
+        rows = inputs.reshape(-1, inputs.shape[-1])
+        # nearly equal parts: a rest of a single row would be computed in another way
+        parts = rows.tensor_split(-(-len(rows) // _ROWS_AT_ONCE))
+        outputs = torch.cat([self.second(self.activation(self.first(part))) for part in parts])
+        return outputs.reshape(*inputs.shape[:-1], outputs.shape[-1])
+
+
+def _parts(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """Yield every part with its parent and its name there."""
+    for parent in module.modules():
+        for name, part in parent.named_children():
+            yield parent, name, part
+
+
+def _convolution(convolution: nn.Conv1d, inputs: torch.Tensor) -> torch.Tensor:
+    outputs: torch.Tensor = convolution._conv_forward(inputs.bfloat16(), convolution.weight, convolution.bias)
+    return outputs
+
+
+def _norm(norm: nn.LayerNorm | nn.GroupNorm, inputs: torch.Tensor) -> torch.Tensor:
+    plain: Any = type(norm).forward
+    outputs: torch.Tensor = plain(norm, inputs.float())
+    return outputs
+
+
+def _attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Return the states [B, T, heads, D] bfloat16 of queries, keys and values [B, heads, T, D]; see transformers.
+
+    A few heads of one segment at a time: their weights stay in the cache.
+    """
+    size, heads, frames, width = query.shape
+    at_once = max(1, _CACHED_BYTES // (2 * frames * key.shape[2]))
+    query = (query if scaling == 1.0 else query * scaling).bfloat16()
+    key, value = key.bfloat16().transpose(2, 3), value.bfloat16()
+    states = query.new_empty(size, frames, heads, width)
+    for member in range(size):
+        for first in range(0, heads, at_once):
+            some = slice(first, first + at_once)
+            weights = torch.bmm(query[member, some], key[member, some])
+            if attention_mask is not None:
+                own = attention_mask[member]
+                weights = weights + (own if len(own) == 1 else own[some])
+            weights = weights.softmax(dim=-1)  # of bfloat16 it is computed in float32
+            states[member, :, some] = torch.bmm(weights.bfloat16(), value[member, some]).transpose(0, 1)
+    return states, None
+
+
+def _biased_attention(
+    module: Any, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, bias: torch.Tensor
+) -> tuple[torch.Tensor, None]:
+    """Return what WavLM's attention gives, whose `bias` [B * heads, T, T] is added to the products of its own frames.
+
+    `attention_mask` [B, T] has 1 for those.
+    """
+    size, frames, _ = hidden_states.shape
+    added = bias.view(size, module.num_heads, frames, frames)
+    if attention_mask is not None:
+        added = added.masked_fill(attention_mask.ne(1)[:, None, None], torch.finfo(added.dtype).min)
+    query, key, value = (
+        projection(hidden_states).unflatten(2, (module.num_heads, -1)).transpose(1, 2)
+        for projection in (module.q_proj, module.k_proj, module.v_proj)
+    )
+    states, _ = _attention(module, query, key, value, added, scaling=module.scaling)
+    return module.out_proj(states.flatten(2)), None
