@@ -68,7 +68,7 @@ def fit_regression(
         scores = torch.log_softmax(inputs @ weight.T + bias + offsets, dim=1)
         total: torch.Tensor = -((scores * wanted).sum(dim=1) * share).sum()
         total = total + options.penalty / 2 * weight.square().sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
     with one_thread():
