@@ -33,6 +33,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "whisper_finetune",
         {"encoder": "Whisper", "layers": 1, "loop.epochs": 2, "loop.batch": 2, "loop.learning_rate": 1e-3},
     ),
+    "regression on Whisper": (
+        "whisper_head",
+        {"encoder": "Whisper", "projector": None, "regression": {}, "augment.copies": 1, **SHORT},
+    ),
+    "tuned from a regression": (
+        "whisper_finetune",
+        {"encoder": "Whisper", "layers": 1, "regression": {"penalty": 0.1}, **SHORT},
+    ),
     "mean and deviation, frozen, portable": (
         "wav2vec2_frozen",
         {"encoder": "Hubert-layer", "pooling": "mean_std", "layers": 1, "portable": True, **SHORT},

@@ -1,13 +1,13 @@
-"""wav2vec2_frozen, wav2vec2_finetune and whisper_head: a speech encoder under a linear head; family "encoder_head"."""
+"""The trainers wav2vec2_* and whisper_*: a speech encoder under a linear head; family "encoder_head"."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 from safetensors.torch import save_file
 from torch import nn
 
@@ -37,12 +37,13 @@ from emolake.training.encoder_training import (
 )
 from emolake.training.epochs import HistoryRow
 from emolake.training.folds import Fold
-from emolake.training.heads import compute_features, fit_heads
+from emolake.training.heads import CorpusFeatures, compute_features, fit_heads
 from emolake.training.model_card import what_is_removed
 from emolake.training.optimise_options import OptimiseOptions
+from emolake.training.regression import RegressionOptions, fit_regression
 from emolake.training.seeds import seeded
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
-from emolake.training.training_bar import training_bar
+from emolake.training.training_bar import TrainingBar, training_bar
 from emolake.training.training_run import TrainingRun
 from emolake.training.waves import WaveAugmentOptions
 from emolake.training.worker_processes import Report, side_by_side
@@ -80,6 +81,14 @@ class EncoderRecipe(Options):
     """Activations are computed twice, which saves memory."""
     loop: OptimiseOptions = OptimiseOptions()
     """How the network is trained."""
+    regression: RegressionOptions | None = None
+    """The head begins as the optimum of a penalised logistic regression; of a frozen encoder that is all training."""
+
+    @model_validator(mode="after")
+    def _is_linear(self) -> Self:
+        if self.regression is not None and self.projector is not None:
+            raise ValueError("regression fits one linear layer; give projector null, or regression null")
+        return self
 
 
 class EncoderTrainer:
@@ -91,7 +100,8 @@ class EncoderTrainer:
 
     def validates(self, recipe: EncoderRecipe) -> bool:
         """See `emolake.training.trainer.Trainer`."""
-        return recipe.loop.patience is not None
+        has_epochs = recipe.regression is None or recipe.unfreeze_layers != 0
+        return has_epochs and recipe.loop.patience is not None
 
     def input_spec(self, recipe: EncoderRecipe) -> InputSpec:
         """See `emolake.training.trainer.Trainer`."""
@@ -171,6 +181,9 @@ class EncoderTrainer:
         features = compute_features(
             corpus, partial(_pooled, network, run.device), key, recipe.augment, self.input_spec(recipe), run
         )
+        if recipe.regression is not None:
+            with training_bar(len(folds), "fits") as bar:
+                return [_fit_regression(recipe, corpus, features, fold, bar) for fold in folds]
         fits = fit_heads(
             corpus, features, folds, run, options=recipe.loop, standardise=False,
             build=partial(
@@ -178,6 +191,42 @@ class EncoderTrainer:
             ),
         )  # fmt: skip
         return [_fit_result(each.module.state_dict(), each.logits, each.history) for each in fits]
+
+
+def _fit_regression(
+    recipe: EncoderRecipe, corpus: Corpus, features: CorpusFeatures, fold: Fold, bar: TrainingBar
+) -> FitResult:
+    """Fit the head of a frozen encoder for one fold, on its clips and their changed versions."""
+    weight, bias = _regression(recipe, corpus, fold, features.versions[:, fold.train])
+    logits = torch.from_numpy(features.plain[fold.predicted]) @ weight.T + bias
+    bar.advance(fold.name, clips=len(fold.train) * len(features.versions))
+    return _fit_result({"output.weight": weight, "output.bias": bias}, logits.double().numpy(), [])
+
+
+def _regression(
+    recipe: EncoderRecipe, corpus: Corpus, fold: Fold, states: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weights and biases of the head for a fold's training clips, of states [versions, clips, width]."""
+    versions = len(states)
+    return fit_regression(
+        np.concatenate(states),
+        np.tile(corpus.targets[fold.train], versions),
+        [corpus.corpora[i] for i in fold.train] * versions,
+        labels=len(corpus.labels), loop=recipe.loop, options=recipe.regression or RegressionOptions(),
+    )  # fmt: skip
+
+
+def _begin_by_regression(
+    network: EncoderNetwork, recipe: EncoderRecipe, corpus: Corpus, fold: Fold, device: str
+) -> None:
+    """Give a network that is still as it was pretrained the best head for a fold's training clips.
+
+    Tuning under a random head would first spoil the states for the sake of that head (Kumar et al. 2022).
+    """
+    network.to(device).eval()
+    states = np.stack([_pooled(network, device, corpus.waves[i]) for i in fold.train])
+    weight, bias = _regression(recipe, corpus, fold, states[None])
+    network.output.load_state_dict({"weight": weight, "bias": bias})
 
 
 _Arrays = tuple[dict[str, np.ndarray], np.ndarray, list[HistoryRow]]
@@ -195,6 +244,8 @@ def _fit_fold(
     """Tune an encoder for one fold; return what was trained, logits [predicted, labels], and the history."""
     with seeded(run.seed, fold.number):
         network = _new_network(recipe, located, labels=len(corpus.labels))
+    if recipe.regression is not None:
+        _begin_by_regression(network, recipe, corpus, fold, run.device)
     unfreeze(network.encoder, recipe.unfreeze_layers)
     prepare(network.encoder, recipe.spec_augment, checkpointing=recipe.checkpointing)
     learner = WaveLearner(
