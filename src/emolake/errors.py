@@ -37,11 +37,11 @@ class Reason(StrEnum):
     EXCLUDED = "excluded"
     """The policy keeps all of the recording from every model; it is no bad recording."""
     CRASHED = "crashed"
-    """The process that decoded the recording died of it."""
+    """The process that decoded the recording, or a cluster's worker that analysed it, died of it."""
     TIMED_OUT = "timed_out"
-    """The decoder was silent for longer than it may be."""
+    """The decoder, or a cluster's worker, was silent for longer than it may be."""
     OUT_OF_MEMORY = "out_of_memory"
-    """The decoder took more memory than it may."""
+    """The decoder, or a cluster's worker, took more memory than it may."""
     TOO_LARGE = "too_large"
     """Unpacked from gzip the object would be larger than it may be."""
     VANISHED = "vanished"
@@ -58,7 +58,7 @@ class Reason(StrEnum):
 class BadRecordingError(EmolakeError):
     """One recording cannot be analysed; it is quarantined, and the run goes on.
 
-    `stage` is the step that found it: "fetch", "decode" or "segment".
+    `stage` is the step that found it: "fetch", "decode" or "segment"; "shard" where no step came back.
     """
 
     def __init__(self, reason: Reason, message: str, *, stage: str) -> None:

@@ -109,7 +109,11 @@ def test_the_rows_are_those_of_a_local_run_and_each_worker_loads_its_model_once(
     assert len(loads) == 2
     assert set(loads.values()) == {1}
     assert os.getpid() not in loads
-    assert sum("committed" in record.message for record in caplog.records) == 7
+    said = [record for record in caplog.records if record.message.startswith("committed")]
+    of_workers = [record for record in said if record.name == "emolake.pipeline.shard"]
+    on_the_page = [record for record in said if record.name == "prefect.flow_runs"]
+    assert (len(of_workers), len(on_the_page)) == (7, 7)
+    assert all("shard=" in record.message for record in on_the_page)
     assert processes_of_ray() == []
 
 

@@ -67,13 +67,30 @@ def end_remains(folder: Path) -> None:
 
 
 def _processes(folder: Path) -> list[int]:
-    """Return the processes that bear the mark of a folder, where the system shows what they were started with."""
-    mark, found = f"{MARK}={folder}".encode(), []
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if mark in environment.read_bytes().split(b"\0"):
-                found.append(int(environment.parent.name))
-    return found
+    """Return the processes that bear the mark of a folder, or have a file of it open, where the system shows that."""
+    return [
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if int(process.name) != os.getpid() and (_is_marked(process, folder) or _has_open(process, folder))
+    ]
+
+
+def _is_marked(process: Path, folder: Path) -> bool:
+    with suppress(OSError):
+        return f"{MARK}={folder}".encode() in (process / "environ").read_bytes().split(b"\0")
+    return False
+
+
+def _has_open(process: Path, folder: Path) -> bool:
+    """Return whether a process of Ray has a file open: some write their title over what they were started with."""
+    with suppress(OSError):
+        if b"ray" not in (process / "cmdline").read_bytes():
+            return False
+        for each in (process / "fd").iterdir():
+            with suppress(OSError):
+                if each.readlink().is_relative_to(folder):
+                    return True
+    return False
 
 
 def main() -> None:
