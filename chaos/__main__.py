@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -19,6 +20,7 @@ from emolake.pipeline.identity import package_versions
 
 from chaos.bad_source import FAULTS, bad_source
 from chaos.bad_warehouse import bad_warehouse
+from chaos.cluster import cluster
 from chaos.crowded_lake import crowded_lake
 from chaos.killed import killed
 from chaos.outcomes import Outcome, table
@@ -34,6 +36,7 @@ class Scenario(StrEnum):
     bad_source = "bad-source"
     bad_warehouse = "bad-warehouse"
     crowded_lake = "crowded-lake"
+    cluster = "cluster"
 
 
 SCENARIOS: dict[Scenario, Callable[[int, int, Path], list[Outcome]]] = {
@@ -42,6 +45,7 @@ SCENARIOS: dict[Scenario, Callable[[int, int, Path], list[Outcome]]] = {
     Scenario.bad_source: bad_source,
     Scenario.bad_warehouse: bad_warehouse,
     Scenario.crowded_lake: crowded_lake,
+    Scenario.cluster: partial(cluster, lanes=4),
 }
 # Tries of the long version: half an hour on an idle machine of two cores.
 TRIES = {
@@ -50,14 +54,15 @@ TRIES = {
     Scenario.bad_source: 2 * len(FAULTS),
     Scenario.bad_warehouse: 16,
     Scenario.crowded_lake: 7,
+    Scenario.cluster: 50,
 }
 _INTRODUCTION = """# Exactly once, whatever happens
 
 Faults caused on purpose: real `emolake` processes, a real S3 server (`rclone serve s3`), real catalogs in SQLite
 and PostgreSQL. After each try the lake has to equal that of a clean run over the same bucket, row for row and to a
-millionth, without run ids and times (`recordings`, `analyses`, `segments`, `daily_emotions`), and `emolake verify` has
-to find no breach. `make test` tries the first fault of each scenario; `make chaos` writes this page, and
-`python -m chaos --scenario NAME --output docs/chaos.md` one section of it.
+millionth, without run ids and times (`recordings`, `analyses`, `segments`, `recording_dynamics`, `daily_emotions`), and
+`emolake verify` has to find no breach. `make test` tries the first fault of each scenario; `make chaos` writes this
+page, and `python -m chaos --scenario NAME --output docs/chaos.md` one section of it.
 """
 
 
