@@ -37,7 +37,7 @@ _RUN = {"heartbeat_s": 0.5, "heartbeat_timeout_s": 3.0, "shard_retry_delay_s": 1
 _ENGINE = {
     "kind": "ray",
     "heartbeat_s": 0.5,
-    "silence_timeout_s": 30.0,
+    "silence_timeout_s": 60.0,
     "commit_shards": 2,
     "commit_wait_s": 0.2,
 }

@@ -335,8 +335,6 @@ class _Engine:
             await asyncio.sleep(_NODE_NOTICED_S)
             gone = not await asyncio.to_thread(self._cluster.is_alive, worker.node)
         where = "its machine is gone" if gone else said
-        if error is not None:
-            _log.warning("ZZZ %s %s", type(error).__name__, " / ".join(str(error).splitlines()))
         with logs.about(worker=worker.name, day=portion.shard.shard.day, shard=portion_name(portion)):
             _log.warning("a worker died (%s); %s to another", where, counted(portion.recordings, "recording"))
         if self._dispatcher.at(worker.number) is None:
