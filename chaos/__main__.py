@@ -46,7 +46,7 @@ SCENARIOS: dict[Scenario, Callable[[int, int, Path], list[Outcome]]] = {
     Scenario.bad_source: bad_source,
     Scenario.bad_warehouse: bad_warehouse,
     Scenario.crowded_lake: crowded_lake,
-    Scenario.cluster: partial(cluster, lanes=2),
+    Scenario.cluster: partial(cluster, lanes=3),
 }
 # Tries of the long version: half an hour on an idle machine of two cores.
 TRIES = {

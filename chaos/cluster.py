@@ -332,6 +332,8 @@ _FAULTS: Mapping[str, Disturb] = {
 # Of fifty: what costs no new cluster is tried more often.
 _SHARES = (6, 4, 4, 3, 2, 2, 3, 1)
 _KINDS = [
-    *_FAULTS,
-    *(kind for kind, share in zip(_FAULTS, _SHARES, strict=True) for _ in range(share - 1)),
+    kind
+    for number in range(max(_SHARES))
+    for kind, share in zip(_FAULTS, _SHARES, strict=True)
+    if share > number
 ]
