@@ -8,8 +8,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -19,6 +21,7 @@ from emolake.pipeline.identity import package_versions
 
 from chaos.bad_source import FAULTS, bad_source
 from chaos.bad_warehouse import bad_warehouse
+from chaos.cluster import cluster
 from chaos.crowded_lake import crowded_lake
 from chaos.killed import killed
 from chaos.outcomes import Outcome, table
@@ -34,6 +37,7 @@ class Scenario(StrEnum):
     bad_source = "bad-source"
     bad_warehouse = "bad-warehouse"
     crowded_lake = "crowded-lake"
+    cluster = "cluster"
 
 
 SCENARIOS: dict[Scenario, Callable[[int, int, Path], list[Outcome]]] = {
@@ -42,6 +46,7 @@ SCENARIOS: dict[Scenario, Callable[[int, int, Path], list[Outcome]]] = {
     Scenario.bad_source: bad_source,
     Scenario.bad_warehouse: bad_warehouse,
     Scenario.crowded_lake: crowded_lake,
+    Scenario.cluster: partial(cluster, lanes=3),
 }
 # Tries of the long version: half an hour on an idle machine of two cores.
 TRIES = {
@@ -50,14 +55,15 @@ TRIES = {
     Scenario.bad_source: 2 * len(FAULTS),
     Scenario.bad_warehouse: 16,
     Scenario.crowded_lake: 7,
+    Scenario.cluster: 50,
 }
 _INTRODUCTION = """# Exactly once, whatever happens
 
 Faults caused on purpose: real `emolake` processes, a real S3 server (`rclone serve s3`), real catalogs in SQLite
 and PostgreSQL. After each try the lake has to equal that of a clean run over the same bucket, row for row and to a
-millionth, without run ids and times (`recordings`, `analyses`, `segments`, `daily_emotions`), and `emolake verify` has
-to find no breach. `make test` tries the first fault of each scenario; `make chaos` writes this page, and
-`python -m chaos --scenario NAME --output docs/chaos.md` one section of it.
+millionth, without run ids and times (`recordings`, `analyses`, `segments`, `recording_dynamics`, `daily_emotions`), and
+`emolake verify` has to find no breach. `make test` tries the first fault of each scenario; `make chaos` writes this
+page, and `python -m chaos --scenario NAME --output docs/chaos.md` one section of it.
 """
 
 
@@ -97,7 +103,7 @@ def main(
     sections = sections_of(output.read_text("utf-8")) if scenario and output and output.is_file() else {}
     with tempfile.TemporaryDirectory(prefix="emolake-chaos-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
-        with own_environment(home), prefect_server():
+        with own_environment(home), nullcontext() if set(asked) == {Scenario.cluster} else prefect_server():
             for name, tries in asked.items():
                 begun = time.monotonic()
                 came = SCENARIOS[name](seed, tries, home / name)

@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -29,14 +30,15 @@ class Ended:
 class Command:
     """A running `emolake` command."""
 
-    def __init__(self, config: Path, *arguments: str) -> None:
+    def __init__(self, config: Path, *arguments: str, environment: Mapping[str, str | None]) -> None:
         self.name = " ".join(arguments)
-        inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_LOGGING_LEVEL"}
+        self.was_killed = False
+        wanted = {**os.environ, "PREFECT_LOGGING_LEVEL": None, **environment}
         self._said = config.with_name(f"{time.monotonic_ns()}.log")
         with self._said.open("wb") as output:
             self._process = subprocess.Popen(
                 [Path(sys.executable).with_name("emolake"), *arguments, "--config", config],
-                env=inherited,
+                env={name: value for name, value in wanted.items() if value is not None},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=output,
@@ -46,6 +48,17 @@ class Command:
     def running(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.poll() is None
+
+    def family(self, name: str = "") -> list[psutil.Process]:
+        """Return the processes that the command and its own have started, whose names begin so."""
+        found = []
+        with suppress(psutil.NoSuchProcess):
+            for each in psutil.Process(self._process.pid).children(recursive=True):
+                with suppress(psutil.Error):
+                    program = each.cmdline() or [""]
+                    if Path(program[0]).name.startswith(name):
+                        found.append(each)
+        return found
 
     def wait(self) -> Ended:
         """Wait for the end of the command."""
@@ -60,11 +73,9 @@ class Command:
 
     def kill(self) -> bool:
         """Kill the process at once, and tell whether it still ran; raises BrokenPromiseError where a child lives on."""
-        try:
-            children = psutil.Process(self._process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            children = []
+        children = self.family()
         ran = self.running
+        self.was_killed = True
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         _, alive = psutil.wait_procs(children, timeout=_ORPHAN_S)
@@ -76,9 +87,14 @@ class Command:
 
 
 @contextmanager
-def started(config: Path, *arguments: str) -> Iterator[Command]:
-    """Start `emolake` with arguments; what still runs when the block ends is killed."""
-    command = Command(config, *arguments)
+def started(
+    config: Path, *arguments: str, environment: Mapping[str, str | None] = MappingProxyType({})
+) -> Iterator[Command]:
+    """Start `emolake` with arguments; what still runs when the block ends is killed.
+
+    `environment` is added to this process', without the variables that are None.
+    """
+    command = Command(config, *arguments, environment=environment)
     try:
         yield command
     finally:

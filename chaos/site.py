@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -17,7 +17,7 @@ from emolake.demo.s3_server import serve_s3
 from emolake.flows.backfill import backfill
 from emolake.lake.connect import open_lake
 from emolake.pipeline.runs import RunFailedError
-from emolake.schemas.tables import ANALYSES, DAILY_EMOTIONS, RECORDINGS, SEGMENTS
+from emolake.schemas.tables import ANALYSES, DAILY_EMOTIONS, RECORDING_DYNAMICS, RECORDINGS, SEGMENTS
 from emolake.settings import load_settings
 from emolake.upkeep.verify import verify
 
@@ -31,7 +31,7 @@ DAYS = [
 ]  # those of a nightly with the default lookback
 CALLS_A_DAY = 4
 BUCKET = "calls"
-_TABLES = (RECORDINGS, ANALYSES, SEGMENTS, DAILY_EMOTIONS)
+_TABLES = (RECORDINGS, ANALYSES, SEGMENTS, RECORDING_DYNAMICS, DAILY_EMOTIONS)
 # What says when and by which run something was written differs from run to run.
 _OF_THE_RUN = {"run_id", "committed_at"}
 _TOLERANCE = 1e-6
@@ -63,6 +63,7 @@ class Site:
         source: Mapping[str, object] | None = None,
         run: Mapping[str, object] | None = None,
         warehouse: Mapping[str, object] | None = None,
+        engine: Mapping[str, object] | None = None,
     ) -> Path:
         """Write the configuration of a lake over the bucket and return its path; nothing else is made."""
         folder = self.folder / name
@@ -81,6 +82,7 @@ class Site:
             }
             | dict(warehouse or {}),
             "run": {"shard_objects": 2, "shard_retry_delay_s": 0.2} | dict(run or {}),
+            "engine": dict(engine or {}),
             "models.tiny": {"path": str(self.model)},
         }
         config = folder / "emolake.toml"
@@ -106,15 +108,17 @@ def _toml(values: Mapping[str, object]) -> str:
 
 
 @contextmanager
-def served_site(folder: Path, *, seed: int) -> Iterator[Site]:
-    """Serve a bucket with calls of four days, an unreadable one among them; other seeds make other calls."""
+def served_site(
+    folder: Path, *, seed: int, days: Sequence[date] = DAYS, calls: int = CALLS_A_DAY
+) -> Iterator[Site]:
+    """Serve a bucket with calls of some days, an unreadable one among them; other seeds make other calls."""
     generator = np.random.default_rng(seed)
     (folder / "s3" / BUCKET).mkdir(parents=True)
-    for day, number in itertools.product(DAYS, range(CALLS_A_DAY)):
+    for day, number in itertools.product(days, range(calls)):
         samples = generator.normal(0, 0.1, (int(generator.integers(11, 25)) * 8000, 1)).astype(np.float32)
         site = ("oslo", "bergen")[number % 2]
         write_audio(folder / "s3" / BUCKET / f"{day:%Y/%m/%d}/{site}/{number}.wav", samples, 8000, "wav")
-    (folder / "s3" / BUCKET / f"{DAYS[1]:%Y/%m/%d}/oslo/junk.wav").write_bytes(b"no audio at all")
+    (folder / "s3" / BUCKET / f"{days[1]:%Y/%m/%d}/oslo/junk.wav").write_bytes(b"no audio at all")
     with serve_s3(folder / "s3", access_key=ACCESS_KEY, secret_key=SECRET_KEY) as url:
         yield Site(folder, url, write_tiny_model(folder / "tiny"))
 
