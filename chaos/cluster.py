@@ -104,13 +104,17 @@ def cluster(seed: int, tries: int, folder: Path, lanes: int = 1) -> list[Outcome
         stages = [servers.enter_context(_staged(folder / f"lane-{lane}", seed)) for lane in range(lanes)]
         expected = stages[0].clean()
 
+        # Made here, one after another: DuckDB's extensions are loaded through a connection that threads share.
+        trials = [
+            _Trial(stages[number % lanes], f"cluster-{number}", seed + number, expected)
+            for number in range(len(lakes))
+        ]
+
         def tried_in(lane: int) -> list[Outcome]:
             return [
                 outcome
-                for number in range(lane, len(lakes), lanes)
-                for outcome in _Trial(stages[lane], f"cluster-{number}", seed + number, expected).outcomes(
-                    lakes[number]
-                )
+                for trial, wanted in list(zip(trials, lakes, strict=True))[lane::lanes]
+                for outcome in trial.outcomes(wanted)
             ]
 
         with ThreadPoolExecutor(lanes) as pool:
