@@ -93,7 +93,7 @@ def compared(
     found = {mode: answers(model, clips, _BATCH_S) for mode, model in models.items()}
     first, exact = next(iter(models)), next(iter(found.values()))
     some = clips[:: max(1, len(clips) // 40)]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for mode, model in models.items():
         seconds = cpu(samples[mode])
         change = np.abs(found[mode] - exact)

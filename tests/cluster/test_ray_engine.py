@@ -202,8 +202,9 @@ def test_what_stops_a_run_lets_the_shards_at_work_commit_and_leaves_nothing(
     night.configure(engine=ENGINE, run="shard_objects = 1", model="wait_s = 2.0")
     emolake = Path(sys.executable).with_name("emolake")
     command = [emolake, "backfill", str(DAY), str(DAY), "--config", night.config]
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, **output, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
         wait_until(lambda: list(night.notes.glob("at-*")) or process.poll() is not None)
         family = psutil.Process(process.pid).children(recursive=True)
         for each in signals:

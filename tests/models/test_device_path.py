@@ -43,7 +43,8 @@ def test_no_encoder_waits_for_the_device(
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which knows no meta
     model = models.load(models.entry(family, tmp_path, "tiny"), "cpu", "fp32")
     assert isinstance(model, Staged)
-    model._network.to("meta")
+    network: torch.nn.Module = vars(model)["_network"]
+    network.to("meta")
     # transformers asks of a HuBERT's mask whether it hides anything, which waits, where there is padding.
     padding = (9_000,) if family in {"encoder_head", "default"} else ()
     with torch.inference_mode():
@@ -64,6 +65,6 @@ def test_the_mean_cepstrum_is_handed_over_without_a_wait(tmp_path: Path) -> None
     with torch.inference_mode():
         exact = model.prediction(model.outputs(batch, lengths)).logits
         assert torch.equal(exact, model.predict(batch, lengths).logits)
-        model._network.to("meta")
+        network.to("meta")
         model._mean, model._scale = model._mean.to("meta"), model._scale.to("meta")
         assert model.outputs(batch.to("meta"), lengths).shape == exact.shape

@@ -78,7 +78,7 @@ def test_a_worker_is_told_no_secret_of_others_and_decodes_with_its_own_cpus(tmp_
         '[models.default]\nclasses = ["neutral", "anger"]\n'
     )
     settings = load_settings(config)
-    task = WorkerTask.of(settings, KEY, "run-1", force=True)
+    task = WorkerTask.of(settings, KEY, "run-1")
     assert "secret" not in repr(task)
     settled = task.settled()
     assert settled.decode.at_once == 3
@@ -86,7 +86,7 @@ def test_a_worker_is_told_no_secret_of_others_and_decodes_with_its_own_cpus(tmp_
         exclude={"decode", "alerts", "telemetry"}
     )
     asked = settings.model_copy(update={"decode": settings.decode.model_copy(update={"processes": 2})})
-    assert WorkerTask.of(asked, KEY, "run-1", force=True).settled().decode.at_once == 2
+    assert WorkerTask.of(asked, KEY, "run-1").settled().decode.at_once == 2
 
 
 def worker(monkeypatch: pytest.MonkeyPatch, work: Any, **task: Any) -> ShardWorker:

@@ -194,7 +194,7 @@ def test_filters_choose_what_sql_chooses(browser, report, lake):
 def test_hours_choose_what_sql_chooses(browser, report, lake):
     words = Words(Language.en)
 
-    def asked(emotion: str, condition: str) -> set[tuple[str, str, str]]:
+    def asked(emotion: str, condition: str) -> set[tuple[str, int, str]]:
         found = lake.rows(
             "SELECT hour(recorded_at_local) AS h, isodow(recorded_at_local) AS d, sum(speech_s) AS s, "
             f"coalesce(sum(speech_s) FILTER (emotion = '{emotion}'), 0) / s "
@@ -203,7 +203,7 @@ def test_hours_choose_what_sql_chooses(browser, report, lake):
         )
         return {(f"{hour:02d}:00", day, words.formatted(share, "percent")) for hour, day, _, share in found}
 
-    def shown(opened) -> set[tuple[str, str, str]]:
+    def shown(opened) -> set[tuple[str, int, str]]:
         _, *rows = opened.cells()["hours"]
         return {
             (row[0], day, cell)

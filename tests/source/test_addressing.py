@@ -5,7 +5,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from emolake.lake.connect import _create_s3_secret, _load_extension
+from emolake.lake.connect import _load_extension
+from emolake.lake.s3_secret import S3Secret
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.source.access import Addressing, S3Options
 from emolake.source.s3 import S3Source
@@ -66,10 +67,12 @@ def test_buckets_are_addressed_as_configured_here_or_for_aws(
     ],
 )
 def test_duckdb_addresses_the_data_alike(
-    addressing: Addressing, endpoint: str | None, style: str | None
+    monkeypatch: pytest.MonkeyPatch, addressing: Addressing, endpoint: str | None, style: str | None
 ) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as connection:
         _load_extension(connection, "httpfs")
-        _create_s3_secret(connection, WarehouseOptions(endpoint_url=endpoint, addressing=addressing))
+        S3Secret(connection, WarehouseOptions(endpoint_url=endpoint, addressing=addressing))
         ((secret,),) = connection.execute("SELECT secret_string FROM duckdb_secrets()").fetchall()
     assert dict(part.split("=", 1) for part in secret.split(";")).get("url_style") == style

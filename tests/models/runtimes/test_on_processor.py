@@ -110,7 +110,7 @@ def test_attention_is_that_of_torch(frames: int, masked: bool) -> None:
     exact = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=given_mask, scale=0.25)
     assert float((found.transpose(1, 2) - exact).abs().max()) < 0.03
     alone, _ = on_processor._attention(
-        nn.Identity(), *(each[1:] for each in (query, key, value)), mask[1:] if masked else None, scaling=0.25
+        nn.Identity(), query[1:], key[1:], value[1:], mask[1:] if masked else None, scaling=0.25
     )
     assert torch.equal(alone[0], found[1])
 

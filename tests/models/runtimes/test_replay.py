@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,7 +109,8 @@ def test_what_cannot_be_recorded_runs_as_ever_and_is_said_once(caplog: pytest.Lo
 
 def test_without_room_for_a_recording_batches_shrink_and_every_answer_comes() -> None:
     recorder = Taped(None, NO_ROOM)
-    thread = DeviceThread(Sums(), batch_seconds=4.0, in_flight=2, whole_s=1.0, recorder=recorder)
+    model: Any = Sums()
+    thread = DeviceThread(model, batch_seconds=4.0, in_flight=2, whole_s=1.0, recorder=recorder)
     waves = [np.full(16_000, number, np.float32) for number in range(24)]
     # Another full shape, that of a second model's windows: its recording finds no room.
     waves += [np.full(8_000, number, np.float32) for number in range(24)]
@@ -121,7 +123,8 @@ def test_without_room_for_a_recording_batches_shrink_and_every_answer_comes() ->
 
 
 def test_a_stage_without_a_recorder_launches_every_batch() -> None:
-    stage = BatchStage(Sums())
+    model: Any = Sums()
+    stage = BatchStage(model)
     stage.make_room()
     waves = [np.ones(10, np.float32)] * 2
     assert stage.submit(waves, rows=2, samples=10).collect().logits.tolist() == [[10, 10], [10, 10]]
