@@ -201,7 +201,7 @@ def test_what_stops_a_run_lets_the_shards_at_work_commit_and_leaves_nothing(
         night.put(f"{number}.wav", 6.0, seed=number)
     night.configure(engine=ENGINE, run="shard_objects = 1", model="wait_s = 2.0")
     emolake = Path(sys.executable).with_name("emolake")
-    command = [emolake, "backfill", str(DAY), str(DAY), "--config", night.config]
+    command = [str(emolake), "backfill", str(DAY), str(DAY), "--config", str(night.config)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as process:
