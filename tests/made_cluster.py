@@ -13,6 +13,7 @@ import numpy as np
 
 from emolake.demo.encode import write_audio
 from emolake.lake.connect import open_lake
+from emolake.models import known_families
 from emolake.settings import Settings, load_settings
 
 DAY = date(2026, 11, 20)
@@ -102,10 +103,12 @@ def perilous_family(folder: Path) -> Iterator[None]:
     before, paths = os.environ.get("PYTHONPATH"), [str(folder), str(TESTS)]
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([before] if before else [])])
     sys.path.insert(0, str(folder))
+    known_families._registered.cache_clear()
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        known_families._registered.cache_clear()
         if before is None:
             del os.environ["PYTHONPATH"]
         else:

@@ -16,7 +16,7 @@ from kubernetes_files import of_kind
 
 from emolake.cli.app import app, main
 from emolake.pipeline.interrupts import GIVE_UP_S
-from emolake.settings import RunOptions
+from emolake.run_options import RunOptions
 
 FOLDER = Path(__file__).parents[1] / "deployments"
 UNITS = sorted((FOLDER / "systemd").iterdir())

@@ -15,7 +15,8 @@ import pytest
 from kubernetes_files import DOCUMENTS, of_kind
 
 from emolake.pipeline.interrupts import GIVE_UP_S
-from emolake.settings import RunOptions, load_settings
+from emolake.run_options import RunOptions
+from emolake.settings import load_settings
 
 DEFINITIONS = json.loads((Path(__file__).parent / "data" / "kubernetes.json").read_text("utf-8"))["$defs"]
 CORE = {
@@ -136,8 +137,6 @@ def test_cron_jobs_do_not_overlap() -> None:
 
 @pytest.mark.parametrize("map_", of_kind("ConfigMap"), ids=lambda each: each["metadata"]["name"])
 def test_configurations_are_ones(tmp_path: Path, map_: dict[str, Any]) -> None:
-    if map_["metadata"]["name"] == "emolake-ray":
-        pytest.importorskip("emolake.engine_options", reason="there is no [engine] yet")
     file = tmp_path / "emolake.toml"
     file.write_text(map_["data"]["emolake.toml"])
     settings = load_settings(file)

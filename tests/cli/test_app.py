@@ -332,7 +332,7 @@ def test_the_commands_that_commit_nothing_are_commands() -> None:
 def test_doctor_is_content_with_a_folder(site: Path) -> None:
     done = emolake("doctor", cwd=site)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("ok  ") == 12
+    assert done.stdout.count("ok  ") == 13
     assert "FAIL" not in done.stdout
 
 

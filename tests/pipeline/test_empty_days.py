@@ -13,8 +13,9 @@ from emolake.lake.transact import Lake
 from emolake.pipeline.empty_days import judge_listings, listing_notes
 from emolake.pipeline.run_request import RunRequest
 from emolake.pipeline.runs import Run, RunFailedError, recorded
+from emolake.run_options import RunOptions
 from emolake.schemas.records import NOT_AUDIO, NOT_MATCHED, Listing
-from emolake.settings import RunOptions, Settings
+from emolake.settings import Settings
 from emolake.source.access import SourceOptions
 from emolake.sql import statement
 from emolake.tasks.commit import commit_shard

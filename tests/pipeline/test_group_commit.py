@@ -1,7 +1,10 @@
 """One committer for many workers: groups, the shard at fault alone, trouble that passes, and an end without a loss."""
 
-import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Timer
@@ -11,6 +14,7 @@ import pytest
 from emolake.lake.connect import open_lake
 from emolake.lake.schema import SchemaError
 from emolake.lake.transact import LakeError
+from emolake.lake.warehouse import WarehouseOptions
 from emolake.pipeline.group_commit import GroupCommitter
 
 from made_lake import KEY, Call, shard_rows
@@ -28,6 +32,26 @@ def committer(warehouse, **options):
 
 def rows(name: str):
     return shard_rows([Call(f"{name}.wav")])
+
+
+@contextmanager
+def locked(warehouse: WarehouseOptions) -> Iterator[Callable[[], object]]:
+    """Let no transaction through until it is released; by a process of its own, as SQLite's locks are a process'."""
+    program = (
+        "import sqlite3, sys\n"
+        "catalog = sqlite3.connect(sys.argv[1])\n"
+        "catalog.execute('BEGIN IMMEDIATE')\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    target = warehouse.parsed_catalog.target
+    with subprocess.Popen(
+        [sys.executable, "-c", program, target], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        yield holder.stdin.close
 
 
 def recordings(lake) -> list[str]:
@@ -86,16 +110,13 @@ def test_a_disk_that_comes_back_costs_a_try_and_one_that_does_not_fails_what_was
 
 
 def test_workers_wait_while_too_much_waits_and_the_end_commits_all(embedded, lake):
-    other = sqlite3.connect(embedded.parsed_catalog.target)
-    other.execute("BEGIN IMMEDIATE")  # no transaction comes through
-    with committer(embedded, most=2) as group, ThreadPoolExecutor(1) as pool:
+    with locked(embedded) as release, committer(embedded, most=2) as group, ThreadPoolExecutor(1) as pool:
         # two at most are in a transaction, and four wait
         under_way = [group.submit(str(number), rows(str(number))) for number in range(5)]
         more = [pool.submit(group.submit, str(number), rows(str(number))) for number in (5, 6, 7, 8)]
         assert len(wait(more, timeout=0.5).done) <= 1
         assert group.waiting == 4
-        other.execute("ROLLBACK")
+        release()
         under_way += [future.result() for future in more]
-    other.close()
     assert [len(future.result(timeout=0).written) for future in under_way] == [1] * 9
     assert recordings(lake) == [str(number) for number in range(9)]

@@ -137,13 +137,13 @@ def test_a_precision_is_another_id_and_one_that_the_family_lacks_is_refused(fold
     (folder / "config.json").write_text(json.dumps({"model_type": "hubert", "id2label": labels}))
     entry = {"family": "transformers", "model": str(folder)}
 
-    def id_of(precision: str) -> str:
+    def id_of(precision: str, model: str = "m") -> str:
         inference = {"device": "cpu", "precision": precision, "runtime": "torch"}
         settings = Settings(models={"m": entry}, inference=inference)
-        return analysis_key(settings, settings.registry.entry("m")).config_id
+        return analysis_key(settings, settings.registry.entry(model)).config_id
 
     with pytest.raises(ConfigurationError, match="int8"):
-        id_of("int8")
+        id_of("int8", "small")
     if torch.cpu.get_capabilities().get("avx512_bf16"):
         assert id_of("fp32") != id_of("bf16")
 

@@ -91,9 +91,9 @@ def test_a_worker_is_told_no_secret_of_others_and_decodes_with_its_own_cpus(tmp_
 
 def worker(monkeypatch: pytest.MonkeyPatch, work: Any, **task: Any) -> ShardWorker:
     monkeypatch.setattr(ray_worker, "planned_model", lambda settings, key: None)
-    monkeypatch.setattr(ray_worker, "run_shard", work)
+    monkeypatch.setattr(ray_worker, "analyse_shard", work)
     fields: dict[str, Any] = {"cpus": 1, "memory_mb": None, "heartbeat_s": 0.01, **task}
-    return ShardWorker(WorkerTask(Settings().model_dump(mode="json"), KEY, "run-1", False, **fields))
+    return ShardWorker(WorkerTask(Settings().model_dump(mode="json"), KEY, "run-1", **fields))
 
 
 @pytest.mark.usefixtures("untouched")

@@ -16,9 +16,10 @@ from emolake.lake.warehouse import WarehouseOptions
 from emolake.pipeline.run_request import RunRequest
 from emolake.pipeline.runs import Run, mark_died, mark_ended
 from emolake.pipeline.scheduling import ShardOutcome
+from emolake.run_options import RunOptions
 from emolake.schemas.records import Counts
 from emolake.schemas.tables import RUNS
-from emolake.settings import RunOptions, Settings
+from emolake.settings import Settings
 from emolake.tasks.commit import commit_shard
 
 from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled

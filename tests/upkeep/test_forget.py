@@ -164,7 +164,7 @@ def killed_after(statements: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
         patched.setattr(
             Lake,
             "__init__",
-            lambda lake, connection, *rest: make(lake, cast("Any", Dying(connection)), *rest),
+            lambda lake, connection, *rest, **keys: make(lake, cast("Any", Dying(connection)), *rest, **keys),
         )
         yield
 

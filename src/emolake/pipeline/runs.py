@@ -20,10 +20,11 @@ from emolake.messages import redacted
 from emolake.pipeline.identity import options_json, package_versions
 from emolake.pipeline.run_request import RunRequest
 from emolake.pipeline.scheduling import ShardOutcome
+from emolake.run_options import RunOptions
 from emolake.schemas.days import DayRange
 from emolake.schemas.records import AnalysisKey, Counts, Listing
 from emolake.schemas.tables import RUNS
-from emolake.settings import RunOptions, Settings
+from emolake.settings import Settings
 from emolake.sql import statement
 
 # Columns of `runs` that a summary on a terminal leaves out.

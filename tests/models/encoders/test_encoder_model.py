@@ -74,7 +74,7 @@ def test_both_runtimes_agree_alone_and_in_any_batch(
         assert np.abs(logits(model, clips[::-1], 1000.0)[::-1] - alone).max() < TOLERANCE
 
 
-def test_a_lower_precision_goes_one_by_one(
+def test_a_lower_precision_goes_by_equal_lengths(
     entry: registry.ModelEntry, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -82,7 +82,7 @@ def test_a_lower_precision_goes_one_by_one(
             model = entry.load(InferenceOptions(device="cpu", precision="bf16"))
         except ConfigurationError as error:
             pytest.skip(str(error))
-    assert model.batching is Batching.SINGLE
+    assert model.batching is Batching.EQUAL_LENGTH
 
 
 def test_the_registry_describes_it(entry: registry.ModelEntry) -> None:

@@ -198,7 +198,7 @@ def load(layers):
     graphs = Graphs(GraphCache(Path(sys.argv[1]), max_bytes=10**10), f"of {layers} layers", "fp32")
     return load_network(
         lambda: build(layers), lambda waves, _: waves,
-        batching=Batching.EQUAL_LENGTH, device="cpu", precision="fp32", graphs=graphs,
+        batching=Batching.EQUAL_LENGTH, device="cpu", graphs=graphs,
     )
 
 load(0)

@@ -201,7 +201,7 @@ def test_a_cache_that_has_no_place_leaves_torch(s3prl: ModelEntry, tmp_path: Pat
     (tmp_path / "file").touch()
     chosen = inference(graph_cache=str(tmp_path / "file"))
     assert s3prl.runtime(chosen) == "torch"
-    assert answers(s3prl.load(chosen), clips()).shape == (5, 4)
+    assert answers(s3prl.load(chosen), clips()).shape == (len(clips()), 4)
 
 
 def test_results_of_two_runtimes_are_kept_apart(s3prl: ModelEntry, refused: InferenceOptions) -> None:
