@@ -21,8 +21,9 @@ help: ## list the targets
 demo: $(STAMP) ## set up and run the nightly job on three days of made-up calls (into ./demo)
 	$(VENV)/bin/emolake demo demo
 
+# Without tests/cluster, which test-extras runs: they need Ray.
 test: lint types docs $(VENV)/.families ## set up, lint, check types, build the documentation, run the tests
-	$(PYTEST)
+	$(PYTEST) --ignore tests/cluster
 
 test-fast: $(STAMP) $(VENV)/.families ## run the tests that need no server and are in no slow module (under 90 s on 2 cores)
 	$(PYTEST) -m "not server and not slow"

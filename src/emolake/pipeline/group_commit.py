@@ -17,6 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 from emolake.lake.connect import open_lake
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
+from emolake.pipeline.runs import Run
 from emolake.pipeline.scheduling import may_succeed_later
 from emolake.schemas.records import AnalysisKey
 from emolake.schemas.shard_rows import ShardRows
@@ -94,6 +95,22 @@ class GroupCommitter:
         self._connection = ExitStack()
         self._lake: Lake | None = None
         self._opened_at = 0.0
+
+    @classmethod
+    def of(cls, run: Run, *, expects_more: Callable[[], bool]) -> "GroupCommitter":
+        """Return the committer of a run as it is configured."""
+        options, engine = run.settings.run, run.settings.engine
+        return cls(
+            run.settings.warehouse,
+            key=run.key,
+            run_id=run.run_id,
+            force=run.request.replaces,
+            most=engine.commit_shards,
+            wait_s=engine.commit_wait_s,
+            retries=options.shard_retries,
+            retry_delay_s=options.shard_retry_delay_s,
+            expects_more=expects_more,
+        )
 
     def __enter__(self) -> "GroupCommitter":
         self._thread.start()

@@ -12,17 +12,15 @@ from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
 from threading import Event, Thread
 from time import monotonic
-from typing import Any
 
 from emolake import telemetry
 from emolake.errors import BadRecordingError, Reason
 from emolake.messages import counted, redacted
 from emolake.output import logs
-from emolake.pipeline import run_progress
 from emolake.pipeline.cluster_shard import ClusterShard, PortionError, audio_seconds, portion_name
+from emolake.pipeline.cluster_worker import Progress, SeenWorker, take_back
 from emolake.pipeline.dispatcher import KILLS, Dispatcher, EndedShard, Portion
 from emolake.pipeline.group_commit import GroupCommitter
 from emolake.pipeline.interrupts import is_stopping
@@ -50,25 +48,6 @@ _HEAD_ASKED_S = 3.0
 _HEAD_REFUSALS = 3
 # What Ray takes to notice that a whole machine is gone.
 _NODE_NOTICED_S = 1.0
-
-
-Progress = dict[str, tuple[float, int]]
-"""By day the seconds of audio and the recordings that a portion has advanced."""
-
-
-@dataclass
-class _Worker:
-    """A worker as this process sees it."""
-
-    number: int
-    actor: Any
-    name: str = ""
-    node: str = ""
-    signs: int = -1
-    progress: Progress = field(default_factory=dict)
-    """What the portion at work has advanced, to be taken back should it not end."""
-    killed_for: tuple[Reason, str] | None = None
-    """Why it was ended from here."""
 
 
 @contextmanager
@@ -99,17 +78,7 @@ class _Engine:
             retry_delay_s=options.shard_retry_delay_s,
             silence_s=self._options.silence_timeout_s,
         )
-        self._committer = GroupCommitter(
-            run.settings.warehouse,
-            key=run.key,
-            run_id=run.run_id,
-            force=run.request.replaces,
-            most=self._options.commit_shards,
-            wait_s=self._options.commit_wait_s,
-            retries=options.shard_retries,
-            retry_delay_s=options.shard_retry_delay_s,
-            expects_more=lambda: self._dispatcher.at_work > 0,
-        )
+        self._committer = GroupCommitter.of(run, expects_more=lambda: self._dispatcher.at_work > 0)
         # As many as the committer lets wait, so that handing it one more never holds this loop.
         self._room = asyncio.Semaphore(2 * self._options.commit_shards)
         self._commits: set[asyncio.Task[None]] = set()
@@ -119,7 +88,7 @@ class _Engine:
         self._started: Future[None] = Future()
         self._closing = Event()
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._workers: dict[Hashable, _Worker] = {}
+        self._workers: dict[Hashable, SeenWorker] = {}
         self._broken: EngineError | None = None
         self._deaths = 0
 
@@ -177,7 +146,7 @@ class _Engine:
             max_restarts=self._options.max_restarts,
         )
         for number in range(self._options.workers):
-            self._workers[number] = _Worker(number, made.remote(task))
+            self._workers[number] = SeenWorker(number, made.remote(task))
         following = [asyncio.create_task(self._follow(each)) for each in self._workers.values()]
         watching = [asyncio.create_task(self._watch()), asyncio.create_task(self._watch_head())]
         self._started.set_result(None)
@@ -204,7 +173,7 @@ class _Engine:
                 waiting.set_result(None)
                 number -= 1
 
-    async def _follow(self, worker: _Worker) -> None:
+    async def _follow(self, worker: SeenWorker) -> None:
         """Give a worker its portions, until it is gone for good."""
         try:
             while await self._is_ready(worker):
@@ -218,7 +187,7 @@ class _Engine:
             _log.exception("the worker %s is not followed any more", worker.name or worker.number)
             self._break(EngineError(f"a worker could not be followed: {redacted(str(error))}"))
 
-    async def _is_ready(self, worker: _Worker) -> bool:
+    async def _is_ready(self, worker: SeenWorker) -> bool:
         """Wait until a worker has its model, over however many of its restarts; return False if it is gone for good."""
         from ray.exceptions import ActorUnavailableError, RayError
 
@@ -245,7 +214,7 @@ class _Engine:
                 self._run.device = answer.device
                 return True
 
-    def _lost_for_good(self, worker: _Worker, error: Exception) -> None:
+    def _lost_for_good(self, worker: SeenWorker, error: Exception) -> None:
         said = last_line(error)
         _log.warning("the worker %s is gone for good: %s", worker.name or worker.number, said)
         del self._workers[worker.number]
@@ -258,11 +227,11 @@ class _Engine:
                 )
             )
 
-    def _restart(self, worker: _Worker) -> None:
+    def _restart(self, worker: SeenWorker) -> None:
         """End the process of a worker, which Ray starts again as often as it may."""
         self._cluster.ray.kill(worker.actor, no_restart=False)
 
-    async def _next(self, worker: _Worker) -> Portion[ClusterShard]:
+    async def _next(self, worker: SeenWorker) -> Portion[ClusterShard]:
         """Wait for a worker's next portion."""
         while (portion := self._dispatcher.assign(worker.number, monotonic())) is None:
             waiting = asyncio.get_running_loop().create_future()
@@ -270,7 +239,7 @@ class _Engine:
             await waiting
         return portion
 
-    async def _at(self, worker: _Worker, portion: Portion[ClusterShard]) -> bool:
+    async def _at(self, worker: SeenWorker, portion: Portion[ClusterShard]) -> bool:
         """Follow a worker at a portion; return whether it is of use for another one."""
         from ray.exceptions import RayError
 
@@ -283,7 +252,8 @@ class _Engine:
                 async for reference in worker.actor.run.remote(objects, name):
                     message: Message = await reference
                     if isinstance(message, Beat):
-                        self._note(worker, message)
+                        if worker.note(message):
+                            self._dispatcher.sign(worker.number, monotonic())
                     elif isinstance(message, Failed) and message.fatal is not None:
                         worker.killed_for = message.fatal, message.message
                         self._restart(worker)
@@ -296,22 +266,8 @@ class _Engine:
                 await self._died(worker, portion, error)
         return False
 
-    def _note(self, worker: _Worker, beat: Beat) -> None:
-        """Show, log and count what a worker says."""
-        if beat.signs != worker.signs:
-            worker.signs = beat.signs
-            self._dispatcher.sign(worker.number, monotonic())
-        for day, (seconds, recordings) in beat.progress.items():
-            before = worker.progress.get(day, (0.0, 0))
-            worker.progress[day] = before[0] + seconds, before[1] + recordings
-            run_progress.add(day, seconds, recordings)
-        for line in beat.lines:
-            logs.relay(line)
-        for name, amount, labels in beat.counted:
-            telemetry.count(name, amount, **labels)
-
     async def _ended(
-        self, worker: _Worker, portion: Portion[ClusterShard], message: AnalysedShard | Failed
+        self, worker: SeenWorker, portion: Portion[ClusterShard], message: AnalysedShard | Failed
     ) -> None:
         if self._dispatcher.at(worker.number) is None:
             return  # given up meanwhile
@@ -324,11 +280,12 @@ class _Engine:
         again = message.again and not is_stopping()
         self._end(self._dispatcher.failed(worker.number, error, monotonic(), again=again))
 
-    async def _died(self, worker: _Worker, portion: Portion[ClusterShard], error: Exception | None) -> None:
+    async def _died(
+        self, worker: SeenWorker, portion: Portion[ClusterShard], error: Exception | None
+    ) -> None:
         """Let others have the portion of a worker that died, or quarantine what it died of."""
         self._deaths += 1
-        for day, (seconds, recordings) in worker.progress.items():
-            run_progress.add(day, -seconds, -recordings)
+        take_back(worker.progress)
         reason, said = worker.killed_for or cause_of_death(error)
         gone = False
         if worker.killed_for is None:
@@ -365,8 +322,7 @@ class _Engine:
                 committed = await asyncio.wrap_future(self._committer.submit(name, analysed.rows))
                 counts = analysed.counts(committed, monotonic() - begun)
         except Exception as error:  # noqa: BLE001 - of whatever kind: the shard fails by it
-            for day, (seconds, recordings) in progress.items():
-                run_progress.add(day, -seconds, -recordings)
+            take_back(progress)
             said = redacted(str(error)) or type(error).__name__
             failure = PortionError(said if portion.is_whole else f"{name}: {said}")
             self._end(self._dispatcher.condemned(portion, error=failure))
