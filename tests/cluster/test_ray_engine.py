@@ -148,9 +148,10 @@ def test_a_worker_that_is_killed_loses_its_shard_to_another_and_a_head_fails_the
     make_night: Callable[[str], Night],
 ) -> None:
     night = make_night("a")
-    for number in range(8):
+    for number in range(16):
         night.put(f"{number}.wav", 6.0, seed=number)
-    night.configure(engine=ENGINE, run="shard_objects = 1", model="wait_s = 1.0")
+    engine = ENGINE + "commit_wait_s = 0.0\n"
+    night.configure(engine=engine, run="shard_objects = 1", model="wait_s = 3.0")
     killed = []
 
     def kill() -> None:
@@ -173,12 +174,12 @@ def test_a_worker_that_is_killed_loses_its_shard_to_another_and_a_head_fails_the
     assert killed
     wait_until(lambda: processes_of_ray() == [], 30)
     before = committed(night)
-    assert 1 <= before < 8
+    assert 1 <= before < 16
     night.configure(run="shard_objects = 1")
     again = run(night)
-    assert again.counts.done == 8 - before
+    assert again.counts.done == 16 - before
     assert set(night.statuses().values()) == {"ok"}
-    assert len(night.statuses()) == 8
+    assert len(night.statuses()) == 16
 
 
 def committed(night: Night) -> int:
