@@ -35,11 +35,11 @@ import sys, time
 from pathlib import Path
 from emolake.pipeline import shard
 note, sys.argv[0] = Path(sys.argv.pop()), "emolake"
-run = shard._run_shard
+run = shard._analysed
 def noted(*arguments):
     note.write_text(str(time.time()))
     return run(*arguments)
-shard._run_shard = noted
+shard._analysed = noted
 from emolake.cli.app import main
 main()
 """
