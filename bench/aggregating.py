@@ -62,9 +62,9 @@ def measure(size: str) -> str:
             catalog = f"postgres:{new_database(server.get_uri(), f'bench{position}')}"
             warehouse = WarehouseOptions(catalog=catalog, data=str(place / str(position)))
             fill(warehouse, days, recordings)
-            before, begun = processor_s(), perf_counter()
+            before, begun = processor_s(server), perf_counter()
             aggregate(warehouse, days)
-            took, used = perf_counter() - begun, processor_s() - before
+            took, used = perf_counter() - begun, processor_s(server) - before
             with open_lake(warehouse, read_only=True) as lake:
                 found.append(lake.rows(f"SELECT {_COLUMNS} FROM daily_emotions ORDER BY ALL"))
                 ((snapshots,),) = lake.rows(

@@ -7,6 +7,7 @@ the dispatcher as it is. Nothing is measured here but the simulation's own proce
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -142,28 +143,29 @@ def _shards_in_commit(figures: Figures, hours: float) -> float:
     return min(commits.most, max(1.0, gathered))
 
 
-def day_table(figures: Figures) -> str:
-    def row(name: str, of: list[str]) -> tuple[str, ...]:
-        return name, *of
+def _by_scale(rows: Sequence[Sequence[str]]) -> str:
+    return table(("", *(f"{hours:,} hours a day" for hours in SCALES)), rows)
 
+
+def day_table(figures: Figures) -> str:
     commits = [hours / _shards_in_commit(figures, hours) for hours in SCALES]
     segments = [hours * 3600 / SEGMENT_S for hours in SCALES]
     rows = (
-        row("recordings of six minutes (objects)", [f"{hours / CALL_H:,.0f}" for hours in SCALES]),
-        row("bytes at the source, WAV of 8 kHz", [f"{hours * HOUR_TB:,.1f} TB" for hours in SCALES]),
-        row("shards of an hour", [f"{hours:,}" for hours in SCALES]),
-        row("segments of 10 s", [f"{each:,.0f}" for each in segments]),
-        row("Parquet a day", [f"{each * figures.segment_bytes / 1e9:,.1f} GB" for each in segments]),
-        row("Parquet a year", [f"{365 * each * figures.segment_bytes / 1e12:,.1f} TB" for each in segments]),
-        row("shards a second, over the night", [f"{hours / NIGHT_H / 3600:.2f}" for hours in SCALES]),
-        row("transactions, grouped", [f"{each:,.0f}" for each in commits]),
-        row("transactions a second", [f"{each / NIGHT_H / 3600:.2f}" for each in commits]),
-        row("files before `maintain`", [f"{each * figures.commit_files:,.0f}" for each in commits]),
-        row("catalog rows before `maintain`", [f"{each * figures.commit_rows:,.0f}" for each in commits]),
-        row("planning", [f"{hours / CALL_H * figures.key_us / 1e6:,.0f} s" for hours in SCALES]),
-        row("planning, more memory", [f"{hours / CALL_H * figures.key_bytes / 1e6:,.0f} MB" for hours in SCALES]),
+        ("recordings of six minutes (objects)", *(f"{hours / CALL_H:,.0f}" for hours in SCALES)),
+        ("bytes at the source, WAV of 8 kHz", *(f"{hours * HOUR_TB:,.1f} TB" for hours in SCALES)),
+        ("shards of an hour", *(f"{hours:,}" for hours in SCALES)),
+        ("segments of 10 s", *(f"{each:,.0f}" for each in segments)),
+        ("Parquet a day", *(f"{each * figures.segment_bytes / 1e9:,.1f} GB" for each in segments)),
+        ("Parquet a year", *(f"{365 * each * figures.segment_bytes / 1e12:,.1f} TB" for each in segments)),
+        ("shards a second, over the night", *(f"{hours / NIGHT_H / 3600:.2f}" for hours in SCALES)),
+        ("transactions, grouped", *(f"{each:,.0f}" for each in commits)),
+        ("transactions a second", *(f"{each / NIGHT_H / 3600:.2f}" for each in commits)),
+        ("files before `maintain`", *(f"{each * figures.commit_files:,.0f}" for each in commits)),
+        ("catalog rows before `maintain`", *(f"{each * figures.commit_rows:,.0f}" for each in commits)),
+        ("planning", *(f"{hours / CALL_H * figures.key_us / 1e6:,.0f} s" for hours in SCALES)),
+        ("planning, more memory", *(f"{hours / CALL_H * figures.key_bytes / 1e6:,.0f} MB" for hours in SCALES)),
     )  # fmt: skip
-    return table(("", *(f"{hours:,} hours a day" for hours in SCALES)), rows)
+    return _by_scale(rows)
 
 
 def worker_table(figures: Figures) -> str:
@@ -177,7 +179,7 @@ def worker_table(figures: Figures) -> str:
         ("core hours, default network", *(f"{hours * figures.default_s / 3600:,.0f}" for hours in SCALES)),
         ("core hours, HuBERT-large", *(f"{hours * figures.large_s / 3600:,.0f}" for hours in SCALES)),
     )  # fmt: skip
-    return table(("", *(f"{hours:,} hours a day" for hours in SCALES)), rows)
+    return _by_scale(rows)
 
 
 def cases(figures: Figures) -> list[tuple[str, int, int, Cluster]]:

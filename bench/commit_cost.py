@@ -44,11 +44,11 @@ def measure(size: str) -> str:
                     taken, used, before = [], [], catalog_rows(lake)
                     for repeat in range(_REPEATS + 1):
                         given = list(islice(shards, group))
-                        cpu, begun = processor_s(), perf_counter()
+                        cpu, begun = processor_s(server), perf_counter()
                         commit_shards(lake, given, key=KEY, run_id="bench", message="bench")
                         if repeat:  # the first one loads what it needs
                             taken.append(1000 * (perf_counter() - begun))
-                            used.append(1000 * (processor_s() - cpu))
+                            used.append(1000 * (processor_s(server) - cpu))
                     after = catalog_rows(lake)
                     commits = _REPEATS + 1
                     rows.append(

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from statistics import quantiles
-from threading import Thread
 from time import perf_counter, process_time, sleep
+from typing import Any
 from unittest.mock import patch
 
 import psutil
 
-from bench.common import folder, main, table
+from bench.common import at_once, folder, main, table
 from bench.made_rows import KEY, made_shard
 from emolake.lake.connect import open_lake
 from emolake.lake.transact import LakeError
@@ -93,9 +93,9 @@ def alone(size: str, workers: int, way: str) -> list[str]:
         shards = list(made_shards(workers * (int(seconds / model_s) + 2)))
         lost: Counter[str] = Counter()
         with patch("emolake.telemetry.count", lambda name, amount=1.0, **_: lost.update({name: int(amount)})):
-            before, begun = processor_s(), perf_counter()
+            before, begun = processor_s(server), perf_counter()
             course = run_workers(warehouse, shards, workers, seconds, model_s, WAYS[way])
-            took, used = perf_counter() - begun, processor_s() - before
+            took, used = perf_counter() - begun, processor_s(server) - before
         with open_lake(warehouse, read_only=True) as lake:
             ((snapshots,),) = lake.rows(
                 "SELECT count(*) FROM ducklake_snapshots('lake') WHERE author = 'bench'"
@@ -167,11 +167,7 @@ def run_workers(
             else:
                 course.failed += 1
 
-        threads = [Thread(target=work, args=(worker,)) for worker in range(workers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(work, workers)
     return course
 
 
@@ -190,14 +186,14 @@ def made_shards(number: int, day: date = DAY) -> Iterator[ShardRows]:
         )
 
 
-def processor_s() -> float:
-    """Return the processor seconds of this process and of PostgreSQL's that live."""
+def processor_s(server: Any) -> float:
+    """Return the processor seconds of this process and of a server of PostgreSQL, and of no other server here."""
     total = process_time()
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "postgres":
-            with suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                total += times.user + times.system + times.children_user + times.children_system
+    postmaster = psutil.Process(server.get_pid())
+    for process in (postmaster, *postmaster.children()):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
     return total
 
 

@@ -14,6 +14,7 @@ import tempfile
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -68,6 +69,13 @@ def side_by_side(
     for run in work.values():
         run()
     return timed(work, repeats, besides=besides)
+
+
+def at_once(work: Callable[[int], None], workers: int) -> None:
+    """Let so many threads work, each with its number; what one raises is raised when all have ended."""
+    with ThreadPoolExecutor(workers) as pool:
+        for ended in [pool.submit(work, number) for number in range(workers)]:
+            ended.result()
 
 
 def timed(

@@ -12,11 +12,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock, Thread
+from threading import Lock
 from time import monotonic, perf_counter, sleep
 
 from bench.commits import RECORDINGS, made_shards, processor_s
-from bench.common import folder, main, table
+from bench.common import at_once, folder, main, table
 from bench.made_rows import KEY
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
@@ -79,7 +79,7 @@ def alone(workers: int) -> dict[str, float]:
         with open_lake(warehouse):
             pass  # made
         rows = list(made_shards(number))
-        before, begun = processor_s(), perf_counter()
+        before, begun = processor_s(server), perf_counter()
         dispatcher: Dispatcher[Waiting, None] = Dispatcher(seconds=_seconds, least_seconds=MODEL_S)
         dispatcher.add(shards)
         with GroupCommitter(
@@ -87,7 +87,7 @@ def alone(workers: int) -> dict[str, float]:
         ) as committer:
             waits = run_workers(dispatcher, committer, rows, workers)
             worked_s = perf_counter() - begun
-        took, used = perf_counter() - begun, processor_s() - before
+        took, used = perf_counter() - begun, processor_s(server) - before
         with open_lake(warehouse, read_only=True) as lake:
             ((written,),) = lake.rows("SELECT count(*) FROM recordings")
     assert written == number * RECORDINGS
@@ -131,11 +131,7 @@ def run_workers(
 
     for worker in range(workers):
         dispatcher.join(worker)
-    threads = [Thread(target=work, args=(worker,)) for worker in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, workers)
     return waits
 
 
