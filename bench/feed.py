@@ -25,7 +25,7 @@ from bench.common import RATE, ROOT, Sample, cpu, folder, main, recording, side_
 from emolake.demo.encode import CODECS, write_audio
 from emolake.demo.s3_server import serve_s3
 from emolake.pipeline import decoder_process
-from emolake.pipeline.execution import run_in_threads
+from emolake.pipeline.execution import run_here
 from emolake.pipeline.run_request import RunRequest
 from emolake.settings import Settings
 
@@ -121,7 +121,7 @@ class Night:
             str(self._place / f"data{number}"),
         )
         settings = self._settings(warehouse={"catalog": catalog, "data": data})
-        run_in_threads(RunRequest("nightly", (_DAY,)), settings, getLogger("bench"))
+        run_here(RunRequest("nightly", (_DAY,)), settings, getLogger("bench"))
         return settings
 
 

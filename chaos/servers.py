@@ -16,6 +16,8 @@ from typing import Any
 import duckdb
 from duckdb_extensions import import_extension
 
+from emolake.child_processes import end
+
 ACCESS_KEY, SECRET_KEY = "made-up-key", "made-up-secret"
 _FOREIGN = ("AWS_", "EMOLAKE_", "PREFECT_", "PG")
 _PREFECT_START_S = 180.0
@@ -75,12 +77,7 @@ def prefect_server() -> Iterator[None]:
                     worker.drain_all(timeout=_PREFECT_DRAIN_S)
         finally:
             os.environ.pop("PREFECT_API_URL", None)
-            server.terminate()
-            try:
-                server.wait(_PREFECT_DRAIN_S)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            end(server, _PREFECT_DRAIN_S)
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from emolake.lake.connect import open_lake
 from emolake.lake.transact import LakeError
 from emolake.output.logs import forwarded, logged
 from emolake.pipeline import run_progress
-from emolake.pipeline.execution import execute, planned_run, shards_at_once
+from emolake.pipeline.execution import execute, planned_run, shards_at_once, submitting
 from emolake.pipeline.interrupts import check_not_stopping, is_stopping
 from emolake.pipeline.loaded_models import planned_model
 from emolake.pipeline.run_request import RunRequest
@@ -89,7 +90,7 @@ def _analysed(request: RunRequest, settings: Settings, config: Path | None) -> d
     log = _log
     run = planned_run(request, settings)
     try:
-        with _submitting(run, config) as submit:
+        with submitting(run, partial(_submitted_to_prefect, config=config)) as submit:
             execute(run, log, submit)
     except Exception:
         _publish(run, config, log)
@@ -112,16 +113,10 @@ def _publish(run: Run, config: Path | None, log: Log) -> None:
 
 
 @contextmanager
-def _submitting(run: Run, config: Path | None) -> Iterator[Submit]:
-    """Give what runs the shards: task runs of Prefect, or the workers of a cluster, which Prefect sees the lines of."""
-    if run.settings.engine.is_ray:
-        from emolake.pipeline.ray_engine import submitted_to_ray
-
-        with submitted_to_ray(run) as submit:
-            yield submit
-    else:
-        with _Runner(max_workers=shards_at_once(run.request, run.settings)) as runner:
-            yield _submitter(run, config, runner)
+def _submitted_to_prefect(run: Run, config: Path | None) -> Iterator[Submit]:
+    """Give what hands shards to Prefect, as task runs; of a cluster's it sees only the lines."""
+    with _Runner(max_workers=shards_at_once(run)) as runner:
+        yield _submitter(run, config, runner)
 
 
 def _submitter(run: Run, config: Path | None, runner: _Runner) -> Submit:

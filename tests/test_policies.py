@@ -13,7 +13,7 @@ import pytest
 import yaml
 from made_site import DAY, Site
 
-from emolake.pipeline.execution import run_in_threads
+from emolake.pipeline.execution import run_here
 from emolake.pipeline.run_request import RunRequest
 from emolake.settings import MaintainOptions
 from emolake.upkeep.erase import erase, requests_by_condition
@@ -103,7 +103,7 @@ def asked(
             update={"snapshot_days": 1e-9}
         )
         settings = site.settings(source=source, warehouse=warehouse).model_copy(update={"maintain": at_once})
-        run_in_threads(RunRequest("nightly", (DAY,)), settings, logging.getLogger("test"))
+        run_here(RunRequest("nightly", (DAY,)), settings, logging.getLogger("test"))
         orphan = folder / "lake" / "data" / "main" / "segments" / "orphan.parquet"
         orphan.write_bytes(b"of a run that was killed")
         assert maintain(settings).orphans_removed == 1

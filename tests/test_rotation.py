@@ -42,7 +42,7 @@ def test_a_run_at_work_goes_on_with_replaced_secrets(
         sections["run"] = {"shard_objects": 1, "parallel_shards": 1, "shard_retry_delay_s": 0.0}
         settings = Site(tmp_path).settings(**sections)
         failed = _with_replaced_secrets(servers, monkeypatch)
-        run = execution.run_in_threads(RunRequest("nightly", (DAY,)), settings, logging.getLogger("emolake"))
+        run = execution.run_here(RunRequest("nightly", (DAY,)), settings, logging.getLogger("emolake"))
         assert (run.outcome, run.counts.done, run.counts.quarantined) == ("completed", CALLS, 0)
         assert [type(error) for error in failed] == [SourceError]
         with open_lake(settings.warehouse, read_only=True) as lake:

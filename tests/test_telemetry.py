@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from emolake import telemetry
 from emolake.errors import ConfigurationError
 from emolake.lake.connect import open_lake
-from emolake.pipeline.execution import run_in_threads
+from emolake.pipeline.execution import run_here
 from emolake.pipeline.run_request import RunRequest
 from emolake.settings import Settings
 from emolake.telemetry import METRICS, TelemetryOptions, started
@@ -57,7 +57,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, collector: HttpReceiver) -
     settings = site.settings(
         telemetry=options, source={"uri": str(site.folder / "calls"), "lookback_days": 0}
     )
-    run_in_threads(RunRequest("nightly", (DAY,)), settings, logging.getLogger("test"))
+    run_here(RunRequest("nightly", (DAY,)), settings, logging.getLogger("test"))
     text = (site.folder / "metrics" / "emolake.prom").read_text()
     assert "oslo" not in text
     assert not list((site.folder / "metrics").glob("*.tmp*"))

@@ -21,7 +21,8 @@ class EngineOptions(Options):
     cpus: float = Field(1.0, gt=0)
     """CPUs of a worker: so many decoders run side by side in it, and so many threads compute."""
     gpus: float = Field(0.0, ge=0)
-    """GPUs of a worker: 1 gives each its own; with 0.5 two share one, and one computes while the other commits."""
+    """GPUs of a worker: 1 gives each its own; with 0.5 two share one, and one computes while the other begins or ends
+    a shard."""
     memory_mb: int | None = Field(None, ge=256)
     """Memory of a worker, which Ray reserves; one that takes more is ended, and its shard bisected. No bound when left
     out."""

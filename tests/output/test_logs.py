@@ -21,7 +21,7 @@ from emolake.output.logs import LogOptions, about, forwarded, logged, said_as_js
 from emolake.output.notices import complain
 from emolake.output.progress import progress_bars
 from emolake.pipeline import run_progress
-from emolake.pipeline.execution import RunFailedError, run_in_threads
+from emolake.pipeline.execution import RunFailedError, run_here
 from emolake.pipeline.run_request import RunRequest
 from emolake.tasks import commit
 
@@ -264,7 +264,7 @@ def test_a_shard_that_is_tried_again_is_counted_once(
         source={"uri": str(site.folder / "calls"), "lookback_days": 0},
     )
     with logged(LogOptions(format="plain")), run_progress.reported(60.0), suppress(RunFailedError):
-        run_in_threads(RunRequest("nightly", (DAY,)), settings, log)
+        run_here(RunRequest("nightly", (DAY,)), settings, log)
     assert not left[0]
     (line,) = [each for each in capsys.readouterr().err.splitlines() if " min of audio at " in each]
     assert f" {said} recordings" in line

@@ -122,7 +122,7 @@ def test_what_is_at_work_is_given_up_after_the_grace_period_and_not_before() -> 
         time.sleep(0.8)
         with pytest.raises(GivenUpError, match=r"run\.grace_s"):
             check_not_given_up()
-    check_not_given_up()  # the next run of the process begins anew
+    check_not_given_up()  # the next run of the process is not given up
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -14,6 +14,7 @@ from types import FrameType
 
 import psutil
 
+from emolake.child_processes import end
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.messages import counted
 from emolake.output.notices import complain
@@ -66,7 +67,7 @@ def keep(command: Sequence[str], *, grace_s: float) -> None:
                 )
             _drain(process, numbers, grace_s)
         finally:
-            _end(process)
+            end(process, _END_S)
 
 
 @contextmanager
@@ -127,13 +128,3 @@ def _is_run(process: psutil.Process) -> bool:
 def _terminate(process: psutil.Process) -> None:
     with suppress(psutil.NoSuchProcess):
         process.terminate()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

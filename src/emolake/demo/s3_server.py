@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
+from emolake.child_processes import end
 from emolake.errors import EmolakeError
 
 _START_TIMEOUT_S = 20.0
@@ -60,12 +61,7 @@ def serve_s3(folder: Path, *, access_key: str, secret_key: str, port: int = 0) -
         try:
             yield _wait_until_listening(server, log)
         finally:
-            server.terminate()
-            try:
-                server.wait(_END_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            end(server, _END_TIMEOUT_S)
 
 
 def _rclone() -> Path:

@@ -53,6 +53,11 @@ def portion_name(portion: Portion[ClusterShard]) -> str:
     return name if portion.is_whole else f"{name}, recordings {portion.first + 1} to {portion.stop}"
 
 
+def failure(portion: Portion[ClusterShard], said: str) -> PortionError:
+    """Return why a portion failed; of a part of its shard with the part's name."""
+    return PortionError(said if portion.is_whole else f"{portion_name(portion)}: {said}")
+
+
 def audio_seconds(item: object) -> float:
     """Return the estimated audio of a recording."""
     assert isinstance(item, SourceObject)

@@ -8,9 +8,7 @@ from emolake.errors import Reason
 from emolake.output import logs
 from emolake.pipeline import run_progress
 from emolake.pipeline.ray_worker import Beat
-
-Progress = dict[str, tuple[float, int]]
-"""By day the seconds of audio and the recordings that a portion has advanced."""
+from emolake.pipeline.run_progress import Advanced
 
 
 @dataclass
@@ -22,16 +20,15 @@ class SeenWorker:
     name: str = ""
     node: str = ""
     signs: int = -1
-    progress: Progress = field(default_factory=dict)
-    """What the portion at work has advanced, to be taken back should it not end."""
+    progress: Advanced = field(default_factory=Advanced)
+    """What the portion at work has advanced."""
     killed_for: tuple[Reason, str] | None = None
     """Why it was ended from here."""
 
     def note(self, beat: Beat) -> bool:
         """Show, log and count what the worker says; return whether it has got further."""
         for day, (seconds, recordings) in beat.progress.items():
-            before = self.progress.get(day, (0.0, 0))
-            self.progress[day] = before[0] + seconds, before[1] + recordings
+            self.progress.note(day, seconds, recordings)
             run_progress.add(day, seconds, recordings)
         for line in beat.lines:
             logs.relay(line)
@@ -40,9 +37,3 @@ class SeenWorker:
         further = beat.signs != self.signs
         self.signs = beat.signs
         return further
-
-
-def take_back(progress: Progress) -> None:
-    """Take back what a portion has advanced that did not end."""
-    for day, (seconds, recordings) in progress.items():
-        run_progress.add(day, -seconds, -recordings)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from functools import partial
 from time import time
@@ -45,38 +45,39 @@ def planned_run(request: RunRequest, settings: Settings) -> Run:
     return Run(request, analysis_key(settled, entry), settled)
 
 
-def shards_at_once(request: RunRequest, settings: Settings) -> int:
+def shards_at_once(run: Run) -> int:
     """Return how many shards run side by side: what the configuration allows, or one for each day at once."""
-    return max(settings.shards_at_once, request.parallel_days)
+    return max(run.settings.shards_at_once, run.request.parallel_days)
 
 
 def run_here(request: RunRequest, settings: Settings, log: Log) -> Run:
-    """Run a request from this process alone, by the engine that is configured; see `execute`."""
-    if not settings.engine.is_ray:
-        return run_in_threads(request, settings, log)
-    from emolake.pipeline.ray_engine import submitted_to_ray
-
+    """Run a request from this process alone, its shards in threads or where [engine] says; see `execute`."""
     run = planned_run(request, settings)
-    with submitted_to_ray(run) as submit:
+    with submitting(run, _submitted_to_threads) as submit:
         execute(run, log, submit)
     return run
 
 
-def run_in_threads(request: RunRequest, settings: Settings, log: Log) -> Run:
-    """Run a request in threads of this process; see `execute`."""
-    run = planned_run(request, settings)
-    pool = ThreadPoolExecutor(shards_at_once(request, settings), thread_name_prefix="shard")
+def submitting(
+    run: Run, local: Callable[[Run], AbstractContextManager[Submit]]
+) -> AbstractContextManager[Submit]:
+    """Return what gives the run's `Submit`: that of the cluster, where [engine] says so, or the local one."""
+    if not run.settings.engine.is_ray:
+        return local(run)
+    from emolake.pipeline.ray_engine import submitted_to_ray
+
+    return submitted_to_ray(run)
+
+
+@contextmanager
+def _submitted_to_threads(run: Run) -> Iterator[Submit]:
+    pool = ThreadPoolExecutor(shards_at_once(run), thread_name_prefix="shard")
     try:
-        execute(
-            run,
-            log,
-            lambda wave: [
-                _ThreadShard(pool.submit(copy_context().run, _tried, run, shard)) for shard in wave
-            ],
-        )
+        yield lambda wave: [
+            _ThreadShard(pool.submit(copy_context().run, _tried, run, shard)) for shard in wave
+        ]
     finally:
         pool.shutdown(cancel_futures=True)
-    return run
 
 
 def execute(run: Run, log: Log, submit: Submit) -> None:

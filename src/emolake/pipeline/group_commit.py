@@ -27,8 +27,6 @@ _log = logging.getLogger(__name__)
 
 # How often somebody is asked whether more shards will come.
 _ASKED_S = 0.1
-# How long a connection is kept: the credentials that it was opened with may be of a short life.
-_CONNECTION_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,8 @@ class GroupCommitter:
         self._run_id = run_id
         self._force = force
         self._most = most
+        self.most_waiting = 2 * most
+        """How many shards may wait before `submit` does."""
         self._wait_s, self._expects_more = wait_s, expects_more
         self._retrying = Retrying(
             stop=stop_after_attempt(retries + 1),
@@ -90,11 +90,10 @@ class GroupCommitter:
             retry=retry_if_exception(may_succeed_later),
             reraise=True,
         )
-        self._queue: Queue[_Waiting | None] = Queue(2 * most)
+        self._queue: Queue[_Waiting | None] = Queue(self.most_waiting)
         self._thread = Thread(target=self._run, name="commit", daemon=True)
         self._connection = ExitStack()
         self._lake: Lake | None = None
-        self._opened_at = 0.0
 
     @classmethod
     def of(cls, run: Run, *, expects_more: Callable[[], bool]) -> "GroupCommitter":
@@ -197,11 +196,9 @@ class GroupCommitter:
 
     @contextmanager
     def _opened(self) -> Iterator[Lake]:
-        """Give the open lake, opened again after a failure and now and then."""
-        if self._lake is None or monotonic() > self._opened_at + _CONNECTION_S:
-            self._close()
+        """Give the open lake, opened again after a failure."""
+        if self._lake is None:
             self._lake = self._connection.enter_context(open_lake(self._warehouse))
-            self._opened_at = monotonic()
         try:
             with self._lake.explained():
                 yield self._lake

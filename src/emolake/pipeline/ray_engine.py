@@ -19,8 +19,8 @@ from emolake import telemetry
 from emolake.errors import BadRecordingError, Reason
 from emolake.messages import counted, redacted
 from emolake.output import logs
-from emolake.pipeline.cluster_shard import ClusterShard, PortionError, audio_seconds, portion_name
-from emolake.pipeline.cluster_worker import Progress, SeenWorker, take_back
+from emolake.pipeline.cluster_shard import ClusterShard, audio_seconds, failure, portion_name
+from emolake.pipeline.cluster_worker import SeenWorker
 from emolake.pipeline.dispatcher import KILLS, Dispatcher, EndedShard, Portion
 from emolake.pipeline.group_commit import GroupCommitter
 from emolake.pipeline.interrupts import is_stopping
@@ -33,6 +33,7 @@ from emolake.pipeline.ray_cluster import (
     last_line,
 )
 from emolake.pipeline.ray_worker import Beat, Failed, Message, Ready, ShardWorker, WorkerTask
+from emolake.pipeline.run_progress import Advanced
 from emolake.pipeline.runs import Run
 from emolake.pipeline.scheduling import ShardFuture, Submit, Wave
 from emolake.pipeline.shard import AnalysedShard, quarantined_alone
@@ -79,8 +80,8 @@ class _Engine:
             silence_s=self._options.silence_timeout_s,
         )
         self._committer = GroupCommitter.of(run, expects_more=lambda: self._dispatcher.at_work > 0)
-        # As many as the committer lets wait, so that handing it one more never holds this loop.
-        self._room = asyncio.Semaphore(2 * self._options.commit_shards)
+        # So that handing the committer one more never holds this loop.
+        self._room = asyncio.Semaphore(self._committer.most_waiting)
         self._commits: set[asyncio.Task[None]] = set()
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -243,7 +244,7 @@ class _Engine:
         """Follow a worker at a portion; return whether it is of use for another one."""
         from ray.exceptions import RayError
 
-        worker.signs, worker.progress = -1, {}
+        worker.signs, worker.progress = -1, Advanced()
         name = portion_name(portion)
         traced = telemetry.span("shard", run=self._run.run_id, shard=name, recordings=portion.recordings)
         with traced:
@@ -274,9 +275,7 @@ class _Engine:
         if isinstance(message, AnalysedShard):
             await self._commit(self._dispatcher.release(worker.number), message, worker.progress)
             return
-        error = PortionError(
-            message.message if portion.is_whole else f"{portion_name(portion)}: {message.message}"
-        )
+        error = failure(portion, message.message)
         again = message.again and not is_stopping()
         self._end(self._dispatcher.failed(worker.number, error, monotonic(), again=again))
 
@@ -285,7 +284,7 @@ class _Engine:
     ) -> None:
         """Let others have the portion of a worker that died, or quarantine what it died of."""
         self._deaths += 1
-        take_back(worker.progress)
+        worker.progress.take_back()
         reason, said = worker.killed_for or cause_of_death(error)
         gone = False
         if worker.killed_for is None:
@@ -304,7 +303,7 @@ class _Engine:
             await self._quarantine(condemned, reason, said)
 
     async def _commit(
-        self, portion: Portion[ClusterShard], analysed: AnalysedShard, progress: Progress
+        self, portion: Portion[ClusterShard], analysed: AnalysedShard, progress: Advanced
     ) -> None:
         """Let what a portion came to be committed; wait where too much waits for that already."""
         await self._room.acquire()
@@ -313,7 +312,7 @@ class _Engine:
         task.add_done_callback(self._commits.discard)
 
     async def _committed(
-        self, portion: Portion[ClusterShard], analysed: AnalysedShard, progress: Progress
+        self, portion: Portion[ClusterShard], analysed: AnalysedShard, progress: Advanced
     ) -> None:
         """Have a portion committed, and note its end."""
         name, begun = portion_name(portion), monotonic()
@@ -322,10 +321,9 @@ class _Engine:
                 committed = await asyncio.wrap_future(self._committer.submit(name, analysed.rows))
                 counts = analysed.counts(committed, monotonic() - begun)
         except Exception as error:  # noqa: BLE001 - of whatever kind: the shard fails by it
-            take_back(progress)
+            progress.take_back()
             said = redacted(str(error)) or type(error).__name__
-            failure = PortionError(said if portion.is_whole else f"{name}: {said}")
-            self._end(self._dispatcher.condemned(portion, error=failure))
+            self._end(self._dispatcher.condemned(portion, error=failure(portion, said)))
         else:
             self._end(self._dispatcher.condemned(portion, counts))
         finally:
@@ -342,7 +340,7 @@ class _Engine:
             key=run.key,
             run_id=run.run_id,
         )
-        await self._commit(portion, bad, {})
+        await self._commit(portion, bad, Advanced())
 
     def _end(self, ended: EndedShard[ClusterShard, Counts] | None) -> None:
         if ended is not None:

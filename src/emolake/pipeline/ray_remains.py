@@ -7,19 +7,16 @@ gone, and their folder stays.
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from emolake.pipeline.interrupts import stop_signals_blocked
+from emolake.pipeline.process_beside import end_beside, is_left_alone, started_beside
 
 MARK = "EMOLAKE_RAY_FOLDER"
 """The variable by which processes of a cluster are known, with its folder."""
-_ENDED = b"ended\n"
-_REAP_S = 10.0
 _AGAIN_S = 0.2
 _ATTEMPTS = 25
 
@@ -27,30 +24,12 @@ _ATTEMPTS = 25
 @contextmanager
 def remains_ended(folder: Path) -> Iterator[None]:
     """End in the end, however this process does, what the cluster of a folder consists of, and remove the folder."""
-    command = [
-        sys.executable,
-        "-P",
-        "-c",
-        "from emolake.pipeline.ray_remains import main; main()",
-        str(folder),
-    ]
-    with stop_signals_blocked():
-        watch = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    watch = started_beside(__name__, [str(folder)])
     try:
         yield
     finally:
         end_remains(folder)
-        try:
-            watch.communicate(_ENDED, timeout=_REAP_S)
-        except subprocess.TimeoutExpired:
-            watch.kill()
-            watch.wait()
+        end_beside(watch)
 
 
 def end_remains(folder: Path) -> None:
@@ -96,6 +75,6 @@ def _has_open(process: Path, folder: Path) -> bool:
 def main() -> None:
     """Wait for the end of the process at the other end of standard input, and end what it left."""
     folder = Path(sys.argv[1])
-    if sys.stdin.buffer.readline() != _ENDED:
+    if is_left_alone():
         end_remains(folder)
     os._exit(0)

@@ -78,19 +78,20 @@ class _Lines:
                 _log.info("%s, %.1f min of audio at %.0fx%s", of, self._audio_seconds / 60, speed, at)
 
 
-class _Attempt:
-    """What an attempt at a shard has advanced, in whatever thread."""
+class Advanced:
+    """What an attempt at a shard has advanced, in whatever thread, to be taken back should it fail."""
 
     def __init__(self) -> None:
-        self._advanced: list[tuple[str, float]] = []
+        self._advanced: list[tuple[str, float, int]] = []
 
-    def advance(self, day: str, audio_seconds: float) -> None:
-        self._advanced.append((day, audio_seconds))
+    def note(self, day: str, audio_seconds: float, recordings: int) -> None:
+        """Note so much that was shown."""
+        self._advanced.append((day, audio_seconds, recordings))
 
     def take_back(self) -> None:
-        for day, audio_seconds in self._advanced:
-            if _days is not None:
-                _days.advance(day, -audio_seconds, -1)
+        """Show that nothing of it counts."""
+        for day, audio_seconds, recordings in self._advanced:
+            add(day, -audio_seconds, -recordings)
 
 
 class Collected:
@@ -125,7 +126,7 @@ class Collected:
 
 
 _days: _Sink | None = None
-_attempt: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
+_attempt: ContextVar[Advanced | None] = ContextVar("attempt", default=None)
 
 
 @contextmanager
@@ -181,7 +182,7 @@ def advance(day: str, audio_seconds: float) -> None:
     if _days is not None:
         _days.advance(day, audio_seconds)
         if (attempt := _attempt.get()) is not None:
-            attempt.advance(day, audio_seconds)
+            attempt.note(day, audio_seconds, 1)
 
 
 def sign() -> None:
@@ -206,7 +207,7 @@ def collect() -> Collected:
 @contextmanager
 def taken_back_on_failure() -> Iterator[None]:
     """Take back what the block advanced when it fails: where it is tried again, it advances again."""
-    attempt = _Attempt()
+    attempt = Advanced()
     token = _attempt.set(attempt)
     try:
         yield

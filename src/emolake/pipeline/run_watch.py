@@ -11,13 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from emolake.pipeline.interrupts import stop_signals_blocked
+from emolake.pipeline.process_beside import end_beside, is_left_alone, started_beside
 
 if TYPE_CHECKING:
     from emolake.pipeline.runs import Run
-
-_ENDED = b"ended\n"
-_REAP_S = 10.0
 
 
 @contextmanager
@@ -33,20 +30,11 @@ def watched(run: "Run") -> Iterator[Callable[[], None]]:
         yield begin
     finally:
         for watch in watches:
-            _end(watch)
+            end_beside(watch)
 
 
 def _started(run: "Run") -> subprocess.Popen[bytes]:
-    # -P: the working folder is on no search path. In a session of its own, so that what ends the run's leaves it.
-    command = [sys.executable, "-P", "-c", "from emolake.pipeline.run_watch import main; main()"]
-    with stop_signals_blocked():
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    process = started_beside(__name__)
     assert process.stdin is not None
     told = {"run_id": run.run_id, "settings": run.settings.model_dump(mode="json")}
     process.stdin.write(json.dumps(told).encode() + b"\n")
@@ -54,18 +42,10 @@ def _started(run: "Run") -> subprocess.Popen[bytes]:
     return process
 
 
-def _end(watch: subprocess.Popen[bytes]) -> None:
-    try:
-        watch.communicate(_ENDED, timeout=_REAP_S)
-    except subprocess.TimeoutExpired:
-        watch.kill()
-        watch.wait()
-
-
 def main() -> None:
     """Run the watch: wait for the end of the run at the other end of standard input, and write its row if need be."""
     told = json.loads(sys.stdin.buffer.readline())
-    if sys.stdin.buffer.readline() != _ENDED:
+    if is_left_alone():
         _write_row(told["run_id"], told["settings"])
     os._exit(0)
 

@@ -1,6 +1,7 @@
 """Local folders as a source."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,16 +70,18 @@ class FolderSource:
     def _listed(self, key: str) -> Listed:
         # Links and sockets are listed too: fetching them shows what is wrong, and nothing goes missing in silence.
         path = self.folder / key
-        status = path.stat() if path.is_file() else path.lstat()
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode) and path.is_file():
+            status = path.stat()
         version = f"{status.st_size}-{status.st_mtime_ns}"
         modified = datetime.fromtimestamp(status.st_mtime, UTC)
         return Listed(key, version, status.st_size, modified)
 
     def _entries(self, base: str) -> tuple[Sequence[str], Set[str]]:
         """Return the names in a folder, in their order, and which of them are folders: of a million, nothing else."""
-        if self.folder.exists() and not self.folder.is_dir():
-            raise SourceError(f"the source {self.folder} is a file; give a folder of recordings")
         if not self.folder.is_dir():
+            if self.folder.exists():
+                raise SourceError(f"the source {self.folder} is a file; give a folder of recordings")
             raise SourceError(
                 f"the source's folder {self.folder} does not exist; create it or correct source.uri"
             )

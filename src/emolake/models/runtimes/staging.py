@@ -135,7 +135,7 @@ class BatchStage:
         Args:
             model: what they are for.
             lane: the way to the model's device; its own when left out.
-            recorder: what records the forward pass of full batches; each is launched anew when left out.
+            recorder: what records the forward pass of full batches; each is launched by itself when left out.
         """
         self._model = model
         self._staged = model if isinstance(model, Staged) else None
