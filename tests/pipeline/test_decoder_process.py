@@ -276,3 +276,27 @@ def test_what_stops_the_run_does_not_end_its_decoder(tmp_path: Path, when: str) 
     sender.start()
     assert len(run(path)) == MESSAGES
     sender.join(20)
+
+
+def test_what_a_signal_is_like_does_not_depend_on_the_threads_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a cluster, whose workers each have a number of their own: rows are the same wherever they come from."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (12, 240_000)).astype(np.float32)
+    for number, samples in enumerate(noise):
+        soundfile.write(
+            tmp_path / f"{number}.wav", samples[: 160_000 + 6_000 * number], 16_000, subtype="FLOAT"
+        )
+    levels = []
+    for threads in ("1", "2", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        end_idle_decoders()  # or one is asked that began with other ones
+        of_threads = []
+        for path in sorted(tmp_path.glob("*.wav")):
+            *_, outcome = decoded(path, name=path.name, segmentation=OPTIONS, timeout_s=30.0, memory_mb=2048)
+            assert isinstance(outcome, DecodeOutcome)
+            assert outcome.signal is not None
+            of_threads.append(outcome.signal.level_dbfs)
+        levels.append(of_threads)
+    end_idle_decoders()
+    assert levels[0] == levels[1] == levels[2]

@@ -127,6 +127,10 @@ def _scratch(path: Path) -> Iterator[Path | None]:
         yield Path(folder)
 
 
+# There are as many decoders as cores; and of a matrix product the last digit depends on how many threads make it.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
 class _Child:
     """A decoder process and the pipe to it, which ends it when it is closed."""
 
@@ -143,6 +147,7 @@ class _Child:
                 self._process = subprocess.Popen(
                     [*command, str(theirs.fileno()), str(memory_mb)],
                     pass_fds=[theirs.fileno()],
+                    env=os.environ | _ONE_THREAD,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=self._output,
