@@ -49,10 +49,15 @@ def no_other_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture
 def heeds_interrupts() -> Iterator[None]:
-    """Let SIGINT raise KeyboardInterrupt, here and in what is started: in a background job both would ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let SIGINT and SIGHUP do what they do in a terminal, here and in what is started.
+
+    In a background job all of them would ignore SIGINT, and under nohup SIGHUP.
+    """
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
