@@ -162,6 +162,9 @@ def test_a_worker_that_is_killed_loses_its_shard_to_another_and_a_head_fails_the
         wait_until(lambda: len(night.loads()) == 3)  # it was started again
         wait_until(lambda: committed(night))
         (head,) = [each for each in processes_of_ray() if "gcs_server" in each.name()]
+        family = psutil.Process().children(recursive=True)
+        worker = next(each for each in family if "".join(_command(each)).startswith("ray::ShardWorker"))
+        worker.kill()  # so that the head is asked what has become of it
         head.kill()
 
     thread = Thread(target=kill)

@@ -1,19 +1,21 @@
 """The cluster that a run's workers are on: one that is there, or one of this machine for the run alone."""
 
+import asyncio
 import logging
 import math
 import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 from emolake.engine_options import EngineOptions
 from emolake.errors import ConfigurationError, EmolakeError, Reason
@@ -23,12 +25,15 @@ from emolake.pipeline.ray_remains import MARK, remains_ended
 from emolake.settings import Settings
 
 _log = logging.getLogger(__name__)
+_Returned = TypeVar("_Returned")
 
 # What the shards hand on are keys and figures: Ray's store of objects has next to nothing to hold.
 _OBJECT_STORE_BYTES = 80_000_000
 # The path of a socket has 107 characters, and Ray's own part of it about 80.
 _LONGEST_FOLDER = 24
-_SHUTDOWN_S = 20.0
+SHUTDOWN_S = 20.0
+# Without its head Ray ends the process after a minute, in the middle of what follows the shards: the days' aggregates.
+_RECONNECT_S = 600
 _ANSWER_S = 3.0
 
 
@@ -117,7 +122,11 @@ def connected(options: EngineOptions) -> Iterator[Cluster]:
     """
     with ExitStack() as ending:
         # Ray's own handler of SIGTERM would end this process in the middle of its run.
-        variables = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"}
+        variables = {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+            "RAY_gcs_rpc_server_reconnect_timeout_s": str(_RECONNECT_S),
+        }
         folder = None
         if options.is_own_cluster:
             folder = _new_folder()
@@ -223,9 +232,36 @@ def _shut_down(ray: Any) -> None:
     """Leave the cluster; one whose head is gone may never answer, and is not waited for."""
     thread = Thread(target=ray.shutdown, name="ray-shutdown", daemon=True)
     thread.start()
-    thread.join(_SHUTDOWN_S)
+    thread.join(SHUTDOWN_S)
     if thread.is_alive():
         _log.warning("the cluster does not answer, and was left as it is")
+
+
+async def in_its_own_thread(
+    call: Callable[[], _Returned],
+    *,
+    timeout_s: float | None = None,
+    late: Callable[[], Exception] = TimeoutError,
+) -> _Returned:
+    """Return what a call to the cluster returns, which never does where the head is gone: nothing waits for its thread.
+
+    Raises:
+        Exception: the one that `late` makes, when `timeout_s` are over.
+    """
+    found: Future[_Returned] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the call is awaited
+            found.set_exception(error)
+
+    found.set_running_or_notify_cancel()  # or whoever is cancelled while it waits would take the thread's future along
+    Thread(target=run, name="ray-call", daemon=True).start()
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(found), timeout_s)
+    except TimeoutError:
+        raise late() from None
 
 
 def check_shared(settings: Settings, cluster: Cluster) -> None:

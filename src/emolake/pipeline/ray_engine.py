@@ -25,11 +25,13 @@ from emolake.pipeline.dispatcher import KILLS, Dispatcher, EndedShard, Portion
 from emolake.pipeline.group_commit import GroupCommitter
 from emolake.pipeline.interrupts import is_stopping
 from emolake.pipeline.ray_cluster import (
+    SHUTDOWN_S,
     Cluster,
     EngineError,
     cause_of_death,
     check_shared,
     connected,
+    in_its_own_thread,
     last_line,
 )
 from emolake.pipeline.ray_worker import Beat, Failed, Message, Ready, ShardWorker, WorkerTask
@@ -45,7 +47,7 @@ _log = logging.getLogger(__name__)
 _LEAST_SHARE = 1 / 8
 _TICK_S = 0.2
 _HEAD_ASKED_S = 3.0
-# Refused so often, the head is gone; Ray itself gives up after a minute, and takes the process with it.
+# Refused so often, the head is gone.
 _HEAD_REFUSALS = 3
 # What Ray takes to notice that a whole machine is gone.
 _NODE_NOTICED_S = 1.0
@@ -146,8 +148,12 @@ class _Engine:
             memory=None if self._options.memory_mb is None else self._options.memory_mb * 1_000_000,
             max_restarts=self._options.max_restarts,
         )
-        for number in range(self._options.workers):
-            self._workers[number] = SeenWorker(number, made.remote(task))
+        actors = await in_its_own_thread(
+            lambda: [made.remote(task) for _ in range(self._options.workers)],
+            timeout_s=self._options.start_timeout_s,
+            late=cluster.lacks_a_head,
+        )
+        self._workers = {number: SeenWorker(number, actor) for number, actor in enumerate(actors)}
         following = [asyncio.create_task(self._follow(each)) for each in self._workers.values()]
         watching = [asyncio.create_task(self._watch()), asyncio.create_task(self._watch_head())]
         self._started.set_result(None)
@@ -157,8 +163,11 @@ class _Engine:
             each.cancel()
         await asyncio.gather(*following, *watching, *self._commits, return_exceptions=True)
         if self._broken is None:
-            for worker in self._workers.values():
-                cluster.ray.kill(worker.actor)
+            await in_its_own_thread(
+                lambda: [cluster.ray.kill(worker.actor) for worker in self._workers.values()],
+                timeout_s=SHUTDOWN_S,
+                late=cluster.lacks_a_head,
+            )
 
     def _add(self, shards: Sequence[ClusterShard]) -> None:
         self._dispatcher.add(shards)
@@ -199,7 +208,7 @@ class _Engine:
                 answer: Ready | Failed = await asyncio.wait_for(loading, self._options.start_timeout_s)
             except TimeoutError:
                 _log.warning("the worker %s was killed: its model took too long to load", worker.name)
-                self._restart(worker)
+                await self._restart(worker)
             except ActorUnavailableError:
                 await asyncio.sleep(_TICK_S)  # it is being started again
             except RayError as error:
@@ -228,15 +237,14 @@ class _Engine:
                 )
             )
 
-    def _restart(self, worker: SeenWorker) -> None:
+    async def _restart(self, worker: SeenWorker) -> None:
         """End the process of a worker, which Ray starts again as often as it may."""
-        self._cluster.ray.kill(worker.actor, no_restart=False)
+        await in_its_own_thread(lambda: self._cluster.ray.kill(worker.actor, no_restart=False))
 
     async def _next(self, worker: SeenWorker) -> Portion[ClusterShard]:
         """Wait for a worker's next portion."""
         while (portion := self._dispatcher.assign(worker.number, monotonic())) is None:
-            waiting = asyncio.get_running_loop().create_future()
-            self._idle.append(waiting)
+            self._idle.append(waiting := asyncio.get_running_loop().create_future())
             await waiting
         return portion
 
@@ -257,7 +265,7 @@ class _Engine:
                             self._dispatcher.sign(worker.number, monotonic())
                     elif isinstance(message, Failed) and message.fatal is not None:
                         worker.killed_for = message.fatal, message.message
-                        self._restart(worker)
+                        await self._restart(worker)
                         break
                     else:
                         await self._ended(worker, portion, message)
@@ -289,7 +297,7 @@ class _Engine:
         gone = False
         if worker.killed_for is None:
             await asyncio.sleep(_NODE_NOTICED_S)
-            gone = not await asyncio.to_thread(self._cluster.is_alive, worker.node)
+            gone = not await in_its_own_thread(lambda: self._cluster.is_alive(worker.node))
         where = "its machine is gone" if gone else said
         with logs.about(worker=worker.name, day=portion.shard.shard.day, shard=portion_name(portion)):
             _log.warning("a worker died (%s); %s to another", where, counted(portion.recordings, "recording"))
@@ -358,7 +366,7 @@ class _Engine:
                     Reason.TIMED_OUT,
                     f"the worker got no further for {self._options.silence_timeout_s:g} s",
                 )
-                self._restart(worker)
+                await self._restart(worker)
             if is_stopping():
                 self._drop(None)
             turn = self._dispatcher.next_turn
@@ -367,7 +375,7 @@ class _Engine:
             if self._dispatcher.workers or not self._dispatcher.waiting:
                 with_workers_at = now
             elif now - with_workers_at > self._options.start_timeout_s:
-                self._break(self._cluster.lacks_workers(self._options))
+                self._break(await in_its_own_thread(lambda: self._cluster.lacks_workers(self._options)))
 
     async def _watch_head(self) -> None:
         """Give the shards up when the head of the cluster is gone."""
