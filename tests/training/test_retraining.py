@@ -10,6 +10,7 @@ from made_clips import write_clips
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.compare import Difference
+from emolake.messages import counted
 from emolake.settings import Settings, load_settings
 from emolake.training import retraining
 from emolake.training.retraining import judged, retrain
@@ -20,8 +21,8 @@ GAIN, NO_GAIN, LOSS = (0.10, 0.04, 0.16), (0.03, -0.02, 0.08), (-0.10, -0.16, -0
 NEITHER = {"current": {"clips_in_training": 0}, "new": {"clips_in_training": 0}}
 
 
-def difference(uar: tuple[float, float, float]) -> Difference:
-    return Difference("current", "new", 200, "speakers", uar, uar)
+def difference(uar: tuple[float, float, float], *, speakers: int | None = 5) -> Difference:
+    return Difference("current", "new", 200, "speakers", speakers, uar, uar)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,6 @@ def difference(uar: tuple[float, float, float]) -> Difference:
         (GAIN, 0.05, "not better"),
         (NO_GAIN, 0.0, "not better"),
         (LOSS, 0.0, "not better"),
-        ((0.1, float("nan"), float("nan")), 0.0, "not better"),  # one speaker has no interval
     ],
 )
 def test_a_model_is_better_where_chance_would_not_make_it_so(
@@ -57,6 +57,18 @@ def test_figures_of_what_trained_a_model_decide_nothing(trained: dict[str, int],
     verdict, reason = judged((difference(GAIN),), results, 0.0)
     assert verdict == "undecided"
     assert said in reason
+
+
+@pytest.mark.parametrize("uar", [GAIN, NO_GAIN, LOSS])
+@pytest.mark.parametrize("speakers", [1, 2, 4])
+def test_few_speakers_decide_nothing(uar: tuple[float, float, float], speakers: int) -> None:
+    verdict, reason = judged((difference(uar, speakers=speakers),), NEITHER, 0.0)
+    assert verdict == "undecided"
+    assert f"the test clips are of {counted(speakers, 'speaker')}, give those of 5 or more" in reason
+
+
+def test_clips_of_unknown_speakers_decide_by_themselves() -> None:
+    assert judged((difference(GAIN, speakers=None),), NEITHER, 0.0)[0] == "better"
 
 
 def test_models_of_different_clips_decide_nothing() -> None:

@@ -56,6 +56,8 @@ class Difference:
     clips: int
     drawn: str
     """What the bootstrap draws: speakers, or clips."""
+    speakers: int | None
+    """How many there are; None where that is not known."""
     uar: tuple[float, float, float]
     """Difference, low end, high end."""
     accuracy: tuple[float, float, float]
@@ -144,6 +146,7 @@ def paired_differences(results: Sequence[ResultFolder]) -> Iterator[Difference]:
             second.name,
             len(rows),
             "speakers" if known else "clips",
+            len(set(speakers)) if all(speakers) else None,
             _difference(first, second, "uar", drawn[1].uar - drawn[0].uar),
             _difference(first, second, "accuracy", drawn[1].accuracy - drawn[0].accuracy),
         )

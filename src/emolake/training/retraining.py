@@ -12,11 +12,13 @@ from pydantic import JsonValue
 from emolake.errors import ConfigurationError
 from emolake.evaluation.compare import Comparison, Difference, compare, write_comparison
 from emolake.evaluation.evaluate import evaluate
+from emolake.messages import counted
 from emolake.settings import Settings
 from emolake.training.train import train
 
 MODEL_FOLDER = "model"
 VERDICT_FILE = "verdict.json"
+_FEWEST_SPEAKERS = 5
 _NEW, _CURRENT, _COMPARISON = "new", "current", "comparison"
 
 
@@ -66,7 +68,8 @@ def retrain(
     """Train a model into a new folder below `out`, and compare it with the current one; the configuration stays.
 
     It is better where the 95 % interval of its gain in unweighted average recall lies above `least_gain`, and undecided
-    where test clips trained one of the two: such figures say how well it remembers.
+    where test clips trained one of the two, since such figures say how well it remembers, and where they are of fewer
+    than five speakers: a bootstrap over so few draws the same ones again and again, and its interval is too narrow.
 
     Args:
         settings: say which model is the current one.
@@ -125,6 +128,11 @@ def judged(
     if not differences:
         return "undecided", "the two models did not predict the same test clips"
     (difference,) = differences
+    if difference.speakers is not None and difference.speakers < _FEWEST_SPEAKERS:
+        return "undecided", (
+            f"{difference.sentence()}; the test clips are of {counted(difference.speakers, 'speaker')}, give those of "
+            f"{_FEWEST_SPEAKERS} or more"
+        )
     if difference.uar[1] > least_gain:
         return "better", difference.sentence()
     return "not better", f"{difference.sentence()}; a gain of more than {least_gain:g} was asked for"
