@@ -360,8 +360,7 @@ class _Engine:
         while True:
             await asyncio.sleep(_TICK_S)
             now = monotonic()
-            for number in list(self._dispatcher.silent(now)):
-                worker = self._workers[number]
+            for worker in [self._workers[number] for number in self._dispatcher.silent(now)]:
                 worker.killed_for = (
                     Reason.TIMED_OUT,
                     f"the worker got no further for {self._options.silence_timeout_s:g} s",
