@@ -12,6 +12,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any
@@ -147,17 +148,14 @@ def measure(size: str) -> str:
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
         "0"  # or what does not end would start a cluster of its own behind it
     )
-    found: list[str] = []
 
-    def work() -> None:
+    def work() -> str:
         options = EngineOptions(kind="ray", workers=_WORKERS, cpus=1)
         with connected(options) as cluster:
-            found.append(_measured(cluster.ray, size))
+            return _measured(cluster.ray, size)
 
-    thread = Thread(target=work)  # see `connected`
-    thread.start()
-    thread.join()
-    return found[0]
+    with ThreadPoolExecutor(1) as pool:  # see `connected`
+        return pool.submit(work).result()
 
 
 def _measured(ray: Any, size: str) -> str:

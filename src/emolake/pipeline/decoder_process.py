@@ -35,6 +35,8 @@ PROGRAM = "from emolake.pipeline.decoder_process import main; main()"
 """What a decoder process runs; `bench.feed` runs another."""
 _USUAL = DecodeOptions()
 _MOST_OUTPUT = 10_000  # bytes of a decoder's standard error that are logged
+# There are as many decoders as cores; and of a matrix product the last digit depends on how many threads make it.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 log = logging.getLogger(__name__)
 
@@ -125,10 +127,6 @@ def _scratch(path: Path) -> Iterator[Path | None]:
         return
     with tempfile.TemporaryDirectory(prefix="emolake-decode-") as folder:
         yield Path(folder)
-
-
-# There are as many decoders as cores; and of a matrix product the last digit depends on how many threads make it.
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class _Child:

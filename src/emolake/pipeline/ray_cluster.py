@@ -8,7 +8,7 @@ import secrets
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -76,6 +76,27 @@ class Cluster:
     def nodes(self) -> int:
         """How many machines there are."""
         return sum(bool(each["Alive"]) for each in self.ray.nodes())
+
+    async def asked(self, call: Callable[[], _Returned], timeout_s: float | None = None) -> _Returned:
+        """Return what a call to the cluster returns. Nothing waits for its thread: without a head it never ends.
+
+        Raises:
+            EngineError: `timeout_s` are over.
+        """
+        found: Future[_Returned] = Future()
+
+        def run() -> None:
+            try:
+                found.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - it is raised where the call is awaited
+                found.set_exception(error)
+
+        found.set_running_or_notify_cancel()  # or a wait that is cancelled would cancel it before it has its result
+        Thread(target=run, name="ray-call", daemon=True).start()
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(found), timeout_s)
+        except TimeoutError:
+            raise self.lacks_a_head() from None
 
     def lacks_workers(self, options: EngineOptions) -> EngineError:
         """Return the error of a cluster that had no worker for too long."""
@@ -237,33 +258,6 @@ def _shut_down(ray: Any) -> None:
         _log.warning("the cluster does not answer, and was left as it is")
 
 
-async def in_its_own_thread(
-    call: Callable[[], _Returned],
-    *,
-    timeout_s: float | None = None,
-    late: Callable[[], Exception] = TimeoutError,
-) -> _Returned:
-    """Return what a call to the cluster returns, which never does where the head is gone: nothing waits for its thread.
-
-    Raises:
-        Exception: the one that `late` makes, when `timeout_s` are over.
-    """
-    found: Future[_Returned] = Future()
-
-    def run() -> None:
-        try:
-            found.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the call is awaited
-            found.set_exception(error)
-
-    found.set_running_or_notify_cancel()  # or whoever is cancelled while it waits would take the thread's future along
-    Thread(target=run, name="ray-call", daemon=True).start()
-    try:
-        return await asyncio.wait_for(asyncio.wrap_future(found), timeout_s)
-    except TimeoutError:
-        raise late() from None
-
-
 def check_shared(settings: Settings, cluster: Cluster) -> None:
     """Make sure that workers on several machines can reach what the run reads and writes.
 
@@ -297,23 +291,13 @@ def describe_cluster(options: EngineOptions) -> str:
     asked = f"{counted(options.workers, 'worker')} of {options.cpus:g} CPUs and {options.gpus:g} GPUs"
     if options.is_own_cluster:
         return f"ray {imported_ray().__version__}: each run starts a cluster on this machine, with {asked}"
-    found: list[str | BaseException] = []
 
-    def look() -> None:
-        try:
-            with connected(options) as cluster:
-                found.append(
-                    f"the cluster at {cluster.address} has {cluster.described}; runs ask for {asked}"
-                )
-        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
-            found.append(error)
+    def look() -> str:
+        with connected(options) as cluster:
+            return f"the cluster at {cluster.address} has {cluster.described}; runs ask for {asked}"
 
-    thread = Thread(target=look, name="ray")
-    thread.start()
-    thread.join()
-    if isinstance(found[0], BaseException):
-        raise found[0]
-    return found[0]
+    with ThreadPoolExecutor(1, thread_name_prefix="ray") as pool:  # see `connected`
+        return pool.submit(look).result()
 
 
 def cause_of_death(error: Exception | None) -> tuple[Reason, str]:

@@ -31,7 +31,6 @@ from emolake.pipeline.ray_cluster import (
     cause_of_death,
     check_shared,
     connected,
-    in_its_own_thread,
     last_line,
 )
 from emolake.pipeline.ray_worker import Beat, Failed, Message, Ready, ShardWorker, WorkerTask
@@ -148,10 +147,8 @@ class _Engine:
             memory=None if self._options.memory_mb is None else self._options.memory_mb * 1_000_000,
             max_restarts=self._options.max_restarts,
         )
-        actors = await in_its_own_thread(
-            lambda: [made.remote(task) for _ in range(self._options.workers)],
-            timeout_s=self._options.start_timeout_s,
-            late=cluster.lacks_a_head,
+        actors = await cluster.asked(
+            lambda: [made.remote(task) for _ in range(self._options.workers)], self._options.start_timeout_s
         )
         self._workers = {number: SeenWorker(number, actor) for number, actor in enumerate(actors)}
         following = [asyncio.create_task(self._follow(each)) for each in self._workers.values()]
@@ -163,10 +160,8 @@ class _Engine:
             each.cancel()
         await asyncio.gather(*following, *watching, *self._commits, return_exceptions=True)
         if self._broken is None:
-            await in_its_own_thread(
-                lambda: [cluster.ray.kill(worker.actor) for worker in self._workers.values()],
-                timeout_s=SHUTDOWN_S,
-                late=cluster.lacks_a_head,
+            await cluster.asked(
+                lambda: [cluster.ray.kill(worker.actor) for worker in self._workers.values()], SHUTDOWN_S
             )
 
     def _add(self, shards: Sequence[ClusterShard]) -> None:
@@ -239,7 +234,7 @@ class _Engine:
 
     async def _restart(self, worker: SeenWorker) -> None:
         """End the process of a worker, which Ray starts again as often as it may."""
-        await in_its_own_thread(lambda: self._cluster.ray.kill(worker.actor, no_restart=False))
+        await self._cluster.asked(lambda: self._cluster.ray.kill(worker.actor, no_restart=False))
 
     async def _next(self, worker: SeenWorker) -> Portion[ClusterShard]:
         """Wait for a worker's next portion."""
@@ -297,7 +292,7 @@ class _Engine:
         gone = False
         if worker.killed_for is None:
             await asyncio.sleep(_NODE_NOTICED_S)
-            gone = not await in_its_own_thread(lambda: self._cluster.is_alive(worker.node))
+            gone = not await self._cluster.asked(lambda: self._cluster.is_alive(worker.node))
         where = "its machine is gone" if gone else said
         with logs.about(worker=worker.name, day=portion.shard.shard.day, shard=portion_name(portion)):
             _log.warning("a worker died (%s); %s to another", where, counted(portion.recordings, "recording"))
@@ -374,7 +369,7 @@ class _Engine:
             if self._dispatcher.workers or not self._dispatcher.waiting:
                 with_workers_at = now
             elif now - with_workers_at > self._options.start_timeout_s:
-                self._break(await in_its_own_thread(lambda: self._cluster.lacks_workers(self._options)))
+                self._break(await self._cluster.asked(lambda: self._cluster.lacks_workers(self._options)))
 
     async def _watch_head(self) -> None:
         """Give the shards up when the head of the cluster is gone."""
