@@ -47,8 +47,8 @@ def no_other_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
-@pytest.fixture
-def heeds_interrupts() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def interrupts_heeded() -> Iterator[None]:
     """Let SIGINT and SIGHUP do what they do in a terminal, here and in what is started.
 
     In a background job all of them would ignore SIGINT, and under nohup SIGHUP.

@@ -185,7 +185,7 @@ def waited(shell: Terminal, text: str, *, times: int = 1, seconds: float = 60) -
 
 
 @pytest.mark.slow
-def test_a_conversation_in_a_terminal(site: Path, tmp_path: Path, monkeypatch, heeds_interrupts) -> None:
+def test_a_conversation_in_a_terminal(site: Path, tmp_path: Path, monkeypatch) -> None:
     history = tmp_path / "state" / "history"
     monkeypatch.setenv("EMOLAKE_HISTORY", str(history))
     with terminal([*COMMAND, "shell"], site) as shell:

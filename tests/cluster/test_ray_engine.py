@@ -193,7 +193,7 @@ def committed(night: Night) -> int:
 
 
 @with_ray
-@pytest.mark.usefixtures("heeds_interrupts", "no_prefect")
+@pytest.mark.usefixtures("no_prefect")
 @pytest.mark.parametrize(
     ("signals", "status"), [((signal.SIGTERM,), 143), ((signal.SIGINT, signal.SIGINT), 130)]
 )

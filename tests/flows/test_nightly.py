@@ -473,7 +473,6 @@ def wait_for_recordings(site: Site, least: int, process: subprocess.Popen[bytes]
     pytest.fail(f"the run never committed {least} recordings:\n{log.read_text()[-3000:]}")
 
 
-@pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
     make_site: Callable[[str], Site], tmp_path: Path
 ) -> None:
@@ -504,7 +503,6 @@ def test_an_interrupted_backfill_of_parallel_days_leaves_nothing_half_done(
     assert stopped.rows(DAILY) == clean.rows(DAILY)
 
 
-@pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interrupt_waits_for_the_statement_it_strikes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one DuckDB would drop it, make another error of it, or wait for ever."""
     site.put(LAST, "call.wav")

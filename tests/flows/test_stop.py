@@ -26,7 +26,7 @@ from emolake.settings import load_settings
 
 from made_model import write_tiny_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("heeds_interrupts")]
+pytestmark = pytest.mark.slow
 
 DAY = date(2026, 11, 20)
 CALLS = 12

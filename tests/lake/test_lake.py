@@ -109,7 +109,6 @@ def test_an_error_in_the_work_leaves_nothing(warehouse):
         assert count(lake, "runs") == 1
 
 
-@pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize("what", ["a transaction", "a query"])
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, TerminationSignal)]

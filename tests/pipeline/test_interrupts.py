@@ -23,8 +23,6 @@ from emolake.pipeline.interrupts import (
     wait_unless_stopping,
 )
 
-pytestmark = pytest.mark.usefixtures("heeds_interrupts")
-
 # The main thread is in one long call of C, as in a long statement of DuckDB: no handler of Python runs.
 BUSY = """
 import hashlib, sys

@@ -121,7 +121,6 @@ def test_a_killed_training_ends_as_the_one_that_was_not(
     assert not (tmp_path / "killed/checkpoints").exists()
 
 
-@pytest.mark.usefixtures("heeds_interrupts")
 def test_ctrl_c_names_the_command_that_goes_on(made: Path, tmp_path: Path) -> None:
     status, errors = stopped(tuned(made, tmp_path / "out"), tmp_path / "out", signal.SIGINT)
     assert status == 130
