@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from emolake.lake.registration import registered
 from emolake.lake.schema import append, check_rows
@@ -72,8 +73,7 @@ def commit_shards(
         found: list[Committed] = []
         for disjoint in _without_common_recordings(shards):
             joined = ShardRows.joined(disjoint)
-            with registered(connection, new_recordings=joined.recordings):
-                replaced = _replace(connection, joined, key, force)
+            replaced = _replace(connection, joined, key, force)
             found += [replaced.of(rows) for rows in disjoint]
         return found
 
@@ -123,12 +123,12 @@ def _replace(
 ) -> _Replaced:
     days: set[date] = set(rows.recordings.column("date").to_pylist())
     take_guards(connection, sorted(days))
-    erased = {each for (each,) in connection.execute(statement("erased_of_new")).fetchall()}
+    with registered(connection, new_recordings=rows.recordings):
+        erased = {each for (each,) in connection.execute(statement("erased_of_new")).fetchall()}
     rows = rows.without(erased)
-    known = connection.execute(statement("known_of_new")).to_arrow_table().to_pylist()
+    known = _known(connection, rows)
     versions = _by_recording(rows.recordings, "version")
     dates = _by_recording(rows.recordings, "date")
-    known = [entry for entry in known if entry["recording_id"] in versions]
     config_ids = _by_recording(rows.analyses, "config_id")
     already_done = {
         entry["recording_id"]
@@ -153,6 +153,22 @@ def _replace(
         already_done | erased,
         {entry["recording_id"]: entry["date"] for entry in older},
     )
+
+
+def _known(connection: duckdb.DuckDBPyConnection, rows: ShardRows) -> list[dict[str, Any]]:
+    """Return what the lake knows of these recordings, by recording and model that has analysed it."""
+    if not rows.recordings.num_rows:
+        return []
+    bounds = pc.min_max(rows.recordings.column("uri")).as_py()
+    with registered(connection, new_recordings=rows.recordings):
+        found = connection.execute(
+            statement("known_of_new"), {"first": bounds["min"], "last": bounds["max"]}
+        ).to_arrow_table()
+    with registered(connection, known_recordings=found):
+        known: list[dict[str, Any]] = (
+            connection.execute(statement("analyses_of_known")).to_arrow_table().to_pylist()
+        )
+    return known
 
 
 def _by_recording(table: pa.Table, column: str) -> dict[str, Any]:

@@ -116,6 +116,55 @@ def test_a_wave_is_planned_when_the_one_before_it_has_ended() -> None:
     assert len(run([(DAYS[0], planned())], Pool(work), limit=1)) == 2
 
 
+def test_the_last_shards_of_a_wave_do_not_hold_up_the_next() -> None:
+    next_began = Event()
+
+    def work(shard: PlannedShard) -> Counts:
+        if shard.number == 1:
+            assert next_began.wait(30)
+        elif shard.number == 5:
+            next_began.set()
+        return Counts(done=1)
+
+    outcomes = run([(DAYS[0], waves(DAYS[0], [4, 1]))], Pool(work), limit=1)
+    assert [each.failure for each in outcomes] == [None] * 5
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5))
+def test_a_day_is_planned_no_further_ahead_than_half_a_wave(sizes: list[int]) -> None:
+    ended = 0
+
+    def planned() -> Iterator[Wave]:
+        handed_over = 0
+        for wave, newest in zip(waves(DAYS[0], sizes), [0, *sizes], strict=False):
+            assert handed_over - ended <= newest // 2
+            handed_over += len(wave)
+            yield wave
+
+    for _ in side_by_side([(DAYS[0], planned())], limit=1, submit=Pool(one).submit, raise_interrupt=never):
+        ended += 1
+    assert ended == sum(sizes)
+
+
+def test_a_day_whose_listing_breaks_off_waits_for_its_shards() -> None:
+    broke = Event()
+
+    def work(shard: PlannedShard) -> Counts:
+        if shard.number == 1:
+            assert broke.wait(30)
+        return Counts(done=1)
+
+    def broken() -> Iterator[Wave]:
+        yield [PlannedShard(DAYS[0], number, ()) for number in (1, 2)]
+        broke.set()
+        raise SourceError("the listing broke off; list it again")
+
+    outcomes = run([(DAYS[0], broken())], Pool(work), limit=1)
+    assert [each.failure for each in outcomes] == [
+        None, f"{DAYS[0]}: the listing broke off; list it again", None,
+    ]  # fmt: skip
+
+
 def test_a_shard_that_fails_is_named_and_the_others_go_on() -> None:
     def work(shard: PlannedShard) -> Counts:
         if shard.number == 2:

@@ -1,5 +1,6 @@
 """Commit: twice equals once, a newer version replaces, and what another run has done is left alone."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,8 +8,10 @@ import pyarrow as pa
 import pytest
 
 from emolake.lake.connect import open_lake
+from emolake.lake.registration import registered
 from emolake.lake.schema import SchemaError
 from emolake.schemas.records import AnalysisKey
+from emolake.sql import statement
 from emolake.tasks.commit import commit_shard
 
 from made_lake import DAY, KEY, Call, Piece, shard_rows, sqlite_warehouse, tiled
@@ -174,3 +177,20 @@ def test_both_catalogs_commit_and_replace(warehouse):
             ("run-1", 1),
             ("run-2", 2),
         ]
+
+
+def test_what_a_commit_asks_of_the_lake_does_not_grow_with_the_days_in_it(lake):
+    """Of the files of twenty days it reads that of the shard's own day, and that alone."""
+    days = [DAY - timedelta(days=back) for back in range(20)]
+    for day in days:
+        commit(lake, [Call(f"{day:%Y/%m/%d}/{name}.wav", day=day) for name in "ab"])
+    again = shard_rows([Call(f"{DAY:%Y/%m/%d}/{name}.wav") for name in "ab"]).recordings
+    uris = again.column("uri").to_pylist()
+    with registered(lake.connection, new_recordings=again):
+        plan = lake.rows(
+            "EXPLAIN ANALYZE " + statement("known_of_new"), {"first": min(uris), "last": max(uris)}
+        )[0][1]
+    assert re.findall(r"Total Files Read: (\d+)", plan) == ["1"]
+    assert commit(lake, [Call(f"{DAY:%Y/%m/%d}/a.wav")]).already_done == {
+        Call(f"{DAY:%Y/%m/%d}/a.wav").recording_id
+    }

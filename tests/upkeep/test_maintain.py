@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from emolake.cli.app import app
 from emolake.flows.maintain_lake import maintain_lake
 from emolake.lake.connect import open_lake
+from emolake.lake.memory import bound_memory
 from emolake.lake.rewrite import rewrite_day
 from emolake.lake.schema import append
 from emolake.lake.transact import Lake
@@ -24,7 +25,7 @@ from emolake.schemas.tables import RUNS, SEGMENTS
 from emolake.settings import MaintainOptions, Settings
 from emolake.tasks.aggregate import aggregate_days
 from emolake.tasks.commit import commit_shard
-from emolake.upkeep.maintain import Maintained, bound_memory, maintain
+from emolake.upkeep.maintain import Maintained, maintain
 from emolake.upkeep.verify import verify
 
 from made_lake import DAY, KEY, Call, run_row, shard_rows, tiled

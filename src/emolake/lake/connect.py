@@ -9,6 +9,7 @@ import duckdb
 from duckdb_extensions import import_extension
 
 from emolake.errors import ConfigurationError
+from emolake.lake.memory import spill_apart
 from emolake.lake.s3_secret import S3Secret
 from emolake.lake.schema import add_temporary_views, create_tables, outdated_views
 from emolake.lake.transact import Lake, LakeError, interruptible
@@ -73,6 +74,7 @@ def _connected(warehouse: WarehouseOptions) -> Iterator[tuple[duckdb.DuckDBPyCon
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})  # until ours are loaded
     try:
         with interruptible(connection):
+            spill_apart(connection)
             _load_extensions(connection, warehouse)
             connection.execute("SET TimeZone = 'UTC'")
             if warehouse.is_on_s3:

@@ -10,8 +10,8 @@ import duckdb
 from emolake.atomic import move_whole, workshop
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.lake.disclosure import Disclosure, Selection, copied_to_parquet, counted_rows, selections
+from emolake.lake.memory import bound_memory
 from emolake.lake.query import copied_to_csv
-from emolake.lake.snapshots import bound_memory
 from emolake.lake.transact import Lake
 from emolake.lake.trouble import reason
 from emolake.messages import counted

@@ -18,8 +18,8 @@ import pyarrow as pa
 from emolake.atomic import move_whole, replacing, workshop
 from emolake.errors import EmolakeError
 from emolake.lake.disclosure import Disclosure, Selection, copied_to_parquet, known_by, selections
+from emolake.lake.memory import bound_memory, spill_apart
 from emolake.lake.registration import registered
-from emolake.lake.snapshots import bound_memory
 from emolake.lake.stored_columns import create_filled
 from emolake.lake.transact import Lake
 from emolake.lake.trouble import reason
@@ -165,6 +165,7 @@ def _build(
     """Make the file of the Parquet files, with the dictionary's sentences as comments."""
     tables = []
     with duckdb.connect() as file:
+        spill_apart(file)
         bound_memory(file, memory_mb=memory_mb)
         file.execute(
             f"ATTACH {literal(str(path))} AS published (STORAGE_VERSION {literal(_STORAGE_VERSION)})"

@@ -1,22 +1,13 @@
 """Snapshots of the lake: which there are, and letting them expire."""
 
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-
-import duckdb
 
 from emolake.lake.transact import Lake
 from emolake.sql import statement
 
 _EXPIRED_AT_ONCE = 1000
-
-
-def bound_memory(connection: duckdb.DuckDBPyConnection, *, memory_mb: int) -> None:
-    """Let DuckDB take so much memory, and the disk beyond."""
-    connection.execute(f"SET memory_limit = '{memory_mb}MiB'")
-    connection.execute("SET temp_directory = $folder", {"folder": f"{tempfile.gettempdir()}/emolake-duckdb"})
 
 
 def expirable_snapshots(lake: Lake, moment: datetime) -> list[int]:

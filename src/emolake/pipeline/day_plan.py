@@ -26,7 +26,7 @@ _SHARDS_AHEAD = 16
 def waves_of_day(
     run: Run, lake: Lake, day: date, log: Log, raise_interrupt: Callable[[], None]
 ) -> Iterator[Wave]:
-    """Yield the day's shards wave by wave, to be taken up again when all of the wave have ended.
+    """Yield the day's shards wave by wave, to be taken up again when half of the wave have ended.
 
     The run's row is written before its first shard, or its first mark, so that their commits can name it.
     `raise_interrupt` raises what has interrupted the run, if anything has; it is called between chunks of the listing.

@@ -11,6 +11,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixe
 
 from emolake import telemetry
 from emolake.lake.connect import open_lake
+from emolake.lake.memory import bound_memory
 from emolake.output.logs import about
 from emolake.pipeline.day_plan import waves_of_day
 from emolake.pipeline.identity import analysis_key
@@ -105,6 +106,7 @@ def execute(run: Run, log: Log, submit: Submit) -> None:
         watched(run) as begin_watch,
         recorded(run, lake, log),
     ):
+        bound_memory(lake.connection, memory_mb=settings.run.memory_mb)
 
         def raise_interrupt() -> None:
             if stop.signal is not None and not run.stopped:

@@ -1,6 +1,6 @@
-"""Days side by side: each goes on when its wave of shards has ended, and one that fails ends alone."""
+"""Days side by side: each is planned a wave of shards ahead of its work, and one that fails ends alone."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -90,8 +90,8 @@ def side_by_side(
     interrupt reaches it while it waits, or when what a day needs next has been planned.
 
     Args:
-        days: the days in the order in which they begin, each with its waves; one is only planned when the wave before
-            it has ended.
+        days: the days in the order in which they begin, each with its waves; one is planned when half of the wave
+            before it has ended, so that what runs shards is never out of them while the last of a wave are at work.
         limit: how many days may be under way.
         submit: hands a wave's shards to what runs them.
         raise_interrupt: raises what has interrupted the run, if anything has.
@@ -100,39 +100,61 @@ def side_by_side(
         BaseException: what has interrupted the run, or what planning a day raised, unless it is a SourceError, which
             ends that day alone. What is at work still commits, so it is waited for and yielded before.
     """
-    remaining, under_way = deque(days), dict[date, Iterator[Wave]]()
-    unfinished, ended = Counter[date](), SimpleQueue[tuple[PlannedShard, ShardFuture]]()
+    remaining, under_way = deque(days), dict[date, _DayUnderWay]()
+    ended = SimpleQueue[tuple[PlannedShard, ShardFuture]]()
     try:
         while remaining or under_way:
             raise_interrupt()
             if remaining and len(under_way) < limit:
-                day, waves = remaining.popleft()
-                under_way[day] = waves
+                date_of_day, waves = remaining.popleft()
+                day = under_way[date_of_day] = _DayUnderWay(waves)
             else:
                 try:
                     shard, future = ended.get(timeout=_INTERRUPTS_S)
                 except Empty:
                     continue
-                day = shard.day
-                unfinished[day] -= 1
+                date_of_day, day = shard.day, under_way[shard.day]
+                day.unfinished -= 1
                 yield _outcome(shard, future)
-            if unfinished[day]:
-                continue
-            wave: Wave = ()
-            try:
-                wave = next(under_way[day], ())
-            except SourceError as error:
-                yield ShardOutcome(failure=f"{day}: {error}")
-            if not wave:
-                del under_way[day]
-                continue
-            unfinished[day] = _submitted(wave, submit, ended)
+            if day.wants_a_wave:
+                wave: Wave = ()
+                try:
+                    wave = next(day.waves, ())
+                except SourceError as error:
+                    yield ShardOutcome(failure=f"{date_of_day}: {error}")
+                day.newest_wave = len(wave)
+                day.unfinished += _submitted(wave, submit, ended)
+            if day.has_ended:
+                del under_way[date_of_day]
     except GeneratorExit:
         raise
     except BaseException:
-        for _ in range(unfinished.total()):
+        for _ in range(sum(day.unfinished for day in under_way.values())):
             yield _outcome(*ended.get())
         raise
+
+
+@dataclass
+class _DayUnderWay:
+    """A day whose shards are planned and run."""
+
+    waves: Iterator[Wave]
+    unfinished: int = 0
+    """Shards that were handed over and have not ended."""
+    newest_wave: int | None = None
+    """Shards of the wave that was planned last; 0 when there are no more, None before the first."""
+
+    @property
+    def wants_a_wave(self) -> bool:
+        """Whether the next wave is planned: half of the newest one has ended."""
+        if self.newest_wave is None:
+            return True
+        return self.newest_wave > 0 and self.unfinished <= self.newest_wave // 2
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all shards have been planned, and have ended."""
+        return self.newest_wave == 0 and not self.unfinished
 
 
 def _submitted(wave: Wave, submit: Submit, ended: SimpleQueue[tuple[PlannedShard, ShardFuture]]) -> int:

@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.lake.connect import open_lake
+from emolake.lake.memory import bound_memory
 from emolake.lake.questions import ask
 from emolake.lake.registration import registered
 from emolake.lake.rewrite import GROWING, rewrite_day
 from emolake.lake.schema import GUARD_SLOTS, append
-from emolake.lake.snapshots import bound_memory, expire
+from emolake.lake.snapshots import expire
 from emolake.lake.transact import Lake, take_guards
 from emolake.models.disk_cache import empty
 from emolake.schemas.days import DayRange

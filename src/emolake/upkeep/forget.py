@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from emolake.errors import EmolakeError
 from emolake.lake.connect import open_lake
+from emolake.lake.memory import bound_memory
 from emolake.lake.schema import append
-from emolake.lake.snapshots import bound_memory
 from emolake.lake.transact import Lake, take_guards
 from emolake.messages import counted
 from emolake.output.progress import track

@@ -9,8 +9,9 @@ import duckdb
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from emolake.lake.connect import open_lake
+from emolake.lake.memory import bound_memory
 from emolake.lake.rewrite import GROWING, rewrite_day
-from emolake.lake.snapshots import bound_memory, expirable_snapshots, expire
+from emolake.lake.snapshots import expirable_snapshots, expire
 from emolake.lake.transact import Lake, take_guards
 from emolake.output.progress import track
 from emolake.schemas.tables import ERASURES, FORGOTTEN, MODEL_HEALTH, RUNS, Table
