@@ -27,6 +27,7 @@ BENCHES = (
     "commits",
     "commit_cost",
     "growth",
+    "cluster_growth",
     "aggregating",
     "warehouse",
     "decode",

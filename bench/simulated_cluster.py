@@ -88,7 +88,7 @@ class Simulation:
         self._events: list[tuple[float, int, str, int]] = []
         self._numbers = count()
         self._idle: deque[int] = deque()
-        self._open = 0
+        self._open = self._newest_wave = 0
         self._queue: deque[tuple[float, Portion[Shard]]] = deque()
         self._blocked: deque[tuple[float, int]] = deque()
         self._in_commit: list[tuple[float, Portion[Shard]]] = []
@@ -104,7 +104,7 @@ class Simulation:
         while self._events:
             now, _, what, worker = heappop(self._events)
             getattr(self, f"_{what}")(now, worker)
-            if not self._open:
+            if self._newest_wave and self._open <= self._newest_wave // 2:
                 self._next_wave(now)
         self.outcome.took_s, self.outcome.processor_s = now, process_time() - used
         return self.outcome
@@ -114,6 +114,7 @@ class Simulation:
 
     def _next_wave(self, now: float) -> None:
         wave = list(islice(self._shards, _SHARDS_AHEAD * self._cluster.workers))
+        self._newest_wave = len(wave)
         self._open += len(wave)
         self.outcome.shards += len(wave)
         self._dispatcher.add(wave)
