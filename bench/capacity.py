@@ -7,7 +7,7 @@ the dispatcher as it is. Nothing is measured here but the simulation's own proce
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -41,8 +41,8 @@ class Figures:
     key_bytes: float
     commit_s: float
     commit_shard_s: float
-    commit_held_s: float
-    """Seconds that each recording that the lake holds adds to a transaction."""
+    commit_held_s: Mapping[str, float]
+    """Seconds that each recording that the lake holds adds to a transaction, by what keys begin with."""
     commit_rows: float
     commit_files: float
     commit_spread: tuple[float, ...]
@@ -57,8 +57,8 @@ class Figures:
         cost = found.rows("commit_cost")
         held = max(float(row["recordings in the lake"].replace(",", "")) for row in cost)
 
-        def commit_ms(recordings: float, shards: int) -> float:
-            asked = {"recordings in the lake": f"{recordings:,.0f}", "shards": str(shards)}
+        def commit_ms(recordings: float, shards: int, keys: str = "DATE/SITE") -> float:
+            asked = {"recordings in the lake": f"{recordings:,.0f}", "keys": keys, "shards": str(shards)}
             return found.figure("commit_cost", "processor time, ms", **asked)
 
         each_ms = (commit_ms(0, 32) - commit_ms(0, 1)) / 31
@@ -82,7 +82,10 @@ class Figures:
             key_bytes=1e6 * more_mb / 90_000,
             commit_s=(commit_ms(0, 1) - each_ms) / 1000,
             commit_shard_s=each_ms / 1000,
-            commit_held_s=max(0.0, commit_ms(held, 32) - commit_ms(0, 32)) / 1000 / held,
+            commit_held_s={
+                keys: max(0.0, commit_ms(held, 32, keys) - commit_ms(0, 32)) / 1000 / held
+                for keys in ("DATE/SITE", "SITE/DATE")
+            },
             commit_rows=found.figure("commit_cost", "catalog rows", shards="32"),
             commit_files=found.figure("commit_cost", "files", shards="32"),
             commit_spread=_spread(next(row["wall, ms"] for row in cost if row["shards"] == "32")),
@@ -90,10 +93,10 @@ class Figures:
             engine_ms=float(growth["processor time a shard, ms"]),
         )
 
-    def commits(self, recordings: float) -> CommitTimes:
+    def commits(self, recordings: float, keys: str = "DATE/SITE") -> CommitTimes:
         """Return how long transactions take where the lake holds so many recordings."""
         return CommitTimes(
-            self.commit_s + recordings * self.commit_held_s, self.commit_shard_s, self.commit_spread
+            self.commit_s + recordings * self.commit_held_s[keys], self.commit_shard_s, self.commit_spread
         )
 
 
@@ -127,7 +130,10 @@ def measured_table(figures: Figures) -> str:
         ("planning a key", f"{figures.key_us:.0f} µs, {figures.key_bytes:.0f} bytes", "planning"),
         ("a transaction", f"{1000 * figures.commit_s:.0f} ms", "commit_cost"),
         ("and each shard in it", f"{1000 * figures.commit_shard_s:.1f} ms", "commit_cost"),
-        ("and each million recordings in the lake", f"{1e9 * figures.commit_held_s:.0f} ms", "commit_cost"),
+        *(
+            (f"and each million recordings in the lake, keys {keys}", f"{1e9 * each:.0f} ms", "commit_cost")
+            for keys, each in figures.commit_held_s.items()
+        ),
         ("files of a transaction", f"{figures.commit_files:.0f}", "commit_cost"),
         ("catalog rows of a transaction", f"{figures.commit_rows:.0f}", "commit_cost"),
         ("handing out and committing a shard", f"{figures.engine_ms:.0f} ms", "growth"),
@@ -225,10 +231,15 @@ def shared_table(figures: Figures) -> str:
     for hours in SCALES:
         pace = hours / NIGHT_H / 3600
         held = KEPT_DAYS * hours / CALL_H
-        full, empty = figures.commits(held), figures.commits(0)
+        commits = {"an empty lake": figures.commits(0)} | {
+            f"{KEPT_DAYS} days in the lake, keys {keys}": figures.commits(held, keys)
+            for keys in figures.commit_held_s
+        }
         busy = {
-            "transactions of 32, an empty lake": pace * empty.of(empty.most) / empty.most,
-            f"transactions of 32, {KEPT_DAYS} days in the lake": pace * full.of(full.most) / full.most,
+            **{
+                f"transactions of 32, {lake}": pace * each.of(each.most) / each.most
+                for lake, each in commits.items()
+            },
             "planning": hours / CALL_H * figures.key_us / 1e6 / (NIGHT_H * 3600),
             "the driver's handing out": pace * figures.engine_ms / 1000,
         }

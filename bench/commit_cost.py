@@ -22,8 +22,12 @@ from emolake.tasks.commit import commit_shard, commit_shards
 from chaos.servers import new_database, postgres_server
 
 DAYS = 100
-# Recordings that the lake holds.
-_HELD = {"short": (0, 100_000), "full": (0, 100_000, 1_000_000)}
+# Recordings that the lake holds, and whether keys begin with the site instead of the date: then the URIs of every file
+# span all sites, and no file can be passed over.
+_HELD = {
+    "short": ((0, False), (100_000, False), (100_000, True)),
+    "full": ((0, False), (100_000, False), (1_000_000, False), (1_000_000, True)),
+}
 GROUPS = (1, 8, 32)
 _REPEATS = 5
 _TABLES = (
@@ -35,11 +39,13 @@ _TABLES = (
 def measure(size: str) -> str:
     rows = []
     with folder() as place, postgres_server() as server:
-        for held in _HELD[size]:
-            catalog = f"postgres:{new_database(server.get_uri(), f'bench{held}')}"
-            with open_lake(WarehouseOptions(catalog=catalog, data=str(place / str(held)))) as lake:
-                fill(lake, held)
-                shards = made_shards((_REPEATS + 1) * sum(GROUPS), date(2026, 7, 3))
+        for held, site_first in _HELD[size]:
+            name = f"bench{held}{'site' if site_first else ''}"
+            catalog = f"postgres:{new_database(server.get_uri(), name)}"
+            with open_lake(WarehouseOptions(catalog=catalog, data=str(place / name))) as lake:
+                fill(lake, held, site_first=site_first)
+                number = (_REPEATS + 1) * sum(GROUPS)
+                shards = made_shards(number, date(2026, 7, 3), site_first=site_first)
                 for group in GROUPS:
                     taken, used, before = [], [], catalog_rows(lake)
                     for repeat in range(_REPEATS + 1):
@@ -53,12 +59,13 @@ def measure(size: str) -> str:
                     commits = _REPEATS + 1
                     rows.append(
                         (
-                            f"{held:,}", group, f"{median(used):.0f}", ranged(taken, digits=0),
+                            f"{held:,}", "SITE/DATE" if site_first else "DATE/SITE", group,
+                            f"{median(used):.0f}", ranged(taken, digits=0),
                             f"{(after[1] - before[1]) / commits:.0f}", f"{(after[0] - before[0]) / commits:.0f}",
                         )
                     )  # fmt: skip
     columns = (
-        "recordings in the lake", "shards", "processor time, ms", "wall, ms", "files", "catalog rows",
+        "recordings in the lake", "keys", "shards", "processor time, ms", "wall, ms", "files", "catalog rows",
     )  # fmt: skip
     return (
         f"Shards of {RECORDINGS} recordings and {RECORDINGS * SEGMENTS} segments; {_REPEATS} commits each, one "
@@ -67,12 +74,12 @@ def measure(size: str) -> str:
     )
 
 
-def fill(lake: Lake, recordings: int) -> None:
+def fill(lake: Lake, recordings: int, *, site_first: bool) -> None:
     """Let a lake hold recordings of a hundred days, with a segment each."""
     first = date(2026, 1, 1)
     days = DayRange(first, first + timedelta(days=DAYS - 1))
     if recordings:
-        rows = made_shard(*days, recordings=recordings // DAYS, segments=1)
+        rows = made_shard(*days, recordings=recordings // DAYS, segments=1, site_first=site_first)
         commit_shard(lake, rows, key=KEY, run_id="bench", message="bench")
 
 

@@ -174,9 +174,9 @@ def run_workers(
     return course
 
 
-def made_shards(number: int, day: date = DAY) -> Iterator[ShardRows]:
+def made_shards(number: int, day: date = DAY, *, site_first: bool = False) -> Iterator[ShardRows]:
     """Yield shards of made recordings, each with rows of its own."""
-    made = made_shard(day, recordings=number * RECORDINGS, segments=SEGMENTS)
+    made = made_shard(day, recordings=number * RECORDINGS, segments=SEGMENTS, site_first=site_first)
     recordings = made.recordings.sort_by("recording_id")
     analyses = made.analyses.sort_by("recording_id")
     segments = made.segments.sort_by([("recording_id", "ascending"), ("segment_index", "ascending")])

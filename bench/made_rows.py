@@ -17,7 +17,10 @@ SEGMENT_S = 10.0
 # One row per recording, keyed as `plan` would key it; {…} are numbers of this file, $… the call's.
 _RECORDINGS = f"""
 SELECT
-    format('s3://calls/{{}}/site{{}}/{{:06d}}.wav', strftime(day, '%Y/%m/%d'), i % {SITES}, i) AS uri,
+    CASE
+        WHEN $site_first THEN format('s3://calls/site{{}}/{{}}/{{:06d}}.wav', i % {SITES}, strftime(day, '%Y/%m/%d'), i)
+        ELSE format('s3://calls/{{}}/site{{}}/{{:06d}}.wav', strftime(day, '%Y/%m/%d'), i % {SITES}, i)
+    END AS uri,
     'v1' AS version,
     day AS date,
     NULL::TIMESTAMPTZ AS recorded_at,
@@ -78,8 +81,12 @@ def made_shard(
     segments: int,
     key: AnalysisKey = KEY,
     run_id: str = "bench",
+    site_first: bool = False,
 ) -> ShardRows:
-    """Return rows of `recordings` recordings of each day, numbered from `first`, with `segments` segments each."""
+    """Return rows of `recordings` recordings of each day, numbered from `first`, with `segments` segments each.
+
+    Keys begin with the date, or with the site.
+    """
     model = {"model": key.model, "config_id": key.config_id}
     asked = {
         "days": list(days),
@@ -87,6 +94,7 @@ def made_shard(
         "recordings": recordings,
         "segments": segments,
         "run_id": run_id,
+        "site_first": site_first,
     }
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")

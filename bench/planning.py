@@ -22,11 +22,13 @@ from bench.made_rows import KEY, SITES, made_shard
 from bench.peak import Peak
 from emolake.demo.s3_server import serve_s3
 from emolake.lake.connect import open_lake
+from emolake.lake.memory import bound_memory
 from emolake.lake.transact import Lake
 from emolake.lake.warehouse import WarehouseOptions
 from emolake.pipeline.day_plan import waves_of_day
 from emolake.pipeline.run_request import RunRequest
 from emolake.pipeline.runs import Run
+from emolake.run_options import RunOptions
 from emolake.settings import Settings
 from emolake.source.access import SourceOptions
 from emolake.source.opening import open_source
@@ -35,11 +37,13 @@ from emolake.source.store import Listed
 from emolake.tasks.commit import commit_shard
 from emolake.tasks.plan import list_day
 
-# What the lake holds of the day, and what it does not.
-_DAYS = {
-    "short": ((2_000, 10), (20_000, 10), (0, 20_000)),
-    "full": ((10_000, 10), (100_000, 10), (1_000_000, 10), (0, 1_000_000)),
-}
+# What the lake holds of the day, what it does not, and the memory that a run may take to plan; None: the default.
+_DAYS: dict[str, tuple[tuple[int, int, int | None], ...]] = {
+    "short": ((2_000, 10, None), (20_000, 10, None), (0, 20_000, None)),
+    "full": (
+        (10_000, 10, None), (100_000, 10, None), (1_000_000, 10, None), (1_000_000, 10, 128), (0, 1_000_000, None),
+    ),
+}  # fmt: skip
 _BUCKETS = {"short": (10_000, 50_000), "full": (100_000, 1_000_000)}  # keys; a hundredth of them is the day's
 _COMMITTED_AT_ONCE = 100_000
 DAY = date(2026, 7, 3)
@@ -67,7 +71,7 @@ class ManyObjects:
 def measure(size: str) -> str:
     planned = []
     with folder() as place:
-        for held, new in _DAYS[size]:
+        for held, new, memory_mb in _DAYS[size]:
             warehouse = WarehouseOptions(catalog=f"sqlite:{place}/{held}.sqlite", data=f"{place}/{held}")
             if warehouse.parsed_catalog.is_absent:
                 with open_lake(warehouse) as lake:
@@ -76,9 +80,12 @@ def measure(size: str) -> str:
                             DAY, first=first, recordings=min(held - first, _COMMITTED_AT_ONCE), segments=1
                         )
                         commit_shard(lake, rows, key=KEY, run_id="bench", message="bench")
-            found = _alone("planned", warehouse.model_dump_json(), str(held), str(new))
+            options = RunOptions() if memory_mb is None else RunOptions(memory_mb=memory_mb)
+            given = warehouse.model_dump_json(), str(held), str(new), options.model_dump_json()
+            found = _alone("planned", *given)
             assert found["yielded"] == new
-            planned.append((f"{held:,} in the lake, {new:,} new", *_told(found)))
+            bound = "" if memory_mb is None else f", run.memory_mb = {memory_mb}"
+            planned.append((f"{held:,} in the lake, {new:,} new{bound}", *_told(found)))
         listed = []
         for keys in _BUCKETS[size]:
             bucket = place / f"s3-{keys}" / "calls"
@@ -122,12 +129,17 @@ def _told(found: dict[str, float]) -> tuple[str, ...]:
     return f"{found['seconds']:.2f}", f"{found['seen'] / found['seconds']:,.0f}", f"{found['megabytes']:.0f}"
 
 
-def planned(warehouse: str, held: str, new: str) -> dict[str, float]:
+def planned(warehouse: str, held: str, new: str, run_options: str) -> dict[str, float]:
     """Plan the day as a run does, in this process: what is absent is found, and what is new is cut into shards."""
     options = WarehouseOptions.model_validate_json(warehouse)
-    settings = Settings(warehouse=options, source={"uri": "s3://calls", "pattern": PATTERN.text})
+    settings = Settings(
+        warehouse=options,
+        source={"uri": "s3://calls", "pattern": PATTERN.text},
+        run=json.loads(run_options),
+    )
     run = Run(RunRequest("nightly", (DAY,)), KEY, settings, device="cpu", recorded=True)
     with open_lake(options) as lake:
+        bound_memory(lake.connection, memory_mb=settings.run.memory_mb)
         _waves(run, lake, ManyObjects(0, 0))  # what is loaded once
         peak, started, cpu = Peak(), perf_counter(), process_time()
         yielded = _waves(run, lake, ManyObjects(int(held), int(new)))

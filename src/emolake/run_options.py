@@ -23,8 +23,8 @@ class RunOptions(Options):
     grace_s: float = Field(540.0, ge=0)
     """How long the shards at work may go on when the run is asked to stop (Ctrl-C, SIGTERM, eviction); then they are
     given up. Whatever stops the run should wait 30 s longer before it kills it."""
-    memory_mb: int = Field(1024, ge=64)
-    """Memory that DuckDB may take to plan, 48 bytes for each recording of a day, and to aggregate; what is beyond goes
+    memory_mb: int = Field(2048, ge=128)
+    """Memory that DuckDB may take to plan, 29 bytes for each recording of a day, and to aggregate; what is beyond goes
     to TMPDIR."""
     max_bad_share: float = Field(0.5, ge=0, le=1)
     """Share of quarantined recordings above which the run ends as failed, with the good ones committed."""

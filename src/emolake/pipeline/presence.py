@@ -21,8 +21,9 @@ _JUDGED_AT_ONCE = 10_000
 class Presence:
     """What the lake holds of a day before it is listed, and what the listing has shown of it.
 
-    Of a recording it keeps 128 bits in tables of DuckDB, and when it was committed; days that are listed side by side
-    share them. What another run commits after the listing began is not known here, and so never taken for absent.
+    Of a recording that the listing has not shown yet it keeps 29 bytes in a table of DuckDB, which goes to the disk
+    where there is no room; days that are listed side by side share it. What another run commits after the listing began
+    is not known here, and so never taken for absent.
     """
 
     def __init__(self, lake: Lake, source: Source, pattern: KeyPattern, day: date) -> None:
@@ -32,7 +33,7 @@ class Presence:
         self._pattern = pattern
         self._day = day
         self._saw_any = False
-        for table in ("create_known_before", "create_seen"):
+        for table in ("create_known_before", "create_seen_again"):
             lake.connection.execute(statement(table))
         self._forget()
         self._of_source = {"date": day, "source": source.object_uri("")}
@@ -45,7 +46,8 @@ class Presence:
         self._saw_any = True
         listed = pa.table({"recording_id": [item.recording_id for item in objects]})
         with registered(self._lake.connection, listed_now=listed):
-            self._lake.connection.execute(statement("note_seen"), {"date": self._day})
+            for noted in ("note_seen_again", "forget_listed"):
+                self._lake.connection.execute(statement(noted), {"date": self._day})
 
     def settle(self, run_id: str) -> tuple[int, int]:
         """Mark what the whole listing lacked, and take the mark from what is back; return how many of each.
@@ -67,7 +69,7 @@ class Presence:
         return absent.num_rows, reappeared.num_rows
 
     def _forget(self) -> None:
-        for table in ("forget_known", "forget_seen"):
+        for table in ("forget_known", "forget_seen_again"):
             self._lake.connection.execute(statement(table), {"date": self._day})
 
     def _judged(self, name: str) -> pa.Table:

@@ -1,2 +1,0 @@
--- Forgets what was seen of a day.
-DELETE FROM seen WHERE date = $date

@@ -1,0 +1,2 @@
+-- Forgets what was seen again of a day.
+DELETE FROM seen_again WHERE date = $date
