@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from emolake.lake.connect import open_lake
 from emolake.lake.registration import registered
@@ -194,3 +196,27 @@ def test_what_a_commit_asks_of_the_lake_does_not_grow_with_the_days_in_it(lake):
     assert commit(lake, [Call(f"{DAY:%Y/%m/%d}/a.wav")]).already_done == {
         Call(f"{DAY:%Y/%m/%d}/a.wav").recording_id
     }
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.builds(
+            lambda prefix, text: f"{prefix * 60}{text}.wav",
+            st.sampled_from(["", "a", "Ä", "Zürich "]),
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12),
+        ),
+        min_size=1, max_size=6, unique=True,
+    ),
+    st.data(),
+)  # fmt: skip
+def test_whatever_keys_are_called_a_recording_is_known_again(lake, names, data):
+    """Files are passed over by the bounds of their URIs: none that holds a recording of the commit may be."""
+    for table in ("recordings", "analyses", "segments"):
+        lake.connection.execute(f"DELETE FROM lake.{table}")
+    commit(lake, [Call(name) for name in names])
+    again = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
+    assert commit(lake, [Call(name) for name in again]).already_done == {
+        Call(name).recording_id for name in again
+    }
+    assert counts(lake)[0] == len(names)
