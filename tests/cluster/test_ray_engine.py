@@ -257,3 +257,16 @@ def test_without_the_extra_it_says_which(
     monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'emolake\[ray\]'"):
         run(night)
+
+
+def test_where_ray_was_imported_before_it_says_so_at_once() -> None:
+    """Ray reads its secret once: its own start would wait for 20 s, and end without a word on the cause."""
+    program = (
+        "import ray\nfrom emolake.engine_options import EngineOptions\n"
+        "from emolake.pipeline.ray_cluster import EngineError, connected\n"
+        "try:\n    with connected(EngineOptions(kind='ray')): pass\n"
+        "except EngineError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert "leave `import ray` to after the run" in done.stdout, done.stderr
+    assert processes_of_ray() == []

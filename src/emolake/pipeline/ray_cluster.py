@@ -6,6 +6,7 @@ import math
 import os
 import secrets
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -150,6 +151,7 @@ def connected(options: EngineOptions) -> Iterator[Cluster]:
         }
         folder = None
         if options.is_own_cluster:
+            _check_secret_in_time()
             folder = _new_folder()
             ending.enter_context(remains_ended(folder))
             variables |= _of_own_cluster(folder)
@@ -216,6 +218,16 @@ def _of_own_cluster(folder: Path) -> dict[str, str]:
         "RAY_ADDRESS": "",
         MARK: str(folder),
     }
+
+
+def _check_secret_in_time() -> None:
+    """Refuse a cluster of its own where Ray was loaded before it could be told the secret, which it reads once."""
+    if "ray" in sys.modules and not _token.cache_info().currsize:
+        raise EngineError(
+            "ray was imported in this process before its first run, so that a cluster of the run's own cannot be kept "
+            "to itself; leave `import ray` to after the run, start emolake in a process of its own, or name a cluster "
+            "in engine.address"
+        )
 
 
 @cache
