@@ -116,6 +116,16 @@ def test_a_wave_is_planned_when_the_one_before_it_has_ended() -> None:
     assert len(run([(DAYS[0], planned())], Pool(work), limit=1)) == 2
 
 
+def test_where_nothing_is_planned_nothing_is_handed_over() -> None:
+    """The first shard that is handed over starts a cluster."""
+
+    def submit(wave: Wave) -> Sequence[ShardFuture]:
+        raise AssertionError(wave)
+
+    days = [(day, waves(day, [])) for day in DAYS]
+    assert list(side_by_side(days, limit=2, submit=submit, raise_interrupt=never)) == []
+
+
 def test_the_last_shards_of_a_wave_do_not_hold_up_the_next() -> None:
     next_began = Event()
 

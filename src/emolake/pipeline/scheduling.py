@@ -123,7 +123,8 @@ def side_by_side(
                 except SourceError as error:
                     yield ShardOutcome(failure=f"{date_of_day}: {error}")
                 day.newest_wave = len(wave)
-                day.unfinished += _submitted(wave, submit, ended)
+                if wave:  # or a night without anything new would start a cluster
+                    day.unfinished += _submitted(wave, submit, ended)
             if day.has_ended:
                 del under_way[date_of_day]
     except GeneratorExit:
