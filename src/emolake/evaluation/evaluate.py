@@ -50,7 +50,7 @@ def evaluate(*, entry: ModelEntry, settings: Settings, data: Path, out: Path) ->
     found = predict_dataset(clips, entry=entry, settings=settings)
     predictions = found.predictions
     audio = known_audio(entry)
-    hashes = [path_hash(clip.path) for clip in predictions.clips]
+    hashes = [path_hash(clip.path) for clip in track(predictions.clips, "comparing audio", unit="clips")]
     trained = np.array([own in (audio or ()) for own in hashes])
     results: dict[str, Any] = {
         "model": entry.name,
