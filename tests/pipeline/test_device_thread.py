@@ -170,9 +170,24 @@ def test_segments_of_several_shards_share_batches() -> None:
 
 
 def test_batches_are_under_way_while_others_are_made() -> None:
-    """Each is handed over before the one before it is read back."""
-    model = Later()
-    answer(serving(model, batch_seconds=2.0, in_flight=3), pieces_of([16_000] * 24))
+    """Each is handed over before the one before it is read back, where its segments are there."""
+    there = Event()
+
+    class OnceThere(Later):
+        def outputs(self, waves: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            assert there.wait(30)
+            return super().outputs(waves, lengths)
+
+    def arriving() -> Iterator[tuple[str, Segment]]:
+        for number, each in enumerate(pieces_of([16_000] * 24)):
+            if number == 10:  # five batches
+                there.set()
+            yield "a", each
+
+    model = OnceThere()
+    thread = serving(model, batch_seconds=2.0, in_flight=3)
+    with thread.client() as client:
+        assert len(list(scored_by(client, arriving(), model, batch_seconds=2.0))) == 24
     assert model.most_under_way == 3
 
 
