@@ -9,11 +9,8 @@ out of shards neither.
 """
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from logging import getLogger
 from pathlib import Path
@@ -24,11 +21,11 @@ import numpy as np
 from bench.commits import processor_s
 from bench.common import ROOT, folder, main, recording, table
 from emolake.demo.encode import write_audio
-from emolake.models import known_families
 from emolake.pipeline.execution import run_here
 from emolake.pipeline.run_request import RunRequest
 from emolake.settings import Settings
 
+from chaos.installed_family import installed_family
 from chaos.servers import new_database, postgres_server
 
 WORKERS = {"short": (1, 2, 4, 8), "full": (1, 2, 4, 8, 16, 24)}
@@ -69,7 +66,12 @@ def measure(size: str) -> str:
 def alone(workers: int) -> dict[str, float]:
     """Run a night on a cluster of so many workers, in this process."""
     calls = workers * _SHARDS_EACH * _CALLS_IN_SHARD
-    with folder() as place, waiting_family(place / "installed"), postgres_server() as server:
+    reference = "bench.waiting_family:Waiting"
+    with (
+        folder() as place,
+        installed_family("waiting", reference, folder=place / "installed", module_folder=ROOT),
+        postgres_server() as server,
+    ):
         notes, bucket = place / "notes", place / "calls"
         notes.mkdir()
         call = recording(_CALL_S, speech=1.0, seed=0)[:, None].astype(np.float32)
@@ -107,30 +109,6 @@ def _batches(notes: Path) -> list[tuple[float, float]]:
     """Return when the batches of a worker began and ended."""
     lines = [line.split() for line in notes.read_text().splitlines()]
     return [(float(began), float(ended)) for began, ended in lines]
-
-
-@contextmanager
-def waiting_family(place: Path) -> Iterator[None]:
-    """Let this process, and the workers that it starts, know the family, as if it were installed."""
-    installed = place / "waiting-1.0.dist-info"
-    installed.mkdir(parents=True)
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: waiting\nVersion: 1.0\n")
-    (installed / "entry_points.txt").write_text(
-        "[emolake.families]\nwaiting = bench.waiting_family:Waiting\n"
-    )
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(place), str(ROOT), *([before] if before else [])])
-    sys.path.insert(0, str(place))
-    known_families._registered.cache_clear()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(place))
-        known_families._registered.cache_clear()
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """A night in a bucket whose model ends, hangs or fills workers, for tests of a cluster."""
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,8 +10,9 @@ import numpy as np
 
 from emolake.demo.encode import write_audio
 from emolake.lake.connect import open_lake
-from emolake.models import known_families
 from emolake.settings import Settings, load_settings
+
+from chaos.installed_family import installed_family
 
 DAY = date(2026, 11, 20)
 CONTENT = ("recordings", "analyses", "segments", "recording_dynamics", "daily_emotions")
@@ -93,23 +91,6 @@ class Night:
         }
 
 
-@contextmanager
-def perilous_family(folder: Path) -> Iterator[None]:
-    """Let this process, and those that it starts, know the family "perilous", as if it were installed."""
-    installed = folder / "perilous-1.0.dist-info"
-    installed.mkdir(parents=True)
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: perilous\nVersion: 1.0\n")
-    (installed / "entry_points.txt").write_text("[emolake.families]\nperilous = perilous_family:Perilous\n")
-    before, paths = os.environ.get("PYTHONPATH"), [str(folder), str(TESTS)]
-    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([before] if before else [])])
-    sys.path.insert(0, str(folder))
-    known_families._registered.cache_clear()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        known_families._registered.cache_clear()
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+def perilous_family(folder: Path) -> AbstractContextManager[None]:
+    """Let this process, and those that it starts, know the family "perilous"."""
+    return installed_family("perilous", "perilous_family:Perilous", folder=folder, module_folder=TESTS)
