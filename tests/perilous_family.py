@@ -46,10 +46,10 @@ class Perilous:
 
     @classmethod
     def load(cls, options: PerilousOptions, *, device: str, precision: str) -> Self:
-        """Note that it is loaded."""
+        """Note that it is loaded, and which GPUs are this process' own."""
         options.notes.mkdir(exist_ok=True)
         with (options.notes / f"loads-{os.getpid()}").open("a") as file:
-            file.write("loaded\n")
+            file.write(f"loaded {os.environ.get('CUDA_VISIBLE_DEVICES', '')}\n")
         return cls(options)
 
     def predict(self, waves: "torch.Tensor", lengths: "torch.Tensor") -> Prediction:

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import psutil
 import pytest
 
+from emolake.engine_options import EngineOptions
 from emolake.errors import ConfigurationError, EmolakeError
 from emolake.flows.nightly import nightly
 from emolake.lake.unopened import NoLakeError
@@ -246,6 +249,27 @@ def test_what_a_machine_has_no_room_for_is_said(
     with pytest.raises(EmolakeError, match=said):
         run(night)
     assert processes_of_ray() == []
+
+
+@with_ray
+def test_each_worker_has_a_gpu_of_its_own(
+    make_night: Callable[[str], Night], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray is told of two that are not there: what a worker is given is what CUDA would show it."""
+    begun = ray_cluster._begun
+
+    def begun_with_gpus(ray: Any, options: EngineOptions, folder: Path | None) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(ray, "init", partial(ray.init, num_gpus=2))
+            return begun(ray, options, folder)
+
+    monkeypatch.setattr(ray_cluster, "_begun", begun_with_gpus)
+    night = make_night("a")
+    for number in range(6):
+        night.put(f"{number}.wav", seed=number)
+    night.configure(engine=ENGINE + "gpus = 1\n", run="shard_objects = 1", model="wait_s = 0.5")
+    assert run(night).counts.done == 6
+    assert sorted(each.read_text() for each in night.notes.glob("loads-*")) == ["loaded 0\n", "loaded 1\n"]
 
 
 def test_without_the_extra_it_says_which(
