@@ -123,8 +123,7 @@ def side_by_side(
                 except SourceError as error:
                     yield ShardOutcome(failure=f"{date_of_day}: {error}")
                 day.newest_wave = len(wave)
-                if wave:  # or a night without anything new would start a cluster
-                    day.unfinished += _submitted(wave, submit, ended)
+                day.unfinished += _submitted(wave, submit, ended)
             if day.has_ended:
                 del under_way[date_of_day]
     except GeneratorExit:
@@ -160,6 +159,8 @@ class _DayUnderWay:
 
 def _submitted(wave: Wave, submit: Submit, ended: SimpleQueue[tuple[PlannedShard, ShardFuture]]) -> int:
     """Hand a wave over, let its shards be noted as they end, and return how many they are."""
+    if not wave:  # a night without anything new would start a cluster
+        return 0
     for shard, future in zip(wave, submit(wave), strict=True):
         future.add_done_callback(partial(_note_end, ended, shard))
     return len(wave)
