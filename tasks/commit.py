@@ -160,13 +160,10 @@ def _known(connection: duckdb.DuckDBPyConnection, rows: ShardRows) -> list[dict[
     if not rows.recordings.num_rows:
         return []
     bounds = pc.min_max(rows.recordings.column("uri")).as_py()
+    asked = {"first": bounds["min"], "last": bounds["max"]}
     with registered(connection, new_recordings=rows.recordings):
-        found = connection.execute(
-            statement("known_of_new"), {"first": bounds["min"], "last": bounds["max"]}
-        ).to_arrow_table()
-    with registered(connection, known_recordings=found):
         known: list[dict[str, Any]] = (
-            connection.execute(statement("analyses_of_known")).to_arrow_table().to_pylist()
+            connection.execute(statement("known_of_new"), asked).to_arrow_table().to_pylist()
         )
     return known
 

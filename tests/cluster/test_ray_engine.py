@@ -283,6 +283,7 @@ def test_without_the_extra_it_says_which(
         run(night)
 
 
+@with_ray
 def test_where_ray_was_imported_before_it_says_so_at_once() -> None:
     """Ray reads its secret once: its own start would wait for 20 s, and end without a word on the cause."""
     program = (

@@ -1,7 +1,7 @@
 """One thread gives a device the batches of all shards: each gets its own answers in order, and its own errors alone."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Event, Lock
@@ -69,13 +69,19 @@ def pieces_of(lengths: Sequence[int], seed: int = 0) -> list[Segment]:
 
 
 def answer(
-    thread: DeviceThread, pieces: Sequence[Segment], shard: str = "a", *, pause: float = 0.0
+    thread: DeviceThread,
+    pieces: Sequence[Segment],
+    shard: str = "a",
+    *,
+    pause: float = 0.0,
+    arrives: Callable[[int], object] = lambda number: None,
 ) -> list[Any]:
-    """Return what a shard gets for its pieces: logits or None, of each."""
+    """Return what a shard gets for its pieces: logits or None, of each. `arrives` gets the number of each before."""
 
     def arriving() -> Iterator[tuple[str, Segment]]:
-        for each in pieces:
+        for number, each in enumerate(pieces):
             time.sleep(pause)
+            arrives(number)
             yield shard, each
 
     with thread.client() as client:
@@ -178,16 +184,12 @@ def test_batches_are_under_way_while_others_are_made() -> None:
             assert there.wait(30)
             return super().outputs(waves, lengths)
 
-    def arriving() -> Iterator[tuple[str, Segment]]:
-        for number, each in enumerate(pieces_of([16_000] * 24)):
-            if number == 10:  # five batches
-                there.set()
-            yield "a", each
-
     model = OnceThere()
-    thread = serving(model, batch_seconds=2.0, in_flight=3)
-    with thread.client() as client:
-        assert len(list(scored_by(client, arriving(), model, batch_seconds=2.0))) == 24
+    answer(
+        serving(model, batch_seconds=2.0, in_flight=3),
+        pieces_of([16_000] * 24),
+        arrives=lambda number: there.set() if number == 10 else None,  # five batches
+    )
     assert model.most_under_way == 3
 
 

@@ -106,14 +106,14 @@ def side_by_side(
         while remaining or under_way:
             raise_interrupt()
             if remaining and len(under_way) < limit:
-                date_of_day, waves = remaining.popleft()
-                day = under_way[date_of_day] = _DayUnderWay(waves)
+                day = _DayUnderWay(*remaining.popleft())
+                under_way[day.date] = day
             else:
                 try:
                     shard, future = ended.get(timeout=_INTERRUPTS_S)
                 except Empty:
                     continue
-                date_of_day, day = shard.day, under_way[shard.day]
+                day = under_way[shard.day]
                 day.unfinished -= 1
                 yield _outcome(shard, future)
             if day.wants_a_wave:
@@ -121,11 +121,11 @@ def side_by_side(
                 try:
                     wave = next(day.waves, ())
                 except SourceError as error:
-                    yield ShardOutcome(failure=f"{date_of_day}: {error}")
+                    yield ShardOutcome(failure=f"{day.date}: {error}")
                 day.newest_wave = len(wave)
                 day.unfinished += _submitted(wave, submit, ended)
             if day.has_ended:
-                del under_way[date_of_day]
+                del under_way[day.date]
     except GeneratorExit:
         raise
     except BaseException:
@@ -138,6 +138,7 @@ def side_by_side(
 class _DayUnderWay:
     """A day whose shards are planned and run."""
 
+    date: date
     waves: Iterator[Wave]
     unfinished: int = 0
     """Shards that were handed over and have not ended."""
