@@ -9,7 +9,6 @@ out of shards neither.
 """
 
 import json
-import subprocess
 import sys
 from datetime import date
 from logging import getLogger
@@ -19,7 +18,7 @@ from time import perf_counter
 import numpy as np
 
 from bench.commits import processor_s
-from bench.common import ROOT, folder, main, recording, table
+from bench.common import ROOT, by_itself, folder, main, recording, table
 from emolake.demo.encode import write_audio
 from emolake.pipeline.execution import run_here
 from emolake.pipeline.run_request import RunRequest
@@ -39,9 +38,7 @@ _SEGMENT_S = 1.0
 def measure(size: str) -> str:
     rows = []
     for workers in WORKERS[size]:
-        command = [sys.executable, "-m", "bench.cluster_growth", "alone", str(workers)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = by_itself("bench.cluster_growth", "alone", str(workers))
         rows.append(
             (
                 workers,
@@ -87,7 +84,7 @@ def alone(workers: int) -> dict[str, float]:
             inference={"device": "cpu", "model": "bench"},
             models={"bench": {"family": "waiting", "notes": str(notes), "segment_s": _SEGMENT_S}},
             run={"shard_objects": _CALLS_IN_SHARD},
-            engine={"kind": "ray", "workers": workers, "cpus": min(1.0, 1.0 / workers)},
+            engine={"kind": "ray", "workers": workers, "cpus": 1.0 / workers},
         )
         before, begun = processor_s(server), perf_counter()
         run = run_here(RunRequest("nightly", (_DAY,)), settings, getLogger(__name__))

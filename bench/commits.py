@@ -7,7 +7,6 @@ By themselves they do what a shard does: open the lake and commit. One committer
 """
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from unittest.mock import patch
 
 import psutil
 
-from bench.common import at_once, folder, main, table
+from bench.common import at_once, by_itself, folder, main, table
 from bench.made_rows import KEY, made_shard
 from emolake.lake.connect import open_lake
 from emolake.lake.transact import LakeError
@@ -68,9 +67,7 @@ def measure(size: str) -> str:
     rows = []
     for workers in WORKERS:
         for way in WAYS:
-            command = [sys.executable, "-m", "bench.commits", "alone", size, str(workers), way]
-            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-            rows.append((workers, way, *json.loads(done.stdout.splitlines()[-1])))
+            rows.append((workers, way, *by_itself("bench.commits", "alone", size, str(workers), way)))
     seconds, model_s = _PLAN[size]
     columns = (
         "workers", "commits", "rows/s", "shards/s", "snapshots/s", "lost attempts", "failed shards",

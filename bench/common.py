@@ -5,6 +5,7 @@ A bench is a file with `measure(size) -> str`, a Markdown section, and runs alon
 
 import argparse
 import csv
+import json
 import os
 import platform
 import statistics
@@ -157,6 +158,15 @@ def machine() -> str:
         f"{psutil.virtual_memory().total / 1e9:.0f} GB; load average before: {load}\n"
         f"- Python {platform.python_version()}, {versions}; commit {commit or 'unknown'}"
     )
+
+
+def by_itself(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Any:
+    """Run a bench with these arguments in a process of its own; return what it prints last, which is JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, check=True, text=True,
+        env={**os.environ, **(environment or {})},
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def use_all_cores() -> None:

@@ -8,7 +8,6 @@ committer writes their rows to a lake whose catalog is a PostgreSQL. What is lef
 
 import json
 import random
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from threading import Lock
 from time import monotonic, perf_counter, sleep
 
 from bench.commits import RECORDINGS, made_shards, processor_s
-from bench.common import at_once, folder, main, table
+from bench.common import at_once, by_itself, folder, main, table
 from bench.made_rows import KEY
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
@@ -41,9 +40,7 @@ class Waiting:
 def measure(size: str) -> str:
     rows = []
     for workers in WORKERS[size]:
-        command = [sys.executable, "-m", "bench.growth", "alone", str(workers)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = by_itself("bench.growth", "alone", str(workers))
         rate = found["model_s"] / found["worked_s"]
         rows.append(
             (

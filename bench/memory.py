@@ -9,7 +9,6 @@ Then of a large encoder what its export takes, and a load of the graph with a ba
 
 import json
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ import psutil
 import soundfile
 import torch
 
-from bench.common import RATE, folder, main, ranged, recording, s3prl_model, table
+from bench.common import RATE, by_itself, folder, main, ranged, recording, s3prl_model, table
 from bench.peak import Peak
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
@@ -138,9 +137,7 @@ def _measured(calls: Path) -> dict[str, float]:
 
 
 def _found(what: str, place: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.memory", what, str(place)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, float] = by_itself("bench.memory", what, str(place))
     return found
 
 

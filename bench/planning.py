@@ -7,8 +7,6 @@ Each figure is of a process of its own; memory is its peak above what it held be
 
 import json
 import logging
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
@@ -17,7 +15,7 @@ from time import perf_counter, process_time
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
-from bench.common import folder, main, table
+from bench.common import by_itself, folder, main, table
 from bench.made_rows import KEY, SITES, made_shard
 from bench.peak import Peak
 from emolake.demo.s3_server import serve_s3
@@ -37,11 +35,13 @@ from emolake.source.store import Listed
 from emolake.tasks.commit import commit_shard
 from emolake.tasks.plan import list_day
 
-# What the lake holds of the day, what it does not, and the memory that a run may take to plan; None: the default.
-_DAYS: dict[str, tuple[tuple[int, int, int | None], ...]] = {
-    "short": ((2_000, 10, None), (20_000, 10, None), (0, 20_000, None)),
+_USUAL_MB = RunOptions().memory_mb
+# What the lake holds of the day, what it does not, and `run.memory_mb`.
+_DAYS = {
+    "short": ((2_000, 10, _USUAL_MB), (20_000, 10, _USUAL_MB), (0, 20_000, _USUAL_MB)),
     "full": (
-        (10_000, 10, None), (100_000, 10, None), (1_000_000, 10, None), (1_000_000, 10, 128), (0, 1_000_000, None),
+        (10_000, 10, _USUAL_MB), (100_000, 10, _USUAL_MB), (1_000_000, 10, _USUAL_MB), (1_000_000, 10, 128),
+        (0, 1_000_000, _USUAL_MB),
     ),
 }  # fmt: skip
 _BUCKETS = {"short": (10_000, 50_000), "full": (100_000, 1_000_000)}  # keys; a hundredth of them is the day's
@@ -80,11 +80,9 @@ def measure(size: str) -> str:
                             DAY, first=first, recordings=min(held - first, _COMMITTED_AT_ONCE), segments=1
                         )
                         commit_shard(lake, rows, key=KEY, run_id="bench", message="bench")
-            options = RunOptions() if memory_mb is None else RunOptions(memory_mb=memory_mb)
-            given = warehouse.model_dump_json(), str(held), str(new), options.model_dump_json()
-            found = _alone("planned", *given)
+            found = _alone("planned", warehouse.model_dump_json(), str(held), str(new), str(memory_mb))
             assert found["yielded"] == new
-            bound = "" if memory_mb is None else f", run.memory_mb = {memory_mb}"
+            bound = "" if memory_mb == _USUAL_MB else f", run.memory_mb = {memory_mb}"
             planned.append((f"{held:,} in the lake, {new:,} new{bound}", *_told(found)))
         listed = []
         for keys in _BUCKETS[size]:
@@ -114,14 +112,12 @@ def _fill_bucket(bucket: Path, keys: int) -> int:
 
 
 def _alone(what: str, *arguments: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.planning", what, *arguments]
     access = {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | access)
-    found: dict[str, float] = json.loads(done.stdout)
+    found: dict[str, float] = by_itself("bench.planning", what, *arguments, environment=access)
     return found
 
 
@@ -129,17 +125,13 @@ def _told(found: dict[str, float]) -> tuple[str, ...]:
     return f"{found['seconds']:.2f}", f"{found['seen'] / found['seconds']:,.0f}", f"{found['megabytes']:.0f}"
 
 
-def planned(warehouse: str, held: str, new: str, run_options: str) -> dict[str, float]:
+def planned(warehouse: str, held: str, new: str, memory_mb: str) -> dict[str, float]:
     """Plan the day as a run does, in this process: what is absent is found, and what is new is cut into shards."""
     options = WarehouseOptions.model_validate_json(warehouse)
-    settings = Settings(
-        warehouse=options,
-        source={"uri": "s3://calls", "pattern": PATTERN.text},
-        run=json.loads(run_options),
-    )
+    settings = Settings(warehouse=options, source={"uri": "s3://calls", "pattern": PATTERN.text})
     run = Run(RunRequest("nightly", (DAY,)), KEY, settings, device="cpu", recorded=True)
     with open_lake(options) as lake:
-        bound_memory(lake.connection, memory_mb=settings.run.memory_mb)
+        bound_memory(lake.connection, memory_mb=int(memory_mb))
         _waves(run, lake, ManyObjects(0, 0))  # what is loaded once
         peak, started, cpu = Peak(), perf_counter(), process_time()
         yielded = _waves(run, lake, ManyObjects(int(held), int(new)))

@@ -7,14 +7,13 @@ two channels of some 14 segments each, roles, a site and a queue; the days are t
 """
 
 import json
-import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
-from bench.common import folder, main, table
+from bench.common import by_itself, folder, main, table
 from bench.made_story import Story, tell
 from emolake.lake.connect import open_lake
 from emolake.lake.warehouse import WarehouseOptions
@@ -52,9 +51,7 @@ def measure(size: str) -> str:
 
 
 def _alone(warehouse: WarehouseOptions, out: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.reporting", "written", warehouse.model_dump_json(), str(out)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout)
+    found: dict[str, float] = by_itself("bench.reporting", "written", warehouse.model_dump_json(), str(out))
     return found
 
 

@@ -10,6 +10,7 @@ from statistics import quantiles
 from time import process_time
 
 from emolake.pipeline.dispatcher import Dispatcher, Portion
+from emolake.pipeline.scheduling import is_next_due
 
 # Shards of a wave for each worker, as `emolake.pipeline.day_plan` plans ahead.
 _SHARDS_AHEAD = 16
@@ -104,7 +105,7 @@ class Simulation:
         while self._events:
             now, _, what, worker = heappop(self._events)
             getattr(self, f"_{what}")(now, worker)
-            if self._newest_wave and self._open <= self._newest_wave // 2:
+            if is_next_due(self._newest_wave, self._open):
                 self._next_wave(now)
         self.outcome.took_s, self.outcome.processor_s = now, process_time() - used
         return self.outcome

@@ -77,6 +77,15 @@ class ShardOutcome:
     failure: str | None = None
 
 
+def is_next_due(newest_wave: int, unfinished: int) -> bool:
+    """Return whether a day's next wave is planned: half of the newest one has ended. None follows an empty one.
+
+    >>> [is_next_due(4, unfinished) for unfinished in (3, 2)]
+    [False, True]
+    """
+    return newest_wave > 0 and unfinished <= newest_wave // 2
+
+
 def side_by_side(
     days: Iterable[tuple[date, Iterator[Wave]]],
     *,
@@ -147,10 +156,8 @@ class _DayUnderWay:
 
     @property
     def wants_a_wave(self) -> bool:
-        """Whether the next wave is planned: half of the newest one has ended."""
-        if self.newest_wave is None:
-            return True
-        return self.newest_wave > 0 and self.unfinished <= self.newest_wave // 2
+        """Whether the next wave, or the first, is planned."""
+        return self.newest_wave is None or is_next_due(self.newest_wave, self.unfinished)
 
     @property
     def has_ended(self) -> bool:
