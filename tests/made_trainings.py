@@ -37,9 +37,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "whisper_head",
         {"encoder": "Whisper", "projector": None, "regression": {}, "augment.copies": 1, **SHORT},
     ),
-    "tuned from a regression": (
+    "one network, tuned from a random head": (
         "whisper_finetune",
-        {"encoder": "Whisper", "layers": 1, "regression": {"penalty": 0.1}, **SHORT},
+        {"encoder": "Whisper", "layers": 1, "regression": None, "networks": 1, **SHORT},
     ),
     "mean and deviation, frozen, portable": (
         "wav2vec2_frozen",

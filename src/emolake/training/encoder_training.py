@@ -130,29 +130,31 @@ def fit_waves(
     options: OptimiseOptions,
     run: TrainingRun,
     show: Callable[[Report], None],
-    *,
-    finish: Callable[[], None] | None = None,
 ) -> tuple[list[HistoryRow], np.ndarray]:
-    """Train on a fold's clips, or resume what an earlier, killed call left.
+    """Tune as `tune_waves` does; return the history, and logits [predicted, labels]."""
+    history = tune_waves(learner, corpus, fold, options, run, show)
+    logits = predict_logits(learner, fold.predicted, batch=options.batch, labels=len(corpus.labels))
+    return history, logits
 
-    `show` gets every step and epoch; `finish` may change the weights before they predict, to what will be written.
 
-    Returns:
-        The history, and logits [predicted, labels].
-    """
-    labels = len(corpus.labels)
+def tune_waves(
+    learner: "WaveLearner",
+    corpus: Corpus,
+    fold: Fold,
+    options: OptimiseOptions,
+    run: TrainingRun,
+    show: Callable[[Report], None],
+) -> list[HistoryRow]:
+    """Train on a fold's clips, or resume what an earlier, killed call left; `show` gets every step and epoch."""
 
     def show_step(loss: float, clips: int) -> None:
         show(StepReport(fold.name, clips, loss))
 
-    history = fit(
-        learner, corpus.targets, fold.train, fold.validation, labels=labels, options=options,
+    return fit(
+        learner, corpus.targets, fold.train, fold.validation, labels=len(corpus.labels), options=options,
         seed=fold_seed(run.seed, fold), name=fold.name, checkpoint=run.checkpoint(f"fit-{fold.number}"),
         corpora=corpus.corpora, on_step=show_step, report=show,
     )  # fmt: skip
-    if finish is not None:
-        finish()
-    return history, predict_logits(learner, fold.predicted, batch=options.batch, labels=labels)
 
 
 def shown_on(bar: TrainingBar, folds: Sequence[Fold]) -> Callable[[Report], None]:
