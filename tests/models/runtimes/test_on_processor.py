@@ -1,5 +1,6 @@
 """What a processor computes in bf16 and int8: every row by itself, near fp32, for every kind of encoder."""
 
+import copy
 import csv
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models.families.test_transformers_audio import KINDS
 from torch import nn
+from transformers import WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperAttention
 
 from emolake.errors import ConfigurationError
 from emolake.models.inference import InferenceOptions
@@ -115,6 +118,49 @@ def test_attention_is_that_of_torch(frames: int, masked: bool) -> None:
     assert torch.equal(alone[0], found[1])
 
 
+@pytest.mark.parametrize("frames", [1, 7, 1100])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 60.0, 2000.0])
+def test_joined_attention_is_that_of_transformers(frames: int, masked: bool, scale: float) -> None:
+    """At the larger scales powers of the products are beyond what floats hold, below zero and above."""
+    torch.manual_seed(frames)
+    config = WhisperConfig(d_model=64, encoder_attention_heads=4, attn_implementation="eager")
+    plain = WhisperAttention(64, 4, config=config).eval()
+    with torch.no_grad():
+        for layer in (plain.q_proj, plain.k_proj):
+            layer.weight.copy_(layer.weight.bfloat16())
+        plain.q_proj.weight.mul_(scale)
+    states = torch.randn(2, frames, 64).bfloat16().float()
+    mask = torch.zeros(2, 1, 1, frames).expand(-1, -1, frames, -1).clone()
+    mask[1, :, :, max(1, frames - 2) :] = torch.finfo(torch.float32).min
+    given = mask if masked else None
+    with torch.inference_mode():
+        exact, _ = plain(states, attention_mask=given)
+        joined = copy.deepcopy(plain)
+        on_processor._join_attention(joined)
+        joined.out_proj = on_processor.HalfLinear(joined.out_proj)
+        found, _ = joined(hidden_states=states, attention_mask=given)
+        alone, _ = joined(hidden_states=states[1:], attention_mask=mask[1:] if masked else None)
+    assert found.isfinite().all()
+    # Of many logits that are far apart one decides, and two that are near each other may change places.
+    assert float((found - exact).abs().median()) < 0.01
+    assert torch.equal(alone[0], found[1])
+
+
+def test_what_is_not_a_number_stays_in_its_segment() -> None:
+    torch.manual_seed(1)
+    config = WhisperConfig(d_model=64, encoder_attention_heads=4, attn_implementation="eager")
+    attention = WhisperAttention(64, 4, config=config).eval()
+    on_processor._join_attention(attention)
+    attention.out_proj = on_processor.HalfLinear(attention.out_proj)
+    states = torch.randn(2, 5, 64)
+    states[0, 3] = torch.nan
+    with torch.inference_mode():
+        found, _ = attention(hidden_states=states, attention_mask=None)
+    assert found[0].isnan().all()
+    assert found[1].isfinite().all()
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def entry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelEntry:
     torch.manual_seed(5)
@@ -169,8 +215,9 @@ def test_all_products_of_an_encoder_are_in_the_precision_and_nothing_behind_it(
     assert len(integers) >= 6 * (
         precision == "int8"
     )  # of two layers: behind attention, and two of feed-forward
-    assert not any(name.endswith(("q_proj", "k_proj", "v_proj")) for name in integers)
-    assert sum(isinstance(part, layers) for part in inside) >= 12
+    assert not any(name.endswith(("q_proj", "k_proj", "v_proj", "joined")) for name in integers)
+    # of two layers: what attention takes, as one product but for WavLM, what it gives, and two of feed-forward
+    assert sum(isinstance(part, layers) for part in inside) >= 8
     assert not any(isinstance(part, layers) for part in set(model._network.modules()) - inside)
     assert all(part.weight.dtype is torch.bfloat16 for part in inside if isinstance(part, nn.Conv1d))
     assert all(part.weight.dtype is torch.float32 for part in inside if isinstance(part, nn.LayerNorm))

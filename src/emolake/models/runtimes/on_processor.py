@@ -6,6 +6,7 @@ the encoders are in float32. A row of a result depends on its own segment alone,
 length give what each gives alone.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -28,6 +29,8 @@ _FEED_FORWARD = (
 # Layers that stay in bf16 in int8: a quarter of a transformer's products, which changed probabilities on real speech
 # more than the feed-forward blocks do.
 _IN_HALF = ("q_proj", "k_proj", "v_proj")
+# Sums of exponentials between these two were neither cut off above nor below.
+_LARGEST_SUM, _SMALLEST_SUM = 2.0**100, 2.0**-100
 # What a layer gives that is so many times wider than its input, the first of a feed-forward block, stays in bf16.
 _WIDER = 2
 
@@ -39,11 +42,17 @@ def lower(encoder: Any, precision: str) -> None:
     """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
+    from transformers.models.hubert.modeling_hubert import HubertAttention
+    from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Attention
     from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+    from transformers.models.whisper.modeling_whisper import WhisperAttention
 
     AttentionInterface.register(_ATTENTION, _attention)
     AttentionMaskInterface.register(_ATTENTION, eager_mask)
     encoder.set_attn_implementation(_ATTENTION)
+    for part in list(encoder.modules()):
+        if isinstance(part, WhisperAttention | HubertAttention | Wav2Vec2Attention):
+            _join_attention(part)
     for parent, name, part in list(_parts(encoder)):
         if isinstance(part, nn.Linear) and name != "gru_rel_pos_linear":  # WavLM's: eight numbers of a head
             is_int8 = precision == "int8" and name not in _IN_HALF
@@ -59,6 +68,23 @@ def lower(encoder: Any, precision: str) -> None:
             )
     if precision == "int8":
         _join_feed_forward(encoder)
+
+
+def _join_attention(attention: Any) -> None:
+    """Let a layer's attention compute queries, keys and values as one product, in place."""
+    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+    joined = nn.Linear(attention.embed_dim, sum(part.out_features for part in parts))
+    weights = torch.cat([part.weight for part in parts])
+    biases = torch.cat(
+        [part.weight.new_zeros(part.out_features) if part.bias is None else part.bias for part in parts]
+    )
+    # of base 2, whose powers a processor has sooner
+    scale = torch.ones_like(biases)
+    scale[: attention.q_proj.out_features] = attention.scaling / math.log(2)
+    joined.load_state_dict({"weight": weights * scale[:, None], "bias": biases * scale})
+    attention.joined = HalfLinear(joined)
+    del attention.q_proj, attention.k_proj, attention.v_proj
+    attention.forward = partial(_joined_attention, attention)
 
 
 def _join_feed_forward(encoder: nn.Module) -> None:
@@ -154,6 +180,44 @@ def _attention(
             weights = weights.softmax(dim=-1)  # of bfloat16 it is computed in float32
             states[member, :, some] = torch.bmm(weights.bfloat16(), value[member, some]).transpose(0, 1)
     return states, None
+
+
+def _joined_attention(
+    attention: Any, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
+) -> tuple[torch.Tensor, None]:
+    """Return what a layer's attention gives, whose projections `_join_attention` made one; see transformers."""
+    size, frames, _width = hidden_states.shape
+    joined = attention.joined(hidden_states).view(size, frames, 3, attention.num_heads, attention.head_dim)
+    query, key, value = joined.permute(2, 0, 3, 1, 4)
+    at_once = max(1, _CACHED_BYTES // (2 * frames * frames))
+    states = joined.new_empty(size, frames, attention.num_heads, attention.head_dim)
+    for member in range(size):
+        mask = None if attention_mask is None else attention_mask[member]
+        for first in range(0, attention.num_heads, at_once):
+            some = slice(first, first + at_once)
+            states[member, :, some] = _attended(
+                query[member, some], key[member, some], value[member, some], mask
+            ).transpose(0, 1)
+    return attention.out_proj(states.flatten(2)), None
+
+
+def _attended(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Return the states [heads, T, D] bfloat16 of queries, whose products with keys are logarithms of base 2.
+
+    The largest of a row is not subtracted, which would be a third of the work; where a sum of powers is too large or
+    too small for that, it is.
+    """
+    logits = torch.bmm(query, key.transpose(1, 2))
+    if mask is not None:
+        logits = (logits + mask).bfloat16()
+    weights = logits.exp2()
+    sums = weights.sum(dim=-1, keepdim=True, dtype=torch.float32)
+    if bool((sums.amax() < _LARGEST_SUM) & (sums.amin() > _SMALLEST_SUM)):
+        return torch.bmm(weights, value) / sums
+    weights = (logits.float() * math.log(2)).softmax(dim=-1)
+    return torch.bmm(weights.bfloat16(), value)
 
 
 def _biased_attention(
