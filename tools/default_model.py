@@ -6,7 +6,7 @@ python -m tools.default_model --data ../shared/data/manifest_all.csv --work runs
 One training with `--split corpus` gives the weights and says what to expect of data unlike these. One with
 `--split speaker --folds 1` for each of `--seeds` says what to expect of new speakers of the same corpora. The
 temperature is fitted on both, since a model that is right about its confidence at home is far too sure abroad. What was
-stopped is resumed, and what is done is not done again: about 2.5 hours of two processor cores for the first run.
+stopped is resumed, and what is done is not done again: less than two hours of two processor cores for the first run.
 """
 
 import argparse
@@ -142,11 +142,16 @@ def _on_new_speakers(runs: Sequence[Predictions], seeds: Sequence[int]) -> str:
         )
         for corpus in each[0]
     ]
+    named = ", ".join(map(str, seeds))
+    which = (
+        f"mean ± standard deviation over the seeds {named}, each of which draws other speakers"
+        if len(seeds) > 1
+        else f"of the seed {named}, and another one draws other speakers"
+    )
     header = ("corpus", "clips of each seed", "UAR", "UAR over its own labels", "calibration error")
     return (
         "## New speakers of the same corpora\n\nThe same recipe, trained without the fifth of the speakers that tested "
-        "it and another that it kept for calibration, so on fewer than the shipped weights: mean ± standard deviation "
-        f"over the seeds {', '.join(map(str, seeds))}, each of which draws other speakers.\n\n"
+        f"it and another that it kept for calibration, so on fewer than the shipped weights: {which}.\n\n"
         f"{table(header, rows)}\n\n```\nemolake train --model {MODEL} --data DATA --split speaker --folds 1 "
         "--seed SEED --out OUT\n```\n"
     )
