@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import JsonValue
 
 from emolake.errors import ConfigurationError
 from emolake.evaluation.dataset import load_clips, read_dataset
@@ -38,7 +39,7 @@ def test_the_weights_are_the_mean_of_those_of_each_network_by_itself(
     corpus: Corpus, encoder: Path, tmp_path: Path
 ) -> None:
     """From a regression the beginning is the fold's alone, so each network can be tuned by itself by its number."""
-    changed = {
+    changed: dict[str, JsonValue] = {
         "encoder": str(encoder), "layers": 1, "regression": {}, "portable": False, "loop.epochs": 1,
         "loop.batch": 4, "loop.learning_rate": 1e-3,
     }  # fmt: skip

@@ -118,14 +118,26 @@ def test_attention_is_that_of_torch(frames: int, masked: bool) -> None:
     assert torch.equal(alone[0], found[1])
 
 
+def attention() -> Any:
+    """Return the attention of a layer of Whisper, with random weights."""
+    config: Any = WhisperConfig(d_model=64, encoder_attention_heads=4)
+    config._attn_implementation = "eager"
+    return WhisperAttention(64, 4, config=config).eval()
+
+
+def join(layer: Any) -> None:
+    """Give a layer's attention the form for bf16."""
+    on_processor._join_attention(layer)
+    layer.out_proj = on_processor.HalfLinear(layer.out_proj)
+
+
 @pytest.mark.parametrize("frames", [1, 7, 1100])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("scale", [1.0, 60.0, 2000.0])
 def test_joined_attention_is_that_of_transformers(frames: int, masked: bool, scale: float) -> None:
     """At the larger scales powers of the products are beyond what floats hold, below zero and above."""
     torch.manual_seed(frames)
-    config = WhisperConfig(d_model=64, encoder_attention_heads=4, attn_implementation="eager")
-    plain = WhisperAttention(64, 4, config=config).eval()
+    plain = attention()
     with torch.no_grad():
         for layer in (plain.q_proj, plain.k_proj):
             layer.weight.copy_(layer.weight.bfloat16())
@@ -137,8 +149,7 @@ def test_joined_attention_is_that_of_transformers(frames: int, masked: bool, sca
     with torch.inference_mode():
         exact, _ = plain(states, attention_mask=given)
         joined = copy.deepcopy(plain)
-        on_processor._join_attention(joined)
-        joined.out_proj = on_processor.HalfLinear(joined.out_proj)
+        join(joined)
         found, _ = joined(hidden_states=states, attention_mask=given)
         alone, _ = joined(hidden_states=states[1:], attention_mask=mask[1:] if masked else None)
     assert found.isfinite().all()
@@ -149,14 +160,12 @@ def test_joined_attention_is_that_of_transformers(frames: int, masked: bool, sca
 
 def test_what_is_not_a_number_stays_in_its_segment() -> None:
     torch.manual_seed(1)
-    config = WhisperConfig(d_model=64, encoder_attention_heads=4, attn_implementation="eager")
-    attention = WhisperAttention(64, 4, config=config).eval()
-    on_processor._join_attention(attention)
-    attention.out_proj = on_processor.HalfLinear(attention.out_proj)
+    joined = attention()
+    join(joined)
     states = torch.randn(2, 5, 64)
     states[0, 3] = torch.nan
     with torch.inference_mode():
-        found, _ = attention(hidden_states=states, attention_mask=None)
+        found, _ = joined(hidden_states=states, attention_mask=None)
     assert found[0].isnan().all()
     assert found[1].isfinite().all()
 
