@@ -20,7 +20,7 @@ from emolake.models.protocol import Batching
 from emolake.options import Options
 from emolake.training.epochs import HistoryRow, log_report
 from emolake.training.folds import Fold, fold_seed
-from emolake.training.gradient_training import fit, predict_logits
+from emolake.training.gradient_training import fit
 from emolake.training.optimise_options import OptimiseOptions
 from emolake.training.trainer import Corpus, InputSpec
 from emolake.training.training_bar import TrainingBar
@@ -121,20 +121,6 @@ def prepare(encoder: Any, spec_augment: SpecAugmentOptions, *, checkpointing: bo
     encoder.config.update({"apply_spec_augment": True, **spec_augment.model_dump()})
     if checkpointing:
         encoder.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-
-
-def fit_waves(
-    learner: "WaveLearner",
-    corpus: Corpus,
-    fold: Fold,
-    options: OptimiseOptions,
-    run: TrainingRun,
-    show: Callable[[Report], None],
-) -> tuple[list[HistoryRow], np.ndarray]:
-    """Tune as `tune_waves` does; return the history, and logits [predicted, labels]."""
-    history = tune_waves(learner, corpus, fold, options, run, show)
-    logits = predict_logits(learner, fold.predicted, batch=options.batch, labels=len(corpus.labels))
-    return history, logits
 
 
 def tune_waves(

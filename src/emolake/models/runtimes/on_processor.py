@@ -161,25 +161,44 @@ def _attention(
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Return the states [B, T, heads, D] bfloat16 of queries, keys and values [B, heads, T, D]; see transformers.
+    """Return the states [B, T, heads, D] bfloat16 of queries, keys and values [B, heads, T, D]; see transformers."""
+    query = (query if scaling == 1.0 else query * scaling).bfloat16()
+    return _by_heads(query, key.bfloat16(), value.bfloat16(), attention_mask, _softmax_attended), None
 
-    A few heads of one segment at a time: their weights stay in the cache.
+
+def _by_heads(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    attended: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor],
+) -> torch.Tensor:
+    """Return the states [B, T, heads, D] that `attended` gives of a few heads of one segment at a time.
+
+    Their weights stay in the cache. A `mask` [B, heads or 1, T, T] is added to the products.
     """
     size, heads, frames, width = query.shape
     at_once = max(1, _CACHED_BYTES // (2 * frames * key.shape[2]))
-    query = (query if scaling == 1.0 else query * scaling).bfloat16()
-    key, value = key.bfloat16().transpose(2, 3), value.bfloat16()
     states = query.new_empty(size, frames, heads, width)
     for member in range(size):
         for first in range(0, heads, at_once):
             some = slice(first, first + at_once)
-            weights = torch.bmm(query[member, some], key[member, some])
-            if attention_mask is not None:
-                own = attention_mask[member]
-                weights = weights + (own if len(own) == 1 else own[some])
-            weights = weights.softmax(dim=-1)  # of bfloat16 it is computed in float32
-            states[member, :, some] = torch.bmm(weights.bfloat16(), value[member, some]).transpose(0, 1)
-    return states, None
+            own = None if mask is None else mask[member] if mask.shape[1] == 1 else mask[member, some]
+            states[member, :, some] = attended(
+                query[member, some], key[member, some], value[member, some], own
+            ).transpose(0, 1)
+    return states
+
+
+def _softmax_attended(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Return the states [heads, T, D] bfloat16 of queries that are scaled."""
+    weights = torch.bmm(query, key.transpose(1, 2))
+    if mask is not None:
+        weights = weights + mask
+    weights = weights.softmax(dim=-1)  # of bfloat16 it is computed in float32
+    return torch.bmm(weights.bfloat16(), value)
 
 
 def _joined_attention(
@@ -189,19 +208,11 @@ def _joined_attention(
     size, frames, _width = hidden_states.shape
     joined = attention.joined(hidden_states).view(size, frames, 3, attention.num_heads, attention.head_dim)
     query, key, value = joined.permute(2, 0, 3, 1, 4)
-    at_once = max(1, _CACHED_BYTES // (2 * frames * frames))
-    states = joined.new_empty(size, frames, attention.num_heads, attention.head_dim)
-    for member in range(size):
-        mask = None if attention_mask is None else attention_mask[member]
-        for first in range(0, attention.num_heads, at_once):
-            some = slice(first, first + at_once)
-            states[member, :, some] = _attended(
-                query[member, some], key[member, some], value[member, some], mask
-            ).transpose(0, 1)
+    states = _by_heads(query, key, value, attention_mask, _powers_attended)
     return attention.out_proj(states.flatten(2)), None
 
 
-def _attended(
+def _powers_attended(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
     """Return the states [heads, T, D] bfloat16 of queries, whose products with keys are logarithms of base 2.

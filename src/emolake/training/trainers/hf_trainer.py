@@ -19,13 +19,14 @@ from emolake.training.encoder_training import (
     SpecAugmentOptions,
     WaveLearner,
     encoder_input_spec,
-    fit_waves,
     locate,
     prepare,
     shown_on,
+    tune_waves,
     unfreeze,
 )
 from emolake.training.folds import Fold
+from emolake.training.gradient_training import predict_logits
 from emolake.training.optimise_options import OptimiseOptions
 from emolake.training.seeds import seeded
 from emolake.training.trainer import Corpus, FitResult, InputSpec, ModelMetadata
@@ -99,7 +100,10 @@ class HfTrainer:
                     model, encoder, partial(_logits, network, extractor), batching, corpus, recipe.augment,
                     self.input_spec(recipe), run.device,
                 )  # fmt: skip
-                history, logits = fit_waves(learner, corpus, fold, recipe.loop, run, shown_on(bar, folds))
+                history = tune_waves(learner, corpus, fold, recipe.loop, run, shown_on(bar, folds))
+                logits = predict_logits(
+                    learner, fold.predicted, batch=recipe.loop.batch, labels=len(corpus.labels)
+                )
                 count = sum(each.numel() for each in model.parameters() if each.requires_grad)
                 # Of several folds only the last model is written; the others would fill the memory.
                 state = _SavedClassifier(model.to("cpu"), extractor) if fold is folds[-1] else None
